@@ -1,0 +1,3 @@
+//! ringsock: a WebSocket server for Linux, and the engine it is made of.
+
+pub mod protocol;
