@@ -1,0 +1,191 @@
+//! The system calls on a socket that both kernel reactors share.
+//!
+//! All of them are non-blocking (MSG_DONTWAIT) whatever the descriptor's flags, and never raise SIGPIPE.
+
+use std::io::{self, IoSlice};
+use std::mem::{self, MaybeUninit};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use super::Socket;
+
+/// One `recv(2)`.
+pub fn recv(socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the pointer and length are those of an exclusively borrowed buffer that outlives the call.
+    let count = unsafe { libc::recv(socket.raw(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    result(count)
+}
+
+/// One `send(2)`, or `sendmsg(2)` when there are several parts.
+pub fn send_now(socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    if let [part] = parts {
+        // SAFETY: the pointer and length are those of a borrowed slice that outlives the call.
+        return result(unsafe { libc::send(socket.raw(), part.as_ptr().cast(), part.len(), FLAGS) });
+    }
+    let message = message_header(parts);
+    // SAFETY: `message` refers to `parts`, whose slices outlive the call; IoSlice has the layout of iovec.
+    result(unsafe { libc::sendmsg(socket.raw(), &message, FLAGS) })
+}
+
+/// The header of a `sendmsg(2)` that gathers `parts`; it points at them and must not outlive them.
+pub fn message_header(parts: &[IoSlice<'_>]) -> libc::msghdr {
+    // SAFETY: msghdr is a plain C struct of integers and pointers, for which all zeros is a valid value.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len();
+    message
+}
+
+/// Accepts one waiting connection, non-blocking and close-on-exec.
+pub fn accept(listener: Socket) -> io::Result<Socket> {
+    const FLAGS: i32 = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: null address and length are allowed and mean that the peer's address is not wanted.
+    let fd = unsafe { libc::accept4(listener.raw(), std::ptr::null_mut(), std::ptr::null_mut(), FLAGS) };
+    result(fd as isize).map(|_| Socket::from_raw(fd))
+}
+
+/// The other end's address.
+pub fn peer_address(socket: Socket) -> io::Result<SocketAddr> {
+    let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: storage is as large as `length` says, and both outlive the call.
+    result(unsafe { libc::getpeername(socket.raw(), storage.as_mut_ptr().cast(), &mut length) } as isize)?;
+    // SAFETY: all zeros is a valid sockaddr_storage, and the kernel has overwritten part of it with an address.
+    let storage = unsafe { storage.assume_init() };
+    match i32::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that the kernel wrote a sockaddr_in, which sockaddr_storage is large and aligned for.
+            let v4 = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in>() };
+            Ok(SocketAddr::from((u32::from_be(v4.sin_addr.s_addr).to_be_bytes(), u16::from_be(v4.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above, for sockaddr_in6.
+            let v6 = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in6>() };
+            Ok(SocketAddr::from((v6.sin6_addr.s6_addr, u16::from_be(v6.sin6_port))))
+        }
+        family => Err(io::Error::other(format!("The peer's address family {family} is neither IPv4 nor IPv6."))),
+    }
+}
+
+/// `shutdown(2)`; on a socket that is already gone there is nothing left to do.
+pub fn shutdown(socket: Socket, how: Shutdown) {
+    let how = match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    };
+    // SAFETY: takes two integers; a bad descriptor is an error, not undefined behaviour.
+    unsafe { libc::shutdown(socket.raw(), how) };
+}
+
+/// Zero linger: the close that follows resets the connection and frees what was queued.
+pub fn discard_on_close(socket: Socket) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let length = mem::size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: the option's value is a linger struct of the length given, which outlives the call.
+    unsafe {
+        libc::setsockopt(socket.raw(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), length);
+    }
+}
+
+/// `close(2)`.
+pub fn close(socket: Socket) {
+    // SAFETY: the caller owns the descriptor and does not use it again (see the contract in `reactor`).
+    drop(unsafe { OwnedFd::from_raw_fd(socket.raw()) });
+}
+
+/// A descriptor kept in reserve, so that a client can be turned away when all others are in use.
+#[derive(Debug)]
+pub struct Spare(Option<OwnedFd>);
+
+impl Spare {
+    /// Reserves a descriptor.
+    pub fn reserve() -> io::Result<Self> {
+        Ok(Self(Some(EventFd::new()?.0)))
+    }
+
+    /// Turns one waiting connection away; see [`super::Reactor::shed`].
+    pub fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
+        self.0 = None;
+        let accepted = accept(listener);
+        if let Ok(socket) = accepted {
+            // Best effort: the connection is given up either way.
+            let _ = send_now(socket, &[IoSlice::new(farewell)]);
+            shutdown(socket, Shutdown::Write);
+            close(socket);
+        }
+        self.0 = EventFd::new().ok().map(|fd| fd.0);
+        accepted.map(drop)
+    }
+}
+
+/// A counter in the kernel that wakes whoever polls it.
+#[derive(Debug)]
+pub struct EventFd(OwnedFd);
+
+impl EventFd {
+    /// A new one at zero, non-blocking.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: takes two integers and returns a new descriptor or an error.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        result(fd as isize)?;
+        // SAFETY: the descriptor is new and nobody else owns it.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Makes it readable.
+    pub fn signal(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: writes eight bytes from a local array. A full counter (EAGAIN) is as readable as can be.
+        unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Back to zero.
+    pub fn clear(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: reads eight bytes into a local array. EAGAIN means that it was zero already.
+        unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+
+    /// The descriptor, to poll.
+    pub fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// The descriptor, to await.
+    pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+}
+
+impl Wake for EventFd {
+    fn wake(self: Arc<Self>) {
+        self.signal();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.signal();
+    }
+}
+
+/// A waker that signals `event`.
+pub fn waker(event: &Arc<EventFd>) -> Waker {
+    Waker::from(Arc::clone(event))
+}
+
+/// The kernel's form of a duration.
+pub fn timespec(duration: Duration) -> libc::timespec {
+    libc::timespec {
+        tv_sec: duration.as_secs().min(i64::MAX as u64) as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    }
+}
+
+/// A system call's return value as a result.
+pub fn result(value: isize) -> io::Result<usize> {
+    usize::try_from(value).map_err(|_| io::Error::last_os_error())
+}
