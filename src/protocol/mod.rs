@@ -4,5 +4,24 @@
 //! rule can be tested by splitting its input at every byte.
 #![forbid(unsafe_code)]
 
+mod assembly;
+mod close;
+mod connection;
+mod frame;
 pub mod handshake;
 pub mod http;
+mod mask;
+mod message;
+mod utf8;
+mod violation;
+
+pub use assembly::AssemblyPool;
+pub use close::{Close, CloseCode, REASON_BYTES_MAX};
+pub use connection::{Connection, Event, Incoming, Limits, State};
+pub use frame::{
+    CONTROL_PAYLOAD_MAX, FrameHeader, HEADER_BYTES_MAX, Opcode, Role, write_close, write_frame,
+};
+pub use mask::{MaskKey, apply as apply_mask};
+pub use message::{Message, MessageKind};
+pub use utf8::Utf8;
+pub use violation::Violation;

@@ -1,0 +1,312 @@
+//! Frame headers and whole frames (RFC 6455 5.2).
+//!
+//! Every rule that a header alone can break is checked here, at the first byte that breaks it.
+
+use super::close::Close;
+use super::mask::{self, MaskKey};
+use super::violation::Violation;
+
+/// Bytes of a control frame's payload at most (RFC 6455 5.5).
+pub const CONTROL_PAYLOAD_MAX: usize = 125;
+
+/// Bytes of a header at most: two, a length of eight, a key of four.
+pub const HEADER_BYTES_MAX: usize = 14;
+
+const FIN: u8 = 0x80;
+const RSV: u8 = 0x70;
+const MASK: u8 = 0x80;
+
+/// Which end of a connection this is: clients mask, servers do not (RFC 6455 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Sends masked frames, receives plain ones.
+    Client,
+    /// Sends plain frames, receives masked ones.
+    Server,
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// More of the message that an earlier frame began.
+    Continuation = 0,
+    /// A message of UTF-8 text.
+    Text = 1,
+    /// A message of bytes.
+    Binary = 2,
+    /// The last frame of an endpoint.
+    Close = 8,
+    /// Asks for a pong.
+    Ping = 9,
+    /// Answers a ping, or comes on its own.
+    Pong = 10,
+}
+
+impl Opcode {
+    fn new(number: u8) -> Result<Self, Violation> {
+        Ok(match number {
+            0 => Opcode::Continuation,
+            1 => Opcode::Text,
+            2 => Opcode::Binary,
+            8 => Opcode::Close,
+            9 => Opcode::Ping,
+            10 => Opcode::Pong,
+            opcode => return Err(Violation::ReservedOpcode { opcode }),
+        })
+    }
+
+    /// Whether it is Close, Ping or Pong.
+    pub fn is_control(self) -> bool {
+        self as u8 >= Opcode::Close as u8
+    }
+}
+
+/// The header of one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Whether the frame is the last of its message.
+    pub fin: bool,
+    /// What it is.
+    pub opcode: Opcode,
+    /// The key its payload is masked with, when a client sent it.
+    pub mask: Option<MaskKey>,
+    /// Bytes of payload, below 2^63.
+    pub payload_bytes: u64,
+}
+
+impl FrameHeader {
+    /// Reads the header that `input` begins with, sent to an endpoint in `role`: the header and its length in bytes, or
+    /// `None` when more bytes are needed.
+    #[inline]
+    pub fn parse(input: &[u8], role: Role) -> Result<Option<(Self, usize)>, Violation> {
+        let Some(&first) = input.first() else { return Ok(None) };
+        if first & RSV != 0 {
+            return Err(Violation::ReservedBits);
+        }
+        let opcode = Opcode::new(first & 0x0F)?;
+        let fin = first & FIN != 0;
+        if opcode.is_control() && !fin {
+            return Err(Violation::ControlFragmented);
+        }
+        let Some(&second) = input.get(1) else { return Ok(None) };
+        let masked = second & MASK != 0;
+        match role {
+            Role::Server if !masked => return Err(Violation::Unmasked),
+            Role::Client if masked => return Err(Violation::Masked),
+            _ => {}
+        }
+        let length = second & !MASK;
+        if opcode.is_control() && usize::from(length) > CONTROL_PAYLOAD_MAX {
+            return Err(Violation::ControlTooLong);
+        }
+        let Some((payload_bytes, end)) = payload_length(input, length)? else { return Ok(None) };
+        if !masked {
+            return Ok(Some((Self { fin, opcode, mask: None, payload_bytes }, end)));
+        }
+        let Some(&mask) = input[end..].first_chunk() else { return Ok(None) };
+        Ok(Some((Self { fin, opcode, mask: Some(mask), payload_bytes }, end + 4)))
+    }
+
+    /// Appends the header's bytes.
+    #[inline]
+    pub fn write(&self, out: &mut Vec<u8>) {
+        // A fixed number of bytes is copied and the surplus cut off, which is cheaper than copying a variable number.
+        let (bytes, length) = self.encode();
+        let end = out.len() + length;
+        out.extend_from_slice(&bytes);
+        out.truncate(end);
+    }
+
+    /// The header's bytes, and how many of them there are.
+    #[inline]
+    pub fn encode(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
+        let mut bytes = [0; HEADER_BYTES_MAX];
+        let mask_bit = if self.mask.is_some() { MASK } else { 0 };
+        bytes[0] = self.opcode as u8 | if self.fin { FIN } else { 0 };
+        let mut end = match self.payload_bytes {
+            length @ 0..=125 => {
+                bytes[1] = mask_bit | length as u8;
+                2
+            }
+            length @ 126..=0xFFFF => {
+                bytes[1] = mask_bit | 126;
+                bytes[2..4].copy_from_slice(&(length as u16).to_be_bytes());
+                4
+            }
+            length => {
+                bytes[1] = mask_bit | 127;
+                bytes[2..10].copy_from_slice(&length.to_be_bytes());
+                10
+            }
+        };
+        if let Some(key) = self.mask {
+            bytes[end..end + 4].copy_from_slice(&key);
+            end += 4;
+        }
+        (bytes, end)
+    }
+}
+
+/// Appends a whole, unfragmented frame. `mask` is `None` for a server and a fresh, unpredictable key for a client.
+#[inline]
+pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>) {
+    out.reserve(HEADER_BYTES_MAX + payload.len());
+    FrameHeader { fin: true, opcode, mask, payload_bytes: payload.len() as u64 }.write(out);
+    match mask {
+        None => out.extend_from_slice(payload),
+        Some(key) => mask::append(out, payload, key, 0),
+    }
+}
+
+/// Appends a Close frame; a reason that is too long is cut between characters.
+pub fn write_close(out: &mut Vec<u8>, close: Option<Close<'_>>, mask: Option<MaskKey>) {
+    let mut payload = Vec::with_capacity(CONTROL_PAYLOAD_MAX);
+    if let Some(close) = close {
+        payload.extend_from_slice(&close.code.number().to_be_bytes());
+        payload.extend_from_slice(close.reason_that_fits().as_bytes());
+    }
+    write_frame(out, Opcode::Close, &payload, mask);
+}
+
+/// The payload's length and where the length's bytes end; `None` when more bytes are needed.
+#[inline]
+fn payload_length(input: &[u8], length: u8) -> Result<Option<(u64, usize)>, Violation> {
+    match length {
+        126 => {
+            let Some(&bytes) = input[2..].first_chunk() else { return Ok(None) };
+            let length = u64::from(u16::from_be_bytes(bytes));
+            if length < 126 {
+                return Err(Violation::LengthNotMinimal { length });
+            }
+            Ok(Some((length, 4)))
+        }
+        127 => {
+            // The first byte alone shows a length of 64 bits.
+            if input.get(2).is_some_and(|byte| byte & 0x80 != 0) {
+                return Err(Violation::LengthTooLarge);
+            }
+            let Some(&bytes) = input[2..].first_chunk() else { return Ok(None) };
+            let length = u64::from_be_bytes(bytes);
+            if length <= 0xFFFF {
+                return Err(Violation::LengthNotMinimal { length });
+            }
+            Ok(Some((length, 10)))
+        }
+        length => Ok(Some((u64::from(length), 2))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::close::CloseCode;
+
+    fn header(fin: bool, opcode: Opcode, payload_bytes: u64, mask: Option<MaskKey>) -> FrameHeader {
+        FrameHeader { fin, opcode, mask, payload_bytes }
+    }
+
+    /// What RFC 6455 says of a client's frame by its first two bytes alone.
+    fn verdict(first: u8, second: u8) -> Option<Violation> {
+        let opcode = first & 0x0F;
+        let control = opcode >= 8;
+        if first & 0x70 != 0 {
+            Some(Violation::ReservedBits)
+        } else if !matches!(opcode, 0 | 1 | 2 | 8 | 9 | 10) {
+            Some(Violation::ReservedOpcode { opcode })
+        } else if control && first & 0x80 == 0 {
+            Some(Violation::ControlFragmented)
+        } else if second & 0x80 == 0 {
+            Some(Violation::Unmasked)
+        } else if control && second & 0x7F > 125 {
+            Some(Violation::ControlTooLong)
+        } else {
+            None
+        }
+    }
+
+    #[test]
+    fn all_pairs_of_first_bytes_get_the_verdict_of_the_rfc() {
+        for first in 0..=255 {
+            for second in 0..=255 {
+                let parsed = FrameHeader::parse(&[first, second], Role::Server);
+                match verdict(first, second) {
+                    Some(violation) => {
+                        assert_eq!(violation.close_code(), CloseCode::PROTOCOL_ERROR);
+                        assert_eq!(parsed, Err(violation), "{first:02x} {second:02x}");
+                    }
+                    None => assert_eq!(parsed, Ok(None), "{first:02x} {second:02x}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_client_refuses_masked_frames() {
+        assert_eq!(FrameHeader::parse(&[0x81, 0x80], Role::Client), Err(Violation::Masked));
+        assert_eq!(
+            FrameHeader::parse(&[0x81, 0x00], Role::Client),
+            Ok(Some((header(true, Opcode::Text, 0, None), 2)))
+        );
+    }
+
+    #[test]
+    fn lengths_in_a_longer_form_than_needed_are_refused() {
+        for length in [0u64, 1, 125] {
+            let mut bytes = vec![0x82, 0xFE];
+            bytes.extend((length as u16).to_be_bytes());
+            assert_eq!(
+                FrameHeader::parse(&bytes, Role::Server),
+                Err(Violation::LengthNotMinimal { length })
+            );
+        }
+        for length in [0u64, 125, 126, 0xFFFF] {
+            let mut bytes = vec![0x82, 0xFF];
+            bytes.extend(length.to_be_bytes());
+            assert_eq!(
+                FrameHeader::parse(&bytes, Role::Server),
+                Err(Violation::LengthNotMinimal { length })
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_of_64_bits_is_refused_at_its_first_byte() {
+        for high in 0x80..=0xFF {
+            assert_eq!(
+                FrameHeader::parse(&[0x82, 0xFF, high], Role::Server),
+                Err(Violation::LengthTooLarge)
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_close_reason_still_makes_a_control_frame() {
+        let mut out = Vec::new();
+        write_close(&mut out, Some(Close::new(CloseCode::NORMAL, &"x".repeat(500))), None);
+        assert_eq!(out[..2], [0x88, 125]);
+        assert_eq!(out.len(), 127);
+    }
+
+    proptest! {
+        #[test]
+        fn headers_survive_a_round_trip_and_every_prefix_waits_for_more(
+            fin: bool,
+            opcode in prop::sample::select(vec![Opcode::Continuation, Opcode::Text, Opcode::Binary]),
+            payload_bytes in prop_oneof![0u64..200, 65_000u64..66_000, 0u64..1 << 63],
+            mask: MaskKey,
+        ) {
+            for (role, mask) in [(Role::Server, Some(mask)), (Role::Client, None)] {
+                let header = FrameHeader { fin, opcode, mask, payload_bytes };
+                let mut bytes = Vec::new();
+                header.write(&mut bytes);
+                for cut in 0..bytes.len() {
+                    prop_assert_eq!(FrameHeader::parse(&bytes[..cut], role), Ok(None));
+                }
+                prop_assert_eq!(FrameHeader::parse(&bytes, role), Ok(Some((header, bytes.len()))));
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a peer can do wrong on an open connection, and the close code that answers it.
+
+use thiserror::Error;
+
+use super::close::CloseCode;
+
+/// A rule that the peer broke. The connection is failed (RFC 6455 7.1.7): one Close frame with
+/// [`Violation::close_code`] is sent, and nothing more is read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// RFC 6455 5.5.1: a close payload of one byte is neither empty nor a code.
+    #[error(
+        "A close frame carried one byte; it carries none, or a code of two bytes and a reason."
+    )]
+    CloseCodeCut,
+    /// RFC 6455 7.4: codes that must not be on the wire, or that nobody has defined.
+    #[error(
+        "Close code {code} must not be sent; use 1000, 3000-4999 or another code of RFC 6455 7.4."
+    )]
+    CloseCodeForbidden {
+        /// The code received.
+        code: u16,
+    },
+    /// RFC 6455 5.5.1: the reason is UTF-8.
+    #[error("The reason of a close frame was not UTF-8.")]
+    CloseReasonNotUtf8,
+    /// RFC 6455 5.5: control frames are never fragmented.
+    #[error("A control frame came without FIN; control frames are never fragmented.")]
+    ControlFragmented,
+    /// RFC 6455 5.5: control frames carry at most 125 bytes.
+    #[error("A control frame claimed more than 125 bytes.")]
+    ControlTooLong,
+    /// Fragments without a byte cost work and never end a message.
+    #[error("More than {max} empty fragments came in a row.")]
+    EmptyFragments {
+        /// The limit they exceeded.
+        max: u32,
+    },
+    /// RFC 6455 5.4: fragments of two messages are not interleaved.
+    #[error("A new message began before the fragmented one had ended.")]
+    InterleavedMessage,
+    /// RFC 6455 5.2: the shortest of the three length forms is used.
+    #[error("A length of {length} was not written in its shortest form.")]
+    LengthNotMinimal {
+        /// The length it encoded.
+        length: u64,
+    },
+    /// RFC 6455 5.2: the most significant bit of a 64-bit length is zero.
+    #[error("A frame claimed a length of more than 63 bits.")]
+    LengthTooLarge,
+    /// RFC 6455 5.1: only clients mask.
+    #[error("A server's frame was masked.")]
+    Masked,
+    /// A message that began was not completed in time.
+    #[error("A message was not completed within {timeout_ms} ms of its first byte.")]
+    MessageTimeout {
+        /// The limit it exceeded, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// The message, with the frame just announced, would exceed the limit. Nothing was allocated for it.
+    #[error("A message of {bytes} bytes or more exceeds the limit of {max} bytes.")]
+    MessageTooLarge {
+        /// Bytes received and announced so far.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// RFC 6455 5.6 and 8.1: text is UTF-8.
+    #[error("A text message was not UTF-8.")]
+    NotUtf8,
+    /// RFC 6455 5.2: reserved bits are zero unless an extension gives them a meaning.
+    #[error("A reserved bit was set that no extension was agreed for.")]
+    ReservedBits,
+    /// RFC 6455 5.2: opcodes 3-7 and 11-15 are reserved.
+    #[error("Opcode {opcode} is reserved.")]
+    ReservedOpcode {
+        /// The opcode received.
+        opcode: u8,
+    },
+    /// RFC 6455 5.4: a continuation continues something.
+    #[error("A continuation frame came without a message to continue.")]
+    UnexpectedContinuation,
+    /// RFC 6455 5.1: every frame of a client is masked.
+    #[error("A client's frame was not masked.")]
+    Unmasked,
+}
+
+impl Violation {
+    /// The code of the Close frame that answers it (RFC 6455 7.4.1).
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            Violation::MessageTooLarge { .. } => CloseCode::TOO_LARGE,
+            Violation::CloseReasonNotUtf8 | Violation::NotUtf8 => CloseCode::INVALID_DATA,
+            Violation::EmptyFragments { .. } | Violation::MessageTimeout { .. } => {
+                CloseCode::POLICY
+            }
+            _ => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+}
