@@ -1,3 +1,50 @@
 //! ringsock: a WebSocket server for Linux, and the engine it is made of.
+//!
+//! One pinned runtime per processor core owns its own listener, its own io_uring ring and its own sessions; nothing is
+//! shared between cores.
+//!
+//! ```no_run
+//! use ringsock::{Handler, Message, Server, Session};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     type State = ();
+//!
+//!     fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+//!         session.send(message);
+//!     }
+//! }
+//!
+//! # #[cfg(feature = "server")]
+//! fn main() -> Result<(), ringsock::server::Error> {
+//!     Server::builder().listen("127.0.0.1:9000").run(|_core| Echo)
+//! }
+//! ```
+//!
+//! The layers, from the bottom up; each imports only from those below it:
+//!
+//! - [`protocol`]: WebSocket and HTTP heads, bytes in and events out. Builds alone, without the `server` feature.
+//! - [`reactor`]: what a core asks of the kernel: io_uring, epoll, or a simulation.
+//! - [`engine`]: cores, sessions, limits, handler calls.
+//! - [`service`]: what the program `ringsock serve` offers.
+//! - [`server`]: all of it put together.
 
+#[cfg(feature = "cli")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod engine;
 pub mod protocol;
+#[cfg(feature = "server")]
+pub mod reactor;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+pub mod service;
+
+#[cfg(feature = "server")]
+pub use engine::{Ended, Handler, Limits, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
+pub use protocol::http::{Request, Response};
+pub use protocol::{CloseCode, Message};
+#[cfg(feature = "server")]
+pub use server::Server;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+pub mod client_handshake;
 mod close;
 mod connection;
 mod frame;
@@ -12,6 +13,7 @@ pub mod handshake;
 pub mod http;
 mod mask;
 mod message;
+pub mod response;
 mod utf8;
 mod violation;
 

@@ -13,8 +13,10 @@
 //! - A socket is closed by the caller, once, when neither its watch nor a send is in flight.
 //! - Bytes handed to [`Reactor::send`] live in the reactor until their final completion.
 
+mod descriptors;
 pub mod epoll;
 mod listener;
+#[cfg(any())]
 pub mod sim;
 mod socket;
 pub mod uring;
@@ -27,7 +29,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use descriptors::raise_descriptor_limit;
 pub use listener::listen;
+pub use socket::EventFd;
 
 /// Sessions one core can name: 24 bits of index, because a completion carries index, generation and operation in the
 /// 64 bits that io_uring hands back.

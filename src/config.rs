@@ -1,0 +1,254 @@
+//! The program's settings: from flags, environment, file and defaults, in this order.
+//!
+//! [`Options`] is what one source says, everything optional; [`Config`] is what holds, complete and checked. Every
+//! setting is one row of the table below, so a flag, its environment variable, its key in a file, its default and its
+//! help cannot disagree.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Which reactor is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Reactor {
+    /// io_uring, or epoll with a warning where io_uring is not to be had.
+    #[default]
+    Auto,
+    /// io_uring, or an error.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+/// An address to listen on, as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Address(pub String);
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let port = text.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
+        match port.map(str::parse::<u16>) {
+            Some(Ok(_)) => Ok(Self(text.to_owned())),
+            _ => Err("give an IP address or host name and a port, such as 127.0.0.1:9000".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+macro_rules! options {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $value:literal, $env:literal;)+) => {
+        /// What one source says.
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
+        #[serde(deny_unknown_fields)]
+        pub struct Options {
+            $($(#[doc = $doc])+ #[arg(long, value_name = $value, env = $env)] pub $name: Option<$type>,)+
+        }
+
+        impl Options {
+            /// What this source says, or else the other.
+            pub fn or(self, other: Self) -> Self {
+                Self { $($name: self.$name.or(other.$name),)+ }
+            }
+        }
+
+        /// What holds.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $name: $type,)+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl From<Options> for Config {
+            fn from(options: Options) -> Self {
+                Self { $($name: options.$name.unwrap_or_else(|| $default),)+ }
+            }
+        }
+    };
+}
+
+options! {
+    /// Where to listen [default: 127.0.0.1:9000]
+    listen: Address = Address("127.0.0.1:9000".to_owned()), "ADDRESS:PORT", "RINGSOCK_LISTEN";
+    /// Cores, each a thread with its own listener and ring; 0 for one on each processor [default: 0]
+    cores: usize = 0, "COUNT", "RINGSOCK_CORES";
+    /// How cores talk to the kernel [default: auto]
+    reactor: Reactor = Reactor::Auto, "REACTOR", "RINGSOCK_REACTOR";
+    /// Let other processes of this user listen on the same address [default: false]
+    share_port: bool = false, "BOOL", "RINGSOCK_SHARE_PORT";
+    /// Connections in all; 0 for as many as the file descriptor limit allows [default: 0]
+    max_connections: usize = 0, "COUNT", "RINGSOCK_MAX_CONNECTIONS";
+    /// Bytes of one message, over all its fragments; above it 1009 [default: 65536]
+    max_message_bytes: u64 = 64 * 1024, "BYTES", "RINGSOCK_MAX_MESSAGE_BYTES";
+    /// Empty fragments in a row; above it 1008 [default: 64]
+    max_empty_fragments: u32 = 64, "COUNT", "RINGSOCK_MAX_EMPTY_FRAGMENTS";
+    /// Bytes of a request line; above it 414 [default: 8192]
+    max_request_line_bytes: usize = 8 * 1024, "BYTES", "RINGSOCK_MAX_REQUEST_LINE_BYTES";
+    /// Bytes of a request head; above it 431 [default: 16384]
+    max_head_bytes: usize = 16 * 1024, "BYTES", "RINGSOCK_MAX_HEAD_BYTES";
+    /// Headers of a request; above it 431 [default: 64]
+    max_headers: usize = 64, "COUNT", "RINGSOCK_MAX_HEADERS";
+    /// Bytes waiting to be sent to one session; above it, its input is not read [default: 262144]
+    max_outbox_bytes: usize = 256 * 1024, "BYTES", "RINGSOCK_MAX_OUTBOX_BYTES";
+    /// Time for a request, from the first moment of the connection [default: 5000]
+    handshake_timeout_ms: u64 = 5_000, "MS", "RINGSOCK_HANDSHAKE_TIMEOUT_MS";
+    /// Time for a message, from its first byte to its last; after it 1008 [default: 30000]
+    assembly_timeout_ms: u64 = 30_000, "MS", "RINGSOCK_ASSEMBLY_TIMEOUT_MS";
+    /// Time without any progress in sending, after which the peer is cut off [default: 10000]
+    send_timeout_ms: u64 = 10_000, "MS", "RINGSOCK_SEND_TIMEOUT_MS";
+    /// Silence after which a ping is sent; 0 for none [default: 25000]
+    ping_interval_ms: u64 = 25_000, "MS", "RINGSOCK_PING_INTERVAL_MS";
+    /// Silence after which the peer is cut off; 0 for never [default: 60000]
+    dead_peer_timeout_ms: u64 = 60_000, "MS", "RINGSOCK_DEAD_PEER_TIMEOUT_MS";
+    /// Time for a closing handshake [default: 5000]
+    close_timeout_ms: u64 = 5_000, "MS", "RINGSOCK_CLOSE_TIMEOUT_MS";
+    /// Time for saying goodbye to everyone after SIGTERM or SIGINT [default: 10000]
+    drain_timeout_ms: u64 = 10_000, "MS", "RINGSOCK_DRAIN_TIMEOUT_MS";
+    /// Time a core may hang before the server gives up; 0 for ever [default: 10000]
+    stall_timeout_ms: u64 = 10_000, "MS", "RINGSOCK_STALL_TIMEOUT_MS";
+}
+
+/// What is wrong with the settings: the operator's to mend.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("The configuration file {path} cannot be read: {source}.")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("The configuration file {path} is not valid: {reason}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// A value that cannot work.
+    #[error("{name} is {value}, but must be {rule}.")]
+    Range {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: u64,
+        /// What it must be.
+        rule: &'static str,
+    },
+}
+
+impl Options {
+    /// What a TOML file says; its keys are the flags' names with underscores.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), reason: error.to_string() })
+    }
+}
+
+impl Config {
+    /// The most a message may be configured to have: what a handler can still take in one piece.
+    pub const MESSAGE_BYTES_MAX: u64 = 1 << 30;
+    /// The most headers a request may be configured to have.
+    pub const HEADERS_MAX: usize = 256;
+
+    /// Refuses values that cannot work.
+    pub fn checked(self) -> Result<Self, ConfigError> {
+        let rules: [(&'static str, u64, bool, &'static str); 9] = [
+            ("max-message-bytes", self.max_message_bytes, (1..=Self::MESSAGE_BYTES_MAX).contains(&self.max_message_bytes), "from 1 to 1073741824 (1 GiB)"),
+            ("max-headers", self.max_headers as u64, (1..=Self::HEADERS_MAX).contains(&self.max_headers), "from 1 to 256"),
+            ("max-head-bytes", self.max_head_bytes as u64, (256..=256 * 1024).contains(&self.max_head_bytes), "from 256 to 262144 (256 KiB)"),
+            ("max-request-line-bytes", self.max_request_line_bytes as u64, (64..=self.max_head_bytes).contains(&self.max_request_line_bytes), "from 64 to max-head-bytes"),
+            ("max-outbox-bytes", self.max_outbox_bytes as u64, self.max_outbox_bytes >= 1024, "at least 1024"),
+            ("handshake-timeout-ms", self.handshake_timeout_ms, self.handshake_timeout_ms > 0, "above 0"),
+            ("close-timeout-ms", self.close_timeout_ms, self.close_timeout_ms > 0, "above 0"),
+            ("send-timeout-ms", self.send_timeout_ms, self.send_timeout_ms > 0, "above 0"),
+            ("cores", self.cores as u64, self.cores <= 1024, "at most 1024"),
+        ];
+        match rules.into_iter().find(|(.., holds, _)| !holds) {
+            Some((name, value, _, rule)) => Err(ConfigError::Range { name, value, rule }),
+            None => Ok(self),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn an_earlier_source_wins_setting_by_setting() {
+        let flags = Options { cores: Some(2), ..Options::default() };
+        let file: Options = toml::from_str("cores = 4\nping_interval_ms = 0\nreactor = \"epoll\"").unwrap();
+        let config = Config::from(flags.or(file));
+        assert_eq!((config.cores, config.ping_interval_ms, config.reactor), (2, 0, Reactor::Epoll));
+        assert_eq!(config.max_message_bytes, Config::default().max_message_bytes);
+    }
+
+    #[test]
+    fn every_flag_states_its_unit_its_variable_and_its_real_default() {
+        let defaults = format!("{:?}", Config::default());
+        for flag in Flags::command().get_arguments() {
+            let name = flag.get_id().as_str();
+            let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+            let default = help.rsplit_once("[default: ").and_then(|(_, text)| text.strip_suffix(']')).unwrap();
+            let debug = match name {
+                "listen" => format!("listen: Address(\"{default}\")"),
+                "reactor" => "reactor: Auto".to_owned(),
+                name => format!("{name}: {default}"),
+            };
+            assert!(defaults.contains(&debug), "{name} says {default}, but {defaults}");
+            let env = flag.get_env().and_then(|env| env.to_str()).unwrap();
+            assert_eq!(env, format!("RINGSOCK_{}", name.to_uppercase()));
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_work_are_refused_by_name() {
+        let config = Config { max_headers: 1000, ..Config::default() };
+        let error = config.checked().unwrap_err().to_string();
+        assert_eq!(error, "max-headers is 1000, but must be from 1 to 256.");
+        assert!(Config::default().checked().is_ok());
+    }
+
+    #[test]
+    fn unknown_keys_of_a_file_are_refused() {
+        assert!(toml::from_str::<Options>("max_mesage_bytes = 1").is_err());
+    }
+
+    #[test]
+    fn an_address_needs_a_port() {
+        assert!("127.0.0.1".parse::<Address>().is_err());
+        assert!(":9000".parse::<Address>().is_err());
+        assert!("[::1]:9000".parse::<Address>().is_ok());
+        assert!("localhost:9000".parse::<Address>().is_ok());
+    }
+}

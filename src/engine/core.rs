@@ -1,0 +1,478 @@
+//! One core's life: a loop of turns over its own sessions, sharing nothing.
+//!
+//! A turn carries out what the kernel completed, what tasks asked for, what was cut off in the turn before and what fell
+//! due, each bounded, and then hands everything that is to be sent to the reactor at once. A core knows neither threads
+//! nor clocks: whoever drives it says what time it is, which is why simulation can drive it too.
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::common::Common;
+use super::counters::Counters;
+use super::handler::Handler;
+use super::head::PendingUpgrades;
+use super::limits::Limits;
+use super::session::{Phase, Slot, ticks};
+use super::slab::Slab;
+use super::tasks::{Spawner, Tasks};
+use super::wheel::TICK_MS;
+use crate::protocol::http::{Refusal, Response};
+use crate::reactor::{Completion, Reactor, Socket, Token};
+
+/// The buffer every read goes into: a quarter of a common second-level cache, so that what the kernel wrote is still
+/// near when it is decoded.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+/// Reads of one session in a turn; one that has more goes on in the next, behind the others.
+const READS_PER_TURN_MAX: usize = 4;
+
+/// Sessions whose timers are looked at in a turn, and goodbyes said in a turn of a draining core.
+const TIMERS_PER_TURN_MAX: usize = 1024;
+
+/// After accepting failed for want of descriptors: how long until the next try, unless a session ends before.
+const ACCEPT_BACKOFF_MS: u64 = 100;
+
+/// Connections turned away at each such try, so that waiting clients get an answer.
+const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
+
+/// What a core is made from.
+pub struct CoreSetup<H, R> {
+    /// Its number, from 0.
+    pub core: u16,
+    /// The application.
+    pub handler: H,
+    /// The kernel.
+    pub reactor: R,
+    /// Its listening socket, which it closes when it drains.
+    pub listener: Socket,
+    /// The limits.
+    pub limits: Limits,
+    /// Where it counts.
+    pub counters: Arc<Counters>,
+    /// Connections of the whole process, over all cores.
+    pub connections: Arc<AtomicUsize>,
+    /// What runs handlers' tasks.
+    pub spawner: Spawner,
+}
+
+/// A core. See the module.
+pub struct Core<H: Handler, R: Reactor> {
+    pub(super) handler: H,
+    pub(super) reactor: R,
+    pub(super) sessions: Slab<Slot<H::State>>,
+    pub(super) common: Common,
+    pub(super) upgrades: PendingUpgrades<H::State>,
+    listener: Option<Socket>,
+    accepting: bool,
+    /// When to try accepting again, in milliseconds.
+    accept_again_ms: Option<u64>,
+    connections: Arc<AtomicUsize>,
+    now_ms: u64,
+    completions: Vec<Completion>,
+    scratch: Vec<u8>,
+    /// Indexes whose timer fired and was not looked at yet.
+    fired: Vec<u32>,
+    draining: Option<Drain>,
+}
+
+/// How far saying goodbye to everyone has come.
+struct Drain {
+    /// Sessions below this index have been told.
+    told: u32,
+    /// When what is left is cut off, in milliseconds.
+    deadline_ms: u64,
+}
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// A core that accepts from its listener with its first turn.
+    pub fn new(setup: CoreSetup<H, R>) -> Self {
+        let tasks = Tasks::new(setup.spawner);
+        Self {
+            handler: setup.handler,
+            reactor: setup.reactor,
+            sessions: Slab::default(),
+            common: Common::new(setup.core, setup.limits, setup.counters, tasks),
+            upgrades: PendingUpgrades::default(),
+            listener: Some(setup.listener),
+            accepting: false,
+            accept_again_ms: Some(0),
+            connections: setup.connections,
+            now_ms: 0,
+            completions: Vec::new(),
+            scratch: vec![0; SCRATCH_BYTES],
+            fired: Vec::new(),
+            draining: None,
+        }
+    }
+
+    /// One turn at `now_ms`, which never goes back. Says whether more can be done at once; if not, the core may wait.
+    pub fn turn(&mut self, now_ms: u64) -> bool {
+        self.now_ms = now_ms;
+        self.common.tick = u32::try_from(now_ms / TICK_MS).unwrap_or(u32::MAX - 1);
+        self.common.counters.turns.add(1);
+        self.common.counters.last_turn_ms.write(now_ms);
+        self.accept_if_due();
+        self.carry_out_completions();
+        self.carry_out_commands();
+        self.go_on_reading();
+        self.look_at_timers();
+        self.say_goodbyes();
+        self.send_all();
+        !self.common.resumed.is_empty()
+            || !self.fired.is_empty()
+            || self.common.tasks.has_commands()
+            || self.draining.as_ref().is_some_and(|drain| drain.told < self.sessions.capacity())
+    }
+
+    /// Submits what the turn asked for and waits up to `wait` for something to complete. Says whether anything did.
+    pub fn enter(&mut self, wait: Duration) -> io::Result<bool> {
+        self.reactor.enter(wait, &mut self.completions)?;
+        Ok(!self.completions.is_empty())
+    }
+
+    /// How long the core may wait, in milliseconds, before a timer needs it; `None` is for ever.
+    pub fn idle_ms(&self) -> Option<u64> {
+        let timer = self.common.wheel.next().map(|tick| u64::from(tick) * TICK_MS);
+        let drain = self.draining.as_ref().map(|drain| drain.deadline_ms);
+        let next = [timer, self.accept_again_ms, drain].into_iter().flatten().min()?;
+        Some(next.saturating_sub(self.now_ms))
+    }
+
+    /// Stops accepting and says goodbye to everyone with 1001. [`Core::is_done`] once all are gone, or cut off when the
+    /// drain timeout is over.
+    pub fn drain(&mut self) {
+        if self.draining.is_some() {
+            return;
+        }
+        let deadline_ms = self.now_ms + self.common.limits.drain_timeout_ms;
+        self.draining = Some(Drain { told: 0, deadline_ms });
+        self.accept_again_ms = None;
+        match self.listener {
+            Some(listener) if self.accepting => self.reactor.stop_accepting(listener),
+            _ => self.close_listener(),
+        }
+    }
+
+    /// Whether a draining core has nobody left.
+    pub fn is_done(&self) -> bool {
+        self.draining.is_some() && self.sessions.is_empty() && self.listener.is_none()
+    }
+
+    /// Sessions there are, those that are ending included.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The reactor, for whoever waits on it.
+    pub fn reactor(&mut self) -> &mut R {
+        &mut self.reactor
+    }
+
+    /// Whether tasks of handlers are under way, which need the runtime's attention between turns.
+    pub fn has_tasks(&self) -> bool {
+        self.common.tasks.live() > 0
+    }
+
+    /// Before sleeping: whether a task has left something to do; if not, `waker` is woken once one has.
+    pub fn has_commands_or_wake(&self, waker: &std::task::Waker) -> bool {
+        self.common.tasks.has_commands_or_wake(waker)
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
+    fn carry_out_completions(&mut self) {
+        let mut completions = std::mem::take(&mut self.completions);
+        for completion in completions.drain(..) {
+            match completion {
+                Completion::Readable(token) => self.read(token),
+                Completion::Sent { token, result, more } => self.sent(token, result, more),
+                Completion::Accepted { result, more } => self.accepted(result, more),
+                Completion::WatchEnded(token) => self.watch_ended(token),
+                Completion::Woken => {}
+            }
+        }
+        self.completions = completions;
+    }
+
+    fn go_on_reading(&mut self) {
+        // Those that are cut off again queue up for the turn after.
+        for token in std::mem::take(&mut self.common.resumed) {
+            if let Some(slot) = self.sessions.get_mut(token) {
+                slot.resuming = false;
+                self.read(token);
+            }
+        }
+    }
+
+    /// Reads and consumes what a session received: first what was set aside, then what the socket has.
+    fn read(&mut self, token: Token) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        for _ in 0..READS_PER_TURN_MAX {
+            let Some(slot) = self.sessions.get_mut(token) else { break };
+            if !self.common.may_read(slot) {
+                slot.readable = true;
+                break;
+            }
+            if slot.has_consumable_backlog() {
+                self.consume_backlog(token);
+                continue;
+            }
+            let room = self.common.read_size(slot, scratch.len());
+            match self.reactor.recv(slot.socket, &mut scratch[..room]) {
+                Ok(0) => {
+                    slot.finished = true;
+                    slot.readable = false;
+                    self.end_of_stream(token);
+                    break;
+                }
+                Ok(count) => {
+                    slot.heard = self.common.tick;
+                    slot.pinged = false;
+                    slot.readable = count == room;
+                    self.consume(token, &mut scratch[..count]);
+                    // A short read means that there is no more; what comes later is reported anew.
+                    if count < room {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    slot.readable = false;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    slot.broken = true;
+                    self.settle(token);
+                    break;
+                }
+            }
+        }
+        self.scratch = scratch;
+        self.read_on_if_cut_off(token);
+    }
+
+    fn read_on_if_cut_off(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        let unread = slot.readable || slot.has_consumable_backlog();
+        if unread && self.common.may_read(slot) {
+            self.common.resume_next_turn(slot, token);
+        }
+    }
+
+    pub(super) fn consume(&mut self, token: Token, input: &mut [u8]) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        match slot.phase {
+            Phase::Head => self.consume_head(token, input),
+            Phase::Open => self.consume_frames(token, input),
+            Phase::Upgrading => self.refuse(token, &Refusal::EarlyData),
+            Phase::Lingering => self.discard_input(token, input.len()),
+            Phase::Ended => {}
+        }
+    }
+
+    fn sent(&mut self, token: Token, result: io::Result<usize>, more: bool) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.sending = more;
+        match result {
+            Ok(count) => {
+                if let Some(outbox) = &mut slot.outbox {
+                    outbox.left(count, self.common.tick);
+                }
+            }
+            Err(_) => slot.broken = true,
+        }
+        if slot.phase == Phase::Ended {
+            return self.release(token);
+        }
+        if !more && !slot.broken {
+            match slot.outbox.take() {
+                Some(outbox) if outbox.is_empty() => self.common.recycle(outbox),
+                outbox => {
+                    slot.outbox = outbox;
+                    self.common.mark_dirty(slot, token);
+                }
+            }
+        }
+        self.relieve(token);
+        self.settle(token);
+        self.read_on_if_cut_off(token);
+    }
+
+    fn watch_ended(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.watched = false;
+        if slot.phase == Phase::Ended {
+            return self.release(token);
+        }
+        // The kernel ended it (its completion queue overflowed). What arrived meanwhile is reported by the new watch.
+        slot.watched = true;
+        self.reactor.watch(slot.socket, token);
+    }
+
+    fn send_all(&mut self) {
+        let mut dirty = std::mem::take(&mut self.common.dirty);
+        for token in dirty.drain(..) {
+            let Some(slot) = self.sessions.get_mut(token) else { continue };
+            slot.dirty = false;
+            if slot.sending || slot.broken || slot.phase == Phase::Ended {
+                continue;
+            }
+            if let Some(chunks) = slot.outbox.as_mut().and_then(|outbox| outbox.take()) {
+                slot.sending = true;
+                self.reactor.send(slot.socket, token, chunks);
+            }
+        }
+        self.common.dirty = dirty;
+    }
+
+    fn accept_if_due(&mut self) {
+        let due = self.accept_again_ms.is_some_and(|at| at <= self.now_ms);
+        if let (true, false, Some(listener)) = (due, self.accepting, self.listener) {
+            self.accept_again_ms = None;
+            self.accepting = true;
+            self.reactor.accept(listener);
+        }
+    }
+
+    fn accepted(&mut self, result: io::Result<Socket>, more: bool) {
+        self.accepting = more;
+        match result {
+            Ok(socket) => {
+                self.welcome(socket);
+                if !more {
+                    self.accept_again_ms = Some(self.now_ms);
+                }
+            }
+            Err(_) if self.draining.is_some() => {}
+            Err(error) => {
+                self.common.counters.accept_errors.add(1);
+                tracing::debug!(core = self.common.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
+                self.turn_away_waiting();
+                self.accept_again_ms = Some(self.now_ms + ACCEPT_BACKOFF_MS);
+            }
+        }
+        if self.draining.is_some() {
+            self.accept_again_ms = None;
+            if !more {
+                self.close_listener();
+            }
+        }
+    }
+
+    /// Takes in a connection, or turns it away when the server is full.
+    fn welcome(&mut self, socket: Socket) {
+        self.common.counters.accepted.add(1);
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        if before >= self.common.limits.connections_max {
+            return self.turn_away(socket, &Refusal::OverCapacity);
+        }
+        let deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
+        match self.sessions.insert(Slot::new(socket, self.common.tick, deadline)) {
+            Ok(token) => {
+                self.common.wheel.schedule(token.index, deadline);
+                if let Some(slot) = self.sessions.get_mut(token) {
+                    slot.watched = true;
+                    self.reactor.watch(socket, token);
+                }
+            }
+            Err(_) => self.turn_away(socket, &Refusal::OverCapacity),
+        }
+    }
+
+    fn turn_away(&mut self, socket: Socket, refusal: &Refusal) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.common.counters.turned_away.add(1);
+        self.common.counters.closed.add(1);
+        let answer = farewell(refusal);
+        // Best effort: the connection is given up either way.
+        let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
+        self.reactor.shutdown(socket, Shutdown::Write);
+        self.reactor.close(socket);
+    }
+
+    /// Without descriptors, the spare one lets waiting clients know.
+    fn turn_away_waiting(&mut self) {
+        let Some(listener) = self.listener else { return };
+        let answer = farewell(&Refusal::OverCapacity);
+        for _ in 0..TURNED_AWAY_PER_BACKOFF_MAX {
+            if self.reactor.shed(listener, &answer).is_err() {
+                break;
+            }
+            self.common.counters.turned_away.add(1);
+        }
+    }
+
+    /// Takes in what still waits in the backlog, so that closing the listener resets nobody, and closes it.
+    fn close_listener(&mut self) {
+        let Some(listener) = self.listener.take() else { return };
+        while let Ok(socket) = self.reactor.accept_now(listener) {
+            self.welcome(socket);
+        }
+        self.reactor.close(listener);
+    }
+
+    fn look_at_timers(&mut self) {
+        if self.fired.is_empty() {
+            self.common.wheel.advance(self.common.tick, &mut self.fired);
+        }
+        for _ in 0..TIMERS_PER_TURN_MAX {
+            let Some(index) = self.fired.pop() else { break };
+            if let Some(token) = self.sessions.token_at(index) {
+                self.look_at_deadlines(token);
+            }
+        }
+    }
+
+    fn say_goodbyes(&mut self) {
+        let Some(Drain { told, deadline_ms }) = self.draining else { return };
+        let cut_off = self.now_ms >= deadline_ms;
+        // Those that are cut off have all been told; the rest is a matter of closing sockets.
+        let from = if cut_off { 0 } else { told };
+        let until = self.sessions.capacity();
+        let bound = if cut_off { until } else { until.min(from.saturating_add(TIMERS_PER_TURN_MAX as u32)) };
+        for index in from..bound {
+            if let Some(token) = self.sessions.token_at(index) {
+                if cut_off { self.cut_off(token) } else { self.say_goodbye(token) }
+            }
+        }
+        if let Some(drain) = &mut self.draining {
+            drain.told = drain.told.max(bound);
+            if cut_off {
+                drain.deadline_ms = self.now_ms + self.common.limits.drain_timeout_ms;
+            }
+        }
+    }
+
+    /// A connection has been closed: its descriptor can serve another one.
+    pub(super) fn released(&mut self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.common.counters.closed.add(1);
+        if let Some(at) = &mut self.accept_again_ms {
+            *at = self.now_ms;
+        }
+    }
+}
+
+impl<H: Handler, R: Reactor> std::fmt::Debug for Core<H, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("core", &self.common.core).field("sessions", &self.sessions.len()).finish()
+    }
+}
+
+impl<H: std::fmt::Debug, R: std::fmt::Debug> std::fmt::Debug for CoreSetup<H, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CoreSetup").field("core", &self.core).field("handler", &self.handler).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a client that no session is made for.
+fn farewell(refusal: &Refusal) -> Vec<u8> {
+    let mut answer = Vec::new();
+    Response::from(refusal).write(&mut answer, false, false);
+    answer
+}

@@ -1,0 +1,340 @@
+//! How connections end: in order, by timeout, by accident, and with the server.
+
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::common::Common;
+use super::core::Core;
+use super::handler::{Ended, Handler, Sent};
+use super::session::{NEVER, Phase, Slot, ticks};
+use super::tasks::Command;
+use crate::protocol::http::{HeadScan, Refusal};
+use crate::protocol::{CloseCode, State, Violation};
+use crate::reactor::{Reactor, Token};
+
+/// Bytes that are read and thrown away after the last word to a peer, so that a reset does not overtake it. A peer that
+/// sends more is cut off.
+const DISCARDED_BYTES_MAX: u32 = 256 * 1024;
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Sends what the session at hand has said, and ends it if that was its last word.
+    #[inline]
+    pub(super) fn flush_and_settle(&mut self, token: Token) {
+        let Self { reactor, sessions, common, .. } = self;
+        match sessions.get_mut(token) {
+            Some(slot) => {
+                common.flush(slot, token, reactor);
+                if slot.may_be_over() {
+                    self.settle(token);
+                }
+            }
+            None => common.reply.clear(),
+        }
+    }
+
+    /// Takes the next step towards the end, if it is time for one.
+    pub(super) fn settle(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if slot.broken {
+            return self.end(token);
+        }
+        // What waits to be sent is sent first; the deadlines see to it that this does not take for ever.
+        if slot.outbox.is_some() {
+            return;
+        }
+        let closed = slot.phase == Phase::Open && slot.connection.state() == State::Closed;
+        if slot.finished || (closed && !slot.parting) {
+            // RFC 6455 7.1.1: the server closes first.
+            self.end(token);
+        } else if slot.parting && slot.phase != Phase::Lingering {
+            self.linger(token);
+        }
+    }
+
+    /// The peer will send nothing more.
+    pub(super) fn end_of_stream(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if slot.phase == Phase::Open || slot.outbox.is_some() {
+            self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
+        }
+        self.settle(token);
+    }
+
+    /// Input after the last word.
+    pub(super) fn discard_input(&mut self, token: Token, bytes: usize) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.discarded = slot.discarded.saturating_add(bytes as u32);
+        if slot.discarded > DISCARDED_BYTES_MAX {
+            self.cut_off(token);
+        }
+    }
+
+    /// After something left: tells a handler that was told to hold back that it may go on.
+    pub(super) fn relieve(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if slot.pressed && slot.opened && slot.outbox_bytes() <= self.common.limits.outbox_bytes_max / 2 {
+            slot.pressed = false;
+            self.call(token, |handler, session| handler.drain(session));
+            self.flush_and_settle(token);
+        }
+    }
+
+    /// Does what has fallen due for a session, and has it looked at again when the next thing may.
+    pub(super) fn look_at_deadlines(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if self.common.tick >= slot.deadline {
+            return self.deadline_passed(token);
+        }
+        if !self.common.may_read(slot) {
+            // Whose input is not read cannot be heard, nor complete a message.
+            slot.heard = self.common.tick;
+        }
+        let due = match slot.phase {
+            Phase::Ended => return,
+            Phase::Open => self.common.due(slot),
+            _ => Due { action: None, next: slot.deadline },
+        };
+        match due.action {
+            None => self.common.wheel.schedule(token.index, due.next.min(slot.deadline)),
+            Some(action) => self.act(token, action),
+        }
+    }
+
+    /// Says goodbye to a session of a draining core.
+    pub(super) fn say_goodbye(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        match slot.phase {
+            Phase::Open => {
+                self.call(token, |_, session| session.close(CloseCode::AWAY, "The server is shutting down."));
+            }
+            // Nothing was asked yet, or anything more. A request that is half here is answered once it is whole.
+            Phase::Head if slot.backlog.is_none() => slot.parting = true,
+            _ => {}
+        }
+        self.flush_and_settle(token);
+    }
+
+    /// Ends a session without another word, and drops what its peer has not read.
+    pub(super) fn cut_off(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if slot.phase != Phase::Ended {
+            self.reactor.discard_on_close(slot.socket);
+            self.end(token);
+        }
+    }
+
+    /// Closes the socket of an ended session once nothing is in flight.
+    pub(super) fn release(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if slot.watched || slot.sending {
+            return;
+        }
+        self.reactor.close(slot.socket);
+        self.sessions.remove(token);
+        self.released();
+    }
+
+    /// Carries out what tasks asked for.
+    pub(super) fn carry_out_commands(&mut self) {
+        if !self.common.tasks.has_commands() {
+            return;
+        }
+        for command in self.common.tasks.take() {
+            match command {
+                Command::Send { token, message, outcome } => {
+                    let mut sent = Sent::Dropped;
+                    self.call(token, |_, session| sent = session.send(message.borrow()));
+                    self.flush_and_settle(token);
+                    outcome.set(sent);
+                }
+                Command::Close { token, code, reason } => {
+                    self.call(token, |_, session| session.close(code, &reason));
+                    self.flush_and_settle(token);
+                }
+                Command::Panicked { token } => {
+                    self.panicked(token);
+                    self.flush_and_settle(token);
+                }
+                Command::Look => self.carry_out_upgrades(),
+            }
+        }
+    }
+
+    /// Everything is said: ends the output, and waits for the peer's end of stream.
+    fn linger(&mut self, token: Token) {
+        self.tell_closed(token);
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.phase = Phase::Lingering;
+        slot.connection.abandon();
+        slot.backlog = None;
+        self.reactor.shutdown(slot.socket, Shutdown::Write);
+        self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
+    }
+
+    /// Ends a session. Its socket is closed as soon as nothing is in flight any more.
+    fn end(&mut self, token: Token) {
+        self.tell_closed(token);
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if slot.phase == Phase::Ended {
+            return;
+        }
+        slot.phase = Phase::Ended;
+        slot.connection.abandon();
+        slot.backlog = None;
+        self.common.wheel.cancel(token.index);
+        self.common.reply.clear();
+        // The application's own code runs when its state is dropped.
+        let state = &mut slot.state;
+        if catch_unwind(AssertUnwindSafe(|| drop(std::mem::take(state)))).is_err() {
+            self.common.counters.handler_panics.add(1);
+        }
+        if slot.sending {
+            self.reactor.shutdown(slot.socket, Shutdown::Both);
+        }
+        if slot.watched {
+            self.reactor.unwatch(slot.socket, token);
+        }
+        self.release(token);
+    }
+
+    /// Tells the handler, once, that a session ended without a closing handshake.
+    fn tell_closed(&mut self, token: Token) {
+        let told = self.sessions.get_mut(token).is_some_and(|slot| std::mem::take(&mut slot.opened));
+        if told {
+            let ended = Ended { code: None, reason: "", clean: false };
+            self.call(token, |handler, session| handler.close(session, ended));
+            // A closed session has nothing more to say.
+            self.common.reply.clear();
+        }
+    }
+
+    fn deadline_passed(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        match slot.phase {
+            Phase::Head if !slot.parting => {
+                self.common.counters.handshake_timeouts.add(1);
+                // Who has sent nothing is told nothing.
+                if slot.backlog.is_some() {
+                    self.refuse(token, &Refusal::HandshakeTimeout);
+                } else {
+                    slot.parting = true;
+                    self.settle(token);
+                }
+            }
+            Phase::Upgrading => {
+                self.common.counters.handshake_timeouts.add(1);
+                self.refuse(token, &Refusal::HandlerFailed);
+            }
+            Phase::Ended => {}
+            _ => {
+                self.common.counters.close_timeouts.add(1);
+                self.cut_off(token);
+            }
+        }
+    }
+
+    fn act(&mut self, token: Token, action: Action) {
+        match action {
+            Action::Ping => {
+                if let Some(slot) = self.sessions.get_mut(token) {
+                    slot.pinged = true;
+                }
+                self.common.write_ping(&[]);
+                self.flush_and_settle(token);
+                return self.look_at_deadlines(token);
+            }
+            Action::FailAssembly => {
+                let timeout_ms = self.common.limits.assembly_timeout_ms;
+                self.fail(token, &Violation::MessageTimeout { timeout_ms });
+                return self.flush_and_settle(token);
+            }
+            Action::DeadPeer => self.common.counters.dead_peers.add(1),
+            Action::SendStalled => self.common.counters.send_timeouts.add(1),
+        }
+        self.cut_off(token);
+    }
+}
+
+/// What has fallen due for an open session.
+enum Action {
+    /// It was silent long enough to be asked whether it is still there.
+    Ping,
+    /// A message began too long ago.
+    FailAssembly,
+    /// It was silent for too long.
+    DeadPeer,
+    /// Nothing left for too long.
+    SendStalled,
+}
+
+/// What is due now, or else the tick at which something may be.
+struct Due {
+    action: Option<Action>,
+    next: u32,
+}
+
+impl Common {
+    /// Whether the session's socket may be read.
+    pub(super) fn may_read<S>(&self, slot: &Slot<S>) -> bool {
+        !slot.finished
+            && !slot.broken
+            && match slot.phase {
+                Phase::Open => slot.takes_input(self.limits.outbox_bytes_max),
+                Phase::Head => slot.outbox_bytes() <= self.limits.outbox_bytes_max,
+                Phase::Upgrading | Phase::Lingering => true,
+                Phase::Ended => false,
+            }
+    }
+
+    /// How much of the scratch buffer a read may fill: of a request head, no byte beyond its limit is ever read.
+    pub(super) fn read_size<S>(&self, slot: &Slot<S>, scratch: usize) -> usize {
+        if slot.phase != Phase::Head {
+            return scratch;
+        }
+        let kept = slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len());
+        self.limits.head.head_bytes_max.saturating_sub(kept).clamp(1, scratch)
+    }
+
+    fn due<S>(&self, slot: &Slot<S>) -> Due {
+        let limits = &self.limits;
+        let mut due = Due { action: None, next: NEVER - 1 };
+        let mut consider = |since: u32, milliseconds: u64, action: Action| {
+            let at = since.saturating_add(ticks(milliseconds));
+            if at > self.tick {
+                due.next = due.next.min(at);
+            } else if due.action.is_none() {
+                due.action = Some(action);
+            }
+        };
+        if let Some(outbox) = &slot.outbox {
+            consider(outbox.progress, limits.send_timeout_ms, Action::SendStalled);
+        }
+        if let Some(since) = slot.connection.assembling_since().filter(|_| self.may_read(slot)) {
+            consider(since, limits.assembly_timeout_ms, Action::FailAssembly);
+        }
+        if limits.dead_peer_timeout_ms > 0 {
+            consider(slot.heard, limits.dead_peer_timeout_ms, Action::DeadPeer);
+        }
+        if limits.ping_interval_ms > 0 && !slot.pinged && slot.connection.state() == State::Open {
+            consider(slot.heard, limits.ping_interval_ms, Action::Ping);
+        }
+        due
+    }
+}
+
+impl<S> Slot<S> {
+    /// Whether [`Core::settle`] might have something to do: a quick test for the common case that it has not.
+    #[inline]
+    fn may_be_over(&self) -> bool {
+        self.broken || self.finished || self.parting || self.connection.state() == State::Closed
+    }
+
+    /// Whether something was set aside that can be consumed now, and not only once more has come.
+    pub(super) fn has_consumable_backlog(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| match self.phase {
+            Phase::Open => true,
+            Phase::Head => backlog.scan == HeadScan::default(),
+            _ => false,
+        })
+    }
+}

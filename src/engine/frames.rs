@@ -1,0 +1,113 @@
+//! An open session's input: frames, and the handler calls they lead to.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::common::Common;
+use super::core::Core;
+use super::handler::{Ended, Handler};
+use super::session::{Backlog, Phase, Session, Slot, ticks};
+use crate::protocol::http::HeadScan;
+use crate::protocol::{Close, CloseCode, Event, Incoming, Violation};
+use crate::reactor::{Reactor, Sockets, Token};
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Consumes frames, as many as the session takes; the rest is set aside.
+    pub(super) fn consume_frames(&mut self, token: Token, input: &mut [u8]) {
+        let Self { handler, reactor, sessions, common, .. } = self;
+        let Some(slot) = sessions.get_mut(token) else { return };
+        // One guard for the whole read: what was answered before a panic is still sent.
+        let consumed = catch_unwind(AssertUnwindSafe(|| read_frames(handler, slot, token, common, reactor, input)));
+        match consumed {
+            Ok(Ok(())) => {}
+            Ok(Err(violation)) => self.fail(token, &violation),
+            Err(_) => self.panicked(token),
+        }
+        self.flush_and_settle(token);
+    }
+
+    /// Consumes what was set aside.
+    pub(super) fn consume_backlog(&mut self, token: Token) {
+        let Some(mut backlog) = self.sessions.get_mut(token).and_then(|slot| slot.backlog.take()) else { return };
+        self.consume(token, &mut backlog.bytes);
+    }
+
+    /// Calls the handler for a session. A panic ends the session, and nothing else.
+    pub(super) fn call(&mut self, token: Token, call: impl FnOnce(&mut H, &mut Session<'_, H::State>)) {
+        let Self { handler, reactor, sessions, common, .. } = self;
+        let Some(slot) = sessions.get_mut(token) else { return };
+        let mut session = Session { slot, token, common, sockets: reactor };
+        if catch_unwind(AssertUnwindSafe(|| call(handler, &mut session))).is_err() {
+            self.panicked(token);
+        }
+    }
+
+    /// Fails a connection whose peer broke the protocol.
+    pub(super) fn fail(&mut self, token: Token, violation: &Violation) {
+        self.common.counters.violations.add(1);
+        self.fail_with(token, violation.close_code(), &violation.to_string());
+    }
+
+    /// Ends the session that a handler's call or task was for.
+    pub(super) fn panicked(&mut self, token: Token) {
+        self.common.counters.handler_panics.add(1);
+        self.fail_with(token, CloseCode::INTERNAL_ERROR, "The server failed while it handled this session.");
+    }
+
+    fn fail_with(&mut self, token: Token, code: CloseCode, reason: &str) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if slot.phase == Phase::Open {
+            slot.connection.fail(&mut self.common.reply, Close::new(code, reason), None);
+            slot.parting = true;
+            slot.backlog = None;
+            self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
+        }
+    }
+}
+
+/// Hands out the events that `input` completes, in order. What was answered before a violation stays answered.
+fn read_frames<H: Handler>(
+    handler: &mut H,
+    slot: &mut Slot<H::State>,
+    token: Token,
+    common: &mut Common,
+    sockets: &mut dyn Sockets,
+    input: &mut [u8],
+) -> Result<(), Violation> {
+    let mut incoming = Incoming::new(input, common.tick);
+    while let Some(event) = incoming.next(&mut slot.connection, &mut common.pool, &common.limits.messages)? {
+        match event {
+            Event::Message(message) => {
+                common.counters.messages_received.add(1);
+                handler.message(&mut Session { slot, token, common, sockets }, message);
+            }
+            Event::Ping(payload) => {
+                common.write_pong(slot, token, sockets, payload);
+                handler.ping(&mut Session { slot, token, common, sockets }, payload);
+            }
+            Event::Pong(payload) => handler.pong(&mut Session { slot, token, common, sockets }, payload),
+            Event::Close(close) => {
+                if std::mem::take(&mut slot.opened) {
+                    let ended = Ended {
+                        code: close.map(|close| close.code),
+                        reason: close.map_or("", |close| close.reason),
+                        clean: true,
+                    };
+                    handler.close(&mut Session { slot, token, common, sockets }, ended);
+                }
+                // The code is echoed (RFC 6455 5.5.1). Nothing happens when this end began.
+                slot.connection.close(&mut common.reply, close, None);
+                common.set_deadline(slot, token, common.limits.close_timeout_ms);
+            }
+        }
+        if !slot.takes_input(common.limits.outbox_bytes_max) {
+            let rest = incoming.rest();
+            slot.backlog = (!rest.is_empty())
+                .then(|| Box::new(Backlog { bytes: rest.to_vec(), scan: HeadScan::default() }));
+            break;
+        }
+    }
+    if let Some(since) = slot.connection.assembling_since() {
+        common.wheel.schedule(token.index, since.saturating_add(ticks(common.limits.assembly_timeout_ms)));
+    }
+    Ok(())
+}

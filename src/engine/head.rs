@@ -1,0 +1,248 @@
+//! Requests: from the first byte of a connection to its answer, or to its upgrade.
+
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use super::core::Core;
+use super::handler::{Handler, Upgrade, UpgradeRequest};
+use super::session::{Backlog, NEVER, Phase, ticks};
+use crate::protocol::handshake;
+use crate::protocol::http::{HeadScan, Refusal, Request, Response};
+use crate::reactor::{Reactor, Token};
+
+/// What the 101 needs of a request whose decision is pending.
+#[derive(Debug)]
+pub(super) struct Asked {
+    accept_key: [u8; 28],
+    /// The subprotocols offered; kept only for decisions that take time.
+    protocols: Vec<String>,
+}
+
+/// A decision that arrived: `None` when its future panicked.
+type Decision<S> = (Token, Asked, Option<Upgrade<S>>);
+
+/// Decisions on upgrades that have arrived from tasks.
+pub(super) struct PendingUpgrades<S>(Rc<RefCell<Vec<Decision<S>>>>);
+
+impl<S> Default for PendingUpgrades<S> {
+    fn default() -> Self {
+        Self(Rc::default())
+    }
+}
+
+impl<S> PendingUpgrades<S> {
+    pub(super) fn take(&self) -> Vec<Decision<S>> {
+        std::mem::take(&mut self.0.borrow_mut())
+    }
+}
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Answers the requests that `input` completes, in order.
+    pub(super) fn consume_head(&mut self, token: Token, input: &[u8]) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        let mut scan = HeadScan::default();
+        let kept = slot.backlog.take().map(|mut backlog| {
+            backlog.bytes.extend_from_slice(input);
+            scan = backlog.scan;
+            backlog.bytes
+        });
+        let mut rest = kept.as_deref().unwrap_or(input);
+        while !rest.is_empty() {
+            match scan.find_end(rest, &self.common.limits.head) {
+                Ok(Some(end)) => {
+                    let (head, after) = rest.split_at(end);
+                    rest = after;
+                    if !self.answer(token, head, !rest.is_empty()) {
+                        break;
+                    }
+                    if self.common.reply.len() > self.common.limits.outbox_bytes_max {
+                        self.set_aside(token, rest, HeadScan::default());
+                        break;
+                    }
+                }
+                Ok(None) => {
+                    self.set_aside(token, rest, scan);
+                    break;
+                }
+                Err(refusal) => {
+                    self.write_refusal(token, &refusal);
+                    break;
+                }
+            }
+        }
+        self.flush_and_settle(token);
+    }
+
+    /// Refuses whatever the client wanted, and parts.
+    pub(super) fn refuse(&mut self, token: Token, refusal: &Refusal) {
+        self.write_refusal(token, refusal);
+        self.flush_and_settle(token);
+    }
+
+    /// Carries out a handler's decision.
+    pub(super) fn decide_upgrade(&mut self, token: Token, asked: Asked, decision: Upgrade<H::State>) {
+        if self.is_draining() {
+            return self.refuse(token, &Refusal::ShuttingDown);
+        }
+        match decision {
+            Upgrade::Accept(accept) => {
+                let headers: Vec<(&str, &str)> =
+                    accept.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+                let written = handshake::write_switching_protocols(
+                    &mut self.common.reply,
+                    &asked.accept_key,
+                    accept.protocol.as_deref(),
+                    None,
+                    &headers,
+                );
+                if let Err(error) = written {
+                    tracing::error!(%error, "A handler accepted an upgrade with a header that cannot be sent.");
+                    return self.refuse(token, &Refusal::HandlerFailed);
+                }
+                self.open(token, accept.state);
+            }
+            Upgrade::Reject(response) => {
+                self.common.counters.http_answers.add(1);
+                self.write_last(token, &response);
+            }
+            Upgrade::Later(decision) => return self.await_decision(token, asked, decision),
+        }
+        self.flush_and_settle(token);
+    }
+
+    /// Answers one request. Says whether the connection may serve another.
+    fn answer(&mut self, token: Token, head: &[u8], more_follows: bool) -> bool {
+        let request = match Request::parse(head) {
+            Ok(request) => request,
+            Err(refusal) => return self.write_refusal(token, &refusal),
+        };
+        if self.is_draining() {
+            return self.write_refusal(token, &Refusal::ShuttingDown);
+        }
+        if request.is_upgrade() {
+            self.upgrade(token, &request, more_follows);
+            return false;
+        }
+        let Ok(response) = catch_unwind(AssertUnwindSafe(|| self.handler.request(&request))) else {
+            self.common.counters.handler_panics.add(1);
+            return self.write_refusal(token, &Refusal::HandlerFailed);
+        };
+        self.common.counters.http_answers.add(1);
+        let keep_alive = request.keep_alive();
+        response.write(&mut self.common.reply, keep_alive, request.method() == "HEAD");
+        if let Some(slot) = self.sessions.get_mut(token) {
+            slot.parting |= !keep_alive;
+            slot.deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
+        }
+        keep_alive
+    }
+
+    fn upgrade(&mut self, token: Token, request: &Request<'_>, more_follows: bool) {
+        let handshake = match handshake::check(request) {
+            // RFC 6455 4.1: a client that does not wait for the answer may be part of a smuggled request.
+            Ok(_) if more_follows => Err(Refusal::EarlyData),
+            checked => checked,
+        };
+        let handshake = match handshake {
+            Ok(handshake) => handshake,
+            Err(refusal) => {
+                self.write_refusal(token, &refusal);
+                return;
+            }
+        };
+        let Some(socket) = self.sessions.get_mut(token).map(|slot| slot.socket) else { return };
+        let Self { handler, reactor, .. } = self;
+        let peer = || reactor.peer_address(socket).ok();
+        let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer };
+        let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked)));
+        let accept_key = handshake::accept_key(handshake.key());
+        match decision {
+            Ok(Upgrade::Accept(accept)) if accept.speaks_only(|wanted| handshake.protocols().any(|p| p == wanted)) => {
+                self.decide_upgrade(token, Asked { accept_key, protocols: Vec::new() }, Upgrade::Accept(accept));
+            }
+            Ok(Upgrade::Accept(_)) => {
+                tracing::error!("A handler chose a subprotocol that the client had not offered.");
+                self.write_refusal(token, &Refusal::HandlerFailed);
+            }
+            Ok(decision) => {
+                let protocols = handshake.protocols().map(str::to_owned).collect();
+                self.decide_upgrade(token, Asked { accept_key, protocols }, decision);
+            }
+            Err(_) => {
+                self.common.counters.handler_panics.add(1);
+                self.write_refusal(token, &Refusal::HandlerFailed);
+            }
+        }
+    }
+
+    fn await_decision(
+        &mut self,
+        token: Token,
+        asked: Asked,
+        decision: std::pin::Pin<Box<dyn Future<Output = Upgrade<H::State>>>>,
+    ) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.phase = Phase::Upgrading;
+        let arrived = Rc::clone(&self.upgrades.0);
+        self.common.tasks.spawn_then(decision, move |decision| {
+            arrived.borrow_mut().push((token, asked, decision));
+        });
+    }
+
+    /// Carries out the decisions that handlers took their time for.
+    pub(super) fn carry_out_upgrades(&mut self) {
+        for (token, asked, decision) in self.upgrades.take() {
+            if self.sessions.get_mut(token).is_none_or(|slot| slot.phase != Phase::Upgrading) {
+                continue;
+            }
+            match decision {
+                None => {
+                    self.common.counters.handler_panics.add(1);
+                    self.refuse(token, &Refusal::HandlerFailed);
+                }
+                Some(Upgrade::Accept(accept))
+                    if !accept.speaks_only(|wanted| asked.protocols.iter().any(|own| own == wanted)) =>
+                {
+                    tracing::error!("A handler chose a subprotocol that the client had not offered.");
+                    self.refuse(token, &Refusal::HandlerFailed);
+                }
+                Some(decision) => self.decide_upgrade(token, asked, decision),
+            }
+        }
+    }
+
+    /// The 101 is written: from now on it is a WebSocket.
+    fn open(&mut self, token: Token, state: H::State) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.phase = Phase::Open;
+        slot.deadline = NEVER;
+        slot.heard = self.common.tick;
+        slot.opened = true;
+        slot.state = state;
+        self.common.counters.upgraded.add(1);
+        self.call(token, |handler, session| handler.open(session));
+        self.look_at_deadlines(token);
+    }
+
+    /// Writes the answer to a request that breaks a rule. Always false: the connection serves no other.
+    fn write_refusal(&mut self, token: Token, refusal: &Refusal) -> bool {
+        self.common.counters.http_refusals.add(1);
+        self.write_last(token, &Response::from(refusal));
+        false
+    }
+
+    fn write_last(&mut self, token: Token, response: &Response) {
+        response.write(&mut self.common.reply, false, false);
+        if let Some(slot) = self.sessions.get_mut(token) {
+            slot.phase = Phase::Head;
+            slot.parting = true;
+        }
+    }
+
+    fn set_aside(&mut self, token: Token, rest: &[u8], scan: HeadScan) {
+        if let Some(slot) = self.sessions.get_mut(token) {
+            slot.backlog = (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan }));
+        }
+    }
+}

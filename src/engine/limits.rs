@@ -1,0 +1,53 @@
+//! Every limit of the engine: its default, its unit and its reason.
+
+use crate::protocol::http::HeadLimits;
+
+/// Limits of one server. Times are in milliseconds and kept to within [`TICK_MS`](super::wheel::TICK_MS).
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Limits of a request head.
+    pub head: HeadLimits,
+    /// Limits of messages.
+    pub messages: crate::protocol::Limits,
+    /// From the first moment of a connection, or the end of the last answer on it, to the end of a request and its
+    /// answer. Default 5 s, absolute: a byte now and then buys no time (slowloris).
+    pub handshake_timeout_ms: u64,
+    /// From the first byte of a message to its last. Default 30 s: 64 KiB arrive in that time over the slowest link, and
+    /// what is half sent cannot be kept for ever.
+    pub assembly_timeout_ms: u64,
+    /// Bytes waiting to be sent to one session. Above it, what the peer sends is not read, and what is sent to it is
+    /// dropped. Default 256 KiB: a burst on a slow link. A single message may exceed it.
+    pub outbox_bytes_max: usize,
+    /// How long nothing may leave while something waits to. Default 10 s: then the peer is taken for dead.
+    pub send_timeout_ms: u64,
+    /// Silence after which a ping is sent; 0 sends none. Default 25 s: below the idle timeouts of common proxies (30 s
+    /// and up).
+    pub ping_interval_ms: u64,
+    /// Silence after which the peer is taken for dead; 0 waits for ever. Default 60 s: two pings went unanswered.
+    pub dead_peer_timeout_ms: u64,
+    /// How long a closing connection may take. Default 5 s: a round trip and a slow handler at the other end.
+    pub close_timeout_ms: u64,
+    /// How long a stopping server may take to say goodbye to all. Default 10 s: below the 30 s after which supervisors
+    /// kill.
+    pub drain_timeout_ms: u64,
+    /// Connections of the whole process. Default: as many as the file descriptor limit allows.
+    pub connections_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: HeadLimits::default(),
+            messages: crate::protocol::Limits::default(),
+            handshake_timeout_ms: 5_000,
+            assembly_timeout_ms: 30_000,
+            outbox_bytes_max: 256 * 1024,
+            send_timeout_ms: 10_000,
+            ping_interval_ms: 25_000,
+            dead_peer_timeout_ms: 60_000,
+            close_timeout_ms: 5_000,
+            drain_timeout_ms: 10_000,
+            connections_max: usize::MAX,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The engine: cores, their sessions, and the calls to handlers.
+//!
+//! Imports protocol and reactor, and knows nothing of what its sessions talk about.
+
+mod common;
+mod core;
+mod counters;
+mod ending;
+mod frames;
+mod handler;
+mod head;
+mod limits;
+mod outbox;
+mod runtime;
+mod session;
+mod slab;
+mod supervisor;
+mod tasks;
+mod wheel;
+
+pub use self::core::{Core, CoreSetup};
+pub use counters::{Counter, Counters};
+pub use handler::{Accept, Ended, Handler, Sent, Upgrade, UpgradeRequest};
+pub use limits::Limits;
+pub use session::{Session, SessionId};
+pub use supervisor::{Controller, Cores, DESCRIPTORS_PER_CORE, ReactorKind, Setup, StartError, Status, Stopped};
+pub use tasks::{BoxedTask, SessionHandle, Spawner};

@@ -1,0 +1,174 @@
+//! A core's thread: its processor, its monoio runtime, and the loop that drives a [`Core`].
+//!
+//! The loop is one future of the runtime. While there is work it waits on the core's own reactor, which costs one system
+//! call a turn; when there is none it sleeps in the runtime, which then also serves handlers' tasks.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::TcpStream as Descriptor;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use monoio::net::TcpStream;
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+use super::core::Core;
+use super::handler::Handler;
+use crate::reactor::{EventFd, Reactor};
+
+/// How long a core that had work waits on its reactor before it sleeps in the runtime: longer than a busy core is ever
+/// without work, short enough for timers of tasks.
+const BUSY_WAIT: Duration = Duration::from_micros(200);
+
+/// Turns after which the runtime gets a chance even though there is work: some milliseconds under full load.
+const TURNS_PER_VISIT: u32 = 64;
+
+/// The longest sleep: a core shows in this interval that it is alive.
+const SLEEP_MS_MAX: u64 = 500;
+
+/// Operations the runtime's own ring holds at first; it serves only tasks and the core's sleep.
+const RUNTIME_ENTRIES: u32 = 256;
+
+/// What the supervisor tells all cores.
+#[derive(Debug, Default)]
+pub(super) struct Control(AtomicU8);
+
+impl Control {
+    const DRAIN: u8 = 1;
+    const STOP: u8 = 2;
+
+    /// Say goodbye to everyone and end.
+    pub(super) fn drain(&self) {
+        self.0.fetch_max(Self::DRAIN, Ordering::Release);
+    }
+
+    /// End now.
+    pub(super) fn stop(&self) {
+        self.0.fetch_max(Self::STOP, Ordering::Release);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.0.load(Ordering::Acquire) >= Self::DRAIN
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Acquire) == Self::STOP
+    }
+}
+
+/// Runs a core on an io_uring runtime until it has drained or is stopped.
+pub(super) fn run_on_uring<H: Handler, R: Reactor>(
+    core: impl FnOnce() -> io::Result<Core<H, R>>,
+    control: &Arc<Control>,
+    epoch: Instant,
+) -> io::Result<()> {
+    let mut ring = io_uring_06::IoUring::builder();
+    // No DEFER_TASKRUN: the runtime submits without waiting for events, and would then never see its completions.
+    ring.setup_single_issuer().setup_coop_taskrun().setup_submit_all().setup_clamp();
+    let mut runtime = RuntimeBuilder::<TimeDriver<IoUringDriver>>::new()
+        .uring_builder(ring)
+        .with_entries(RUNTIME_ENTRIES)
+        .build()?;
+    runtime.block_on(async { drive(core()?, control, epoch).await })
+}
+
+/// Runs a core on an epoll runtime until it has drained or is stopped.
+pub(super) fn run_on_epoll<H: Handler, R: Reactor>(
+    core: impl FnOnce() -> io::Result<Core<H, R>>,
+    control: &Arc<Control>,
+    epoch: Instant,
+) -> io::Result<()> {
+    let mut runtime =
+        RuntimeBuilder::<TimeDriver<LegacyDriver>>::new().with_entries(RUNTIME_ENTRIES).build()?;
+    runtime.block_on(async { drive(core()?, control, epoch).await })
+}
+
+async fn drive<H: Handler, R: Reactor>(mut core: Core<H, R>, control: &Control, epoch: Instant) -> io::Result<()> {
+    let Some(park) = core.reactor().park_descriptor().map(awaitable).transpose()? else {
+        return Err(io::Error::other("The reactor cannot be awaited, so no runtime can drive it."));
+    };
+    let visit = Visit::new()?;
+    let mut turns = 0u32;
+    loop {
+        if control.is_draining() {
+            core.drain();
+        }
+        let more = core.turn(epoch.elapsed().as_millis() as u64);
+        if core.is_done() || control.is_stopped() {
+            return Ok(());
+        }
+        let tasks = core.has_tasks();
+        let wait = if more || tasks { Duration::ZERO } else { busy_wait(&core) };
+        let completed = core.enter(wait)?;
+        turns = turns.wrapping_add(1);
+        if !completed && !more {
+            sleep(&mut core, &park).await?;
+        } else if tasks || turns.is_multiple_of(TURNS_PER_VISIT) {
+            visit.pay().await?;
+        }
+    }
+}
+
+fn busy_wait<H: Handler, R: Reactor>(core: &Core<H, R>) -> Duration {
+    core.idle_ms().map_or(BUSY_WAIT, |idle_ms| BUSY_WAIT.min(Duration::from_millis(idle_ms)))
+}
+
+/// Sleeps in the runtime until the reactor, a timer or a task has something for the core.
+async fn sleep<H: Handler, R: Reactor>(core: &mut Core<H, R>, park: &TcpStream) -> io::Result<()> {
+    core.reactor().arm();
+    // What completed before the reactor was armed does not wake anyone: look once more.
+    if !core.enter(Duration::ZERO)? {
+        let idle_ms = core.idle_ms().map_or(SLEEP_MS_MAX, |idle_ms| idle_ms.min(SLEEP_MS_MAX));
+        let mut readable = pin!(park.readable(false));
+        let mut elapsed = pin!(monoio::time::sleep(Duration::from_millis(idle_ms)));
+        poll_fn(|context| {
+            let awake = core.has_commands_or_wake(context.waker())
+                || readable.as_mut().poll(context).is_ready()
+                || elapsed.as_mut().poll(context).is_ready();
+            if awake { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        core.enter(Duration::ZERO)?;
+    }
+    core.reactor().disarm();
+    Ok(())
+}
+
+/// A way to give the runtime a turn: waiting for a descriptor that becomes readable only once the wait has begun. Merely
+/// waking oneself would not do: monoio polls its main future again before anything else.
+struct Visit {
+    event: EventFd,
+    readable: TcpStream,
+}
+
+impl Visit {
+    fn new() -> io::Result<Self> {
+        let event = EventFd::new()?;
+        let readable = awaitable(event.descriptor())?;
+        Ok(Self { event, readable })
+    }
+
+    async fn pay(&self) -> io::Result<()> {
+        self.event.clear();
+        let mut readable = pin!(self.readable.readable(false));
+        let mut begun = false;
+        poll_fn(|context| {
+            let polled = readable.as_mut().poll(context);
+            if !std::mem::replace(&mut begun, true) {
+                self.event.signal();
+            }
+            polled
+        })
+        .await
+    }
+}
+
+/// A descriptor as something monoio can wait for. It takes any, under the name of a TCP stream.
+fn awaitable(descriptor: BorrowedFd<'_>) -> io::Result<TcpStream> {
+    TcpStream::from_std(Descriptor::from(descriptor.as_fd().try_clone_to_owned()?))
+}

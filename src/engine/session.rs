@@ -1,0 +1,239 @@
+//! One client's connection: what a core remembers of it, and what a handler may do with it.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+
+use super::common::Common;
+use super::handler::Sent;
+use super::outbox::Outbox;
+use super::tasks::SessionHandle;
+use super::wheel::TICK_MS;
+use crate::protocol::http::HeadScan;
+use crate::protocol::{Close, CloseCode, Connection, Message, Role, State};
+use crate::reactor::{Socket, Sockets, Token};
+
+/// Names one session of this process for as long as it lives; afterwards it names nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SessionId {
+    /// The core it lives on.
+    pub core: u16,
+    pub(super) token: Token,
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.core, self.token.index, self.token.generation)
+    }
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Awaiting a request.
+    Head,
+    /// Awaiting the handler's decision on an upgrade.
+    Upgrading,
+    /// A WebSocket, until its closing handshake is over.
+    Open,
+    /// Everything was said; the peer's end of stream is awaited, so that nothing said is lost to a reset.
+    Lingering,
+    /// Over; what is in flight is awaited before the socket is closed.
+    Ended,
+}
+
+/// No deadline.
+pub(super) const NEVER: u32 = u32::MAX;
+
+/// What a core remembers of a connection: all there is of it while it is idle.
+pub(super) struct Slot<S> {
+    pub(super) socket: Socket,
+    pub(super) phase: Phase,
+    /// The reactor watches the socket.
+    pub(super) watched: bool,
+    /// A send is in flight.
+    pub(super) sending: bool,
+    /// It is on the list of those that have something to send this turn.
+    pub(super) dirty: bool,
+    /// It is on the list of those that go on reading next turn.
+    pub(super) resuming: bool,
+    /// An arrival was reported that has not been read to its end.
+    pub(super) readable: bool,
+    /// The handler wants no more input.
+    pub(super) paused: bool,
+    /// The handler was told of backpressure and not yet of its end.
+    pub(super) pressed: bool,
+    /// A ping was sent since the last byte came.
+    pub(super) pinged: bool,
+    /// The handler was told that the session is open, and not yet that it is closed.
+    pub(super) opened: bool,
+    /// The connection failed or was answered for the last time: linger once all is sent.
+    pub(super) parting: bool,
+    /// The peer sent its end of stream.
+    pub(super) finished: bool,
+    /// The socket does not work any more.
+    pub(super) broken: bool,
+    /// Tick at which bytes last came.
+    pub(super) heard: u32,
+    /// Tick by which the phase, or the closing handshake, must be over.
+    pub(super) deadline: u32,
+    /// Bytes that came after the last word.
+    pub(super) discarded: u32,
+    pub(super) connection: Connection,
+    pub(super) outbox: Option<Box<Outbox>>,
+    /// Bytes that were received and not consumed.
+    pub(super) backlog: Option<Box<Backlog>>,
+    pub(super) state: S,
+}
+
+/// Bytes that were received and not consumed: part of a request head, or frames that came while input was paused.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    pub(super) bytes: Vec<u8>,
+    pub(super) scan: HeadScan,
+}
+
+impl<S: Default> Slot<S> {
+    pub(super) fn new(socket: Socket, tick: u32, deadline: u32) -> Self {
+        Self {
+            socket,
+            phase: Phase::Head,
+            watched: false,
+            sending: false,
+            dirty: false,
+            resuming: false,
+            readable: false,
+            paused: false,
+            pressed: false,
+            pinged: false,
+            opened: false,
+            parting: false,
+            finished: false,
+            broken: false,
+            heard: tick,
+            deadline,
+            discarded: 0,
+            connection: Connection::new(Role::Server),
+            outbox: None,
+            backlog: None,
+            state: S::default(),
+        }
+    }
+}
+
+impl<S> Slot<S> {
+    /// Bytes that wait to leave, without those in the reply buffer.
+    pub(super) fn outbox_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
+    }
+
+    /// Whether frames may be consumed now: neither the handler nor backpressure forbids it.
+    pub(super) fn takes_input(&self, outbox_bytes_max: usize) -> bool {
+        !self.paused && (self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max)
+    }
+}
+
+/// A session, as a handler sees it during a call.
+pub struct Session<'a, S> {
+    pub(super) slot: &'a mut Slot<S>,
+    pub(super) token: Token,
+    pub(super) common: &'a mut Common,
+    pub(super) sockets: &'a mut dyn Sockets,
+}
+
+impl<S> Session<'_, S> {
+    /// Names this session.
+    pub fn id(&self) -> SessionId {
+        SessionId { core: self.common.core, token: self.token }
+    }
+
+    /// What the application keeps for this session.
+    pub fn state(&mut self) -> &mut S {
+        &mut self.slot.state
+    }
+
+    /// Sends a message. Never blocks: what does not fit into the socket waits in the outbox, and what does not fit into
+    /// the outbox is dropped.
+    ///
+    /// Costs one copy of the payload; a large one goes to the socket directly and costs none.
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        let message = message.into();
+        let full = self.buffered_amount() > self.common.limits.outbox_bytes_max;
+        if full || self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open {
+            self.slot.pressed |= full;
+            self.common.counters.messages_dropped.add(1);
+            return Sent::Dropped;
+        }
+        self.common.counters.messages_sent.add(1);
+        self.common.write_message(self.slot, self.token, self.sockets, message);
+        if self.buffered_amount() > self.common.limits.outbox_bytes_max {
+            self.slot.pressed = true;
+            return Sent::Backpressure;
+        }
+        Sent::Queued
+    }
+
+    /// Sends a ping with up to 125 bytes; more are cut off.
+    pub fn ping(&mut self, payload: &[u8]) {
+        if self.slot.connection.state() == State::Open {
+            self.common.write_ping(payload);
+        }
+    }
+
+    /// Begins the closing handshake: nothing can be sent after it, and what the peer still sends is dropped.
+    pub fn close(&mut self, code: CloseCode, reason: &str) {
+        if self.slot.phase == Phase::Open
+            && self.slot.connection.close(&mut self.common.reply, Some(Close::new(code, reason)), None)
+        {
+            self.common.set_deadline(self.slot, self.token, self.common.limits.close_timeout_ms);
+            // The peer's Close frame is awaited now, whatever the handler wanted to hear before.
+            self.resume();
+        }
+    }
+
+    /// Bytes that wait to be sent.
+    pub fn buffered_amount(&self) -> usize {
+        self.slot.outbox_bytes() + self.common.reply.len()
+    }
+
+    /// Stops reading from this session, until [`Session::resume`]; its peer will feel it through TCP. Control frames are
+    /// not read either, so a paused session is not taken for dead.
+    pub fn pause(&mut self) {
+        self.slot.paused = true;
+    }
+
+    /// Goes on reading, from the next turn on.
+    pub fn resume(&mut self) {
+        if std::mem::take(&mut self.slot.paused) {
+            self.slot.heard = self.common.tick;
+            self.common.resume_next_turn(self.slot, self.token);
+        }
+    }
+
+    /// The other end's address; `None` when it is gone already. Costs a system call.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.sockets.peer_address(self.slot.socket).ok()
+    }
+
+    /// A handle for tasks of this core, which outlives the call and, harmlessly, the session.
+    pub fn handle(&self) -> SessionHandle {
+        self.common.tasks.handle(self.id())
+    }
+
+    /// Runs a task on this core, beside its sessions. It may await anything that monoio can. It is not ended with the
+    /// session; a task that panics ends the session with 1011.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.common.tasks.spawn_for(self.id(), task);
+    }
+}
+
+impl<S> fmt::Debug for Session<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id()).field("phase", &self.slot.phase).finish_non_exhaustive()
+    }
+}
+
+/// Milliseconds as ticks, rounded up, at least one.
+pub(super) fn ticks(milliseconds: u64) -> u32 {
+    u32::try_from(milliseconds.div_ceil(TICK_MS)).unwrap_or(NEVER / 2).clamp(1, NEVER / 2)
+}

@@ -1,0 +1,485 @@
+//! All cores of a server: started together, watched, drained together. None is left half alive.
+//!
+//! A core that dies would keep its share of the clients waiting on a listener nobody accepts from, so its death, or a
+//! stall that lasts, ends the server; whoever runs it starts it anew.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::task::Waker;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use super::core::{Core, CoreSetup};
+use super::counters::Counters;
+use super::handler::Handler;
+use super::limits::Limits;
+use super::runtime::{self, Control};
+use crate::reactor::epoll::Epoll;
+use crate::reactor::uring::Uring;
+use crate::reactor::{self, Reactor, Socket};
+
+/// How often cores are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A core that has not completed a turn for this long is stalled: the server is not ready. A healthy one completes two
+/// a second even when idle.
+const STALLED_MS: u64 = 1_500;
+
+/// Descriptors a core needs for itself: its rings, event counters, listener and spare, with room to spare.
+pub const DESCRIPTORS_PER_CORE: usize = 64;
+
+/// How long cores may take beyond the drain timeout before they are given up.
+const DRAIN_GRACE: Duration = Duration::from_millis(500);
+
+/// Which reactor the cores use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReactorKind {
+    /// io_uring, or epoll with a warning where that is not to be had.
+    #[default]
+    Auto,
+    /// io_uring.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+impl fmt::Display for ReactorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReactorKind::Auto => "auto",
+            ReactorKind::Uring => "uring",
+            ReactorKind::Epoll => "epoll",
+        })
+    }
+}
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// Cores; they share the processors when they are more.
+    pub cores: usize,
+    /// The reactor.
+    pub reactor: ReactorKind,
+    /// The limits of all sessions.
+    pub limits: Limits,
+    /// Whether other processes of this user may listen on the same address.
+    pub share_port: bool,
+    /// How long a core may stall before the server ends, in milliseconds; 0 is for ever.
+    pub stall_timeout_ms: u64,
+    /// Whether SIGTERM and SIGINT drain the server.
+    pub handle_signals: bool,
+}
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("Cannot listen on {address}: {source}. Choose another address, or end whatever uses it.")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// io_uring was asked for and is not to be had.
+    #[error(
+        "io_uring is not available: {source}. It needs Linux 6.1, the sysctl kernel.io_uring_disabled=0, and in a \
+         container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register. \
+         Use --reactor epoll to do without."
+    )]
+    UringUnavailable {
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The descriptor limit is below what the configuration needs.
+    #[error(
+        "{wanted} connections need {needed} file descriptors, but the limit is {limit}. Raise it (ulimit -Hn, \
+         LimitNOFILE) or configure at most {possible} connections."
+    )]
+    TooFewDescriptors {
+        /// Connections configured.
+        wanted: usize,
+        /// Descriptors they need.
+        needed: usize,
+        /// The hard limit.
+        limit: usize,
+        /// Connections the limit allows.
+        possible: usize,
+    },
+    /// A core could not be started.
+    #[error("Core {core} could not start: {reason}.")]
+    Core {
+        /// Its number.
+        core: usize,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The process could not be set up.
+    #[error("The process could not be set up: {0}.")]
+    Process(io::Error),
+}
+
+/// How a server came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everyone was told, and everything was sent.
+    Drained,
+    /// The drain timeout was over before everyone was gone, or a second signal came.
+    Forced,
+    /// A core ended on its own.
+    CoreDied {
+        /// Its number.
+        core: usize,
+        /// What is known of the reason.
+        reason: String,
+    },
+    /// A core made no turn for too long.
+    CoreStalled {
+        /// Its number.
+        core: usize,
+        /// For how long, in milliseconds.
+        stalled_ms: u64,
+    },
+}
+
+/// Whether a server serves; shared with whoever answers for it.
+#[derive(Debug, Default)]
+pub struct Status {
+    ready: AtomicBool,
+}
+
+impl Status {
+    /// Whether all cores run, none is stalled, and the server is not draining.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// The running cores of a server.
+pub struct Cores {
+    address: SocketAddr,
+    reactor: ReactorKind,
+    limits: Limits,
+    stall_timeout_ms: u64,
+    events: Receiver<Event>,
+    controller: Controller,
+    counters: Vec<Arc<Counters>>,
+    connections: Arc<AtomicUsize>,
+    status: Arc<Status>,
+    threads: Vec<JoinHandle<()>>,
+    epoch: Instant,
+}
+
+/// Drains a server from any thread.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    control: Arc<Control>,
+    wakers: Vec<Waker>,
+    events: Sender<Event>,
+}
+
+impl Controller {
+    /// Has everyone told 1001 and the cores end, as SIGTERM does; asked for again, as a second signal does, it ends them
+    /// at once.
+    pub fn drain(&self) {
+        // If nobody listens any more, the server has ended already.
+        let _ = self.events.send(Event::DrainWanted);
+    }
+
+    fn wake(&self) {
+        self.wakers.iter().for_each(Waker::wake_by_ref);
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    Started(Waker),
+    Ended(usize, Result<(), String>),
+    DrainWanted,
+}
+
+impl Cores {
+    /// Starts all cores, each with a handler of its own made by `handler` on the core's thread. Returns once all run.
+    pub fn start<H: Handler>(
+        setup: Setup,
+        status: Arc<Status>,
+        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let cores = setup.cores.clamp(1, usize::from(u16::MAX));
+        let mut limits = setup.limits;
+        limits.connections_max = connections_max(limits.connections_max, cores)?;
+        let reactor = choose_reactor(setup.reactor)?;
+        let (listeners, address) = reactor::listen(setup.address, cores, setup.share_port)
+            .map_err(|source| StartError::Listen { address: setup.address, source })?;
+        let (sender, events) = mpsc::channel();
+        let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
+        let mut this = Self {
+            address,
+            reactor,
+            limits,
+            stall_timeout_ms: setup.stall_timeout_ms,
+            events,
+            controller,
+            counters: (0..cores).map(|_| Arc::default()).collect(),
+            connections: Arc::default(),
+            status,
+            threads: Vec::new(),
+            epoch: Instant::now(),
+        };
+        let handler = Arc::new(handler);
+        for (core, listener) in listeners.into_iter().enumerate() {
+            this.spawn(core, listener, Arc::clone(&handler))?;
+        }
+        this.await_start(cores)?;
+        if setup.handle_signals {
+            forward_signals(this.controller.clone()).map_err(StartError::Process)?;
+        }
+        this.status.ready.store(true, Ordering::Relaxed);
+        Ok(this)
+    }
+
+    /// Where it listens; the port is the kernel's choice if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The reactor in use.
+    pub fn reactor(&self) -> ReactorKind {
+        self.reactor
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Counters, one set for each core.
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// Connections there are now, over all cores.
+    pub fn connections(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.connections)
+    }
+
+    /// Drains the server from elsewhere.
+    pub fn controller(&self) -> Controller {
+        self.controller.clone()
+    }
+
+    /// Watches the cores until they have ended.
+    pub fn supervise(mut self) -> Stopped {
+        let stopped = self.watch();
+        self.status.ready.store(false, Ordering::Relaxed);
+        self.controller.control.stop();
+        self.controller.wake();
+        // A core that is stalled or dead cannot be waited for.
+        if matches!(stopped, Stopped::Drained) {
+            self.threads.drain(..).for_each(|thread| drop(thread.join()));
+        }
+        stopped
+    }
+
+    fn watch(&mut self) -> Stopped {
+        let mut running = self.threads.len();
+        let mut drain_ends: Option<Instant> = None;
+        loop {
+            match self.events.recv_timeout(WATCH_INTERVAL) {
+                Ok(Event::DrainWanted) if drain_ends.is_some() => return Stopped::Forced,
+                Ok(Event::DrainWanted) => {
+                    tracing::info!("Draining: no new connections, 1001 to every session.");
+                    self.status.ready.store(false, Ordering::Relaxed);
+                    self.controller.control.drain();
+                    self.controller.wake();
+                    drain_ends =
+                        Some(Instant::now() + Duration::from_millis(self.limits.drain_timeout_ms) + DRAIN_GRACE);
+                }
+                Ok(Event::Ended(_, Ok(()))) if drain_ends.is_some() => {
+                    running -= 1;
+                    if running == 0 {
+                        return Stopped::Drained;
+                    }
+                }
+                Ok(Event::Ended(core, result)) => {
+                    let reason = result.err().unwrap_or_else(|| "it returned".to_owned());
+                    return Stopped::CoreDied { core, reason };
+                }
+                Ok(Event::Started(..)) | Err(RecvTimeoutError::Timeout) => {}
+                // This struct holds a sender itself.
+                Err(RecvTimeoutError::Disconnected) => return Stopped::Forced,
+            }
+            if drain_ends.is_some_and(|end| Instant::now() >= end) {
+                return Stopped::Forced;
+            }
+            if let Some(stopped) = self.look_at_cores(drain_ends.is_some()) {
+                return stopped;
+            }
+        }
+    }
+
+    /// Whether a core is stalled for good; notes whether any is at all.
+    fn look_at_cores(&self, draining: bool) -> Option<Stopped> {
+        let now_ms = self.epoch.elapsed().as_millis() as u64;
+        let stalls = self.counters.iter().map(|counters| now_ms.saturating_sub(counters.last_turn_ms.read()));
+        let (core, stalled_ms) = stalls.enumerate().max_by_key(|(_, stalled_ms)| *stalled_ms)?;
+        let stalled = stalled_ms > STALLED_MS;
+        let was_ready = self.status.ready.swap(!stalled && !draining, Ordering::Relaxed);
+        if stalled && was_ready {
+            tracing::warn!(core, stalled_ms, "A core has not completed a turn for too long; a handler may block it.");
+        }
+        let given_up = self.stall_timeout_ms > 0 && stalled_ms > self.stall_timeout_ms;
+        given_up.then_some(Stopped::CoreStalled { core, stalled_ms })
+    }
+
+    fn spawn<H: Handler>(
+        &mut self,
+        core: usize,
+        listener: Socket,
+        handler: Arc<impl Fn(usize) -> H + Send + Sync + 'static>,
+    ) -> Result<(), StartError> {
+        let seed = Seed {
+            core,
+            listener,
+            limits: self.limits.clone(),
+            counters: Arc::clone(&self.counters[core]),
+            connections: Arc::clone(&self.connections),
+            control: Arc::clone(&self.controller.control),
+            events: self.controller.events.clone(),
+            epoch: self.epoch,
+        };
+        let reactor = self.reactor;
+        let spawned = thread::Builder::new().name(format!("ringsock-core-{core}")).spawn(move || {
+            let (events, control, epoch) = (seed.events.clone(), Arc::clone(&seed.control), seed.epoch);
+            pin(core);
+            let ran = catch_unwind(AssertUnwindSafe(|| match reactor {
+                ReactorKind::Epoll => runtime::run_on_epoll(|| seed.grow(Epoll::new()?, &*handler), &control, epoch),
+                _ => runtime::run_on_uring(|| seed.grow(Uring::new()?, &*handler), &control, epoch),
+            }));
+            let result = match ran {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(panic) => Err(format!("it panicked: {}", panic_message(&*panic))),
+            };
+            // If nobody listens any more, the server has been given up already.
+            let _ = events.send(Event::Ended(core, result));
+        });
+        let thread = spawned.map_err(|error| StartError::Core { core, reason: error.to_string() })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    fn await_start(&mut self, cores: usize) -> Result<(), StartError> {
+        for _ in 0..cores {
+            match self.events.recv() {
+                Ok(Event::Started(waker)) => self.controller.wakers.push(waker),
+                Ok(Event::Ended(core, result)) => {
+                    self.controller.control.stop();
+                    self.controller.wake();
+                    let reason = result.err().unwrap_or_else(|| "it ended at once".to_owned());
+                    return Err(StartError::Core { core, reason });
+                }
+                Ok(Event::DrainWanted) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cores").field("address", &self.address).field("cores", &self.threads.len()).finish()
+    }
+}
+
+/// What a core's thread takes with it.
+struct Seed {
+    core: usize,
+    listener: Socket,
+    limits: Limits,
+    counters: Arc<Counters>,
+    connections: Arc<AtomicUsize>,
+    control: Arc<Control>,
+    events: Sender<Event>,
+    epoch: Instant,
+}
+
+impl Seed {
+    /// The core, on the thread that is to run it.
+    fn grow<H: Handler, R: Reactor>(self, reactor: R, handler: &impl Fn(usize) -> H) -> io::Result<Core<H, R>> {
+        // If nobody listens any more, the control says that this core is to end.
+        let _ = self.events.send(Event::Started(reactor.waker()));
+        Ok(Core::new(CoreSetup {
+            core: self.core as u16,
+            handler: handler(self.core),
+            reactor,
+            listener: self.listener,
+            limits: self.limits,
+            counters: self.counters,
+            connections: self.connections,
+            spawner: Box::new(|task| drop(monoio::spawn(task))),
+        }))
+    }
+}
+
+/// Pins this thread to a processor; where that is not allowed, it runs where the kernel puts it.
+fn pin(core: usize) {
+    let processors = core_affinity::get_core_ids().unwrap_or_default();
+    let pinned = processors.get(core % processors.len().max(1)).copied().is_some_and(core_affinity::set_for_current);
+    if !pinned {
+        tracing::debug!(core, "The core's thread could not be pinned to a processor.");
+    }
+}
+
+/// Connections the process can have; an error when more were asked for.
+fn connections_max(wanted: usize, cores: usize) -> Result<usize, StartError> {
+    let limit = reactor::raise_descriptor_limit().map_err(StartError::Process)?;
+    let possible = limit.saturating_sub(cores * DESCRIPTORS_PER_CORE);
+    if wanted == usize::MAX || wanted == 0 {
+        return Ok(possible);
+    }
+    if wanted > possible {
+        let needed = wanted.saturating_add(cores * DESCRIPTORS_PER_CORE);
+        return Err(StartError::TooFewDescriptors { wanted, needed, limit, possible });
+    }
+    Ok(wanted)
+}
+
+fn choose_reactor(wanted: ReactorKind) -> Result<ReactorKind, StartError> {
+    if wanted == ReactorKind::Epoll {
+        return Ok(wanted);
+    }
+    match Uring::new() {
+        Ok(_) => Ok(ReactorKind::Uring),
+        Err(source) if wanted == ReactorKind::Uring => Err(StartError::UringUnavailable { source }),
+        Err(source) => {
+            tracing::warn!("{} Using epoll.", StartError::UringUnavailable { source });
+            Ok(ReactorKind::Epoll)
+        }
+    }
+}
+
+/// Turns SIGTERM and SIGINT into wishes to drain.
+fn forward_signals(controller: Controller) -> io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([libc::SIGTERM, libc::SIGINT])?;
+    thread::Builder::new().name("ringsock-signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            controller.drain();
+        }
+    })?;
+    Ok(())
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,228 @@
+//! Asynchronous work of handlers: tasks on the core's own runtime, and how they speak to their sessions.
+//!
+//! A task never touches a session directly. It leaves a command, and the core carries it out in its next turn. A task
+//! awaits each command's outcome, so the number of commands that wait is bounded by the number of tasks.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::handler::Sent;
+use super::session::SessionId;
+use crate::protocol::{CloseCode, Message};
+use crate::reactor::Token;
+
+/// A task as the runtime takes it.
+pub type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What runs tasks on this core: monoio, or a test's own executor.
+pub type Spawner = Box<dyn Fn(BoxedTask)>;
+
+/// The tasks of one core.
+pub(super) struct Tasks {
+    spawner: Spawner,
+    shared: Rc<Shared>,
+}
+
+/// What tasks and their core share.
+struct Shared {
+    commands: RefCell<Vec<Command>>,
+    /// The core's own task, while it sleeps.
+    waker: RefCell<Option<Waker>>,
+    live: Cell<usize>,
+}
+
+/// What a task wants done.
+pub(super) enum Command {
+    /// Send a message.
+    Send { token: Token, message: OwnedMessage, outcome: Rc<Outcome> },
+    /// Begin the closing handshake.
+    Close { token: Token, code: CloseCode, reason: String },
+    /// The task of a session panicked.
+    Panicked { token: Token },
+    /// Something that only the core's own type knows of has arrived; look at it.
+    Look,
+}
+
+/// A message that waits for its core.
+pub(super) enum OwnedMessage {
+    Text(String),
+    Binary(Vec<u8>),
+}
+
+impl OwnedMessage {
+    pub(super) fn borrow(&self) -> Message<'_> {
+        match self {
+            OwnedMessage::Text(text) => Message::Text(text),
+            OwnedMessage::Binary(bytes) => Message::Binary(bytes),
+        }
+    }
+}
+
+impl From<Message<'_>> for OwnedMessage {
+    fn from(message: Message<'_>) -> Self {
+        match message {
+            Message::Text(text) => OwnedMessage::Text(text.to_owned()),
+            Message::Binary(bytes) => OwnedMessage::Binary(bytes.to_vec()),
+        }
+    }
+}
+
+/// Where the core leaves what became of a message.
+#[derive(Default)]
+pub(super) struct Outcome {
+    sent: Cell<Option<Sent>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Outcome {
+    pub(super) fn set(&self, sent: Sent) {
+        self.sent.set(Some(sent));
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Sent> {
+        match self.sent.get() {
+            Some(sent) => Poll::Ready(sent),
+            None => {
+                *self.waker.borrow_mut() = Some(context.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Tasks {
+    pub(super) fn new(spawner: Spawner) -> Self {
+        let shared = Shared {
+            commands: RefCell::new(Vec::new()),
+            waker: RefCell::new(None),
+            live: Cell::new(0),
+        };
+        Self { spawner, shared: Rc::new(shared) }
+    }
+
+    /// Tasks that have not ended.
+    pub(super) fn live(&self) -> usize {
+        self.shared.live.get()
+    }
+
+    /// Whether the core has to look at something before it may sleep; if not, `waker` is woken once it has.
+    pub(super) fn has_commands_or_wake(&self, waker: &Waker) -> bool {
+        *self.shared.waker.borrow_mut() = Some(waker.clone());
+        !self.shared.commands.borrow().is_empty()
+    }
+
+    /// Whether commands wait.
+    pub(super) fn has_commands(&self) -> bool {
+        !self.shared.commands.borrow().is_empty()
+    }
+
+    /// Takes the commands that wait.
+    pub(super) fn take(&self) -> Vec<Command> {
+        std::mem::take(&mut self.shared.commands.borrow_mut())
+    }
+
+    pub(super) fn handle(&self, id: SessionId) -> SessionHandle {
+        SessionHandle { id, shared: Rc::clone(&self.shared) }
+    }
+
+    /// Runs a session's task; one that panics ends the session.
+    pub(super) fn spawn_for(&self, id: SessionId, task: impl Future<Output = ()> + 'static) {
+        let shared = Rc::clone(&self.shared);
+        self.spawn(async move {
+            if caught(task).await.is_none() {
+                shared.command(Command::Panicked { token: id.token });
+            }
+        });
+    }
+
+    /// Runs a future to its end and hands over what it gave; `None` when it panicked.
+    pub(super) fn spawn_then<T>(
+        &self,
+        future: impl Future<Output = T> + 'static,
+        then: impl FnOnce(Option<T>) + 'static,
+    ) {
+        let shared = Rc::clone(&self.shared);
+        self.spawn(async move {
+            then(caught(future).await);
+            shared.command(Command::Look);
+        });
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        let shared = Rc::clone(&self.shared);
+        shared.live.set(shared.live.get() + 1);
+        (self.spawner)(Box::pin(async move {
+            task.await;
+            shared.live.set(shared.live.get() - 1);
+            shared.wake();
+        }));
+    }
+}
+
+impl Shared {
+    fn command(&self, command: Command) {
+        self.commands.borrow_mut().push(command);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Reaches a session from a task of its core. It may outlive the session: then it reaches nobody.
+#[derive(Clone)]
+pub struct SessionHandle {
+    id: SessionId,
+    shared: Rc<Shared>,
+}
+
+impl SessionHandle {
+    /// Names the session.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Sends a message, as [`Session::send`](super::Session::send) does, and says what became of it.
+    pub async fn send(&self, message: impl Into<Message<'_>>) -> Sent {
+        let message = message.into();
+        let outcome = Rc::new(Outcome::default());
+        self.shared.command(Command::Send {
+            token: self.id.token,
+            message: OwnedMessage::from(message),
+            outcome: Rc::clone(&outcome),
+        });
+        poll_fn(|context| outcome.poll(context)).await
+    }
+
+    /// Begins the closing handshake.
+    pub fn close(&self, code: CloseCode, reason: &str) {
+        self.shared.command(Command::Close { token: self.id.token, code, reason: reason.to_owned() });
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionHandle").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A future's output, or `None` when it panicked: monoio would let the panic end the core's thread.
+async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}

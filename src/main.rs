@@ -1,0 +1,149 @@
+//! The command line of ringsock.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use ringsock::config::{Config, Options, Reactor};
+use ringsock::engine::{Limits, ReactorKind};
+use ringsock::protocol;
+use ringsock::protocol::http::HeadLimits;
+use ringsock::server::Builder;
+use ringsock::service::Site;
+use ringsock::{Server, engine};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A WebSocket server for Linux: one pinned runtime, one io_uring ring and one listener per core.
+#[derive(Parser)]
+#[command(version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve: an echo on /echo, a page to try it on /, and /health and /readyz for load balancers.
+    Serve(Serve),
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// A TOML file; its keys are the flags below with underscores. Flags win over variables, variables over the file.
+    #[arg(long, value_name = "FILE", env = "RINGSOCK_CONFIG")]
+    config: Option<PathBuf>,
+    /// What to log, as a filter such as info, debug or ringsock=trace.
+    #[arg(long, value_name = "FILTER", env = "RINGSOCK_LOG", default_value = "info")]
+    log: String,
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> ExitCode {
+    let Command::Serve(serve) = Cli::parse().command;
+    match run(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do if even this cannot be written.
+            let _ = writeln!(io::stderr(), "ringsock: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(EnvFilter::try_new(&serve.log)?)
+        .init();
+    let file = serve.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
+    let config = Config::from(serve.options.or(file)).checked()?;
+    let status: Arc<engine::Status> = Arc::default();
+    let told = Arc::clone(&status);
+    let server =
+        builder(&config).start_with_status(status, move |_core| Site::new(Arc::clone(&told)))?;
+    announce(&server, &config)?;
+    server.join()?;
+    Ok(())
+}
+
+fn builder(config: &Config) -> Builder {
+    let builder = Server::builder()
+        .listen(&config.listen)
+        .reactor(match config.reactor {
+            Reactor::Auto => ReactorKind::Auto,
+            Reactor::Uring => ReactorKind::Uring,
+            Reactor::Epoll => ReactorKind::Epoll,
+        })
+        .share_port(config.share_port)
+        .stall_timeout_ms(config.stall_timeout_ms)
+        .limits(limits(config));
+    if config.cores == 0 { builder } else { builder.cores(config.cores) }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        head: HeadLimits {
+            request_line_bytes_max: config.max_request_line_bytes,
+            head_bytes_max: config.max_head_bytes,
+            headers_max: config.max_headers,
+        },
+        messages: protocol::Limits {
+            message_bytes_max: config.max_message_bytes,
+            empty_fragments_max: config.max_empty_fragments,
+        },
+        handshake_timeout_ms: config.handshake_timeout_ms,
+        assembly_timeout_ms: config.assembly_timeout_ms,
+        outbox_bytes_max: config.max_outbox_bytes,
+        send_timeout_ms: config.send_timeout_ms,
+        ping_interval_ms: config.ping_interval_ms,
+        dead_peer_timeout_ms: config.dead_peer_timeout_ms,
+        close_timeout_ms: config.close_timeout_ms,
+        drain_timeout_ms: config.drain_timeout_ms,
+        connections_max: config.max_connections,
+    }
+}
+
+/// Says what runs, where, and within which limits.
+fn announce(server: &Server, config: &Config) -> io::Result<()> {
+    let limits = server.limits();
+    let address = server.address();
+    let mut out = io::stdout().lock();
+    writeln!(out, "ringsock {}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "  cores        {}", server.counters().len())?;
+    writeln!(out, "  reactor      {}", server.reactor())?;
+    writeln!(
+        out,
+        "  connections  {} at most, {} ms for a request, {} ms to close",
+        limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
+    )?;
+    writeln!(
+        out,
+        "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",
+        limits.messages.message_bytes_max,
+        limits.assembly_timeout_ms,
+        limits.messages.empty_fragments_max
+    )?;
+    writeln!(
+        out,
+        "  requests     {} bytes, {} headers, {} bytes in the first line",
+        limits.head.head_bytes_max, limits.head.headers_max, limits.head.request_line_bytes_max
+    )?;
+    writeln!(
+        out,
+        "  outbox       {} bytes for each session, {} ms without progress",
+        limits.outbox_bytes_max, limits.send_timeout_ms
+    )?;
+    writeln!(
+        out,
+        "  silence      ping after {} ms, gone after {} ms",
+        config.ping_interval_ms, config.dead_peer_timeout_ms
+    )?;
+    writeln!(out, "ringsock is ready on ws://{address}/echo (http://{address}/ to try it)")?;
+    out.flush()
+}

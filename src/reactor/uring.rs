@@ -1,0 +1,365 @@
+//! The io_uring reactor: one ring, made and used by one thread.
+//!
+//! Idle sockets are watched by multishot POLL, which holds 256 bytes in the kernel where an armed RECV holds 860, and
+//! are read by plain `recv(2)`. Sends that wait are SEND operations, submitted in one batch when the core enters the
+//! kernel anyway. The ring defers its work to that moment (DEFER_TASKRUN), so nothing interrupts the core.
+//!
+//! Invariant: memory that the kernel may still read is owned by `sends` until the operation's final completion.
+
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
+use slab::Slab;
+
+use super::socket::{self, EventFd, Spare};
+use super::{Chunks, Completion, Reactor, Socket, Sockets, Token};
+
+/// Submissions between two visits to the kernel; a full queue is submitted early, so more only costs memory.
+const SUBMISSIONS: u32 = 4096;
+
+/// Completions the kernel can deliver before it has to queue them aside, which ends multishot operations: twice as many
+/// as sessions that are likely to be ready at once.
+const COMPLETIONS: u32 = 32_768;
+
+/// Below this the queues are not halved any further when locked memory is short (RLIMIT_MEMLOCK).
+const SUBMISSIONS_MIN: u32 = 256;
+
+const WATCHED_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+
+/// What an operation was; the low byte of its user data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Operation {
+    Accept = 1,
+    Watch = 2,
+    Send = 3,
+    Wake = 4,
+    Cancel = 5,
+}
+
+/// A reactor on io_uring. See the module.
+pub struct Uring {
+    ring: IoUring,
+    /// Registered with the ring: what a sleeping runtime awaits, because the ring's own descriptor never becomes
+    /// readable with DEFER_TASKRUN.
+    park: EventFd,
+    wake: Arc<EventFd>,
+    sends: Slab<Send>,
+    spare: Spare,
+    /// Completions on their way from the ring; empty between calls.
+    entries: Vec<cqueue::Entry>,
+}
+
+/// A send in flight.
+struct Send {
+    token: Token,
+    socket: Socket,
+    chunks: Chunks,
+    /// Refers to `chunks` when they are several; boxed because the kernel reads it where it is.
+    gather: Option<Box<Gather>>,
+}
+
+struct Gather {
+    message: libc::msghdr,
+    parts: Vec<libc::iovec>,
+}
+
+impl Uring {
+    /// Makes a ring on the calling thread, which alone may use it.
+    ///
+    /// Fails where io_uring is blocked (`ENOSYS`, `EPERM`) or too old: Linux 6.1 is needed.
+    pub fn new() -> io::Result<Self> {
+        let ring = build_ring()?;
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        let needed = [opcode::Accept::CODE, opcode::PollAdd::CODE, opcode::Send::CODE, opcode::SendMsg::CODE];
+        if !needed.into_iter().chain([opcode::AsyncCancel::CODE]).all(|code| probe.is_supported(code)) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+        }
+        let park = EventFd::new()?;
+        ring.submitter().register_eventfd(park.raw())?;
+        let wake = Arc::new(EventFd::new()?);
+        let spare = Spare::reserve()?;
+        let mut uring = Self { ring, park, wake, sends: Slab::new(), spare, entries: Vec::new() };
+        uring.disarm();
+        uring.watch_wake();
+        Ok(uring)
+    }
+
+    fn watch_wake(&mut self) {
+        let poll = opcode::PollAdd::new(types::Fd(self.wake.raw()), libc::POLLIN as u32).multi(true);
+        self.push(poll.build().user_data(Operation::Wake as u64));
+    }
+
+    /// Queues an operation. Every caller passes one whose memory is owned by `self.sends`, or one without memory.
+    fn push(&mut self, entry: squeue::Entry) {
+        loop {
+            // SAFETY: the memory an entry refers to stays in `sends` until its final completion.
+            let pushed = unsafe { self.ring.submission().push(&entry) };
+            if pushed.is_ok() {
+                return;
+            }
+            // Full: hand over what there is. A kernel that cannot take it now (EAGAIN, EBUSY) can after the next try,
+            // because completions do not have to be seen for submissions to be consumed.
+            let _ = self.ring.submit();
+        }
+    }
+
+    /// Whether the kernel has anything to take or to give; if not, a system call is saved.
+    fn has_work(&mut self) -> bool {
+        let submission = self.ring.submission();
+        !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
+    }
+
+    fn cancel(&mut self, user_data: u64) {
+        // ASYNC_CANCEL and not POLL_REMOVE: the latter gives up (EALREADY) on a poll that has just fired.
+        let entry = opcode::AsyncCancel::new(user_data).build().user_data(Operation::Cancel as u64);
+        self.push(entry.flags(squeue::Flags::SKIP_SUCCESS));
+    }
+
+    fn submit_send(&mut self, key: usize) {
+        let Some(send) = self.sends.get_mut(key) else { return };
+        let entry = send.entry().user_data((key as u64) << 8 | Operation::Send as u64);
+        self.push(entry);
+    }
+
+    fn complete(&mut self, entry: &cqueue::Entry, completions: &mut Vec<Completion>) {
+        let user_data = entry.user_data();
+        let result = entry.result();
+        let more = cqueue::more(entry.flags());
+        const ACCEPT: u8 = Operation::Accept as u8;
+        const WATCH: u8 = Operation::Watch as u8;
+        const SEND: u8 = Operation::Send as u8;
+        const WAKE: u8 = Operation::Wake as u8;
+        match user_data as u8 {
+            WATCH => {
+                let token = token(user_data);
+                if result >= 0 {
+                    completions.push(Completion::Readable(token));
+                }
+                if !more {
+                    completions.push(Completion::WatchEnded(token));
+                }
+            }
+            SEND => self.complete_send((user_data >> 8) as usize, result, completions),
+            ACCEPT => {
+                let result = io_result(result).map(|fd| Socket::from_raw(fd as i32));
+                completions.push(Completion::Accepted { result, more });
+            }
+            WAKE => {
+                self.wake.clear();
+                completions.push(Completion::Woken);
+                if !more {
+                    self.watch_wake();
+                }
+            }
+            // A cancellation that came too late; what it was for has completed on its own.
+            _ => {}
+        }
+    }
+
+    fn complete_send(&mut self, key: usize, result: i32, completions: &mut Vec<Completion>) {
+        let Some(send) = self.sends.get_mut(key) else { return };
+        let token = send.token;
+        let result = io_result(result);
+        let mut more = false;
+        if let Ok(count) = result {
+            send.chunks.advance(count);
+            more = !send.chunks.is_empty();
+        }
+        completions.push(Completion::Sent { token, result, more });
+        if more {
+            self.submit_send(key);
+        } else {
+            self.sends.remove(key);
+        }
+    }
+}
+
+impl Sockets for Uring {
+    fn recv(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        socket::recv(socket, buffer)
+    }
+
+    fn send_now(&mut self, socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket::send_now(socket, parts)
+    }
+
+    fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr> {
+        socket::peer_address(socket)
+    }
+
+    fn shutdown(&mut self, socket: Socket, how: Shutdown) {
+        socket::shutdown(socket, how);
+    }
+
+    fn discard_on_close(&mut self, socket: Socket) {
+        socket::discard_on_close(socket);
+    }
+
+    fn close(&mut self, socket: Socket) {
+        socket::close(socket);
+    }
+}
+
+impl Reactor for Uring {
+    fn accept(&mut self, listener: Socket) {
+        let accept =
+            opcode::AcceptMulti::new(types::Fd(listener.raw())).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+        self.push(accept.build().user_data(accept_data(listener)));
+    }
+
+    fn stop_accepting(&mut self, listener: Socket) {
+        self.cancel(accept_data(listener));
+    }
+
+    fn accept_now(&mut self, listener: Socket) -> io::Result<Socket> {
+        socket::accept(listener)
+    }
+
+    fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
+        self.spare.shed(listener, farewell)
+    }
+
+    fn watch(&mut self, socket: Socket, token: Token) {
+        let poll = opcode::PollAdd::new(types::Fd(socket.raw()), WATCHED_EVENTS).multi(true);
+        self.push(poll.build().user_data(watch_data(token)));
+    }
+
+    fn unwatch(&mut self, _socket: Socket, token: Token) {
+        self.cancel(watch_data(token));
+    }
+
+    fn send(&mut self, socket: Socket, token: Token, chunks: Chunks) {
+        let key = self.sends.insert(Send { token, socket, chunks, gather: None });
+        self.submit_send(key);
+    }
+
+    fn enter(&mut self, wait: Duration, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let wait = if self.ring.completion().is_empty() { wait } else { Duration::ZERO };
+        let entered = if !wait.is_zero() {
+            let timeout = types::Timespec::from(wait);
+            self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout))
+        } else if self.has_work() {
+            self.ring.submit()
+        } else {
+            Ok(0)
+        };
+        match entered {
+            Ok(_) => {}
+            // The wait ended without a completion, a signal came, or the kernel wants its completions seen first.
+            Err(error)
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) => {}
+            Err(error) => return Err(error),
+        }
+        // As many as there are now: what completes meanwhile is for the next turn.
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.extend(self.ring.completion());
+        for entry in entries.drain(..) {
+            self.complete(&entry, completions);
+        }
+        self.entries = entries;
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        socket::waker(&self.wake)
+    }
+
+    fn park_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.park.descriptor())
+    }
+
+    fn arm(&mut self) {
+        self.ring.completion().enable_eventfd();
+    }
+
+    fn disarm(&mut self) {
+        self.ring.completion().disable_eventfd();
+        self.park.clear();
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // A core that ends in order has none in flight. One that dies may: the kernel tears the ring down later, on its
+        // own time, so what it may still read is given up rather than freed.
+        std::mem::forget(std::mem::take(&mut self.sends));
+    }
+}
+
+impl std::fmt::Debug for Uring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Uring").field("sends", &self.sends.len()).finish_non_exhaustive()
+    }
+}
+
+impl Send {
+    /// The operation that sends what is left of the chunks.
+    fn entry(&mut self) -> squeue::Entry {
+        let fd = types::Fd(self.socket.raw());
+        if let [only] = self.chunks.parts() {
+            let length = u32::try_from(only.len()).unwrap_or(u32::MAX);
+            return opcode::Send::new(fd, only.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build();
+        }
+        let parts = self.chunks.parts().iter().take(Chunks::PARTS_MAX);
+        let parts: Vec<_> = parts
+            .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() })
+            .collect();
+        let mut gather = Box::new(Gather { message: socket::message_header(&[]), parts });
+        gather.message.msg_iov = gather.parts.as_mut_ptr();
+        gather.message.msg_iovlen = gather.parts.len();
+        let message = &raw const self.gather.insert(gather).message;
+        opcode::SendMsg::new(fd, message).flags(libc::MSG_NOSIGNAL as u32).build()
+    }
+}
+
+/// The ring, with queues as large as the locked-memory limit allows.
+fn build_ring() -> io::Result<IoUring> {
+    let mut submissions = SUBMISSIONS;
+    loop {
+        let built = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .setup_submit_all()
+            .setup_clamp()
+            .setup_cqsize(submissions * (COMPLETIONS / SUBMISSIONS))
+            .build(submissions);
+        match built {
+            Err(error) if error.raw_os_error() == Some(libc::ENOMEM) && submissions > SUBMISSIONS_MIN => {
+                submissions /= 2;
+                tracing::warn!(
+                    submissions,
+                    "The ring was halved because locked memory is short; raise RLIMIT_MEMLOCK (LimitMEMLOCK)."
+                );
+            }
+            built => return built,
+        }
+    }
+}
+
+fn accept_data(listener: Socket) -> u64 {
+    (listener.raw() as u64) << 8 | Operation::Accept as u64
+}
+
+fn watch_data(token: Token) -> u64 {
+    u64::from(token.generation) << 32 | u64::from(token.index) << 8 | Operation::Watch as u64
+}
+
+fn token(user_data: u64) -> Token {
+    Token { index: (user_data as u32) >> 8, generation: (user_data >> 32) as u32 }
+}
+
+fn io_result(result: i32) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}

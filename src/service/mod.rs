@@ -1,0 +1,5 @@
+//! What `ringsock serve` offers on its engine.
+
+mod site;
+
+pub use site::Site;

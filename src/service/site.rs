@@ -1,0 +1,64 @@
+//! The paths of `ringsock serve`: an echo, a page to try it from, and what a load balancer asks.
+
+use std::sync::Arc;
+
+use crate::engine::{Handler, Session, Status, Upgrade, UpgradeRequest};
+use crate::protocol::Message;
+use crate::protocol::http::{Refusal, Request, Response};
+
+/// The page at `/`, complete in itself.
+const PAGE: &str = include_str!("page.html");
+
+/// What the page may do: run its own script and style, and talk to any WebSocket server, since it is made for trying.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
+                           connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The handler of one core.
+#[derive(Debug)]
+pub struct Site {
+    status: Arc<Status>,
+}
+
+impl Site {
+    /// A handler that tells load balancers what `status` says.
+    pub fn new(status: Arc<Status>) -> Self {
+        Self { status }
+    }
+
+    fn readiness(&self) -> Response {
+        if self.status.is_ready() { Response::text(200, "ready") } else { Response::text(503, "not ready") }
+    }
+}
+
+impl Handler for Site {
+    type State = ();
+
+    fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
+        match request.path() {
+            "/echo" => Upgrade::accept(),
+            _ => Upgrade::reject(not_found()),
+        }
+    }
+
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        let response = match request.path() {
+            "/health" => Response::text(200, "ok"),
+            "/readyz" => self.readiness(),
+            "/" => Response::html(200, PAGE).with_header("Content-Security-Policy", PAGE_POLICY),
+            "/echo" => return Response::from(&Refusal::UpgradeRequired),
+            _ => return not_found(),
+        };
+        match request.method() {
+            "GET" | "HEAD" => response,
+            _ => Response::text(405, "Only GET and HEAD are answered here.\n").with_header("Allow", "GET, HEAD"),
+        }
+    }
+
+    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        session.send(message);
+    }
+}
+
+fn not_found() -> Response {
+    Response::text(404, "There is nothing here. Try / in a browser, or a WebSocket on /echo.\n")
+}
