@@ -4,5 +4,8 @@
 //! rule can be tested by splitting its input at every byte.
 #![forbid(unsafe_code)]
 
+pub mod client_handshake;
 pub mod handshake;
+mod head;
 pub mod http;
+pub mod response;

@@ -1,0 +1,392 @@
+//! The client's side of the opening handshake (RFC 6455 section 4.1): writing the request, judging the answer.
+//!
+//! Owns the request of the load generator and of clients between nodes. Never makes random numbers (the key is given),
+//! never follows a redirect. Invariant: an answer is accepted only if it proves that the server read this request.
+
+use std::str;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::handshake::{EXTENSIONS, PROTOCOL, RESERVED, accept_key};
+use super::head::{is_host, is_target, is_token, list, split_head};
+use super::http::{Connection, names_websocket};
+use super::response::{InvalidHeader, Refusal, push, push_headers};
+
+/// A handshake whose request was written; it waits for the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientHandshake {
+    /// What Sec-WebSocket-Accept must say.
+    accept: [u8; 28],
+}
+
+/// What the server agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAccept<'p> {
+    /// The subprotocol it chose, one of those offered.
+    pub protocol: Option<&'p str>,
+}
+
+/// Why the server's answer does not open a WebSocket. Unless said otherwise, the server is at fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientHandshakeError {
+    /// The answer is no HTTP head, or one above the limits.
+    #[error("The server's answer is not a valid HTTP/1.1 head. {0}")]
+    HeadInvalid(#[from] Refusal),
+    /// The first line of the answer is no status line.
+    #[error(
+        "The server's answer does not begin with an HTTP/1.1 status line. Check that it is a WebSocket server."
+    )]
+    StatusLineInvalid,
+    /// The server answered the request without upgrading; the request or the address may be wrong.
+    #[error(
+        "The server answered with the status {status}, not with 101. Check the address, path and credentials."
+    )]
+    Status {
+        /// The status code.
+        status: u16,
+    },
+    /// The answer does not upgrade to WebSocket.
+    #[error(
+        "The server answered 101 without 'Upgrade: websocket' and 'Connection: Upgrade'. A proxy may be at fault."
+    )]
+    UpgradeMissing,
+    /// Sec-WebSocket-Accept is missing, repeated, or not the one for the key that was sent.
+    #[error(
+        "The header Sec-WebSocket-Accept must be sent once and match the key. The answer may come from a cache."
+    )]
+    AcceptInvalid,
+    /// The server chose a subprotocol that was not offered, or more than one.
+    #[error(
+        "The server chose the subprotocol {protocol:?}. It must choose one of those offered, or none."
+    )]
+    ProtocolNotOffered {
+        /// What it chose.
+        protocol: String,
+    },
+    /// The server chose an extension, but none was offered.
+    #[error("The server chose an extension, but none was offered. Correct the server.")]
+    ExtensionNotOffered,
+}
+
+impl ClientHandshake {
+    /// Appends the request to `out`, which stays as it was if something cannot be sent.
+    ///
+    /// `key_bytes` should be random: they let the answer prove it is not a cached one.
+    pub fn write_request(
+        out: &mut Vec<u8>,
+        host: &str,
+        target: &str,
+        key_bytes: [u8; 16],
+        protocols: &[&str],
+        extra_headers: &[(&str, &str)],
+    ) -> Result<Self, InvalidHeader> {
+        if !is_host(host) {
+            return Err(InvalidHeader::Malformed { name: "Host", value: host.to_owned() });
+        }
+        if !(target.starts_with('/') && is_target(target.as_bytes())) {
+            return Err(InvalidHeader::Malformed {
+                name: "request target",
+                value: target.to_owned(),
+            });
+        }
+        if let Some(protocol) = protocols.iter().find(|protocol| !is_token(protocol.as_bytes())) {
+            return Err(InvalidHeader::Malformed { name: PROTOCOL, value: (*protocol).to_owned() });
+        }
+        let mut key = [0; 24];
+        // 16 bytes always make 24 characters, so this cannot fail.
+        let written = BASE64_STANDARD.encode_slice(key_bytes, &mut key);
+        debug_assert_eq!(written, Ok(key.len()));
+
+        let begin = out.len();
+        push(
+            out,
+            &[
+                "GET ",
+                target,
+                " HTTP/1.1\r\nHost: ",
+                host,
+                "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+            ],
+        );
+        out.extend_from_slice(b"Sec-WebSocket-Key: ");
+        out.extend_from_slice(&key);
+        out.extend_from_slice(b"\r\nSec-WebSocket-Version: 13\r\n");
+        for (at, protocol) in protocols.iter().enumerate() {
+            push(out, &[if at == 0 { "Sec-WebSocket-Protocol: " } else { ", " }, protocol]);
+        }
+        push(out, &[if protocols.is_empty() { "" } else { "\r\n" }]);
+        if let Err(error) = push_headers(out, extra_headers, &RESERVED) {
+            out.truncate(begin);
+            return Err(error);
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(Self { accept: accept_key(&key) })
+    }
+
+    /// Judges the head of the answer, as [`HeadScan::find_end`](super::http::HeadScan::find_end) delimited it; what
+    /// comes after it are frames. `protocols` are those that were offered.
+    pub fn check_response<'p>(
+        &self,
+        head: &[u8],
+        protocols: &[&'p str],
+    ) -> Result<ClientAccept<'p>, ClientHandshakeError> {
+        use ClientHandshakeError::*;
+        let (status_line, mut fields) = split_head(head)?;
+        let status = parse_status(status_line).ok_or(StatusLineInvalid)?;
+        if status != 101 {
+            return Err(Status { status });
+        }
+        let mut connection = Connection::default();
+        let mut upgrade_websocket = false;
+        let mut accept = None;
+        let mut chosen = None;
+        while let Some((name, value)) = fields.validate_next()? {
+            if name.eq_ignore_ascii_case(b"Connection") {
+                connection.note(value);
+            } else if name.eq_ignore_ascii_case(b"Upgrade") {
+                upgrade_websocket |= names_websocket(value);
+            } else if name.eq_ignore_ascii_case(b"Sec-WebSocket-Accept") {
+                if accept.replace(value).is_some() {
+                    return Err(AcceptInvalid);
+                }
+            } else if name.eq_ignore_ascii_case(PROTOCOL.as_bytes()) {
+                let known = protocols.iter().copied().find(|offered| offered.as_bytes() == value);
+                match known {
+                    Some(protocol) if chosen.is_none() => chosen = Some(protocol),
+                    _ => {
+                        return Err(ProtocolNotOffered {
+                            protocol: String::from_utf8_lossy(value).into_owned(),
+                        });
+                    }
+                }
+            } else if name.eq_ignore_ascii_case(EXTENSIONS.as_bytes())
+                && list(value).next().is_some()
+            {
+                return Err(ExtensionNotOffered);
+            }
+        }
+        if !(upgrade_websocket && connection.upgrade) {
+            return Err(UpgradeMissing);
+        }
+        if accept != Some(&self.accept[..]) {
+            return Err(AcceptInvalid);
+        }
+        Ok(ClientAccept { protocol: chosen })
+    }
+}
+
+/// The status of `HTTP/1.1 101 Switching Protocols`; the reason may be missing.
+fn parse_status(line: &[u8]) -> Option<u16> {
+    let line = line.strip_prefix(b"HTTP/1.1 ")?;
+    let (digits, reason) = line.split_at_checked(3)?;
+    let good =
+        digits.iter().all(u8::is_ascii_digit) && (reason.is_empty() || reason.starts_with(b" "));
+    good.then(|| str::from_utf8(digits).ok()?.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::ClientHandshakeError::*;
+    use super::*;
+    use crate::protocol::handshake::{check, choose_protocol, write_switching_protocols};
+    use crate::protocol::http::{HeadLimits, HeadScan, Request};
+
+    const KEY_BYTES: [u8; 16] = *b"the sample nonce";
+    const OFFERED: &[&str] = &["chat", "superchat"];
+
+    fn write(
+        host: &str,
+        target: &str,
+        protocols: &[&str],
+        headers: &[(&str, &str)],
+    ) -> Result<String, InvalidHeader> {
+        let mut out = b"before".to_vec();
+        let written =
+            ClientHandshake::write_request(&mut out, host, target, KEY_BYTES, protocols, headers);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text == "before", written.is_err(), "nothing is written of what cannot be sent");
+        written.map(|_| text)
+    }
+
+    /// The verdict on an answer of these lines; `ACCEPT` stands for the right value.
+    fn check_lines(lines: &[&str]) -> Result<Option<&'static str>, ClientHandshakeError> {
+        let mut out = Vec::new();
+        let handshake =
+            ClientHandshake::write_request(&mut out, "a", "/", KEY_BYTES, OFFERED, &[]).unwrap();
+        let head = lines.join("\r\n").replace("ACCEPT", str::from_utf8(&handshake.accept).unwrap())
+            + "\r\n\r\n";
+        handshake.check_response(head.as_bytes(), OFFERED).map(|accept| accept.protocol)
+    }
+
+    const STATUS_LINE: &str = "HTTP/1.1 101 Switching Protocols";
+    const UPGRADE: &str = "Upgrade: websocket";
+    const CONNECTION: &str = "Connection: Upgrade";
+    const ACCEPT: &str = "Sec-WebSocket-Accept: ACCEPT";
+
+    fn check_with(line: &str) -> Result<Option<&'static str>, ClientHandshakeError> {
+        check_lines(&[STATUS_LINE, UPGRADE, CONNECTION, ACCEPT, line])
+    }
+
+    #[test]
+    fn writes_the_request_to_the_byte() {
+        assert_eq!(
+            write("example.com:80", "/chat?a=b", OFFERED, &[("Origin", "http://example.com")])
+                .unwrap(),
+            "beforeGET /chat?a=b HTTP/1.1\r\nHost: example.com:80\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Protocol: chat, superchat\r\nOrigin: http://example.com\r\n\r\n"
+        );
+        assert!(write("a", "/", &[], &[]).unwrap().ends_with("Version: 13\r\n\r\n"));
+    }
+
+    #[test]
+    fn writes_nothing_when_the_request_cannot_be_sent() {
+        for host in ["", "a b", "a\r\nX: y", "u@a"] {
+            let error = InvalidHeader::Malformed { name: "Host", value: host.to_owned() };
+            assert_eq!(write(host, "/", &[], &[]), Err(error));
+        }
+        for target in ["", "a", "/a b", "/\r\n", "/#", "/é"] {
+            let error =
+                InvalidHeader::Malformed { name: "request target", value: target.to_owned() };
+            assert_eq!(write("a", target, &[], &[]), Err(error));
+        }
+        for protocol in ["", "a b", "a,b", "a\r\nX: y"] {
+            let error = InvalidHeader::Malformed {
+                name: "Sec-WebSocket-Protocol",
+                value: protocol.to_owned(),
+            };
+            assert_eq!(write("a", "/", &["good", protocol], &[]), Err(error));
+        }
+        assert_eq!(
+            write("a", "/", &[], &[("X", "a\nb")]),
+            Err(InvalidHeader::Value { name: "X".to_owned() })
+        );
+        assert_eq!(
+            write("a", "/", &[], &[("host", "b")]),
+            Err(InvalidHeader::Reserved { name: "host".to_owned() })
+        );
+    }
+
+    #[test]
+    fn accepts_a_correct_answer() {
+        assert_eq!(check_lines(&[STATUS_LINE, UPGRADE, CONNECTION, ACCEPT]), Ok(None));
+        let lines = [
+            "HTTP/1.1 101",
+            "upgrade: WebSocket",
+            "connection: keep-alive, UPGRADE",
+            ACCEPT,
+            "Server: x",
+        ];
+        assert_eq!(check_lines(&lines), Ok(None));
+        assert_eq!(check_with("Sec-WebSocket-Protocol: superchat"), Ok(Some("superchat")));
+        assert_eq!(check_with("Sec-WebSocket-Extensions:"), Ok(None));
+    }
+
+    #[test]
+    fn reports_any_other_status() {
+        for status in [200, 301, 400, 401, 403, 426, 503] {
+            assert_eq!(
+                check_lines(&[&format!("HTTP/1.1 {status} Reason")]),
+                Err(Status { status })
+            );
+        }
+        assert_eq!(check_lines(&["HTTP/1.1 100 Continue"]), Err(Status { status: 100 }));
+    }
+
+    #[test]
+    fn rejects_what_is_no_status_line() {
+        for line in [
+            "HTTP/1.0 101 x",
+            "HTTP/2.0 101 x",
+            "HTTP/1.1 1x1 y",
+            "HTTP/1.1 1011",
+            "HTTP/1.1 10",
+            "HTTP/1.1",
+            "GET / HTTP/1.1",
+        ] {
+            assert_eq!(
+                check_lines(&[line, UPGRADE, CONNECTION, ACCEPT]),
+                Err(StatusLineInvalid),
+                "{line}"
+            );
+        }
+        assert_eq!(check_lines(&["\x16\x03\x01"]), Err(HeadInvalid(Refusal::TlsOnPlainPort)));
+        assert_eq!(check_with(" folded"), Err(HeadInvalid(Refusal::ObsoleteFold)));
+        assert_eq!(check_with("X : y"), Err(HeadInvalid(Refusal::FieldNameInvalid)));
+    }
+
+    #[test]
+    fn rejects_an_answer_that_does_not_upgrade() {
+        assert_eq!(check_lines(&[STATUS_LINE, CONNECTION, ACCEPT]), Err(UpgradeMissing));
+        assert_eq!(check_lines(&[STATUS_LINE, UPGRADE, ACCEPT]), Err(UpgradeMissing));
+        assert_eq!(
+            check_lines(&[STATUS_LINE, "Upgrade: h2c", CONNECTION, ACCEPT]),
+            Err(UpgradeMissing)
+        );
+        assert_eq!(
+            check_lines(&[STATUS_LINE, UPGRADE, "Connection: close", ACCEPT]),
+            Err(UpgradeMissing)
+        );
+    }
+
+    #[test]
+    fn rejects_a_missing_wrong_or_repeated_accept() {
+        assert_eq!(check_lines(&[STATUS_LINE, UPGRADE, CONNECTION]), Err(AcceptInvalid));
+        assert_eq!(check_with(ACCEPT), Err(AcceptInvalid));
+        for wrong in ["", "ACCEPT=", "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "ACCEPT, ACCEPT"] {
+            let line = format!("Sec-WebSocket-Accept: {wrong}");
+            assert_eq!(check_lines(&[STATUS_LINE, UPGRADE, CONNECTION, &line]), Err(AcceptInvalid));
+        }
+    }
+
+    #[test]
+    fn rejects_a_protocol_or_an_extension_that_was_not_offered() {
+        for protocol in ["other", "Chat", "", "chat, superchat"] {
+            let verdict = check_with(&format!("Sec-WebSocket-Protocol: {protocol}"));
+            assert_eq!(verdict, Err(ProtocolNotOffered { protocol: protocol.to_owned() }));
+        }
+        let twice = check_with("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: chat");
+        assert_eq!(twice, Err(ProtocolNotOffered { protocol: "chat".to_owned() }));
+        assert_eq!(
+            check_with("Sec-WebSocket-Extensions: permessage-deflate"),
+            Err(ExtensionNotOffered)
+        );
+    }
+
+    #[test]
+    fn both_sides_agree_with_each_other() {
+        let (mut request, mut answer) = (Vec::new(), Vec::new());
+        let client =
+            ClientHandshake::write_request(&mut request, "a", "/", KEY_BYTES, OFFERED, &[])
+                .unwrap();
+        let parsed = Request::parse(&request).unwrap();
+        let server = check(&parsed).unwrap();
+        let protocol = choose_protocol(&server, &["superchat"]);
+        write_switching_protocols(&mut answer, &accept_key(server.key()), protocol, None, &[])
+            .unwrap();
+        let mut scan = HeadScan::default();
+        for end in 0..answer.len() {
+            assert_eq!(scan.find_end(&answer[..end], &HeadLimits::default()), Ok(None));
+        }
+        answer.extend_from_slice(b"\x81\x00");
+        let end = scan.find_end(&answer, &HeadLimits::default()).unwrap().unwrap();
+        assert_eq!(&answer[end..], b"\x81\x00");
+        assert_eq!(
+            client.check_response(&answer[..end], OFFERED),
+            Ok(ClientAccept { protocol: Some("superchat") })
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_on_an_arbitrary_answer(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let handshake = ClientHandshake { accept: [0; 28] };
+            let _ = handshake.check_response(&bytes, OFFERED);
+            let _ = handshake.check_response(&[b"HTTP/1.1 101 ", &bytes[..], b"\r\n\r\n"].concat(), OFFERED);
+        }
+    }
+}

@@ -1,0 +1,633 @@
+//! What is said to a client that gets no WebSocket: the reasons to refuse it, and HTTP answers in general.
+//!
+//! Owns every status code but 101, and the headers each answer carries. Never reads a request, never repeats a
+//! peer's bytes in an answer. Invariant: whatever a header is given as, an answer is one head and one body of exactly
+//! the announced length; no value can end a line.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::head::{is_field_value, is_token};
+
+/// Why a request was refused. Its text is the body of the answer; [`Refusal::status`] is the status.
+///
+/// Convert it with [`Response::from`], and close the connection after it: what follows a refused head is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    // 400: the bytes are no HTTP/1.1 request that could be understood in one way only.
+    /// The first byte is that of a TLS record.
+    #[error(
+        "The client speaks TLS, but this port speaks plain HTTP. Use ws:// or http://, or put a TLS proxy in front."
+    )]
+    TlsOnPlainPort,
+    /// The first line does not begin with a method.
+    #[error(
+        "The first line does not begin with a method in upper case. Send an HTTP/1.1 request, such as GET."
+    )]
+    MethodInvalid,
+    /// A line ends in LF without CR.
+    #[error("A line ends in LF alone. End every line of the head with CRLF.")]
+    BareLineFeed,
+    /// The first line is not `method target version`, each set apart by one space.
+    #[error(
+        "The first line is malformed. Send a method, a target and HTTP/1.1, set apart by one space each."
+    )]
+    RequestLineInvalid,
+    /// The target is in a form that is not served, or contains bytes that a target cannot.
+    #[error(
+        "The request target is invalid. Send a path that begins with '/', in visible ASCII and without '#'."
+    )]
+    TargetInvalid,
+    /// A header line begins with a space or a tab.
+    #[error(
+        "A header line begins with white space. Send each header on one line, without obsolete line folding."
+    )]
+    ObsoleteFold,
+    /// A header line has no colon, or what stands before it is not a token.
+    #[error(
+        "A header name is invalid. Send 'Name: value', with a token as the name and no space before the colon."
+    )]
+    FieldNameInvalid,
+    /// A header value contains CR, NUL or another control byte.
+    #[error("A header value contains a control byte, such as CR or NUL. Remove it.")]
+    FieldValueInvalid,
+    /// A header that the request needs is not there.
+    #[error("The header {name} is missing. Send it exactly once.")]
+    HeaderMissing {
+        /// The header's name.
+        name: &'static str,
+    },
+    /// A header that may be sent once was sent again.
+    #[error("The header {name} was sent more than once. Send it exactly once.")]
+    HeaderDuplicate {
+        /// The header's name.
+        name: &'static str,
+    },
+    /// The Host header is empty, is no host name or address, or contradicts the target.
+    #[error(
+        "The Host header is invalid. Send the host and, if it is not the default, the port of the address used."
+    )]
+    HostInvalid,
+    /// The request announces a body of unknown length.
+    #[error(
+        "Transfer-Encoding is not accepted here. Send no body, or announce its length with Content-Length."
+    )]
+    TransferEncoding,
+    /// Content-Length is not a number.
+    #[error("The header Content-Length is invalid. Send one number in decimal digits.")]
+    ContentLengthInvalid,
+    /// The request announces a body where none is read.
+    #[error(
+        "The request announces a body of {bytes} bytes, but none is read here. Send it without a body."
+    )]
+    BodyUnexpected {
+        /// The announced length.
+        bytes: u64,
+    },
+    /// Half of the upgrade is there.
+    #[error(
+        "The WebSocket upgrade is incomplete: both 'Upgrade: websocket' and 'Connection: Upgrade' are needed. \
+         If a proxy stands in between, let it forward them."
+    )]
+    UpgradeIncomplete,
+    /// The key is not 16 bytes in base64.
+    #[error(
+        "The header Sec-WebSocket-Key is invalid. Send 16 random bytes in base64, which is 24 characters."
+    )]
+    KeyInvalid,
+    /// The list of subprotocols is malformed, repeats itself or is too long.
+    #[error(
+        "The header Sec-WebSocket-Protocol is invalid. Send at most {protocols_max} different tokens."
+    )]
+    ProtocolsInvalid {
+        /// How many may be offered.
+        protocols_max: usize,
+    },
+    /// The list of extensions does not follow the grammar.
+    #[error(
+        "The header Sec-WebSocket-Extensions is invalid. Follow the grammar of RFC 6455 section 9.1."
+    )]
+    ExtensionsInvalid,
+    /// Bytes came after the head, before the upgrade was answered.
+    #[error(
+        "Data was sent before the upgrade was answered. Wait for the status 101 before sending the first frame."
+    )]
+    EarlyData,
+
+    // Other faults of the client.
+    /// The request's Origin may not open a WebSocket here.
+    #[error("This origin may not connect. Add it to the allowed origins if it should.")]
+    ForbiddenOrigin,
+    /// The method cannot be answered here.
+    #[error("This method is not allowed here. A WebSocket is opened with {allow}.")]
+    MethodNotAllowed {
+        /// The methods that are, as in the header Allow.
+        allow: &'static str,
+    },
+    /// The head did not arrive in time.
+    #[error("The request did not arrive in time. Send the whole head at once.")]
+    HandshakeTimeout,
+    /// The request line is above its limit.
+    #[error("The first line is longer than {limit} bytes. Shorten the target.")]
+    RequestLineTooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The request wants a confirmation before it goes on.
+    #[error("The header Expect is not supported. Send the request without it.")]
+    ExpectationFailed,
+    /// Something else than a WebSocket was asked for where only that is served.
+    #[error("Only WebSocket is spoken here. Send 'Upgrade: websocket' and 'Connection: Upgrade'.")]
+    UpgradeRequired,
+    /// The client wants another version of the WebSocket protocol.
+    #[error(
+        "This version of the WebSocket protocol is not supported. Use Sec-WebSocket-Version: 13."
+    )]
+    WebSocketVersionUnsupported,
+    /// The whole head is above its limit.
+    #[error("The head is longer than {limit} bytes. Send fewer or shorter headers.")]
+    HeadTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// There are more headers than allowed.
+    #[error("There are more than {limit} headers. Send fewer.")]
+    TooManyHeaders {
+        /// The limit.
+        limit: usize,
+    },
+
+    // 5xx: the client did nothing wrong, or asks for what no server of this kind has.
+    /// The handler failed while it decided on the request.
+    #[error("The server failed to handle the request. Try again later.")]
+    HandlerFailed,
+    /// The server holds as many connections as it may.
+    #[error("The server is at its limit of connections. Try again later.")]
+    OverCapacity,
+    /// The server takes no new connections because it is about to stop.
+    #[error("The server is shutting down. Connect again.")]
+    ShuttingDown,
+    /// The request is neither HTTP/1.0 nor HTTP/1.1.
+    #[error("This HTTP version is not supported. Use HTTP/1.1.")]
+    HttpVersionUnsupported,
+    /// A WebSocket was asked for over HTTP/1.0.
+    #[error(
+        "A WebSocket cannot be opened over HTTP/1.0. Use HTTP/1.1; if a proxy stands in between, configure it so."
+    )]
+    HandshakeNeedsHttp11,
+}
+
+impl Refusal {
+    /// The status code of the answer.
+    pub fn status(&self) -> u16 {
+        use Refusal::*;
+        match self {
+            TlsOnPlainPort
+            | MethodInvalid
+            | BareLineFeed
+            | RequestLineInvalid
+            | TargetInvalid
+            | ObsoleteFold
+            | FieldNameInvalid
+            | FieldValueInvalid
+            | HeaderMissing { .. }
+            | HeaderDuplicate { .. }
+            | HostInvalid
+            | TransferEncoding
+            | ContentLengthInvalid
+            | BodyUnexpected { .. }
+            | UpgradeIncomplete
+            | KeyInvalid
+            | ProtocolsInvalid { .. }
+            | ExtensionsInvalid
+            | EarlyData => 400,
+            ForbiddenOrigin => 403,
+            MethodNotAllowed { .. } => 405,
+            HandshakeTimeout => 408,
+            RequestLineTooLong { .. } => 414,
+            ExpectationFailed => 417,
+            UpgradeRequired | WebSocketVersionUnsupported => 426,
+            HeadTooLarge { .. } | TooManyHeaders { .. } => 431,
+            HandlerFailed => 500,
+            OverCapacity | ShuttingDown => 503,
+            HttpVersionUnsupported | HandshakeNeedsHttp11 => 505,
+        }
+    }
+}
+
+/// A header that cannot be sent: the mistake of whoever built the answer or the request, never the peer's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidHeader {
+    /// The name is not a token.
+    #[error("The header name {name:?} is not a token. Use letters, digits and hyphens.")]
+    Name {
+        /// The name as it was given.
+        name: String,
+    },
+    /// The value contains a byte that would end or hide part of the line.
+    #[error("The value of the header {name} contains a control byte, such as CR or LF. Remove it.")]
+    Value {
+        /// The header's name.
+        name: String,
+    },
+    /// The value must be a token, a list of extensions, a host or a target, and is not.
+    #[error("The value {value:?} cannot be sent as {name}. Correct it.")]
+    Malformed {
+        /// What the value was meant for.
+        name: &'static str,
+        /// The value as it was given.
+        value: String,
+    },
+    /// The header is written by the handshake itself.
+    #[error("The header {name} is written by the handshake itself. Do not add it.")]
+    Reserved {
+        /// The header's name.
+        name: String,
+    },
+}
+
+/// An HTTP answer other than 101.
+#[derive(Clone, Debug)]
+pub struct Response {
+    status: u16,
+    content_type: Cow<'static, str>,
+    headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    body: Bytes,
+}
+
+impl Response {
+    /// An answer without a body. A `status` that cannot end a request (outside 200 to 599) becomes 500.
+    pub fn new(status: u16) -> Self {
+        let status = if (200..600).contains(&status) { status } else { 500 };
+        Self { status, content_type: Cow::Borrowed(TEXT), headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// An answer in plain text.
+    pub fn text(status: u16, body: impl Into<Bytes>) -> Self {
+        Self::new(status).with_body(TEXT, body)
+    }
+
+    /// An answer in HTML.
+    pub fn html(status: u16, body: impl Into<Bytes>) -> Self {
+        Self::new(status).with_body("text/html; charset=utf-8", body)
+    }
+
+    /// An answer in JSON; `body` is JSON already.
+    pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
+        Self::new(status).with_body("application/json", body)
+    }
+
+    /// The same answer with this body.
+    pub fn with_body(
+        mut self,
+        content_type: impl Into<Cow<'static, str>>,
+        body: impl Into<Bytes>,
+    ) -> Self {
+        self.content_type = one_line(content_type.into());
+        self.body = body.into();
+        self
+    }
+
+    /// The same answer with one more header.
+    ///
+    /// Control bytes in `value` become spaces, so no value can add a header or a body. A `name` that is not a token,
+    /// or that [`write`](Self::write) owns, is left out; `Content-Type` and `Cache-Control` replace the default.
+    pub fn with_header(
+        mut self,
+        name: impl Into<Cow<'static, str>>,
+        value: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let (name, value) = (name.into(), one_line(value.into()));
+        if name.eq_ignore_ascii_case("Content-Type") {
+            self.content_type = value;
+        } else if is_token(name.as_bytes()) && !is_listed(&name, &OWNED) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// Appends the answer to `out`. `head_only` is for the answer to HEAD: the same head, no body.
+    pub fn write(&self, out: &mut Vec<u8>, keep_alive: bool, head_only: bool) {
+        // RFC 9110 8.6, 15.4.5: these statuses end at the head, and 204 may not even announce a length.
+        let has_body = !matches!(self.status, 204 | 304);
+        out.reserve(HEAD_BYTES_TYPICAL + self.body.len());
+        out.extend_from_slice(b"HTTP/1.1 ");
+        push_number(out, u64::from(self.status));
+        push(out, &[" ", reason_phrase(self.status), "\r\nServer: ", SERVER, "\r\n"]);
+        if has_body {
+            push(out, &["Content-Type: ", &self.content_type, "\r\nContent-Length: "]);
+            push_number(out, self.body.len() as u64);
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\n");
+        if !self.has_header("Cache-Control") {
+            out.extend_from_slice(b"Cache-Control: no-store\r\n");
+        }
+        // RFC 9110 7.8: a message with Upgrade names it in Connection too.
+        out.extend_from_slice(match (self.has_header("Upgrade"), keep_alive) {
+            (false, false) => b"Connection: close\r\n",
+            (false, true) => b"Connection: keep-alive\r\n",
+            (true, false) => b"Connection: Upgrade, close\r\n",
+            (true, true) => b"Connection: Upgrade, keep-alive\r\n",
+        });
+        for (name, value) in &self.headers {
+            push(out, &[name, ": ", value, "\r\n"]);
+        }
+        out.extend_from_slice(b"\r\n");
+        if has_body && !head_only {
+            out.extend_from_slice(&self.body);
+        }
+    }
+
+    fn has_header(&self, name: &str) -> bool {
+        self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
+    }
+}
+
+impl From<&Refusal> for Response {
+    fn from(refusal: &Refusal) -> Self {
+        let response = Self::text(refusal.status(), refusal.to_string());
+        match refusal {
+            Refusal::MethodNotAllowed { allow } => response.with_header("Allow", *allow),
+            // RFC 6455 4.2.2, 4.4 and RFC 9110 15.5.22: say what to upgrade to, and in which version.
+            Refusal::UpgradeRequired | Refusal::WebSocketVersionUnsupported => response
+                .with_header("Upgrade", "websocket")
+                .with_header("Sec-WebSocket-Version", "13"),
+            Refusal::OverCapacity | Refusal::ShuttingDown => {
+                response.with_header("Retry-After", RETRY_AFTER_SECONDS)
+            }
+            _ => response,
+        }
+    }
+}
+
+/// The `Server` header of every answer, 101 included: a name and no version, which is nobody's business.
+pub(super) const SERVER: &str = "ringsock";
+
+/// Appends the parts of a line.
+pub(super) fn push(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// Appends headers of the caller's own; says which one cannot be sent. `reserved` are those it may not set.
+pub(super) fn push_headers(
+    out: &mut Vec<u8>,
+    headers: &[(&str, &str)],
+    reserved: &[&str],
+) -> Result<(), InvalidHeader> {
+    for &(name, value) in headers {
+        if !is_token(name.as_bytes()) {
+            return Err(InvalidHeader::Name { name: name.to_owned() });
+        }
+        if is_listed(name, reserved) {
+            return Err(InvalidHeader::Reserved { name: name.to_owned() });
+        }
+        if !is_field_value(value.as_bytes()) {
+            return Err(InvalidHeader::Value { name: name.to_owned() });
+        }
+        push(out, &[name, ": ", value, "\r\n"]);
+    }
+    Ok(())
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Long enough to leave room for others, short enough not to be noticed.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// What the head of an answer without headers of its own takes, rounded up, so that `out` grows once.
+const HEAD_BYTES_TYPICAL: usize = 256;
+
+/// What [`Response::write`] alone decides: the end of the message, and what every answer has.
+const OWNED: [&str; 5] =
+    ["Connection", "Content-Length", "Server", "Transfer-Encoding", "X-Content-Type-Options"];
+
+fn is_listed(name: &str, list: &[&str]) -> bool {
+    list.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+}
+
+/// The value with each control character turned into a space.
+fn one_line(value: Cow<'static, str>) -> Cow<'static, str> {
+    if is_field_value(value.as_bytes()) {
+        value
+    } else {
+        Cow::Owned(value.replace(|c: char| c.is_ascii_control() && c != '\t', " "))
+    }
+}
+
+/// Appends decimal digits, without the formatting machinery.
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut begin = digits.len();
+    loop {
+        begin -= 1;
+        digits[begin] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[begin..]);
+}
+
+fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        // RFC 9112 4: the phrase may be empty; the space before it stays.
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(response: &Response, keep_alive: bool, head_only: bool) -> String {
+        let mut out = Vec::new();
+        response.write(&mut out, keep_alive, head_only);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn refused(refusal: Refusal) -> String {
+        written(&Response::from(&refusal), false, false)
+    }
+
+    #[test]
+    fn writes_a_plain_answer_to_the_byte() {
+        assert_eq!(
+            written(&Response::text(200, "ok\n"), true, false),
+            "HTTP/1.1 200 OK\r\nServer: ringsock\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n\
+             X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: keep-alive\r\n\r\nok\n"
+        );
+    }
+
+    #[test]
+    fn answers_head_with_the_length_of_the_body_and_without_it() {
+        let answer = written(&Response::json(200, "{}"), false, true);
+        assert!(answer.contains("Content-Type: application/json\r\nContent-Length: 2\r\n"));
+        assert!(answer.contains("Connection: close\r\n"));
+        assert!(answer.ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn sends_no_length_and_no_body_with_204_and_304() {
+        for status in [204, 304] {
+            let answer = written(&Response::text(status, "hidden"), true, false);
+            assert!(!answer.contains("Content-Length") && !answer.contains("hidden"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn turns_a_status_that_ends_no_request_into_500() {
+        for status in [0, 99, 100, 101, 199, 600, u16::MAX] {
+            assert_eq!(Response::new(status).status(), 500);
+        }
+        assert_eq!(Response::new(599).status(), 599);
+        assert!(written(&Response::new(599), true, false).starts_with("HTTP/1.1 599 \r\n"));
+    }
+
+    #[test]
+    fn lets_no_header_split_the_answer() {
+        let answer = Response::text(200, "ok")
+            .with_header("X-Name", "a\r\nSet-Cookie: b\0c\x7f")
+            .with_header("X-Bad\r\nSet-Cookie", "d")
+            .with_header("X Bad", "e")
+            .with_header("", "f")
+            .with_header("content-length", "0")
+            .with_header("Transfer-Encoding", "chunked")
+            .with_header("Connection", "g")
+            .with_body("text/css\r\nX: y", "ok");
+        let answer = written(&answer, true, false);
+        assert!(answer.contains("X-Name: a  Set-Cookie: b c \r\n"), "{answer}");
+        assert!(answer.contains("Content-Type: text/css  X: y\r\n"));
+        assert_eq!(answer.matches("\r\n").count(), 9);
+        assert_eq!(answer.to_ascii_lowercase().matches("content-length").count(), 1);
+        assert!(!answer.contains("chunked"));
+    }
+
+    #[test]
+    fn replaces_the_defaults_of_content_type_and_cache_control() {
+        let answer = Response::html(200, "<p>").with_header("cache-control", "max-age=60");
+        let answer = written(&answer.with_header("Content-Type", "text/css"), true, false);
+        assert!(answer.contains("cache-control: max-age=60\r\n") && !answer.contains("no-store"));
+        assert!(answer.contains("Content-Type: text/css\r\n") && !answer.contains("html"));
+    }
+
+    #[test]
+    fn gives_every_refusal_the_headers_its_status_calls_for() {
+        assert!(refused(Refusal::MethodNotAllowed { allow: "GET" }).contains("\r\nAllow: GET\r\n"));
+        assert!(refused(Refusal::OverCapacity).contains("\r\nRetry-After: 1\r\n"));
+        assert!(refused(Refusal::ShuttingDown).contains("\r\nRetry-After: 1\r\n"));
+        for refusal in [Refusal::UpgradeRequired, Refusal::WebSocketVersionUnsupported] {
+            let answer = refused(refusal);
+            assert!(answer.contains("\r\nConnection: Upgrade, close\r\n"));
+            assert!(answer.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"));
+        }
+    }
+
+    #[test]
+    fn gives_every_refusal_a_status_a_reason_and_one_sentence_or_more() {
+        use Refusal::*;
+        let refusals = [
+            (400, TlsOnPlainPort),
+            (400, MethodInvalid),
+            (400, BareLineFeed),
+            (400, RequestLineInvalid),
+            (400, TargetInvalid),
+            (400, ObsoleteFold),
+            (400, FieldNameInvalid),
+            (400, FieldValueInvalid),
+            (400, HeaderMissing { name: "Host" }),
+            (400, HeaderDuplicate { name: "Host" }),
+            (400, HostInvalid),
+            (400, TransferEncoding),
+            (400, ContentLengthInvalid),
+            (400, BodyUnexpected { bytes: 5 }),
+            (400, UpgradeIncomplete),
+            (400, KeyInvalid),
+            (400, ProtocolsInvalid { protocols_max: 64 }),
+            (400, ExtensionsInvalid),
+            (400, EarlyData),
+            (403, ForbiddenOrigin),
+            (405, MethodNotAllowed { allow: "GET" }),
+            (408, HandshakeTimeout),
+            (414, RequestLineTooLong { limit: 8192 }),
+            (417, ExpectationFailed),
+            (426, UpgradeRequired),
+            (426, WebSocketVersionUnsupported),
+            (431, HeadTooLarge { limit: 16384 }),
+            (431, TooManyHeaders { limit: 64 }),
+            (500, HandlerFailed),
+            (503, OverCapacity),
+            (503, ShuttingDown),
+            (505, HttpVersionUnsupported),
+            (505, HandshakeNeedsHttp11),
+        ];
+        for (status, refusal) in refusals {
+            assert_eq!(refusal.status(), status);
+            assert!(!reason_phrase(status).is_empty());
+            let text = refusal.to_string();
+            assert!(text.starts_with(char::is_uppercase) && text.ends_with('.'), "{text}");
+            let answer = refused(refusal);
+            assert!(answer.contains(&format!("Content-Length: {}\r\n", text.len())));
+            assert!(answer.ends_with(&format!("\r\n\r\n{text}")));
+        }
+    }
+
+    #[test]
+    fn writes_numbers_as_the_standard_library_does() {
+        for number in [0, 1, 9, 10, 99, 100, 65_535, u64::MAX - 1, u64::MAX] {
+            let mut out = Vec::new();
+            push_number(&mut out, number);
+            assert_eq!(String::from_utf8(out).unwrap(), number.to_string());
+        }
+    }
+}
