@@ -9,11 +9,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::handshake::{EXTENSIONS, PROTOCOL, RESERVED, accept_key};
-use super::http::{
-    Connection, InvalidHeader, Refusal, is_host, is_target, is_token, list, names_websocket,
-    split_head,
-};
-use super::response::{push, push_headers};
+use super::head::{is_host, is_target, is_token, list, split_head};
+use super::http::{Connection, names_websocket};
+use super::response::{InvalidHeader, Refusal, push, push_headers};
 
 /// A handshake whose request was written; it waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +133,7 @@ impl ClientHandshake {
         protocols: &[&'p str],
     ) -> Result<ClientAccept<'p>, ClientHandshakeError> {
         use ClientHandshakeError::*;
-        let (status_line, fields) = split_head(head)?;
+        let (status_line, mut fields) = split_head(head)?;
         let status = parse_status(status_line).ok_or(StatusLineInvalid)?;
         if status != 101 {
             return Err(Status { status });
@@ -144,7 +142,7 @@ impl ClientHandshake {
         let mut upgrade_websocket = false;
         let mut accept = None;
         let mut chosen = None;
-        for (name, value) in fields.validated()? {
+        while let Some((name, value)) = fields.validate_next()? {
             if name.eq_ignore_ascii_case(b"Connection") {
                 connection.note(value);
             } else if name.eq_ignore_ascii_case(b"Upgrade") {

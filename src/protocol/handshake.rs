@@ -11,8 +11,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use super::http::{Fields, InvalidHeader, Refusal, Request, is_field_value, is_token, list};
-use super::response::{SERVER, push, push_headers};
+use super::head::{Fields, is_field_value, is_token, list};
+use super::http::Request;
+use super::response::{InvalidHeader, Refusal, SERVER, push, push_headers};
 
 /// Subprotocols a client may offer: 64, far above any real list. Each is compared with every other, so without a
 /// bound a head full of them would cost millions of comparisons.
@@ -237,9 +238,8 @@ fn note_once<'a>(
 
 /// Whether this is 16 bytes in base64 with its padding and no stray bits (RFC 6455 4.1, 7).
 fn is_key(key: &[u8]) -> bool {
-    // Room for what 24 characters can hold at most, so that a wrong length is not mistaken for a lack of room.
-    let mut nonce = [0; 18];
-    key.len() == 24 && BASE64_STANDARD.decode_slice(key, &mut nonce) == Ok(16)
+    // Room for the most that 24 characters can hold; 16 bytes take exactly 24 of them.
+    BASE64_STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
 /// Tokens, each offered once, and at least one of them (RFC 6455 4.1, 10).
@@ -372,14 +372,13 @@ mod tests {
         assert_eq!(names.len(), rows.len());
     }
 
+    const BOTH: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+    const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+
     /// The verdict on a good request with `lines` in addition.
     fn check_with<T>(lines: &str, read: impl FnOnce(Handshake<'_>) -> T) -> Result<T, Refusal> {
-        check_only(
-            &format!(
-                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{lines}"
-            ),
-            read,
-        )
+        check_only(&[BOTH, KEY, VERSION, lines].concat(), read)
     }
 
     fn check_only<T>(lines: &str, read: impl FnOnce(Handshake<'_>) -> T) -> Result<T, Refusal> {
@@ -393,9 +392,6 @@ mod tests {
 
     #[test]
     fn says_exactly_what_is_wrong() {
-        const BOTH: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
-        const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-        const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
         assert_eq!(refusal(""), Refusal::UpgradeRequired);
         assert_eq!(refusal("Connection: Upgrade\r\n"), Refusal::UpgradeRequired);
         assert_eq!(refusal("Upgrade: websocket\r\n"), Refusal::UpgradeIncomplete);
@@ -444,7 +440,8 @@ mod tests {
     #[test]
     fn lists_what_the_client_offers_in_its_order() {
         let lines = "Sec-WebSocket-Protocol: b, a\r\nsec-websocket-protocol: c\r\n\
-            Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; server_max_window_bits=\"1\\0\" , x;y=z\r\n";
+            Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits; \
+            server_max_window_bits=\"1\\0\" , x;y=z\r\n";
         let offer = check_with(lines, |handshake| {
             assert_eq!(handshake.key(), b"dGhlIHNhbXBsZSBub25jZQ==");
             assert_eq!(handshake.protocols().collect::<Vec<_>>(), ["b", "a", "c"]);
@@ -569,7 +566,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics_on_arbitrary_values(
-            name in prop::sample::select(&["Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Extensions"][..]),
+            name in prop::sample::select(&["Sec-WebSocket-Key", PROTOCOL, EXTENSIONS][..]),
             value in prop_oneof!["[a-c,;=\"\\\\ \t]{0,24}", "\\PC{0,24}"],
         ) {
             let _ = check_with(&format!("{name}: {value}\r\n"), |handshake| {

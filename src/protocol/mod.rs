@@ -10,6 +10,7 @@ mod close;
 mod connection;
 mod frame;
 pub mod handshake;
+mod head;
 pub mod http;
 mod mask;
 mod message;
@@ -20,9 +21,7 @@ mod violation;
 pub use assembly::AssemblyPool;
 pub use close::{Close, CloseCode, REASON_BYTES_MAX};
 pub use connection::{Connection, Event, Incoming, Limits, State};
-pub use frame::{
-    CONTROL_PAYLOAD_MAX, FrameHeader, HEADER_BYTES_MAX, Opcode, Role, write_close, write_frame,
-};
+pub use frame::{CONTROL_PAYLOAD_MAX, FrameHeader, HEADER_BYTES_MAX, Opcode, Role, write_close, write_frame};
 pub use mask::{MaskKey, apply as apply_mask};
 pub use message::{Message, MessageKind};
 pub use utf8::Utf8;

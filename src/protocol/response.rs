@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::http::{is_field_value, is_token};
+use super::head::{is_field_value, is_token};
 
 /// Why a request was refused. Its text is the body of the answer; [`Refusal::status`] is the status.
 ///

@@ -1,0 +1,412 @@
+//! The head of an HTTP/1.1 message, as both roles read it: where it ends, its lines, and what may stand in them.
+//!
+//! Owns the limits of a head and the grammar of its lines (RFC 9112 2 to 5). Never knows what a header means, never
+//! allocates. Invariants: the verdict depends on the bytes alone, not on the pieces they came in; the work is linear
+//! in the bytes.
+
+use std::net::Ipv6Addr;
+
+use memchr::{memchr, memchr_iter};
+
+use super::response::Refusal;
+
+/// The most headers that a configuration may allow. A header is looked up by walking all of them, so their number
+/// bounds the cost of a look-up.
+pub const HEADERS_CAPACITY: usize = 256;
+
+/// Limits of a request head.
+#[derive(Clone, Debug)]
+pub struct HeadLimits {
+    /// Length of the request line, CRLF included, in bytes: 8 KiB, as in nginx; enough for a token in the query.
+    /// A longer one is refused with 414.
+    pub request_line_bytes_max: usize,
+    /// Length of the whole head, in bytes: 16 KiB, which bounds what one connection can hold before it is known.
+    /// No byte beyond it is looked at; a longer head is refused with 431.
+    pub head_bytes_max: usize,
+    /// Number of header lines: 64, twice what a browser behind proxies sends. More are refused with 431.
+    /// At most [`HEADERS_CAPACITY`] should be asked for.
+    pub headers_max: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { request_line_bytes_max: 8 << 10, head_bytes_max: 16 << 10, headers_max: 64 }
+    }
+}
+
+/// Finds the end of a head that arrives in pieces, and refuses early what can no longer become a good one.
+///
+/// It remembers how far earlier calls got, so each byte is looked at once, whatever the pieces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadScan {
+    /// Bytes searched for line ends so far.
+    scanned: u32,
+    /// Lines found so far, the first line included.
+    lines: u32,
+}
+
+impl HeadScan {
+    /// The length of the head, its blank line included, or `None` while more bytes are needed.
+    ///
+    /// `received` is everything received of this head so far, from its first byte. When the end is found, the scan
+    /// is ready for the next head.
+    pub fn find_end(
+        &mut self,
+        received: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<usize>, Refusal> {
+        let Some(start) = first_line_start(received)? else { return Ok(None) };
+        let seen = &received[..received.len().min(limits.head_bytes_max).min(u32::MAX as usize)];
+        let scanned = self.scanned as usize;
+        let unscanned = seen.get(scanned..).unwrap_or_default();
+        for line_feed in memchr_iter(b'\n', unscanned).map(|offset| scanned + offset) {
+            if line_feed < start {
+                continue;
+            }
+            // Too long comes first: with the bytes one by one it would have been noticed before this line feed.
+            if self.lines == 0 && line_feed - start >= limits.request_line_bytes_max {
+                break;
+            }
+            if !seen[..line_feed].ends_with(b"\r") {
+                return Err(Refusal::BareLineFeed);
+            }
+            if seen[..line_feed].ends_with(b"\n\r") {
+                *self = Self::default();
+                return Ok(Some(line_feed + 1));
+            }
+            self.lines += 1;
+            if self.lines as usize > 1 + limits.headers_max {
+                return Err(Refusal::TooManyHeaders { limit: limits.headers_max });
+            }
+        }
+        self.scanned = seen.len() as u32;
+        if self.lines == 0 && seen.len().saturating_sub(start) >= limits.request_line_bytes_max {
+            return Err(Refusal::RequestLineTooLong { limit: limits.request_line_bytes_max });
+        }
+        if seen.len() >= limits.head_bytes_max {
+            return Err(Refusal::HeadTooLarge { limit: limits.head_bytes_max });
+        }
+        Ok(None)
+    }
+}
+
+/// Name and value of a header.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// Header lines, each with its CRLF. They are validated once, with [`validate_next`](Self::validate_next), by whoever
+/// judges the head; from then on they can be iterated over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    lines: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// The next name and value, or why the line is none.
+    pub(super) fn validate_next(&mut self) -> Result<Option<Field<'a>>, Refusal> {
+        if self.lines.is_empty() {
+            Ok(None)
+        } else {
+            split_field(next_line(&mut self.lines)?).map(Some)
+        }
+    }
+
+    pub(super) fn values<'n>(self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        self.filter(move |(own, _)| own.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Field<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let line = next_line(&mut self.lines).ok()?;
+        let colon = memchr(b':', line)?;
+        Some((&line[..colon], trim(&line[colon + 1..])))
+    }
+}
+
+/// The first line of a head, and its header lines, which are not validated yet.
+pub(super) fn split_head(head: &[u8]) -> Result<(&[u8], Fields<'_>), Refusal> {
+    let start = first_line_start(head)?.ok_or(Refusal::RequestLineInvalid)?;
+    // The blank line is cut off here; another one is a header line without a colon.
+    let mut lines = head[start..].strip_suffix(b"\r\n").ok_or(Refusal::RequestLineInvalid)?;
+    let first_line = next_line(&mut lines)?;
+    Ok((first_line, Fields { lines }))
+}
+
+/// The elements of a comma-separated list (RFC 9110 5.6.1); empty ones are skipped.
+pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
+}
+
+/// Whether this is a token (RFC 9110 5.6.2): a method, a header name, a subprotocol.
+pub(super) fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| TOKEN[byte as usize])
+}
+
+/// Whether this can stand in a header value: no control byte but the tab (RFC 9110 5.5).
+pub(super) fn is_field_value(bytes: &[u8]) -> bool {
+    // Without an early exit, so that the compiler can look at many bytes at a time.
+    bytes.iter().fold(true, |good, &byte| good & ((byte >= b' ' && byte != 0x7f) | (byte == b'\t')))
+}
+
+/// Whether this is a host with an optional port, as in the Host header: `name`, `1.2.3.4:80`, `[::1]:80`.
+///
+/// Narrower than the `reg-name` of RFC 3986, which allows punctuation that no host name has.
+pub(super) fn is_host(host: &str) -> bool {
+    let name_end = match host.find(']') {
+        Some(bracket) => bracket + 1,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, port) = host.split_at(name_end);
+    let name_is_valid = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte))
+        }
+    };
+    let port_is_valid = match port.strip_prefix(':') {
+        Some(number) => {
+            number.is_empty() || is_digits(number.as_bytes()) && number.parse::<u16>().is_ok()
+        }
+        None => port.is_empty(),
+    };
+    name_is_valid && port_is_valid
+}
+
+/// Whether these bytes can be a target: visible ASCII and no fragment.
+pub(super) fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+}
+
+/// Where the first line begins: after at most one empty line (RFC 9112 2.2). `None` while that cannot be told.
+///
+/// A method begins with an upper-case letter, as all registered ones do, so that another protocol is noticed at its
+/// first byte.
+fn first_line_start(received: &[u8]) -> Result<Option<usize>, Refusal> {
+    const TLS_HANDSHAKE_RECORD: u8 = 0x16;
+    let start = match received {
+        [] | [b'\r'] => return Ok(None),
+        [b'\r', b'\n', ..] => 2,
+        _ => 0,
+    };
+    match received.get(start) {
+        None => Ok(None),
+        Some(b'A'..=b'Z') => Ok(Some(start)),
+        Some(&TLS_HANDSHAKE_RECORD) => Err(Refusal::TlsOnPlainPort),
+        Some(_) => Err(Refusal::MethodInvalid),
+    }
+}
+
+/// Takes the next line off `lines` and returns it without its CRLF.
+fn next_line<'a>(lines: &mut &'a [u8]) -> Result<&'a [u8], Refusal> {
+    let line_feed = memchr(b'\n', lines).ok_or(Refusal::RequestLineInvalid)?;
+    let (line, rest) = lines.split_at(line_feed + 1);
+    *lines = rest;
+    line.strip_suffix(b"\r\n").ok_or(Refusal::BareLineFeed)
+}
+
+/// Name and value of one header line (RFC 9112 5).
+fn split_field(line: &[u8]) -> Result<Field<'_>, Refusal> {
+    if line.starts_with(b" ") || line.starts_with(b"\t") {
+        return Err(Refusal::ObsoleteFold);
+    }
+    let colon = memchr(b':', line).ok_or(Refusal::FieldNameInvalid)?;
+    let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
+    if !is_token(name) {
+        return Err(Refusal::FieldNameInvalid);
+    }
+    if !is_field_value(value) {
+        return Err(Refusal::FieldValueInvalid);
+    }
+    Ok((name, value))
+}
+
+/// Without the optional white space (RFC 9110 5.6.3) at both ends.
+fn trim(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// Rust's own number parser also takes a leading plus sign.
+pub(super) fn is_digits(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_digit)
+}
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub fn scan(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+        HeadScan::default().find_end(bytes, &HeadLimits::default())
+    }
+
+    #[test]
+    fn finds_the_end_wherever_the_bytes_are_split() {
+        let bytes = b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nmore";
+        let end = bytes.len() - 4;
+        for first in 0..=bytes.len() {
+            let mut scan = HeadScan::default();
+            let early = scan.find_end(&bytes[..first], &HeadLimits::default());
+            assert_eq!(early, Ok((first >= end).then_some(end)));
+            if first < end {
+                assert_eq!(scan.find_end(bytes, &HeadLimits::default()), Ok(Some(end)));
+            }
+            assert_eq!(scan, HeadScan::default(), "ready for the next head");
+        }
+    }
+
+    #[test]
+    fn looks_at_each_byte_once() {
+        let limits = HeadLimits::default();
+        let head = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; limits.head_bytes_max]].concat();
+        let mut scan = HeadScan::default();
+        for end in 1..limits.head_bytes_max {
+            assert_eq!(scan.find_end(&head[..end], &limits), Ok(None));
+            assert_eq!(scan.scanned as usize, end);
+        }
+        let refusal = Refusal::HeadTooLarge { limit: limits.head_bytes_max };
+        assert_eq!(scan.find_end(&head, &limits), Err(refusal));
+    }
+
+    #[test]
+    fn reads_a_head_of_16_kib_in_single_bytes_in_a_few_milliseconds() {
+        let limits = HeadLimits::default();
+        let head = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; limits.head_bytes_max]].concat();
+        let begin = std::time::Instant::now();
+        let mut scan = HeadScan::default();
+        let refused = (1..=head.len()).find(|&end| scan.find_end(&head[..end], &limits).is_err());
+        assert_eq!(refused, Some(limits.head_bytes_max));
+        // Quadratic work would take seconds here; one pass takes well below 10 ms even without optimisation.
+        assert!(begin.elapsed().as_millis() < 200, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn a_scan_costs_a_connection_eight_bytes() {
+        assert_eq!(size_of::<HeadScan>(), 8);
+    }
+
+    #[test]
+    fn refuses_early_what_can_no_longer_become_a_head() {
+        assert_eq!(scan(b"\x16"), Err(Refusal::TlsOnPlainPort));
+        assert_eq!(scan(b"\0"), Err(Refusal::MethodInvalid));
+        assert_eq!(scan(b"get"), Err(Refusal::MethodInvalid));
+        assert_eq!(scan(b"\r\r"), Err(Refusal::MethodInvalid));
+        assert_eq!(scan(b"\r\n\r"), Err(Refusal::MethodInvalid));
+        assert_eq!(scan(b"GET / HTTP/1.1\n"), Err(Refusal::BareLineFeed));
+        assert_eq!(scan(b"GET / HTTP/1.1\r\nX: y\n"), Err(Refusal::BareLineFeed));
+    }
+
+    #[test]
+    fn refuses_a_long_request_line_with_414_at_the_limit() {
+        let refusal = Err(Refusal::RequestLineTooLong { limit: 8192 });
+        assert_eq!(scan(&[b'A'; 8191]), Ok(None));
+        assert_eq!(scan(&[b'A'; 8192]), refusal);
+        assert_eq!(scan(&[&[b'A'; 8190][..], b"\r\n"].concat()), Ok(None));
+        assert_eq!(scan(&[&[b'A'; 8191][..], b"\r\n"].concat()), refusal);
+        assert_eq!(scan(&[&b"\r\n"[..], &[b'A'; 8191]].concat()), Ok(None));
+    }
+
+    #[test]
+    fn refuses_a_large_head_with_431_and_looks_no_further() {
+        let line = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; 17_000]].concat();
+        assert_eq!(scan(&line[..16_383]), Ok(None));
+        assert_eq!(scan(&line[..16_384]), Err(Refusal::HeadTooLarge { limit: 16_384 }));
+        // The bare line feed lies beyond the limit.
+        assert_eq!(
+            scan(&[&line[..16_384], b"\n"].concat()),
+            Err(Refusal::HeadTooLarge { limit: 16_384 })
+        );
+        assert_eq!(scan(&[&line[..16_380], b"\r\n\r\n"].concat()), Ok(Some(16_384)));
+    }
+
+    #[test]
+    fn refuses_more_headers_than_allowed_with_431() {
+        let limits = HeadLimits { headers_max: 2, ..HeadLimits::default() };
+        let find_end = |bytes: &[u8]| HeadScan::default().find_end(bytes, &limits);
+        assert_eq!(find_end(b"GET / HTTP/1.1\r\nA: b\r\nC: d\r\n\r\n"), Ok(Some(30)));
+        let refusal = Err(Refusal::TooManyHeaders { limit: 2 });
+        assert_eq!(find_end(b"GET / HTTP/1.1\r\nA: b\r\nC: d\r\nE: f\r\n"), refusal);
+    }
+
+    #[test]
+    fn knows_a_host_when_it_sees_one() {
+        for host in [
+            "a",
+            "a:",
+            "a:80",
+            "a.b-c_d~e",
+            "127.0.0.1:65535",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:1.2.3.4]",
+        ] {
+            assert!(is_host(host), "{host}");
+        }
+        for host in [
+            "", ":", ":80", "a:b", "a:+1", "a:65536", "a b", "a,b", "é", "[", "]", "[]", "[a]",
+            "[::1]a", "::1",
+        ] {
+            assert!(!is_host(host), "{host}");
+        }
+    }
+
+    /// Bytes that look like a head often enough for their halves to be accepted.
+    pub fn head_like() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just(b"GET / HTTP/1.1\r\n".to_vec()),
+            Just(b"Host: a\r\n".to_vec()),
+            Just(b"Connection: Upgrade, close\r\n".to_vec()),
+            Just(b"Content-Length: 0\r\n".to_vec()),
+            Just(b"\r\n".to_vec()),
+            Just(b": ".to_vec()),
+            "[A-Za-z-]{1,8}: [ -~\t]{0,12}\r\n".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..4),
+        ];
+        let first = prop::sample::select(&["", "GET / HTTP/1.1\r\nHost: a\r\n"][..]);
+        let last = prop::sample::select(&["", "\r\n"][..]);
+        (first, prop::collection::vec(piece, 0..6), last).prop_map(|(first, pieces, last)| {
+            [first.as_bytes(), &pieces.concat(), last.as_bytes()].concat()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_verdict_of_the_scan_does_not_depend_on_the_pieces(
+            bytes in head_like(),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let limits = HeadLimits { request_line_bytes_max: 24, head_bytes_max: 64, headers_max: 3 };
+            let whole = HeadScan::default().find_end(&bytes, &limits);
+            let mut scan = HeadScan::default();
+            let early = scan.find_end(&bytes[..at.index(bytes.len() + 1)], &limits);
+            let split = if early == Ok(None) { scan.find_end(&bytes, &limits) } else { early };
+            prop_assert_eq!(&split, &whole);
+            let mut scan = HeadScan::default();
+            let mut verdicts = (0..=bytes.len()).map(|end| scan.find_end(&bytes[..end], &limits));
+            prop_assert_eq!(verdicts.find(|verdict| *verdict != Ok(None)).unwrap_or(Ok(None)), whole);
+        }
+    }
+}
