@@ -1,0 +1,596 @@
+//! The reactor of hosts where io_uring is blocked: one edge-triggered epoll instance per core.
+//!
+//! It owns the epoll instance, the eventfd that wakes it, a spare descriptor, and the sends that wait for room. It
+//! never closes a socket that it was lent, and keeps nothing in user space for a session that is idle.
+//!
+//! Invariant: a socket is registered exactly while it is watched or has a blocked send, and `blocked` holds exactly the
+//! sends whose final completion has yet to be queued.
+
+use std::collections::HashMap;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::socket::{self, EventFd, Spare};
+use super::{Chunks, Completion, Reactor, Socket, Sockets, Token};
+
+/// Events taken from the kernel by one `enter`. What is left over comes first at the next one, because epoll rotates
+/// its list of the ready.
+const EVENTS_PER_ENTER: usize = 1024;
+
+/// Connections accepted from one listener by one `enter`: enough to empty a burst quickly, few enough (some 200 µs)
+/// that established sessions do not feel it. The registration is level-triggered, so the rest is reported again.
+const ACCEPTS_PER_ENTER: usize = 64;
+
+/// A watched socket is registered once for everything, so that a send that blocks needs no further system call.
+const WATCHED: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
+/// A socket that is not watched is registered while a send of it is blocked.
+const SENDING: i32 = libc::EPOLLOUT | libc::EPOLLET;
+/// The listener and the eventfd stay reported until they have been dealt with.
+const LEVEL: i32 = libc::EPOLLIN;
+
+const READABLE: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
+const WRITABLE: i32 = libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR;
+
+/// A reactor on an epoll instance of its own.
+pub struct Epoll {
+    epoll: OwnedFd,
+    wake: Arc<EventFd>,
+    spare: Spare,
+    /// Where the kernel writes; always `EVENTS_PER_ENTER` long.
+    events: Vec<libc::epoll_event>,
+    /// By the token's index, which only one open session has.
+    blocked: HashMap<u32, Outgoing>,
+    /// Completions that the next `enter` hands out.
+    queued: Vec<Completion>,
+    /// Whether `epoll_pwait2` is there (Linux 5.11).
+    has_pwait2: bool,
+}
+
+impl Epoll {
+    /// Creates the epoll instance, its eventfd and the spare descriptor.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: takes an integer and returns a new descriptor or an error.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        socket::result(fd as isize)?;
+        // SAFETY: the descriptor is new and nobody else owns it.
+        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        let reactor = Self {
+            epoll,
+            wake: Arc::new(EventFd::new()?),
+            spare: Spare::reserve()?,
+            events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_PER_ENTER],
+            blocked: HashMap::new(),
+            queued: Vec::new(),
+            has_pwait2: true,
+        };
+        reactor.control(libc::EPOLL_CTL_ADD, reactor.wake.raw(), LEVEL, Source::Wake)?;
+        Ok(reactor)
+    }
+}
+
+impl Sockets for Epoll {
+    fn recv(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        socket::recv(socket, buffer)
+    }
+
+    fn send_now(&mut self, socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket::send_now(socket, parts)
+    }
+
+    fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr> {
+        socket::peer_address(socket)
+    }
+
+    fn shutdown(&mut self, socket: Socket, how: Shutdown) {
+        socket::shutdown(socket, how);
+    }
+
+    fn discard_on_close(&mut self, socket: Socket) {
+        socket::discard_on_close(socket);
+    }
+
+    fn close(&mut self, socket: Socket) {
+        socket::close(socket);
+    }
+}
+
+impl Reactor for Epoll {
+    fn accept(&mut self, listener: Socket) {
+        let source = Source::Listener(listener);
+        if let Err(error) = self.control(libc::EPOLL_CTL_ADD, listener.raw(), LEVEL, source) {
+            self.queued.push(Completion::Accepted { result: Err(error), more: false });
+        }
+    }
+
+    fn stop_accepting(&mut self, listener: Socket) {
+        // Not registered means that accepting has ended already, and that this was said.
+        if self.forget(listener.raw()).is_ok() {
+            let canceled = io::Error::from_raw_os_error(libc::ECANCELED);
+            self.queued.push(Completion::Accepted { result: Err(canceled), more: false });
+        }
+    }
+
+    fn accept_now(&mut self, listener: Socket) -> io::Result<Socket> {
+        socket::accept(listener)
+    }
+
+    fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
+        self.spare.shed(listener, farewell)
+    }
+
+    fn watch(&mut self, socket: Socket, token: Token) {
+        let blocked = self.blocked.contains_key(&token.index);
+        let operation = if blocked { libc::EPOLL_CTL_MOD } else { libc::EPOLL_CTL_ADD };
+        match self.control(operation, socket.raw(), WATCHED, Source::Session(token)) {
+            Ok(()) => {
+                if let Some(send) = self.blocked.get_mut(&token.index) {
+                    send.watched = true;
+                }
+            }
+            Err(_) => {
+                // The kernel has no room for another watch (ENOSPC, ENOMEM). The socket reads as ended, because a
+                // caller that merely watched again would do so for ever.
+                socket::shutdown(socket, Shutdown::Both);
+                self.queued.push(Completion::Readable(token));
+                self.queued.push(Completion::WatchEnded(token));
+            }
+        }
+    }
+
+    fn unwatch(&mut self, socket: Socket, token: Token) {
+        let ended = match self.blocked.get_mut(&token.index) {
+            Some(send) if send.watched => {
+                send.watched = false;
+                self.control(libc::EPOLL_CTL_MOD, socket.raw(), SENDING, Source::Session(token))
+            }
+            Some(_) => return,
+            None => self.forget(socket.raw()),
+        };
+        // Not registered means that the watch has ended already, and that this was said.
+        if ended.is_ok() {
+            self.queued.push(Completion::WatchEnded(token));
+        }
+    }
+
+    fn send(&mut self, socket: Socket, token: Token, chunks: Chunks) {
+        let mut send = Outgoing { socket, token, chunks, watched: true };
+        if send.advance(&mut self.queued) {
+            return;
+        }
+        match self.control(libc::EPOLL_CTL_ADD, socket.raw(), SENDING, Source::Session(token)) {
+            Ok(()) => send.watched = false,
+            // Its watch has registered it, and reports the room that comes: blocking has just set the condition.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            Err(error) => {
+                self.queued.push(Completion::Sent { token, result: Err(error), more: false });
+                return;
+            }
+        }
+        self.blocked.insert(token.index, send);
+    }
+
+    /// May return early without any completion: that a newly watched socket can be written to is an event as well.
+    fn enter(&mut self, wait: Duration, completions: &mut Vec<Completion>) -> io::Result<()> {
+        let wait = if self.queued.is_empty() { wait } else { Duration::ZERO };
+        let count = self.wait(wait)?;
+        for at in 0..count {
+            let event = self.events[at];
+            self.dispatch(event.events as i32, Source::unpack(event.u64));
+        }
+        completions.append(&mut self.queued);
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        socket::waker(&self.wake)
+    }
+
+    fn park_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.as_fd())
+    }
+
+    /// Nothing to do: an epoll instance polls as readable for as long as anything in it is ready.
+    fn arm(&mut self) {}
+
+    fn disarm(&mut self) {}
+}
+
+impl std::fmt::Debug for Epoll {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Epoll")
+            .field("epoll", &self.epoll)
+            .field("blocked", &self.blocked.len())
+            .field("queued", &self.queued.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Epoll {
+    fn dispatch(&mut self, events: i32, source: Source) {
+        match source {
+            Source::Session(token) => self.session_ready(events, token),
+            Source::Listener(listener) => self.accept_waiting(listener),
+            Source::Wake => {
+                self.wake.clear();
+                self.queued.push(Completion::Woken);
+            }
+        }
+    }
+
+    fn session_ready(&mut self, events: i32, token: Token) {
+        let watched = self.blocked.get(&token.index).is_none_or(|send| send.watched);
+        if watched && events & READABLE != 0 {
+            self.queued.push(Completion::Readable(token));
+        }
+        if events & WRITABLE == 0 {
+            return;
+        }
+        let Some(send) = self.blocked.get_mut(&token.index) else { return };
+        if send.advance(&mut self.queued) {
+            let socket = send.socket;
+            self.blocked.remove(&token.index);
+            if !watched {
+                // Fails for a socket that is not registered, which is what is wanted.
+                let _ = self.forget(socket.raw());
+            }
+        }
+    }
+
+    fn accept_waiting(&mut self, listener: Socket) {
+        for _ in 0..ACCEPTS_PER_ENTER {
+            match socket::accept(listener) {
+                Ok(socket) => {
+                    self.queued.push(Completion::Accepted { result: Ok(socket), more: true });
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    // Still registered it would be reported at once and again, burning the core (see EMFILE).
+                    let _ = self.forget(listener.raw());
+                    self.queued.push(Completion::Accepted { result: Err(error), more: false });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, wait: Duration) -> io::Result<usize> {
+        if self.has_pwait2 {
+            match self.pwait2(wait) {
+                // Old kernels do not know the call, and old seccomp profiles forbid what they do not know.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                    self.has_pwait2 = false;
+                }
+                result => return uninterrupted(result),
+            }
+        }
+        uninterrupted(self.wait_milliseconds(wait))
+    }
+
+    fn pwait2(&mut self, wait: Duration) -> io::Result<usize> {
+        let timeout = socket::timespec(wait);
+        // SAFETY: the pointer and length are those of `events`, the timeout is a live local, and without a signal mask
+        // its size is not looked at. By number, because C libraries of before 2022 have no such function.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.epoll.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                EVENTS_PER_ENTER as i32,
+                &raw const timeout,
+                std::ptr::null::<libc::sigset_t>(),
+                0usize,
+            )
+        };
+        socket::result(count as isize)
+    }
+
+    fn wait_milliseconds(&mut self, wait: Duration) -> io::Result<usize> {
+        // Rounded up: rounded down, a wait below a millisecond would spin.
+        let timeout = i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+        let (epoll, events) = (self.epoll.as_raw_fd(), self.events.as_mut_ptr());
+        // SAFETY: the pointer and length are those of `events`, which outlives the call.
+        let count = unsafe { libc::epoll_wait(epoll, events, EVENTS_PER_ENTER as i32, timeout) };
+        socket::result(count as isize)
+    }
+
+    fn forget(&self, fd: RawFd) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_DEL, fd, 0, Source::Wake)
+    }
+
+    fn control(&self, operation: i32, fd: RawFd, events: i32, source: Source) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: events as u32, u64: source.pack() };
+        // SAFETY: `event` is a live local, and a bad descriptor is an error, not undefined behaviour.
+        let done = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &mut event) };
+        socket::result(done as isize).map(drop)
+    }
+}
+
+/// Whom an event is about. It travels through the kernel in 64 bits: the kind in the top 8, then the index in 24 and
+/// the generation in 32, or the listener's descriptor in the lowest 32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    Session(Token),
+    Listener(Socket),
+    Wake,
+}
+
+impl Source {
+    const KIND_SHIFT: u32 = 56;
+    const INDEX_SHIFT: u32 = 32;
+    const INDEX_MASK: u32 = super::SESSIONS_PER_CORE_MAX as u32 - 1;
+    const SESSION: u64 = 0;
+    const LISTENER: u64 = 1;
+    const WAKE: u64 = 2;
+
+    fn pack(self) -> u64 {
+        let (kind, rest) = match self {
+            Source::Session(Token { index, generation }) => {
+                debug_assert!(
+                    index <= Self::INDEX_MASK,
+                    "the slab is larger than a token can name"
+                );
+                (Self::SESSION, u64::from(index) << Self::INDEX_SHIFT | u64::from(generation))
+            }
+            Source::Listener(listener) => (Self::LISTENER, u64::from(listener.raw() as u32)),
+            Source::Wake => (Self::WAKE, 0),
+        };
+        kind << Self::KIND_SHIFT | rest
+    }
+
+    fn unpack(data: u64) -> Self {
+        match data >> Self::KIND_SHIFT {
+            Self::SESSION => Source::Session(Token {
+                index: (data >> Self::INDEX_SHIFT) as u32 & Self::INDEX_MASK,
+                generation: data as u32,
+            }),
+            Self::LISTENER => Source::Listener(Socket::from_raw(data as u32 as RawFd)),
+            _ => Source::Wake,
+        }
+    }
+}
+
+/// A send that has not ended.
+struct Outgoing {
+    socket: Socket,
+    token: Token,
+    chunks: Chunks,
+    /// Whether the registration is the watch's, or only this send's.
+    watched: bool,
+}
+
+impl Outgoing {
+    /// Writes until there is no room, queues what has come of it, and says whether that was the end.
+    fn advance(&mut self, queued: &mut Vec<Completion>) -> bool {
+        let token = self.token;
+        let mut count = 0;
+        let end = loop {
+            if self.chunks.is_empty() {
+                break Some(Ok(count));
+            }
+            match write(self.socket, &self.chunks) {
+                Ok(written) => {
+                    self.chunks.advance(written);
+                    count += written;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break None,
+                Err(error) => break Some(Err(error)),
+            }
+        };
+        if count > 0 && !matches!(end, Some(Ok(_))) {
+            queued.push(Completion::Sent { token, result: Ok(count), more: true });
+        }
+        let Some(result) = end else { return false };
+        queued.push(Completion::Sent { token, result, more: false });
+        true
+    }
+}
+
+/// One write of as many parts as a system call takes.
+fn write(socket: Socket, chunks: &Chunks) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); Chunks::PARTS_MAX];
+    let mut count = 0;
+    for (slice, part) in slices.iter_mut().zip(chunks.parts()) {
+        *slice = IoSlice::new(part);
+        count += 1;
+    }
+    socket::send_now(socket, &slices[..count])
+}
+
+/// Errors that accept(2) passes on from the connection it took out of the queue: the next one may be fine.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+        )
+    )
+}
+
+fn uninterrupted(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::reactor::conformance::{Client, Loopback, Stream, World, kernel_suite};
+
+    kernel_suite!(Epoll::new);
+
+    /// An accepted socket, and a client that does not read unless it is told to.
+    fn connection(world: &mut Loopback<Epoll>) -> (Socket, Stream) {
+        let listener = world.listen();
+        let client = world.connect();
+        (world.reactor().accept_now(listener).expect("it waits"), client)
+    }
+
+    fn too_much(world: &Loopback<Epoll>) -> Chunks {
+        Chunks::One(Bytes::from(vec![1; world.too_much()]))
+    }
+
+    fn enter(world: &mut Loopback<Epoll>) -> Vec<Completion> {
+        let mut completions = Vec::new();
+        world.reactor().enter(Duration::from_millis(1), &mut completions).expect("enter");
+        completions
+    }
+
+    const TOKEN: Token = Token { index: 1, generation: 2 };
+
+    #[test]
+    fn a_source_survives_its_way_through_the_kernel() {
+        let mut sources = vec![Source::Wake];
+        for index in [0, 1, 0x00ff_fffe, 0x00ff_ffff] {
+            for generation in [0, 1, u32::MAX - 1, u32::MAX] {
+                sources.push(Source::Session(Token { index, generation }));
+            }
+        }
+        sources.extend([0, 3, RawFd::MAX].map(|fd| Source::Listener(Socket::from_raw(fd))));
+        for source in &sources {
+            assert_eq!(Source::unpack(source.pack()), *source);
+        }
+        let mut packed: Vec<u64> = sources.iter().map(|source| source.pack()).collect();
+        packed.sort_unstable();
+        packed.dedup();
+        assert_eq!(packed.len(), sources.len());
+    }
+
+    #[test]
+    fn a_blocked_send_reports_its_progress() {
+        let mut world = Loopback::new(Epoll::new);
+        let (socket, mut client) = connection(&mut world);
+        let whole = too_much(&world);
+        world.reactor().send(socket, TOKEN, whole.clone());
+        let first = enter(&mut world);
+        let [Completion::Sent { token: TOKEN, result: Ok(count), more: true }] = first[..] else {
+            panic!("{first:?}")
+        };
+        let mut left = whole.len() - count;
+        let mut steps = 0;
+        while left > 0 {
+            client.read();
+            for completion in enter(&mut world) {
+                let Completion::Sent { token: TOKEN, result: Ok(count), more } = completion else {
+                    panic!("{completion:?}")
+                };
+                assert!(count > 0);
+                left -= count;
+                steps += 1;
+                assert_eq!(more, left > 0);
+            }
+        }
+        assert!(steps > 1);
+        world.reactor().close(socket);
+    }
+
+    #[test]
+    fn nothing_is_kept_for_a_session_whose_send_has_ended() {
+        let mut world = Loopback::new(Epoll::new);
+        let (socket, _client) = connection(&mut world);
+        world.reactor().watch(socket, TOKEN);
+        let whole = too_much(&world);
+        world.reactor().send(socket, TOKEN, whole);
+        assert_eq!(world.reactor().blocked.len(), 1);
+        world.reactor().shutdown(socket, Shutdown::Both);
+        enter(&mut world);
+        assert!(world.reactor().blocked.is_empty());
+        assert!(world.reactor().forget(socket.raw()).is_ok(), "the watch is still there");
+        world.reactor().close(socket);
+    }
+
+    #[test]
+    fn a_socket_is_registered_no_longer_than_needed() {
+        let mut world = Loopback::new(Epoll::new);
+        let (socket, _client) = connection(&mut world);
+        world.reactor().watch(socket, TOKEN);
+        let whole = too_much(&world);
+        world.reactor().send(socket, TOKEN, whole);
+        world.reactor().unwatch(socket, TOKEN);
+        world.reactor().unwatch(socket, TOKEN);
+        let ended = |completion: &Completion| matches!(completion, Completion::WatchEnded(TOKEN));
+        assert_eq!(enter(&mut world).into_iter().filter(ended).count(), 1);
+        world.reactor().shutdown(socket, Shutdown::Both);
+        enter(&mut world);
+        let unknown = world.reactor().forget(socket.raw()).expect_err("nothing is in flight");
+        assert_eq!(unknown.raw_os_error(), Some(libc::ENOENT));
+        world.reactor().close(socket);
+    }
+
+    #[test]
+    fn a_watch_that_the_kernel_refuses_ends_and_the_socket_reads_as_ended() {
+        let mut world = Loopback::new(Epoll::new);
+        let (socket, _client) = connection(&mut world);
+        world.reactor().watch(socket, TOKEN);
+        enter(&mut world);
+        // EEXIST stands for ENOSPC here: that would take as many watches as the host allows.
+        world.reactor().watch(socket, TOKEN);
+        let completions = enter(&mut world);
+        let ended = |completion: &Completion| matches!(completion, Completion::WatchEnded(TOKEN));
+        assert_eq!(completions.iter().filter(|completion| ended(completion)).count(), 1);
+        assert_eq!(world.reactor().recv(socket, &mut [0; 8]).expect("it has ended"), 0);
+        world.reactor().close(socket);
+    }
+
+    #[test]
+    fn a_burst_of_connections_is_accepted_in_portions() {
+        let mut world = Loopback::new(Epoll::new);
+        let listener = world.listen();
+        let clients: Vec<_> = (0..ACCEPTS_PER_ENTER + 1).map(|_| world.connect()).collect();
+        world.reactor().accept(listener);
+        let mut portions = Vec::new();
+        while portions.iter().sum::<usize>() < clients.len() {
+            let completions = enter(&mut world);
+            portions.push(completions.len());
+            for completion in completions {
+                let Completion::Accepted { result: Ok(socket), more: true } = completion else {
+                    panic!("{completion:?}")
+                };
+                world.reactor().close(socket);
+            }
+        }
+        assert_eq!(portions, [ACCEPTS_PER_ENTER, 1]);
+    }
+
+    #[test]
+    fn without_pwait2_a_wait_is_rounded_up() {
+        let mut world = Loopback::new(Epoll::new);
+        world.reactor().has_pwait2 = false;
+        let begun = std::time::Instant::now();
+        world.reactor().enter(Duration::from_micros(1500), &mut Vec::new()).expect("enter");
+        assert!(begun.elapsed() >= Duration::from_micros(1500));
+        world.reactor().waker().wake();
+        let mut completions = Vec::new();
+        world.reactor().enter(Duration::MAX, &mut completions).expect("enter");
+        assert!(matches!(completions[..], [Completion::Woken]));
+    }
+
+    #[test]
+    fn only_errors_of_one_connection_leave_accepting_on() {
+        for number in [libc::ECONNABORTED, libc::EPROTO, libc::EINTR] {
+            assert!(concerns_one_connection(&io::Error::from_raw_os_error(number)));
+        }
+        for number in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EINVAL] {
+            assert!(!concerns_one_connection(&io::Error::from_raw_os_error(number)));
+        }
+    }
+}
