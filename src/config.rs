@@ -161,8 +161,7 @@ impl Options {
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), reason: error.to_string() })
+        toml::from_str(&text).map_err(|error| ConfigError::Invalid { path: path.to_owned(), reason: error.to_string() })
     }
 }
 
@@ -175,10 +174,30 @@ impl Config {
     /// Refuses values that cannot work.
     pub fn checked(self) -> Result<Self, ConfigError> {
         let rules: [(&'static str, u64, bool, &'static str); 9] = [
-            ("max-message-bytes", self.max_message_bytes, (1..=Self::MESSAGE_BYTES_MAX).contains(&self.max_message_bytes), "from 1 to 1073741824 (1 GiB)"),
-            ("max-headers", self.max_headers as u64, (1..=Self::HEADERS_MAX).contains(&self.max_headers), "from 1 to 256"),
-            ("max-head-bytes", self.max_head_bytes as u64, (256..=256 * 1024).contains(&self.max_head_bytes), "from 256 to 262144 (256 KiB)"),
-            ("max-request-line-bytes", self.max_request_line_bytes as u64, (64..=self.max_head_bytes).contains(&self.max_request_line_bytes), "from 64 to max-head-bytes"),
+            (
+                "max-message-bytes",
+                self.max_message_bytes,
+                (1..=Self::MESSAGE_BYTES_MAX).contains(&self.max_message_bytes),
+                "from 1 to 1073741824 (1 GiB)",
+            ),
+            (
+                "max-headers",
+                self.max_headers as u64,
+                (1..=Self::HEADERS_MAX).contains(&self.max_headers),
+                "from 1 to 256",
+            ),
+            (
+                "max-head-bytes",
+                self.max_head_bytes as u64,
+                (256..=256 * 1024).contains(&self.max_head_bytes),
+                "from 256 to 262144 (256 KiB)",
+            ),
+            (
+                "max-request-line-bytes",
+                self.max_request_line_bytes as u64,
+                (64..=self.max_head_bytes).contains(&self.max_request_line_bytes),
+                "from 64 to max-head-bytes",
+            ),
             ("max-outbox-bytes", self.max_outbox_bytes as u64, self.max_outbox_bytes >= 1024, "at least 1024"),
             ("handshake-timeout-ms", self.handshake_timeout_ms, self.handshake_timeout_ms > 0, "above 0"),
             ("close-timeout-ms", self.close_timeout_ms, self.close_timeout_ms > 0, "above 0"),

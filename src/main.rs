@@ -57,16 +57,12 @@ fn main() -> ExitCode {
 }
 
 fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_env_filter(EnvFilter::try_new(&serve.log)?)
-        .init();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::try_new(&serve.log)?).init();
     let file = serve.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
     let config = Config::from(serve.options.or(file)).checked()?;
     let status: Arc<engine::Status> = Arc::default();
     let told = Arc::clone(&status);
-    let server =
-        builder(&config).start_with_status(status, move |_core| Site::new(Arc::clone(&told)))?;
+    let server = builder(&config).start_with_status(status, move |_core| Site::new(Arc::clone(&told)))?;
     announce(&server, &config)?;
     server.join()?;
     Ok(())
@@ -125,9 +121,7 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
     writeln!(
         out,
         "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",
-        limits.messages.message_bytes_max,
-        limits.assembly_timeout_ms,
-        limits.messages.empty_fragments_max
+        limits.messages.message_bytes_max, limits.assembly_timeout_ms, limits.messages.empty_fragments_max
     )?;
     writeln!(
         out,

@@ -80,7 +80,9 @@ pub const STALL_TIMEOUT_MS: u64 = 10_000;
 #[non_exhaustive]
 pub enum Error {
     /// What was to be listened on is not an address.
-    #[error("{address:?} is not an address to listen on. Give an IP address or host name and a port, such as 127.0.0.1:9000.")]
+    #[error(
+        "{address:?} is not an address to listen on. Give an IP address or host name and a port, such as 127.0.0.1:9000."
+    )]
     Address {
         /// What was given.
         address: String,

@@ -85,13 +85,7 @@ impl Common {
     }
 
     /// Sends what was said before together with a large message, from where it lies.
-    fn send_directly<S>(
-        &mut self,
-        slot: &mut Slot<S>,
-        token: Token,
-        sockets: &mut dyn Sockets,
-        message: Message<'_>,
-    ) {
+    fn send_directly<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets, message: Message<'_>) {
         let payload = message.as_bytes();
         let opcode = message.kind().opcode();
         FrameHeader { fin: true, opcode, mask: None, payload_bytes: payload.len() as u64 }.write(&mut self.reply);

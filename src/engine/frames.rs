@@ -101,8 +101,8 @@ fn read_frames<H: Handler>(
         }
         if !slot.takes_input(common.limits.outbox_bytes_max) {
             let rest = incoming.rest();
-            slot.backlog = (!rest.is_empty())
-                .then(|| Box::new(Backlog { bytes: rest.to_vec(), scan: HeadScan::default() }));
+            slot.backlog =
+                (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan: HeadScan::default() }));
             break;
         }
     }

@@ -70,10 +70,8 @@ pub(super) fn run_on_uring<H: Handler, R: Reactor>(
     let mut ring = io_uring_06::IoUring::builder();
     // No DEFER_TASKRUN: the runtime submits without waiting for events, and would then never see its completions.
     ring.setup_single_issuer().setup_coop_taskrun().setup_submit_all().setup_clamp();
-    let mut runtime = RuntimeBuilder::<TimeDriver<IoUringDriver>>::new()
-        .uring_builder(ring)
-        .with_entries(RUNTIME_ENTRIES)
-        .build()?;
+    let mut runtime =
+        RuntimeBuilder::<TimeDriver<IoUringDriver>>::new().uring_builder(ring).with_entries(RUNTIME_ENTRIES).build()?;
     runtime.block_on(async { drive(core()?, control, epoch).await })
 }
 
@@ -83,8 +81,7 @@ pub(super) fn run_on_epoll<H: Handler, R: Reactor>(
     control: &Arc<Control>,
     epoch: Instant,
 ) -> io::Result<()> {
-    let mut runtime =
-        RuntimeBuilder::<TimeDriver<LegacyDriver>>::new().with_entries(RUNTIME_ENTRIES).build()?;
+    let mut runtime = RuntimeBuilder::<TimeDriver<LegacyDriver>>::new().with_entries(RUNTIME_ENTRIES).build()?;
     runtime.block_on(async { drive(core()?, control, epoch).await })
 }
 

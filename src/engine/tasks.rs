@@ -100,11 +100,7 @@ impl Outcome {
 
 impl Tasks {
     pub(super) fn new(spawner: Spawner) -> Self {
-        let shared = Shared {
-            commands: RefCell::new(Vec::new()),
-            waker: RefCell::new(None),
-            live: Cell::new(0),
-        };
+        let shared = Shared { commands: RefCell::new(Vec::new()), waker: RefCell::new(None), live: Cell::new(0) };
         Self { spawner, shared: Rc::new(shared) }
     }
 

@@ -33,12 +33,7 @@ struct Link {
 
 impl Default for Wheel {
     fn default() -> Self {
-        Self {
-            heads: vec![NONE; SLOTS].into_boxed_slice(),
-            used: [0; SLOTS / 64],
-            links: Vec::new(),
-            now: 0,
-        }
+        Self { heads: vec![NONE; SLOTS].into_boxed_slice(), used: [0; SLOTS / 64], links: Vec::new(), now: 0 }
     }
 }
 

@@ -35,32 +35,22 @@ pub enum ClientHandshakeError {
     #[error("The server's answer is not a valid HTTP/1.1 head. {0}")]
     HeadInvalid(#[from] Refusal),
     /// The first line of the answer is no status line.
-    #[error(
-        "The server's answer does not begin with an HTTP/1.1 status line. Check that it is a WebSocket server."
-    )]
+    #[error("The server's answer does not begin with an HTTP/1.1 status line. Check that it is a WebSocket server.")]
     StatusLineInvalid,
     /// The server answered the request without upgrading; the request or the address may be wrong.
-    #[error(
-        "The server answered with the status {status}, not with 101. Check the address, path and credentials."
-    )]
+    #[error("The server answered with the status {status}, not with 101. Check the address, path and credentials.")]
     Status {
         /// The status code.
         status: u16,
     },
     /// The answer does not upgrade to WebSocket.
-    #[error(
-        "The server answered 101 without 'Upgrade: websocket' and 'Connection: Upgrade'. A proxy may be at fault."
-    )]
+    #[error("The server answered 101 without 'Upgrade: websocket' and 'Connection: Upgrade'. A proxy may be at fault.")]
     UpgradeMissing,
     /// Sec-WebSocket-Accept is missing, repeated, or not the one for the key that was sent.
-    #[error(
-        "The header Sec-WebSocket-Accept must be sent once and match the key. The answer may come from a cache."
-    )]
+    #[error("The header Sec-WebSocket-Accept must be sent once and match the key. The answer may come from a cache.")]
     AcceptInvalid,
     /// The server chose a subprotocol that was not offered, or more than one.
-    #[error(
-        "The server chose the subprotocol {protocol:?}. It must choose one of those offered, or none."
-    )]
+    #[error("The server chose the subprotocol {protocol:?}. It must choose one of those offered, or none.")]
     ProtocolNotOffered {
         /// What it chose.
         protocol: String,
@@ -86,10 +76,7 @@ impl ClientHandshake {
             return Err(InvalidHeader::Malformed { name: "Host", value: host.to_owned() });
         }
         if !(target.starts_with('/') && is_target(target.as_bytes())) {
-            return Err(InvalidHeader::Malformed {
-                name: "request target",
-                value: target.to_owned(),
-            });
+            return Err(InvalidHeader::Malformed { name: "request target", value: target.to_owned() });
         }
         if let Some(protocol) = protocols.iter().find(|protocol| !is_token(protocol.as_bytes())) {
             return Err(InvalidHeader::Malformed { name: PROTOCOL, value: (*protocol).to_owned() });
@@ -100,16 +87,7 @@ impl ClientHandshake {
         debug_assert_eq!(written, Ok(key.len()));
 
         let begin = out.len();
-        push(
-            out,
-            &[
-                "GET ",
-                target,
-                " HTTP/1.1\r\nHost: ",
-                host,
-                "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
-            ],
-        );
+        push(out, &["GET ", target, " HTTP/1.1\r\nHost: ", host, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"]);
         out.extend_from_slice(b"Sec-WebSocket-Key: ");
         out.extend_from_slice(&key);
         out.extend_from_slice(b"\r\nSec-WebSocket-Version: 13\r\n");
@@ -156,14 +134,10 @@ impl ClientHandshake {
                 match known {
                     Some(protocol) if chosen.is_none() => chosen = Some(protocol),
                     _ => {
-                        return Err(ProtocolNotOffered {
-                            protocol: String::from_utf8_lossy(value).into_owned(),
-                        });
+                        return Err(ProtocolNotOffered { protocol: String::from_utf8_lossy(value).into_owned() });
                     }
                 }
-            } else if name.eq_ignore_ascii_case(EXTENSIONS.as_bytes())
-                && list(value).next().is_some()
-            {
+            } else if name.eq_ignore_ascii_case(EXTENSIONS.as_bytes()) && list(value).next().is_some() {
                 return Err(ExtensionNotOffered);
             }
         }
@@ -181,8 +155,7 @@ impl ClientHandshake {
 fn parse_status(line: &[u8]) -> Option<u16> {
     let line = line.strip_prefix(b"HTTP/1.1 ")?;
     let (digits, reason) = line.split_at_checked(3)?;
-    let good =
-        digits.iter().all(u8::is_ascii_digit) && (reason.is_empty() || reason.starts_with(b" "));
+    let good = digits.iter().all(u8::is_ascii_digit) && (reason.is_empty() || reason.starts_with(b" "));
     good.then(|| str::from_utf8(digits).ok()?.parse().ok())?
 }
 
@@ -198,15 +171,9 @@ mod tests {
     const KEY_BYTES: [u8; 16] = *b"the sample nonce";
     const OFFERED: &[&str] = &["chat", "superchat"];
 
-    fn write(
-        host: &str,
-        target: &str,
-        protocols: &[&str],
-        headers: &[(&str, &str)],
-    ) -> Result<String, InvalidHeader> {
+    fn write(host: &str, target: &str, protocols: &[&str], headers: &[(&str, &str)]) -> Result<String, InvalidHeader> {
         let mut out = b"before".to_vec();
-        let written =
-            ClientHandshake::write_request(&mut out, host, target, KEY_BYTES, protocols, headers);
+        let written = ClientHandshake::write_request(&mut out, host, target, KEY_BYTES, protocols, headers);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text == "before", written.is_err(), "nothing is written of what cannot be sent");
         written.map(|_| text)
@@ -215,10 +182,8 @@ mod tests {
     /// The verdict on an answer of these lines; `ACCEPT` stands for the right value.
     fn check_lines(lines: &[&str]) -> Result<Option<&'static str>, ClientHandshakeError> {
         let mut out = Vec::new();
-        let handshake =
-            ClientHandshake::write_request(&mut out, "a", "/", KEY_BYTES, OFFERED, &[]).unwrap();
-        let head = lines.join("\r\n").replace("ACCEPT", str::from_utf8(&handshake.accept).unwrap())
-            + "\r\n\r\n";
+        let handshake = ClientHandshake::write_request(&mut out, "a", "/", KEY_BYTES, OFFERED, &[]).unwrap();
+        let head = lines.join("\r\n").replace("ACCEPT", str::from_utf8(&handshake.accept).unwrap()) + "\r\n\r\n";
         handshake.check_response(head.as_bytes(), OFFERED).map(|accept| accept.protocol)
     }
 
@@ -234,8 +199,7 @@ mod tests {
     #[test]
     fn writes_the_request_to_the_byte() {
         assert_eq!(
-            write("example.com:80", "/chat?a=b", OFFERED, &[("Origin", "http://example.com")])
-                .unwrap(),
+            write("example.com:80", "/chat?a=b", OFFERED, &[("Origin", "http://example.com")]).unwrap(),
             "beforeGET /chat?a=b HTTP/1.1\r\nHost: example.com:80\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Protocol: chat, superchat\r\nOrigin: http://example.com\r\n\r\n"
@@ -250,37 +214,21 @@ mod tests {
             assert_eq!(write(host, "/", &[], &[]), Err(error));
         }
         for target in ["", "a", "/a b", "/\r\n", "/#", "/é"] {
-            let error =
-                InvalidHeader::Malformed { name: "request target", value: target.to_owned() };
+            let error = InvalidHeader::Malformed { name: "request target", value: target.to_owned() };
             assert_eq!(write("a", target, &[], &[]), Err(error));
         }
         for protocol in ["", "a b", "a,b", "a\r\nX: y"] {
-            let error = InvalidHeader::Malformed {
-                name: "Sec-WebSocket-Protocol",
-                value: protocol.to_owned(),
-            };
+            let error = InvalidHeader::Malformed { name: "Sec-WebSocket-Protocol", value: protocol.to_owned() };
             assert_eq!(write("a", "/", &["good", protocol], &[]), Err(error));
         }
-        assert_eq!(
-            write("a", "/", &[], &[("X", "a\nb")]),
-            Err(InvalidHeader::Value { name: "X".to_owned() })
-        );
-        assert_eq!(
-            write("a", "/", &[], &[("host", "b")]),
-            Err(InvalidHeader::Reserved { name: "host".to_owned() })
-        );
+        assert_eq!(write("a", "/", &[], &[("X", "a\nb")]), Err(InvalidHeader::Value { name: "X".to_owned() }));
+        assert_eq!(write("a", "/", &[], &[("host", "b")]), Err(InvalidHeader::Reserved { name: "host".to_owned() }));
     }
 
     #[test]
     fn accepts_a_correct_answer() {
         assert_eq!(check_lines(&[STATUS_LINE, UPGRADE, CONNECTION, ACCEPT]), Ok(None));
-        let lines = [
-            "HTTP/1.1 101",
-            "upgrade: WebSocket",
-            "connection: keep-alive, UPGRADE",
-            ACCEPT,
-            "Server: x",
-        ];
+        let lines = ["HTTP/1.1 101", "upgrade: WebSocket", "connection: keep-alive, UPGRADE", ACCEPT, "Server: x"];
         assert_eq!(check_lines(&lines), Ok(None));
         assert_eq!(check_with("Sec-WebSocket-Protocol: superchat"), Ok(Some("superchat")));
         assert_eq!(check_with("Sec-WebSocket-Extensions:"), Ok(None));
@@ -289,10 +237,7 @@ mod tests {
     #[test]
     fn reports_any_other_status() {
         for status in [200, 301, 400, 401, 403, 426, 503] {
-            assert_eq!(
-                check_lines(&[&format!("HTTP/1.1 {status} Reason")]),
-                Err(Status { status })
-            );
+            assert_eq!(check_lines(&[&format!("HTTP/1.1 {status} Reason")]), Err(Status { status }));
         }
         assert_eq!(check_lines(&["HTTP/1.1 100 Continue"]), Err(Status { status: 100 }));
     }
@@ -308,11 +253,7 @@ mod tests {
             "HTTP/1.1",
             "GET / HTTP/1.1",
         ] {
-            assert_eq!(
-                check_lines(&[line, UPGRADE, CONNECTION, ACCEPT]),
-                Err(StatusLineInvalid),
-                "{line}"
-            );
+            assert_eq!(check_lines(&[line, UPGRADE, CONNECTION, ACCEPT]), Err(StatusLineInvalid), "{line}");
         }
         assert_eq!(check_lines(&["\x16\x03\x01"]), Err(HeadInvalid(Refusal::TlsOnPlainPort)));
         assert_eq!(check_with(" folded"), Err(HeadInvalid(Refusal::ObsoleteFold)));
@@ -323,14 +264,8 @@ mod tests {
     fn rejects_an_answer_that_does_not_upgrade() {
         assert_eq!(check_lines(&[STATUS_LINE, CONNECTION, ACCEPT]), Err(UpgradeMissing));
         assert_eq!(check_lines(&[STATUS_LINE, UPGRADE, ACCEPT]), Err(UpgradeMissing));
-        assert_eq!(
-            check_lines(&[STATUS_LINE, "Upgrade: h2c", CONNECTION, ACCEPT]),
-            Err(UpgradeMissing)
-        );
-        assert_eq!(
-            check_lines(&[STATUS_LINE, UPGRADE, "Connection: close", ACCEPT]),
-            Err(UpgradeMissing)
-        );
+        assert_eq!(check_lines(&[STATUS_LINE, "Upgrade: h2c", CONNECTION, ACCEPT]), Err(UpgradeMissing));
+        assert_eq!(check_lines(&[STATUS_LINE, UPGRADE, "Connection: close", ACCEPT]), Err(UpgradeMissing));
     }
 
     #[test]
@@ -351,23 +286,17 @@ mod tests {
         }
         let twice = check_with("Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: chat");
         assert_eq!(twice, Err(ProtocolNotOffered { protocol: "chat".to_owned() }));
-        assert_eq!(
-            check_with("Sec-WebSocket-Extensions: permessage-deflate"),
-            Err(ExtensionNotOffered)
-        );
+        assert_eq!(check_with("Sec-WebSocket-Extensions: permessage-deflate"), Err(ExtensionNotOffered));
     }
 
     #[test]
     fn both_sides_agree_with_each_other() {
         let (mut request, mut answer) = (Vec::new(), Vec::new());
-        let client =
-            ClientHandshake::write_request(&mut request, "a", "/", KEY_BYTES, OFFERED, &[])
-                .unwrap();
+        let client = ClientHandshake::write_request(&mut request, "a", "/", KEY_BYTES, OFFERED, &[]).unwrap();
         let parsed = Request::parse(&request).unwrap();
         let server = check(&parsed).unwrap();
         let protocol = choose_protocol(&server, &["superchat"]);
-        write_switching_protocols(&mut answer, &accept_key(server.key()), protocol, None, &[])
-            .unwrap();
+        write_switching_protocols(&mut answer, &accept_key(server.key()), protocol, None, &[]).unwrap();
         let mut scan = HeadScan::default();
         for end in 0..answer.len() {
             assert_eq!(scan.find_end(&answer[..end], &HeadLimits::default()), Ok(None));
@@ -375,10 +304,7 @@ mod tests {
         answer.extend_from_slice(b"\x81\x00");
         let end = scan.find_end(&answer, &HeadLimits::default()).unwrap().unwrap();
         assert_eq!(&answer[end..], b"\x81\x00");
-        assert_eq!(
-            client.check_response(&answer[..end], OFFERED),
-            Ok(ClientAccept { protocol: Some("superchat") })
-        );
+        assert_eq!(client.check_response(&answer[..end], OFFERED), Ok(ClientAccept { protocol: Some("superchat") }));
     }
 
     proptest! {

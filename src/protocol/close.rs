@@ -75,8 +75,7 @@ impl<'a> Close<'a> {
             [high, low, reason @ ..] => {
                 let code = u16::from_be_bytes([*high, *low]);
                 let code = CloseCode::new(code).ok_or(Violation::CloseCodeForbidden { code })?;
-                let reason =
-                    std::str::from_utf8(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
+                let reason = std::str::from_utf8(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
                 Ok(Some(Self { code, reason }))
             }
         }
@@ -101,12 +100,8 @@ mod tests {
         for code in 0..=u16::MAX {
             let allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
             assert_eq!(CloseCode::new(code).is_some(), allowed, "{code}");
-            let verdict = Close::parse(&code.to_be_bytes())
-                .map(|close| close.map(|close| close.code.number()));
-            assert_eq!(
-                verdict,
-                if allowed { Ok(Some(code)) } else { Err(Violation::CloseCodeForbidden { code }) }
-            );
+            let verdict = Close::parse(&code.to_be_bytes()).map(|close| close.map(|close| close.code.number()));
+            assert_eq!(verdict, if allowed { Ok(Some(code)) } else { Err(Violation::CloseCodeForbidden { code }) });
         }
     }
 

@@ -80,12 +80,7 @@ impl Connection {
     }
 
     /// Begins or answers the closing handshake, once: false when this end's Close frame has been sent before.
-    pub fn close(
-        &mut self,
-        out: &mut Vec<u8>,
-        close: Option<Close<'_>>,
-        mask: Option<MaskKey>,
-    ) -> bool {
+    pub fn close(&mut self, out: &mut Vec<u8>, close: Option<Close<'_>>, mask: Option<MaskKey>) -> bool {
         self.state = match self.state {
             State::Open => State::CloseSent,
             State::CloseReceived => State::Closed,
@@ -167,10 +162,7 @@ impl<'i> Incoming<'i> {
                 return Ok(None);
             }
             let Some(found) = self.advance(connection, pool, limits)? else { return Ok(None) };
-            let is_close = matches!(
-                found,
-                Found::Control(Opcode::Close, ..) | Found::AssembledControl(Opcode::Close)
-            );
+            let is_close = matches!(found, Found::Control(Opcode::Close, ..) | Found::AssembledControl(Opcode::Close));
             if connection.state == State::Open || is_close {
                 return self.event(found, connection).map(Some);
             }
@@ -251,11 +243,7 @@ impl<'i> Incoming<'i> {
         self.payload_in_pieces(connection, assembly, pool)
     }
 
-    fn header_in_pieces(
-        &mut self,
-        assembly: &mut Assembly,
-        role: Role,
-    ) -> Result<Option<FrameHeader>, Violation> {
+    fn header_in_pieces(&mut self, assembly: &mut Assembly, role: Role) -> Result<Option<FrameHeader>, Violation> {
         let have = usize::from(assembly.header_bytes);
         let input = &self.input[self.position..];
         let count = input.len().min(assembly.header.len() - have);
@@ -334,15 +322,9 @@ impl<'i> Incoming<'i> {
     fn event(&mut self, found: Found, connection: &mut Connection) -> Result<Event<'_>, Violation> {
         let done = self.done.as_deref();
         match found {
-            Found::Whole(kind, start, end) => {
-                message(kind, &self.input[start..end]).map(Event::Message)
-            }
-            Found::Assembled(kind) => {
-                message(kind, done.map_or(&[], |done| &done.payload)).map(Event::Message)
-            }
-            Found::Control(opcode, start, end) => {
-                control_event(opcode, &self.input[start..end], connection)
-            }
+            Found::Whole(kind, start, end) => message(kind, &self.input[start..end]).map(Event::Message),
+            Found::Assembled(kind) => message(kind, done.map_or(&[], |done| &done.payload)).map(Event::Message),
+            Found::Control(opcode, start, end) => control_event(opcode, &self.input[start..end], connection),
             Found::AssembledControl(opcode) => {
                 control_event(opcode, done.map_or(&[], |done| &done.control), connection)
             }
@@ -363,11 +345,7 @@ fn message(kind: MessageKind, payload: &[u8]) -> Result<Message<'_>, Violation> 
     }
 }
 
-fn control_event<'a>(
-    opcode: Opcode,
-    payload: &'a [u8],
-    connection: &mut Connection,
-) -> Result<Event<'a>, Violation> {
+fn control_event<'a>(opcode: Opcode, payload: &'a [u8], connection: &mut Connection) -> Result<Event<'a>, Violation> {
     match opcode {
         Opcode::Ping => Ok(Event::Ping(payload)),
         Opcode::Pong => Ok(Event::Pong(payload)),
@@ -432,11 +410,7 @@ fn check_size(bytes: u64, limits: &Limits) -> Result<(), Violation> {
     Ok(())
 }
 
-fn count_empty_fragment(
-    assembly: &mut Assembly,
-    header: &FrameHeader,
-    limits: &Limits,
-) -> Result<(), Violation> {
+fn count_empty_fragment(assembly: &mut Assembly, header: &FrameHeader, limits: &Limits) -> Result<(), Violation> {
     if header.payload_bytes > 0 || header.fin {
         assembly.empty_fragments = 0;
         return Ok(());

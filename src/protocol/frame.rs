@@ -246,10 +246,7 @@ mod tests {
     #[test]
     fn a_client_refuses_masked_frames() {
         assert_eq!(FrameHeader::parse(&[0x81, 0x80], Role::Client), Err(Violation::Masked));
-        assert_eq!(
-            FrameHeader::parse(&[0x81, 0x00], Role::Client),
-            Ok(Some((header(true, Opcode::Text, 0, None), 2)))
-        );
+        assert_eq!(FrameHeader::parse(&[0x81, 0x00], Role::Client), Ok(Some((header(true, Opcode::Text, 0, None), 2))));
     }
 
     #[test]
@@ -257,28 +254,19 @@ mod tests {
         for length in [0u64, 1, 125] {
             let mut bytes = vec![0x82, 0xFE];
             bytes.extend((length as u16).to_be_bytes());
-            assert_eq!(
-                FrameHeader::parse(&bytes, Role::Server),
-                Err(Violation::LengthNotMinimal { length })
-            );
+            assert_eq!(FrameHeader::parse(&bytes, Role::Server), Err(Violation::LengthNotMinimal { length }));
         }
         for length in [0u64, 125, 126, 0xFFFF] {
             let mut bytes = vec![0x82, 0xFF];
             bytes.extend(length.to_be_bytes());
-            assert_eq!(
-                FrameHeader::parse(&bytes, Role::Server),
-                Err(Violation::LengthNotMinimal { length })
-            );
+            assert_eq!(FrameHeader::parse(&bytes, Role::Server), Err(Violation::LengthNotMinimal { length }));
         }
     }
 
     #[test]
     fn a_length_of_64_bits_is_refused_at_its_first_byte() {
         for high in 0x80..=0xFF {
-            assert_eq!(
-                FrameHeader::parse(&[0x82, 0xFF, high], Role::Server),
-                Err(Violation::LengthTooLarge)
-            );
+            assert_eq!(FrameHeader::parse(&[0x82, 0xFF, high], Role::Server), Err(Violation::LengthTooLarge));
         }
     }
 

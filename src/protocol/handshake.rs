@@ -86,10 +86,7 @@ impl<'a> Handshake<'a> {
     /// The subprotocols the client offers, in its order of preference.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         // Checked to be tokens, which are ASCII, so none is left out.
-        self.fields
-            .values(PROTOCOL)
-            .flat_map(list)
-            .filter_map(|protocol| str::from_utf8(protocol).ok())
+        self.fields.values(PROTOCOL).flat_map(list).filter_map(|protocol| str::from_utf8(protocol).ok())
     }
 
     /// The extensions the client offers, in its order of preference.
@@ -146,14 +143,11 @@ pub fn write_switching_protocols(
     extra_headers: &[(&str, &str)],
 ) -> Result<(), InvalidHeader> {
     let begin = out.len();
-    out.extend_from_slice(
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
-    );
+    out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
     push(out, &["Server: ", SERVER, "\r\nSec-WebSocket-Accept: "]);
     out.extend_from_slice(accept);
     out.extend_from_slice(b"\r\n");
-    let written = push_agreed(out, protocol, extensions)
-        .and_then(|()| push_headers(out, extra_headers, &RESERVED));
+    let written = push_agreed(out, protocol, extensions).and_then(|()| push_headers(out, extra_headers, &RESERVED));
     match written {
         Ok(()) => out.extend_from_slice(b"\r\n"),
         Err(_) => out.truncate(begin),
@@ -190,8 +184,7 @@ fn parse_extension(element: &[u8]) -> Option<Extension<'_>> {
         None => (element, None),
     };
     let name = name.trim_matches(BLANK);
-    let params_are_valid =
-        params.is_none_or(|params| params.split(';').all(|param| parse_param(param).is_some()));
+    let params_are_valid = params.is_none_or(|params| params.split(';').all(|param| parse_param(param).is_some()));
     (is_token(name.as_bytes()) && params_are_valid).then_some(Extension { name, params })
 }
 
@@ -203,8 +196,7 @@ fn parse_param(param: &str) -> Option<(&str, Option<Cow<'_, str>>)> {
         None => (param, None),
     };
     let name = name.trim_matches(BLANK);
-    let good =
-        is_token(name.as_bytes()) && value.as_ref().is_none_or(|value| is_token(value.as_bytes()));
+    let good = is_token(name.as_bytes()) && value.as_ref().is_none_or(|value| is_token(value.as_bytes()));
     good.then_some((name, value))
 }
 
@@ -225,11 +217,7 @@ fn unquote(value: &str) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-fn note_once<'a>(
-    slot: &mut Option<&'a [u8]>,
-    value: &'a [u8],
-    name: &'static str,
-) -> Result<(), Refusal> {
+fn note_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], name: &'static str) -> Result<(), Refusal> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(Refusal::HeaderDuplicate { name }),
@@ -264,11 +252,7 @@ fn are_extensions<'a>(elements: impl Iterator<Item = &'a [u8]>) -> bool {
 }
 
 /// What both sides agreed on, as headers of the 101.
-fn push_agreed(
-    out: &mut Vec<u8>,
-    protocol: Option<&str>,
-    extensions: Option<&str>,
-) -> Result<(), InvalidHeader> {
+fn push_agreed(out: &mut Vec<u8>, protocol: Option<&str>, extensions: Option<&str>) -> Result<(), InvalidHeader> {
     if let Some(protocol) = protocol {
         if !is_token(protocol.as_bytes()) {
             return Err(InvalidHeader::Malformed { name: PROTOCOL, value: protocol.to_owned() });
@@ -277,10 +261,7 @@ fn push_agreed(
     }
     if let Some(extensions) = extensions {
         if !(is_field_value(extensions.as_bytes()) && are_extensions(list(extensions.as_bytes()))) {
-            return Err(InvalidHeader::Malformed {
-                name: EXTENSIONS,
-                value: extensions.to_owned(),
-            });
+            return Err(InvalidHeader::Malformed { name: EXTENSIONS, value: extensions.to_owned() });
         }
         push(out, &[EXTENSIONS, ": ", extensions, "\r\n"]);
     }
@@ -310,8 +291,7 @@ mod tests {
             match scan.find_end(&bytes[..end], &limits) {
                 Ok(None) => {}
                 Ok(Some(head)) => {
-                    return judge(&bytes[..head], &bytes[head..])
-                        .map_or_else(|r| r.status(), |()| 101);
+                    return judge(&bytes[..head], &bytes[head..]).map_or_else(|r| r.status(), |()| 101);
                 }
                 Err(refusal) => return refusal.status(),
             }
@@ -329,11 +309,7 @@ mod tests {
         assert_eq!(verdict(bytes, [bytes.len()].into_iter()), *status, "{name}, whole");
         assert_eq!(verdict(bytes, 0..=bytes.len()), *status, "{name}, byte by byte");
         for at in 0..bytes.len() {
-            assert_eq!(
-                verdict(bytes, [at, bytes.len()].into_iter()),
-                *status,
-                "{name}, split at {at}"
-            );
+            assert_eq!(verdict(bytes, [at, bytes.len()].into_iter()), *status, "{name}, split at {at}");
         }
     }
 
@@ -361,13 +337,7 @@ mod tests {
 
     #[test]
     fn names_every_row_of_the_table_once() {
-        let rows = [
-            requests::refused(),
-            requests::accepted(),
-            requests::early_data(),
-            requests::unfinished(),
-        ]
-        .concat();
+        let rows = [requests::refused(), requests::accepted(), requests::early_data(), requests::unfinished()].concat();
         let names: HashSet<&str> = rows.iter().map(|row| &row.name[..]).collect();
         assert_eq!(names.len(), rows.len());
     }
@@ -396,33 +366,18 @@ mod tests {
         assert_eq!(refusal("Connection: Upgrade\r\n"), Refusal::UpgradeRequired);
         assert_eq!(refusal("Upgrade: websocket\r\n"), Refusal::UpgradeIncomplete);
         assert_eq!(refusal(KEY), Refusal::UpgradeIncomplete);
-        assert_eq!(
-            refusal(&[BOTH, KEY].concat()),
-            Refusal::HeaderMissing { name: "Sec-WebSocket-Version" }
-        );
-        assert_eq!(
-            refusal(&[BOTH, VERSION].concat()),
-            Refusal::HeaderMissing { name: "Sec-WebSocket-Key" }
-        );
+        assert_eq!(refusal(&[BOTH, KEY].concat()), Refusal::HeaderMissing { name: "Sec-WebSocket-Version" });
+        assert_eq!(refusal(&[BOTH, VERSION].concat()), Refusal::HeaderMissing { name: "Sec-WebSocket-Key" });
         let twice = |name| Refusal::HeaderDuplicate { name };
         assert_eq!(refusal(&[BOTH, KEY, KEY, VERSION].concat()), twice("Sec-WebSocket-Key"));
-        assert_eq!(
-            refusal(&[BOTH, KEY, VERSION, VERSION].concat()),
-            twice("Sec-WebSocket-Version")
-        );
+        assert_eq!(refusal(&[BOTH, KEY, VERSION, VERSION].concat()), twice("Sec-WebSocket-Version"));
         let origins = "Origin: a\r\nOrigin: a\r\n";
         assert_eq!(refusal(&[BOTH, KEY, VERSION, origins].concat()), twice("Origin"));
         let other = "Sec-WebSocket-Version: 8\r\n";
         assert_eq!(refusal(&[BOTH, KEY, other].concat()), Refusal::WebSocketVersionUnsupported);
-        assert_eq!(
-            refusal(&[BOTH, "Sec-WebSocket-Key: a\r\n", VERSION].concat()),
-            Refusal::KeyInvalid
-        );
+        assert_eq!(refusal(&[BOTH, "Sec-WebSocket-Key: a\r\n", VERSION].concat()), Refusal::KeyInvalid);
         let protocols = "Sec-WebSocket-Protocol: a b\r\n";
-        assert_eq!(
-            refusal(&[BOTH, KEY, VERSION, protocols].concat()),
-            Refusal::ProtocolsInvalid { protocols_max: 64 }
-        );
+        assert_eq!(refusal(&[BOTH, KEY, VERSION, protocols].concat()), Refusal::ProtocolsInvalid { protocols_max: 64 });
         let extensions = "Sec-WebSocket-Extensions: a b\r\n";
         assert_eq!(refusal(&[BOTH, KEY, VERSION, extensions].concat()), Refusal::ExtensionsInvalid);
     }
@@ -446,35 +401,20 @@ mod tests {
             assert_eq!(handshake.key(), b"dGhlIHNhbXBsZSBub25jZQ==");
             assert_eq!(handshake.protocols().collect::<Vec<_>>(), ["b", "a", "c"]);
             let params = |extension: Extension<'_>| -> Vec<(String, Option<String>)> {
-                extension
-                    .params()
-                    .map(|(name, value)| (name.to_owned(), value.map(Cow::into_owned)))
-                    .collect()
+                extension.params().map(|(name, value)| (name.to_owned(), value.map(Cow::into_owned))).collect()
             };
-            handshake
-                .extensions()
-                .map(|extension| (extension.name().to_owned(), params(extension)))
-                .collect::<Vec<_>>()
+            handshake.extensions().map(|extension| (extension.name().to_owned(), params(extension))).collect::<Vec<_>>()
         });
         let param = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
-        let deflate = vec![
-            param("client_max_window_bits", None),
-            param("server_max_window_bits", Some("10")),
-        ];
+        let deflate = vec![param("client_max_window_bits", None), param("server_max_window_bits", Some("10"))];
         let other = vec![param("y", Some("z"))];
-        assert_eq!(
-            offer.unwrap(),
-            [("permessage-deflate".to_owned(), deflate), ("x".to_owned(), other)]
-        );
+        assert_eq!(offer.unwrap(), [("permessage-deflate".to_owned(), deflate), ("x".to_owned(), other)]);
     }
 
     #[test]
     fn chooses_the_first_supported_protocol_that_is_offered() {
         let choose = |supported: &[&'static str]| {
-            check_with("Sec-WebSocket-Protocol: a, b\r\n", |handshake| {
-                choose_protocol(&handshake, supported)
-            })
-            .unwrap()
+            check_with("Sec-WebSocket-Protocol: a, b\r\n", |handshake| choose_protocol(&handshake, supported)).unwrap()
         };
         assert_eq!(choose(&["c", "b", "a"]), Some("b"));
         assert_eq!(choose(&["A", "c"]), None);
@@ -492,14 +432,7 @@ mod tests {
     fn writes_the_101_to_the_byte() {
         let mut out = b"before".to_vec();
         let accept = accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
-        write_switching_protocols(
-            &mut out,
-            &accept,
-            Some("chat"),
-            Some("x; y=1, z"),
-            &[("X-Id", "a b")],
-        )
-        .unwrap();
+        write_switching_protocols(&mut out, &accept, Some("chat"), Some("x; y=1, z"), &[("X-Id", "a b")]).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "beforeHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -512,45 +445,26 @@ mod tests {
     fn writes_nothing_when_a_header_of_the_101_cannot_be_sent() {
         let write = |protocol, extensions, headers: &[(&str, &str)]| {
             let mut out = b"before".to_vec();
-            let error =
-                write_switching_protocols(&mut out, &[b'a'; 28], protocol, extensions, headers)
-                    .unwrap_err();
+            let error = write_switching_protocols(&mut out, &[b'a'; 28], protocol, extensions, headers).unwrap_err();
             assert_eq!(out, b"before");
             error
         };
         for protocol in ["", "a b", "a\r\nX: y", "a,b"] {
-            let error = InvalidHeader::Malformed {
-                name: "Sec-WebSocket-Protocol",
-                value: protocol.to_owned(),
-            };
+            let error = InvalidHeader::Malformed { name: "Sec-WebSocket-Protocol", value: protocol.to_owned() };
             assert_eq!(write(Some(protocol), None, &[]), error);
         }
         for extensions in ["", "a\r\nX: y", "a;", "a b"] {
-            let error = InvalidHeader::Malformed {
-                name: "Sec-WebSocket-Extensions",
-                value: extensions.to_owned(),
-            };
+            let error = InvalidHeader::Malformed { name: "Sec-WebSocket-Extensions", value: extensions.to_owned() };
             assert_eq!(write(None, Some(extensions), &[]), error);
         }
         for value in ["a\r\nX: y", "a\rb", "a\nb", "a\0b"] {
-            assert_eq!(
-                write(None, None, &[("X", value)]),
-                InvalidHeader::Value { name: "X".to_owned() }
-            );
+            assert_eq!(write(None, None, &[("X", value)]), InvalidHeader::Value { name: "X".to_owned() });
         }
         for name in ["", "a b", "a:", "a\r\nb"] {
-            assert_eq!(
-                write(None, None, &[(name, "a")]),
-                InvalidHeader::Name { name: name.to_owned() }
-            );
+            assert_eq!(write(None, None, &[(name, "a")]), InvalidHeader::Name { name: name.to_owned() });
         }
-        for name in
-            ["upgrade", "Connection", "Sec-WebSocket-Accept", "content-length", "Transfer-Encoding"]
-        {
-            assert_eq!(
-                write(None, None, &[(name, "a")]),
-                InvalidHeader::Reserved { name: name.to_owned() }
-            );
+        for name in ["upgrade", "Connection", "Sec-WebSocket-Accept", "content-length", "Transfer-Encoding"] {
+            assert_eq!(write(None, None, &[(name, "a")]), InvalidHeader::Reserved { name: name.to_owned() });
         }
     }
 

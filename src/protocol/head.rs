@@ -50,11 +50,7 @@ impl HeadScan {
     ///
     /// `received` is everything received of this head so far, from its first byte. When the end is found, the scan
     /// is ready for the next head.
-    pub fn find_end(
-        &mut self,
-        received: &[u8],
-        limits: &HeadLimits,
-    ) -> Result<Option<usize>, Refusal> {
+    pub fn find_end(&mut self, received: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
         let Some(start) = first_line_start(received)? else { return Ok(None) };
         let seen = &received[..received.len().min(limits.head_bytes_max).min(u32::MAX as usize)];
         let scanned = self.scanned as usize;
@@ -103,16 +99,11 @@ pub(super) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// The next name and value, or why the line is none.
     pub(super) fn validate_next(&mut self) -> Result<Option<Field<'a>>, Refusal> {
-        if self.lines.is_empty() {
-            Ok(None)
-        } else {
-            split_field(next_line(&mut self.lines)?).map(Some)
-        }
+        if self.lines.is_empty() { Ok(None) } else { split_field(next_line(&mut self.lines)?).map(Some) }
     }
 
     pub(super) fn values<'n>(self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.filter(move |(own, _)| own.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        self.filter(move |(own, _)| own.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 }
 
@@ -162,15 +153,10 @@ pub(super) fn is_host(host: &str) -> bool {
     let (name, port) = host.split_at(name_end);
     let name_is_valid = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => {
-            !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte))
-        }
+        None => !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)),
     };
     let port_is_valid = match port.strip_prefix(':') {
-        Some(number) => {
-            number.is_empty() || is_digits(number.as_bytes()) && number.parse::<u16>().is_ok()
-        }
+        Some(number) => number.is_empty() || is_digits(number.as_bytes()) && number.parse::<u16>().is_ok(),
         None => port.is_empty(),
     };
     name_is_valid && port_is_valid
@@ -335,10 +321,7 @@ pub(super) mod tests {
         assert_eq!(scan(&line[..16_383]), Ok(None));
         assert_eq!(scan(&line[..16_384]), Err(Refusal::HeadTooLarge { limit: 16_384 }));
         // The bare line feed lies beyond the limit.
-        assert_eq!(
-            scan(&[&line[..16_384], b"\n"].concat()),
-            Err(Refusal::HeadTooLarge { limit: 16_384 })
-        );
+        assert_eq!(scan(&[&line[..16_384], b"\n"].concat()), Err(Refusal::HeadTooLarge { limit: 16_384 }));
         assert_eq!(scan(&[&line[..16_380], b"\r\n\r\n"].concat()), Ok(Some(16_384)));
     }
 
@@ -353,22 +336,12 @@ pub(super) mod tests {
 
     #[test]
     fn knows_a_host_when_it_sees_one() {
-        for host in [
-            "a",
-            "a:",
-            "a:80",
-            "a.b-c_d~e",
-            "127.0.0.1:65535",
-            "[::1]",
-            "[::1]:80",
-            "[::ffff:1.2.3.4]",
-        ] {
+        for host in ["a", "a:", "a:80", "a.b-c_d~e", "127.0.0.1:65535", "[::1]", "[::1]:80", "[::ffff:1.2.3.4]"] {
             assert!(is_host(host), "{host}");
         }
-        for host in [
-            "", ":", ":80", "a:b", "a:+1", "a:65536", "a b", "a,b", "é", "[", "]", "[]", "[a]",
-            "[::1]a", "::1",
-        ] {
+        for host in
+            ["", ":", ":80", "a:b", "a:+1", "a:65536", "a b", "a,b", "é", "[", "]", "[]", "[a]", "[::1]a", "::1"]
+        {
             assert!(!is_host(host), "{host}");
         }
     }
@@ -387,9 +360,8 @@ pub(super) mod tests {
         ];
         let first = prop::sample::select(&["", "GET / HTTP/1.1\r\nHost: a\r\n"][..]);
         let last = prop::sample::select(&["", "\r\n"][..]);
-        (first, prop::collection::vec(piece, 0..6), last).prop_map(|(first, pieces, last)| {
-            [first.as_bytes(), &pieces.concat(), last.as_bytes()].concat()
-        })
+        (first, prop::collection::vec(piece, 0..6), last)
+            .prop_map(|(first, pieces, last)| [first.as_bytes(), &pieces.concat(), last.as_bytes()].concat())
     }
 
     proptest! {

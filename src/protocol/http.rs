@@ -114,8 +114,7 @@ impl<'a> Request<'a> {
     /// Whether the connection may serve another request after this one. Never after one with a body: none is read,
     /// so what follows the head is not the next request.
     pub fn keep_alive(&self) -> bool {
-        let wanted =
-            !self.connection.close && (self.minor_version == 1 || self.connection.keep_alive);
+        let wanted = !self.connection.close && (self.minor_version == 1 || self.connection.keep_alive);
         wanted && self.content_length.unwrap_or(0) == 0
     }
 
@@ -169,9 +168,7 @@ impl<'a> Request<'a> {
     fn check_host(&mut self, authority: Option<&'a str>) -> Result<(), Refusal> {
         match (self.host, authority) {
             (None, _) if self.minor_version == 1 => Err(Refusal::HeaderMissing { name: "Host" }),
-            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => {
-                Err(Refusal::HostInvalid)
-            }
+            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => Err(Refusal::HostInvalid),
             (host, authority) => {
                 self.host = host.or(authority);
                 Ok(())
@@ -181,9 +178,7 @@ impl<'a> Request<'a> {
 
     fn check_body(&self) -> Result<(), Refusal> {
         match self.content_length {
-            Some(bytes)
-                if bytes > 0 && (matches!(self.method, "GET" | "HEAD") || self.is_upgrade()) =>
-            {
+            Some(bytes) if bytes > 0 && (matches!(self.method, "GET" | "HEAD") || self.is_upgrade()) => {
                 Err(Refusal::BodyUnexpected { bytes })
             }
             _ => Ok(()),
@@ -217,8 +212,7 @@ pub(super) fn names_websocket(value: &[u8]) -> bool {
 /// Method, target and minor version (RFC 9112 3).
 fn split_request_line(line: &[u8]) -> Result<(&str, &str, u8), Refusal> {
     let mut parts = line.splitn(3, |&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next())
-    else {
+    let (Some(method), Some(target), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(Refusal::RequestLineInvalid);
     };
     let minor_version = match version {
@@ -289,8 +283,7 @@ mod tests {
 
     fn parse_line(request_line: &str) -> Result<(String, Option<String>), Refusal> {
         let head = format!("{request_line}\r\nHost: a\r\n\r\n");
-        Request::parse(head.as_bytes())
-            .map(|request| (request.path().into(), request.query().map(Into::into)))
+        Request::parse(head.as_bytes()).map(|request| (request.path().into(), request.query().map(Into::into)))
     }
 
     #[test]
@@ -316,31 +309,15 @@ mod tests {
 
     #[test]
     fn accepts_a_path_or_a_url_as_the_target_and_nothing_else() {
-        let path =
-            |path: &str, query: Option<&str>| Ok((path.to_owned(), query.map(str::to_owned)));
+        let path = |path: &str, query: Option<&str>| Ok((path.to_owned(), query.map(str::to_owned)));
         assert_eq!(parse_line("GET / HTTP/1.1"), path("/", None));
         assert_eq!(parse_line("GET /? HTTP/1.1"), path("/", Some("")));
         assert_eq!(parse_line("GET http://a HTTP/1.1"), path("/", None));
         assert_eq!(parse_line("GET HTTP://A?b HTTP/1.1"), path("/", Some("b")));
         assert_eq!(parse_line("GET http://a/b?c HTTP/1.1"), path("/b", Some("c")));
-        for target in [
-            "*",
-            "a:80",
-            "a",
-            "?a",
-            "/#",
-            "/\u{7f}",
-            "/é",
-            "https://a/",
-            "http://",
-            "http://u@a/",
-            "ws://a/",
-        ] {
-            assert_eq!(
-                parse_line(&format!("GET {target} HTTP/1.1")),
-                Err(Refusal::TargetInvalid),
-                "{target}"
-            );
+        for target in ["*", "a:80", "a", "?a", "/#", "/\u{7f}", "/é", "https://a/", "http://", "http://u@a/", "ws://a/"]
+        {
+            assert_eq!(parse_line(&format!("GET {target} HTTP/1.1")), Err(Refusal::TargetInvalid), "{target}");
         }
         assert_eq!(parse_line("GET http://b/ HTTP/1.1"), Err(Refusal::HostInvalid));
     }
@@ -355,19 +332,11 @@ mod tests {
     #[test]
     fn refuses_other_versions_with_505_and_malformed_ones_with_400() {
         for version in ["HTTP/0.9", "HTTP/1.2", "HTTP/2.0", "HTTP/9.9"] {
-            assert_eq!(
-                parse_line(&format!("GET / {version}")),
-                Err(Refusal::HttpVersionUnsupported)
-            );
+            assert_eq!(parse_line(&format!("GET / {version}")), Err(Refusal::HttpVersionUnsupported));
         }
-        for line in [
-            "GET /",
-            "GET / HTTP/2",
-            "GET / http/1.1",
-            "GET / HTTP/1.1 ",
-            "GET  / HTTP/1.1",
-            "GET / x HTTP/1.1",
-        ] {
+        for line in
+            ["GET /", "GET / HTTP/2", "GET / http/1.1", "GET / HTTP/1.1 ", "GET  / HTTP/1.1", "GET / x HTTP/1.1"]
+        {
             assert_eq!(parse_line(line), Err(Refusal::RequestLineInvalid), "{line}");
         }
         assert_eq!(parse_line("G(T / HTTP/1.1"), Err(Refusal::MethodInvalid));
@@ -376,10 +345,7 @@ mod tests {
 
     #[test]
     fn refuses_a_missing_duplicate_or_invalid_host_with_400() {
-        assert_eq!(
-            Request::parse(b"GET / HTTP/1.1\r\n\r\n").unwrap_err(),
-            Refusal::HeaderMissing { name: "Host" }
-        );
+        assert_eq!(Request::parse(b"GET / HTTP/1.1\r\n\r\n").unwrap_err(), Refusal::HeaderMissing { name: "Host" });
         assert_eq!(parse_with("host: a\r\n"), Err(Refusal::HeaderDuplicate { name: "Host" }));
         assert_eq!(
             Request::parse(b"GET / HTTP/1.0\r\nHost: a b\r\n\r\n").unwrap_err(),
@@ -394,18 +360,10 @@ mod tests {
             assert_eq!(parse_with(&format!("{line}\r\n")), Err(Refusal::ObsoleteFold));
         }
         for line in ["a", "a : b", ": b", "a\0: b", "é: b", "\r\nGET / HTTP/1.1", "\r"] {
-            assert_eq!(
-                parse_with(&format!("{line}\r\n")),
-                Err(Refusal::FieldNameInvalid),
-                "{line:?}"
-            );
+            assert_eq!(parse_with(&format!("{line}\r\n")), Err(Refusal::FieldNameInvalid), "{line:?}");
         }
         for line in ["a: \0", "a: b\rc", "a: b\r", "a: \u{1b}", "a: \u{7f}"] {
-            assert_eq!(
-                parse_with(&format!("{line}\r\n")),
-                Err(Refusal::FieldValueInvalid),
-                "{line:?}"
-            );
+            assert_eq!(parse_with(&format!("{line}\r\n")), Err(Refusal::FieldValueInvalid), "{line:?}");
         }
         assert_eq!(parse_with("a: b\n"), Err(Refusal::BareLineFeed));
     }

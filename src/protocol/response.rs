@@ -23,32 +23,22 @@ pub enum Refusal {
     )]
     TlsOnPlainPort,
     /// The first line does not begin with a method.
-    #[error(
-        "The first line does not begin with a method in upper case. Send an HTTP/1.1 request, such as GET."
-    )]
+    #[error("The first line does not begin with a method in upper case. Send an HTTP/1.1 request, such as GET.")]
     MethodInvalid,
     /// A line ends in LF without CR.
     #[error("A line ends in LF alone. End every line of the head with CRLF.")]
     BareLineFeed,
     /// The first line is not `method target version`, each set apart by one space.
-    #[error(
-        "The first line is malformed. Send a method, a target and HTTP/1.1, set apart by one space each."
-    )]
+    #[error("The first line is malformed. Send a method, a target and HTTP/1.1, set apart by one space each.")]
     RequestLineInvalid,
     /// The target is in a form that is not served, or contains bytes that a target cannot.
-    #[error(
-        "The request target is invalid. Send a path that begins with '/', in visible ASCII and without '#'."
-    )]
+    #[error("The request target is invalid. Send a path that begins with '/', in visible ASCII and without '#'.")]
     TargetInvalid,
     /// A header line begins with a space or a tab.
-    #[error(
-        "A header line begins with white space. Send each header on one line, without obsolete line folding."
-    )]
+    #[error("A header line begins with white space. Send each header on one line, without obsolete line folding.")]
     ObsoleteFold,
     /// A header line has no colon, or what stands before it is not a token.
-    #[error(
-        "A header name is invalid. Send 'Name: value', with a token as the name and no space before the colon."
-    )]
+    #[error("A header name is invalid. Send 'Name: value', with a token as the name and no space before the colon.")]
     FieldNameInvalid,
     /// A header value contains CR, NUL or another control byte.
     #[error("A header value contains a control byte, such as CR or NUL. Remove it.")]
@@ -66,22 +56,16 @@ pub enum Refusal {
         name: &'static str,
     },
     /// The Host header is empty, is no host name or address, or contradicts the target.
-    #[error(
-        "The Host header is invalid. Send the host and, if it is not the default, the port of the address used."
-    )]
+    #[error("The Host header is invalid. Send the host and, if it is not the default, the port of the address used.")]
     HostInvalid,
     /// The request announces a body of unknown length.
-    #[error(
-        "Transfer-Encoding is not accepted here. Send no body, or announce its length with Content-Length."
-    )]
+    #[error("Transfer-Encoding is not accepted here. Send no body, or announce its length with Content-Length.")]
     TransferEncoding,
     /// Content-Length is not a number.
     #[error("The header Content-Length is invalid. Send one number in decimal digits.")]
     ContentLengthInvalid,
     /// The request announces a body where none is read.
-    #[error(
-        "The request announces a body of {bytes} bytes, but none is read here. Send it without a body."
-    )]
+    #[error("The request announces a body of {bytes} bytes, but none is read here. Send it without a body.")]
     BodyUnexpected {
         /// The announced length.
         bytes: u64,
@@ -93,27 +77,19 @@ pub enum Refusal {
     )]
     UpgradeIncomplete,
     /// The key is not 16 bytes in base64.
-    #[error(
-        "The header Sec-WebSocket-Key is invalid. Send 16 random bytes in base64, which is 24 characters."
-    )]
+    #[error("The header Sec-WebSocket-Key is invalid. Send 16 random bytes in base64, which is 24 characters.")]
     KeyInvalid,
     /// The list of subprotocols is malformed, repeats itself or is too long.
-    #[error(
-        "The header Sec-WebSocket-Protocol is invalid. Send at most {protocols_max} different tokens."
-    )]
+    #[error("The header Sec-WebSocket-Protocol is invalid. Send at most {protocols_max} different tokens.")]
     ProtocolsInvalid {
         /// How many may be offered.
         protocols_max: usize,
     },
     /// The list of extensions does not follow the grammar.
-    #[error(
-        "The header Sec-WebSocket-Extensions is invalid. Follow the grammar of RFC 6455 section 9.1."
-    )]
+    #[error("The header Sec-WebSocket-Extensions is invalid. Follow the grammar of RFC 6455 section 9.1.")]
     ExtensionsInvalid,
     /// Bytes came after the head, before the upgrade was answered.
-    #[error(
-        "Data was sent before the upgrade was answered. Wait for the status 101 before sending the first frame."
-    )]
+    #[error("Data was sent before the upgrade was answered. Wait for the status 101 before sending the first frame.")]
     EarlyData,
 
     // Other faults of the client.
@@ -142,9 +118,7 @@ pub enum Refusal {
     #[error("Only WebSocket is spoken here. Send 'Upgrade: websocket' and 'Connection: Upgrade'.")]
     UpgradeRequired,
     /// The client wants another version of the WebSocket protocol.
-    #[error(
-        "This version of the WebSocket protocol is not supported. Use Sec-WebSocket-Version: 13."
-    )]
+    #[error("This version of the WebSocket protocol is not supported. Use Sec-WebSocket-Version: 13.")]
     WebSocketVersionUnsupported,
     /// The whole head is above its limit.
     #[error("The head is longer than {limit} bytes. Send fewer or shorter headers.")]
@@ -173,9 +147,7 @@ pub enum Refusal {
     #[error("This HTTP version is not supported. Use HTTP/1.1.")]
     HttpVersionUnsupported,
     /// A WebSocket was asked for over HTTP/1.0.
-    #[error(
-        "A WebSocket cannot be opened over HTTP/1.0. Use HTTP/1.1; if a proxy stands in between, configure it so."
-    )]
+    #[error("A WebSocket cannot be opened over HTTP/1.0. Use HTTP/1.1; if a proxy stands in between, configure it so.")]
     HandshakeNeedsHttp11,
 }
 
@@ -281,11 +253,7 @@ impl Response {
     }
 
     /// The same answer with this body.
-    pub fn with_body(
-        mut self,
-        content_type: impl Into<Cow<'static, str>>,
-        body: impl Into<Bytes>,
-    ) -> Self {
+    pub fn with_body(mut self, content_type: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> Self {
         self.content_type = one_line(content_type.into());
         self.body = body.into();
         self
@@ -295,11 +263,7 @@ impl Response {
     ///
     /// Control bytes in `value` become spaces, so no value can add a header or a body. A `name` that is not a token,
     /// or that [`write`](Self::write) owns, is left out; `Content-Type` and `Cache-Control` replace the default.
-    pub fn with_header(
-        mut self,
-        name: impl Into<Cow<'static, str>>,
-        value: impl Into<Cow<'static, str>>,
-    ) -> Self {
+    pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         let (name, value) = (name.into(), one_line(value.into()));
         if name.eq_ignore_ascii_case("Content-Type") {
             self.content_type = value;
@@ -363,12 +327,10 @@ impl From<&Refusal> for Response {
         match refusal {
             Refusal::MethodNotAllowed { allow } => response.with_header("Allow", *allow),
             // RFC 6455 4.2.2, 4.4 and RFC 9110 15.5.22: say what to upgrade to, and in which version.
-            Refusal::UpgradeRequired | Refusal::WebSocketVersionUnsupported => response
-                .with_header("Upgrade", "websocket")
-                .with_header("Sec-WebSocket-Version", "13"),
-            Refusal::OverCapacity | Refusal::ShuttingDown => {
-                response.with_header("Retry-After", RETRY_AFTER_SECONDS)
+            Refusal::UpgradeRequired | Refusal::WebSocketVersionUnsupported => {
+                response.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Version", "13")
             }
+            Refusal::OverCapacity | Refusal::ShuttingDown => response.with_header("Retry-After", RETRY_AFTER_SECONDS),
             _ => response,
         }
     }
@@ -414,8 +376,7 @@ const RETRY_AFTER_SECONDS: &str = "1";
 const HEAD_BYTES_TYPICAL: usize = 256;
 
 /// What [`Response::write`] alone decides: the end of the message, and what every answer has.
-const OWNED: [&str; 5] =
-    ["Connection", "Content-Length", "Server", "Transfer-Encoding", "X-Content-Type-Options"];
+const OWNED: [&str; 5] = ["Connection", "Content-Length", "Server", "Transfer-Encoding", "X-Content-Type-Options"];
 
 fn is_listed(name: &str, list: &[&str]) -> bool {
     list.iter().any(|listed| listed.eq_ignore_ascii_case(name))

@@ -76,29 +76,21 @@ mod tests {
             let length = (next() % 12) as usize;
             for byte in &mut bytes[..length] {
                 // Bytes at the borders of UTF-8's ranges make valid and nearly valid sequences likely.
-                const EDGES: [u8; 16] = [
-                    0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC2, 0xDF, 0xE0, 0xED, 0xEF,
-                    0xF0, 0xF4, 0xF5,
-                ];
+                const EDGES: [u8; 16] =
+                    [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC2, 0xDF, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5];
                 *byte = EDGES[(next() % 16) as usize];
             }
             let bytes = &bytes[..length];
             let first = (next() % (length as u64 + 1)) as usize;
             let second = first + (next() % ((length - first) as u64 + 1)) as usize;
             let valid = std::str::from_utf8(bytes).is_ok();
-            assert_eq!(
-                verdict(bytes, &[first, second]) == Ok(true),
-                valid,
-                "{bytes:02x?} at {first}, {second}"
-            );
+            assert_eq!(verdict(bytes, &[first, second]) == Ok(true), valid, "{bytes:02x?} at {first}, {second}");
         }
     }
 
     #[test]
     fn refuses_at_the_first_byte_that_cannot_belong_to_text() {
-        for wrong in
-            [&b"\xC0"[..], b"\xF5", b"\xE0\x9F", b"\xED\xA0", b"\xF0\x8F", b"\xF4\x90", b"a\x80"]
-        {
+        for wrong in [&b"\xC0"[..], b"\xF5", b"\xE0\x9F", b"\xED\xA0", b"\xF0\x8F", b"\xF4\x90", b"a\x80"] {
             let mut utf8 = Utf8::default();
             let (last, before) = wrong.split_last().unwrap();
             for byte in before {

@@ -10,14 +10,10 @@ use super::close::CloseCode;
 #[non_exhaustive]
 pub enum Violation {
     /// RFC 6455 5.5.1: a close payload of one byte is neither empty nor a code.
-    #[error(
-        "A close frame carried one byte; it carries none, or a code of two bytes and a reason."
-    )]
+    #[error("A close frame carried one byte; it carries none, or a code of two bytes and a reason.")]
     CloseCodeCut,
     /// RFC 6455 7.4: codes that must not be on the wire, or that nobody has defined.
-    #[error(
-        "Close code {code} must not be sent; use 1000, 3000-4999 or another code of RFC 6455 7.4."
-    )]
+    #[error("Close code {code} must not be sent; use 1000, 3000-4999 or another code of RFC 6455 7.4.")]
     CloseCodeForbidden {
         /// The code received.
         code: u16,
@@ -92,9 +88,7 @@ impl Violation {
         match self {
             Violation::MessageTooLarge { .. } => CloseCode::TOO_LARGE,
             Violation::CloseReasonNotUtf8 | Violation::NotUtf8 => CloseCode::INVALID_DATA,
-            Violation::EmptyFragments { .. } | Violation::MessageTimeout { .. } => {
-                CloseCode::POLICY
-            }
+            Violation::EmptyFragments { .. } | Violation::MessageTimeout { .. } => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }

@@ -123,7 +123,7 @@ impl Reactor for Epoll {
     }
 
     fn watch(&mut self, socket: Socket, token: Token) {
-        let blocked = self.blocked.get(&token.index).is_some();
+        let blocked = self.blocked.contains_key(&token.index);
         let operation = if blocked { libc::EPOLL_CTL_MOD } else { libc::EPOLL_CTL_ADD };
         match self.control(operation, socket.raw(), WATCHED, Source::Session(token)) {
             Ok(()) => {
@@ -331,10 +331,7 @@ impl Source {
     fn pack(self) -> u64 {
         let (kind, rest) = match self {
             Source::Session(Token { index, generation }) => {
-                debug_assert!(
-                    index <= Self::INDEX_MASK,
-                    "the slab is larger than a token can name"
-                );
+                debug_assert!(index <= Self::INDEX_MASK, "the slab is larger than a token can name");
                 (Self::SESSION, u64::from(index) << Self::INDEX_SHIFT | u64::from(generation))
             }
             Source::Listener(listener) => (Self::LISTENER, u64::from(listener.raw() as u32)),
@@ -482,9 +479,7 @@ mod tests {
         let whole = too_much(&world);
         world.reactor().send(socket, TOKEN, whole.clone());
         let first = enter(&mut world);
-        let [Completion::Sent { token: TOKEN, result: Ok(count), more: true }] = first[..] else {
-            panic!("{first:?}")
-        };
+        let [Completion::Sent { token: TOKEN, result: Ok(count), more: true }] = first[..] else { panic!("{first:?}") };
         let mut left = whole.len() - count;
         let mut steps = 0;
         while left > 0 {

@@ -254,10 +254,7 @@ impl Reactor for Uring {
             Ok(_) => {}
             // The wait ended without a completion, a signal came, or the kernel wants its completions seen first.
             Err(error)
-                if matches!(
-                    error.raw_os_error(),
-                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
-                ) => {}
+                if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
             Err(error) => return Err(error),
         }
         // As many as there are now: what completes meanwhile is for the next turn.
@@ -311,9 +308,8 @@ impl Send {
             return opcode::Send::new(fd, only.as_ptr(), length).flags(libc::MSG_NOSIGNAL).build();
         }
         let parts = self.chunks.parts().iter().take(Chunks::PARTS_MAX);
-        let parts: Vec<_> = parts
-            .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() })
-            .collect();
+        let parts: Vec<_> =
+            parts.map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() }).collect();
         let mut gather = Box::new(Gather { message: socket::message_header(&[]), parts });
         gather.message.msg_iov = gather.parts.as_mut_ptr();
         gather.message.msg_iovlen = gather.parts.len();

@@ -1,0 +1,147 @@
+//! What may go wrong in the simulation, and the dice that say when.
+//!
+//! Nothing here knows sockets. Invariant: every number comes from the one seed, so that the same seed and the same
+//! calls give the same numbers.
+
+/// How often each fault strikes, in chances of a thousand whenever it could. By default nothing ever goes wrong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// An `enter` hands out its completions in any order; those of one operation stay in order.
+    pub reorder: u16,
+    /// A completion comes up to [`super::DELAY_MAX_TURNS`] calls of `enter` late.
+    pub delay: u16,
+    /// `recv` returns less than there is and than there was room for; another `Readable` follows.
+    pub short_recv: u16,
+    /// `recv` finds nothing though something waits; another `Readable` follows.
+    pub recv_would_block: u16,
+    /// An `enter` reports some watched socket as readable though nothing has happened to it.
+    pub spurious_readable: u16,
+    /// Fewer bytes leave than there is room for.
+    pub short_send: u16,
+    /// `send_now` finds no room though there is some.
+    pub send_would_block: u16,
+    /// The connection breaks when something is sent: ECONNRESET, EPIPE or ETIMEDOUT.
+    pub send_error: u16,
+    /// A `Readable` ends its watch, as happens when the completion queue overflows.
+    pub watch_ended: u16,
+    /// A connection that was accepted ends accepting, for the same reason.
+    pub accept_ended: u16,
+    /// Accepting fails: EMFILE, ENFILE, or ECONNABORTED, which costs the connection.
+    pub accept_error: u16,
+    /// A reset takes bytes with it that have arrived but were not read.
+    pub reset_drops_unread: u16,
+    /// A connection has small buffers, of random sizes.
+    pub small_buffers: u16,
+}
+
+impl Faults {
+    /// Everything that costs time only: a correct caller loses no byte and no connection by it.
+    pub fn harmless() -> Self {
+        Self {
+            reorder: 500,
+            delay: 200,
+            short_recv: 200,
+            recv_would_block: 100,
+            spurious_readable: 100,
+            short_send: 200,
+            send_would_block: 100,
+            watch_ended: 20,
+            accept_ended: 100,
+            small_buffers: 500,
+            ..Self::default()
+        }
+    }
+
+    /// Everything at once, at rates that let most connections get something done before they break.
+    pub fn chaos() -> Self {
+        Self { send_error: 10, accept_error: 50, reset_drops_unread: 500, ..Self::harmless() }
+    }
+}
+
+/// SplitMix64: small, fast, and any seed will do.
+#[derive(Clone, Debug)]
+pub(super) struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is not zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        ((u128::from(self.next()) * bound as u128) >> 64) as usize
+    }
+
+    /// A number from one to `whole`, which is not zero.
+    pub fn part(&mut self, whole: usize) -> usize {
+        1 + self.below(whole)
+    }
+
+    /// Whether something happens that has so many chances in a thousand.
+    pub fn strikes(&mut self, per_thousand: u16) -> bool {
+        per_thousand > 0 && self.below(1000) < usize::from(per_thousand)
+    }
+
+    pub fn choose<T: Copy, const N: usize>(&mut self, choices: [T; N]) -> T {
+        choices[self.below(N)]
+    }
+
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        let draw = |seed| {
+            let mut random = Random::new(seed);
+            (0..100).map(|_| random.below(1 << 40)).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+    }
+
+    #[test]
+    fn numbers_keep_their_bounds() {
+        let mut random = Random::new(7);
+        let mut seen = [false; 5];
+        for _ in 0..1000 {
+            seen[random.below(5)] = true;
+            assert!((1..=5).contains(&random.part(5)));
+            assert_eq!(random.below(1), 0);
+        }
+        assert_eq!(seen, [true; 5]);
+    }
+
+    #[test]
+    fn a_fault_strikes_as_often_as_its_rate_says() {
+        let mut random = Random::new(3);
+        let mut count = |rate| (0..10_000).filter(|_| random.strikes(rate)).count();
+        assert_eq!(count(0), 0);
+        assert_eq!(count(1000), 10_000);
+        assert!((900..1100).contains(&count(100)));
+    }
+
+    #[test]
+    fn shuffling_loses_nothing() {
+        let mut items: Vec<_> = (0..50).collect();
+        Random::new(9).shuffle(&mut items);
+        assert_ne!(items, (0..50).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..50).collect::<Vec<_>>());
+    }
+}

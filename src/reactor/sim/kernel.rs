@@ -1,0 +1,345 @@
+//! The simulated kernel: its descriptors, and the calls that are answered at once.
+//!
+//! It does what the caller asks as Linux would, lets the faults strike, and writes down every breach of the contract
+//! in [`crate::reactor`]. It never sleeps and has no clock: a turn is one `enter`. Invariant: a number is the key of a
+//! listener, of a socket, or free.
+
+mod operations;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{self, IoSlice};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::ops::Range;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use super::connection::{Connection, errno};
+use super::faults::{Faults, Random};
+use super::schedule::Schedule;
+use crate::reactor::{Socket, Token};
+use operations::{Accept, Outgoing, Watch};
+
+/// Where the numbers of descriptors begin: after standard input, output and error.
+const FIRST_DESCRIPTOR: RawFd = 3;
+/// Connections that a listener keeps waiting.
+const BACKLOG_MAX: usize = 4096;
+/// Bytes in a socket's buffer in either direction.
+const BUFFER_BYTES: usize = 128 * 1024;
+/// The bounds of the small ones: below the first a larger message would take thousands of turns.
+const SMALL_BUFFER_BYTES: Range<usize> = 64..4096;
+
+pub(super) type Shared<T> = Rc<RefCell<T>>;
+
+#[derive(Debug)]
+pub(super) struct Kernel {
+    pub faults: Faults,
+    pub descriptors_max: usize,
+    pub violations: Vec<String>,
+    random: Random,
+    /// Connections made so far, of which each client's address is made.
+    connections: u32,
+    /// Numbers below `never_used` that are free; the lowest is used first, as POSIX has it.
+    free: BTreeSet<RawFd>,
+    never_used: RawFd,
+    listeners: BTreeMap<RawFd, VecDeque<Shared<Connection>>>,
+    sockets: BTreeMap<RawFd, Open>,
+    /// Which descriptor a slot's token was used with.
+    slots: BTreeMap<u32, RawFd>,
+    accepts: BTreeMap<RawFd, Accept>,
+    watches: BTreeMap<RawFd, Watch>,
+    sends: BTreeMap<RawFd, Outgoing>,
+    schedule: Schedule,
+}
+
+#[derive(Debug)]
+struct Open {
+    connection: Shared<Connection>,
+    /// The first token that was used with it: there is one session to a socket.
+    owner: Option<Token>,
+    /// The turn that handed out its last `WatchEnded`.
+    watch_ended: Option<u64>,
+}
+
+impl Kernel {
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        Self {
+            faults,
+            descriptors_max: usize::MAX,
+            violations: Vec::new(),
+            random: Random::new(seed),
+            connections: 0,
+            free: BTreeSet::new(),
+            never_used: FIRST_DESCRIPTOR,
+            listeners: BTreeMap::new(),
+            sockets: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            accepts: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            sends: BTreeMap::new(),
+            schedule: Schedule::default(),
+        }
+    }
+
+    pub fn open_sockets(&self) -> usize {
+        self.listeners.len() + self.sockets.len()
+    }
+
+    pub fn turn(&self) -> u64 {
+        self.schedule.turn()
+    }
+}
+
+/// What a client's calls come down to.
+impl Kernel {
+    pub fn listen(&mut self) -> Socket {
+        let fd = self.allocate();
+        self.listeners.insert(fd, VecDeque::new());
+        Socket::from_raw(fd)
+    }
+
+    /// An address that no other client has had.
+    pub fn next_address(&mut self) -> SocketAddr {
+        const PORTS: u32 = 50_000;
+        let number = self.connections;
+        self.connections += 1;
+        let host = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + number / PORTS);
+        SocketAddr::from((host, 10_000 + (number % PORTS) as u16))
+    }
+
+    /// One of the listeners, as the kernel shares out connections to an address that several listen on.
+    pub fn some_listener(&mut self) -> Option<Socket> {
+        let count = self.listeners.len();
+        let choice = if count > 0 { self.random.below(count) } else { 0 };
+        self.listeners.keys().nth(choice).copied().map(Socket::from_raw)
+    }
+
+    /// Queues a connection; `None` when nobody listens there, or there is no room.
+    pub fn connect(&mut self, listener: Socket, address: SocketAddr) -> Option<Shared<Connection>> {
+        let backlog = self.listeners.get_mut(&listener.raw())?;
+        if backlog.len() == BACKLOG_MAX {
+            return None;
+        }
+        let [receive_space, send_space] = if self.random.strikes(self.faults.small_buffers) {
+            let Range { start, end } = SMALL_BUFFER_BYTES;
+            [(); 2].map(|()| start + self.random.below(end - start))
+        } else {
+            [BUFFER_BYTES; 2]
+        };
+        let connection = Connection::new(address, receive_space, send_space);
+        let connection = Rc::new(RefCell::new(connection));
+        backlog.push_back(Rc::clone(&connection));
+        Some(connection)
+    }
+
+    /// Lets arrive what the client did to a connection.
+    pub fn client_acted(&mut self, connection: &mut Connection) {
+        connection.arrive();
+        if let Some(fd) = connection.descriptor {
+            self.raise(fd);
+        }
+    }
+
+    pub fn client_reset(&mut self, connection: &mut Connection) {
+        if !connection.is_dead() && self.random.strikes(self.faults.reset_drops_unread) {
+            let count = self.random.below(connection.waiting() + 1);
+            connection.drop_unread(count);
+        }
+        connection.reset();
+        self.client_acted(connection);
+    }
+}
+
+/// Calls that are answered at once.
+impl Kernel {
+    pub fn recv(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        let fd = socket.raw();
+        let connection = self.connection(fd, "recv")?;
+        let mut connection = connection.borrow_mut();
+        if buffer.is_empty() {
+            self.violation(format!("recv on descriptor {fd} has no buffer: nothing looks like the end"));
+        }
+        // Only a watch brings the caller back to what these two faults leave behind.
+        let watched = self.is_watched(fd);
+        if watched && connection.is_readable() && self.random.strikes(self.faults.recv_would_block) {
+            self.raise(fd);
+            return Err(errno(libc::EAGAIN));
+        }
+        let waiting = connection.waiting().min(buffer.len());
+        let short = watched && waiting > 1 && self.random.strikes(self.faults.short_recv);
+        let limit = if short { self.random.part(waiting - 1) } else { buffer.len() };
+        let result = connection.recv(&mut buffer[..limit]);
+        if connection.arrive() || short {
+            self.raise(fd);
+        }
+        result
+    }
+
+    pub fn send_now(&mut self, socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let fd = socket.raw();
+        let connection = self.connection(fd, "send_now")?;
+        let mut connection = connection.borrow_mut();
+        if self.sends.contains_key(&fd) {
+            self.violation(format!("send_now on descriptor {fd} while a send is in flight"));
+        }
+        let whole = parts.iter().map(|part| part.len()).sum();
+        let mut count = self.make_room(fd, &mut connection, whole)?;
+        if whole == 0 {
+            return Ok(0);
+        }
+        if count == 0 || self.random.strikes(self.faults.send_would_block) {
+            return Err(errno(libc::EAGAIN));
+        }
+        let sent = count;
+        for part in parts {
+            let left = count.min(part.len());
+            connection.send(&part[..left]);
+            count -= left;
+        }
+        Ok(sent)
+    }
+
+    pub fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr> {
+        let open = self.sockets.get(&socket.raw());
+        let open = open.ok_or_else(|| errno(libc::EBADF))?;
+        let connection = open.connection.borrow();
+        if connection.is_dead() {
+            return Err(errno(libc::ENOTCONN));
+        }
+        Ok(connection.address)
+    }
+
+    pub fn shutdown(&mut self, socket: Socket, how: Shutdown) {
+        if let Ok(connection) = self.connection(socket.raw(), "shutdown") {
+            connection.borrow_mut().shutdown(how);
+            if how != Shutdown::Write {
+                self.raise(socket.raw());
+            }
+        }
+    }
+
+    pub fn discard_on_close(&mut self, socket: Socket) {
+        if let Ok(connection) = self.connection(socket.raw(), "discard_on_close") {
+            connection.borrow_mut().discard_on_close();
+        }
+    }
+
+    pub fn close(&mut self, socket: Socket) {
+        let fd = socket.raw();
+        let in_flight = [
+            (self.accepts.remove(&fd).is_some(), "accepting"),
+            (self.watches.remove(&fd).is_some(), "a watch"),
+            (self.sends.remove(&fd).is_some(), "a send"),
+        ];
+        for (_, operation) in in_flight.into_iter().filter(|(is, _)| *is) {
+            self.violation(format!("descriptor {fd} is closed while {operation} is in flight"));
+        }
+        self.schedule.forget(fd);
+        if let Some(open) = self.sockets.remove(&fd) {
+            open.connection.borrow_mut().close();
+            if let Some(token) = open.owner {
+                self.slots.remove(&token.index);
+            }
+        } else if let Some(backlog) = self.listeners.remove(&fd) {
+            for connection in backlog {
+                connection.borrow_mut().fail(libc::ECONNRESET);
+            }
+        } else {
+            self.violation(format!("close of descriptor {fd}, which is not open"));
+            return;
+        }
+        self.free.insert(fd);
+    }
+
+    pub fn accept_now(&mut self, listener: Socket) -> io::Result<Socket> {
+        let fd = listener.raw();
+        if !self.listeners.contains_key(&fd) {
+            self.violation(format!("accept_now on descriptor {fd}, which does not listen"));
+            return Err(errno(libc::EINVAL));
+        }
+        if self.open_sockets() >= self.descriptors_max {
+            return Err(errno(libc::EMFILE));
+        }
+        let Some(connection) = self.listeners.get_mut(&fd).and_then(VecDeque::pop_front) else {
+            return Err(errno(libc::EAGAIN));
+        };
+        if self.random.strikes(self.faults.accept_error) {
+            let error = self.random.choose([libc::EMFILE, libc::ENFILE, libc::ECONNABORTED]);
+            if error == libc::ECONNABORTED {
+                connection.borrow_mut().fail(error);
+            } else if let Some(backlog) = self.listeners.get_mut(&fd) {
+                backlog.push_front(connection);
+            }
+            return Err(errno(error));
+        }
+        let fd = self.allocate();
+        connection.borrow_mut().descriptor = Some(fd);
+        self.sockets.insert(fd, Open { connection, owner: None, watch_ended: None });
+        Ok(Socket::from_raw(fd))
+    }
+
+    pub fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
+        let fd = listener.raw();
+        let Some(backlog) = self.listeners.get_mut(&fd) else {
+            self.violation(format!("shed on descriptor {fd}, which does not listen"));
+            return Err(errno(libc::EINVAL));
+        };
+        let connection = backlog.pop_front().ok_or_else(|| errno(libc::EAGAIN))?;
+        let mut connection = connection.borrow_mut();
+        if connection.room().is_ok_and(|room| room >= farewell.len()) {
+            connection.send(farewell);
+            connection.depart(usize::MAX);
+        }
+        connection.close();
+        Ok(())
+    }
+
+    fn connection(&mut self, fd: RawFd, call: &str) -> io::Result<Shared<Connection>> {
+        match self.sockets.get(&fd) {
+            Some(open) => Ok(Rc::clone(&open.connection)),
+            None => {
+                self.violation(format!("{call} on descriptor {fd}, which is no open connection"));
+                Err(errno(libc::EBADF))
+            }
+        }
+    }
+
+    /// How many of `wanted` bytes can be sent now.
+    fn make_room(&mut self, fd: RawFd, connection: &mut Connection, wanted: usize) -> io::Result<usize> {
+        if !connection.is_dead() && self.random.strikes(self.faults.send_error) {
+            connection.fail(self.random.choose([libc::ECONNRESET, libc::EPIPE, libc::ETIMEDOUT]));
+            self.raise(fd);
+        }
+        let departing = connection.departing();
+        if departing > 0 {
+            let short = self.random.strikes(self.faults.short_send);
+            connection.depart(if short { self.random.part(departing) } else { departing });
+        }
+        let count = connection.room()?.min(wanted);
+        let short = count > 1 && self.random.strikes(self.faults.short_send);
+        Ok(if short { self.random.part(count - 1) } else { count })
+    }
+
+    fn allocate(&mut self) -> RawFd {
+        self.free.pop_first().unwrap_or_else(|| {
+            self.never_used += 1;
+            self.never_used - 1
+        })
+    }
+
+    /// There is one session to a socket and one socket to a session.
+    fn claim(&mut self, fd: RawFd, token: Token) {
+        let Some(open) = self.sockets.get_mut(&fd) else { return };
+        let owner = *open.owner.get_or_insert(token);
+        let other = *self.slots.entry(token.index).or_insert(fd);
+        if owner != token {
+            self.violation(format!("descriptor {fd} is {owner:?}'s, but was used by {token:?}"));
+        } else if other != fd {
+            self.violation(format!("{token:?} used descriptor {fd}, but its slot has {other}"));
+        }
+    }
+
+    fn violation(&mut self, sentence: String) {
+        self.violations.push(format!("In turn {}: {sentence}.", self.turn()));
+    }
+}

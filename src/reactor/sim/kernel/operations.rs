@@ -1,0 +1,229 @@
+//! The operations of the simulated kernel that complete later: accepting, watches and sends.
+//!
+//! Everything here goes through the schedule, so that nothing completes within the call that asked for it. Invariant:
+//! an operation is in its map from the call that starts it until its final completion has been handed out.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+
+use super::super::connection::errno;
+use super::super::schedule::Operation;
+use super::Kernel;
+use crate::reactor::{Chunks, Completion, Socket, Token};
+
+#[derive(Debug, Default)]
+pub(super) struct Accept {
+    /// Tried once already. The first try finds a lack of descriptors even when nobody waits, as io_uring does.
+    tried: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    token: Token,
+    /// A `Readable` is due, which will do for whatever else arrives until then.
+    raised: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    token: Token,
+    chunks: Chunks,
+    ended: bool,
+}
+
+impl Kernel {
+    pub fn accept(&mut self, listener: Socket) {
+        let fd = listener.raw();
+        if !self.listeners.contains_key(&fd) {
+            self.violation(format!("accept on descriptor {fd}, which does not listen"));
+            return;
+        }
+        if self.accepts.contains_key(&fd) {
+            self.violation(format!("accept on descriptor {fd}, which is accepting already"));
+            return;
+        }
+        self.accepts.insert(fd, Accept::default());
+    }
+
+    pub fn stop_accepting(&mut self, listener: Socket) {
+        let fd = listener.raw();
+        if !self.listeners.contains_key(&fd) {
+            self.violation(format!("stop_accepting on descriptor {fd}, which does not listen"));
+        }
+        // That accepting has ended by itself the caller may not have seen yet.
+        if let Some(accept) = self.accepts.get_mut(&fd).filter(|accept| !accept.ended) {
+            accept.ended = true;
+            let result = Err(errno(libc::ECANCELED));
+            self.post(Operation::Accept(fd), Completion::Accepted { result, more: false });
+        }
+    }
+
+    pub fn watch(&mut self, socket: Socket, token: Token) {
+        let fd = socket.raw();
+        let Ok(connection) = self.connection(fd, "watch") else { return };
+        self.claim(fd, token);
+        if self.watches.contains_key(&fd) {
+            self.violation(format!("watch on descriptor {fd}, which is watched already"));
+            return;
+        }
+        self.watches.insert(fd, Watch { token, raised: false, ended: false });
+        if connection.borrow().is_readable() {
+            self.raise(fd);
+        }
+    }
+
+    pub fn unwatch(&mut self, socket: Socket, token: Token) {
+        let fd = socket.raw();
+        if self.connection(fd, "unwatch").is_err() {
+            return;
+        }
+        self.claim(fd, token);
+        let watch_ended = self.sockets.get(&fd).and_then(|open| open.watch_ended);
+        match self.watches.get(&fd) {
+            Some(watch) if watch.ended => {}
+            Some(_) => self.end_watch(fd),
+            // What the last turn handed out the caller may not have seen yet.
+            None if watch_ended == Some(self.turn()) => {}
+            None => self.violation(format!("unwatch on descriptor {fd}, which is not watched")),
+        }
+    }
+
+    pub fn send(&mut self, socket: Socket, token: Token, chunks: Chunks) {
+        let fd = socket.raw();
+        if self.connection(fd, "send").is_err() {
+            return;
+        }
+        self.claim(fd, token);
+        let count = chunks.parts().len();
+        if count > Chunks::PARTS_MAX {
+            self.violation(format!("send on descriptor {fd} has {count} parts"));
+        }
+        if self.sends.contains_key(&fd) {
+            self.violation(format!("send on descriptor {fd} while another is in flight"));
+            return;
+        }
+        self.sends.insert(fd, Outgoing { token, chunks, ended: false });
+    }
+
+    /// One turn: does what can be done, and hands out what is due.
+    pub fn enter(&mut self, completions: &mut Vec<Completion>) {
+        self.schedule.begin_turn();
+        for fd in self.accepts.keys().copied().collect::<Vec<_>>() {
+            self.accept_waiting(fd);
+        }
+        for fd in self.sends.keys().copied().collect::<Vec<_>>() {
+            self.continue_send(fd);
+        }
+        if !self.watches.is_empty() && self.random.strikes(self.faults.spurious_readable) {
+            let choice = self.random.below(self.watches.len());
+            if let Some(&fd) = self.watches.keys().nth(choice) {
+                self.raise(fd);
+            }
+        }
+        self.deliver(completions);
+    }
+
+    fn accept_waiting(&mut self, fd: RawFd) {
+        let nobody_waits = self.listeners.get(&fd).is_none_or(VecDeque::is_empty);
+        let Some(accept) = self.accepts.get_mut(&fd).filter(|accept| !accept.ended) else { return };
+        if std::mem::replace(&mut accept.tried, true) && nobody_waits {
+            return;
+        }
+        let mut more = true;
+        while more {
+            let result = self.accept_now(Socket::from_raw(fd));
+            if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return;
+            }
+            more = result.is_ok() && !self.random.strikes(self.faults.accept_ended);
+            self.post(Operation::Accept(fd), Completion::Accepted { result, more });
+        }
+        if let Some(accept) = self.accepts.get_mut(&fd) {
+            accept.ended = true;
+        }
+    }
+
+    fn continue_send(&mut self, fd: RawFd) {
+        let Some(mut send) = self.sends.remove(&fd) else { return };
+        if let Some(open) = self.sockets.get(&fd).filter(|_| !send.ended) {
+            let connection = Rc::clone(&open.connection);
+            let mut connection = connection.borrow_mut();
+            let wanted = send.chunks.len();
+            let result = self.make_room(fd, &mut connection, wanted);
+            send.ended = result.as_ref().map_or(true, |count| *count == wanted);
+            if let Ok(mut count) = result {
+                for part in send.chunks.parts() {
+                    let left = count.min(part.len());
+                    connection.send(&part[..left]);
+                    count -= left;
+                }
+            }
+            let (token, more) = (send.token, !send.ended);
+            if let Ok(count) = result {
+                send.chunks.advance(count);
+            }
+            if !more || !matches!(result, Ok(0)) {
+                self.post(Operation::Send(fd), Completion::Sent { token, result, more });
+            }
+        }
+        self.sends.insert(fd, send);
+    }
+
+    pub(super) fn is_watched(&self, fd: RawFd) -> bool {
+        self.watches.get(&fd).is_some_and(|watch| !watch.ended)
+    }
+
+    /// Something is readable, or is said to be: an edge, unless one is on its way.
+    pub(super) fn raise(&mut self, fd: RawFd) {
+        let idle = |watch: &&mut Watch| !watch.raised && !watch.ended;
+        let Some(watch) = self.watches.get_mut(&fd).filter(idle) else { return };
+        watch.raised = true;
+        let token = watch.token;
+        self.post(Operation::Watch(fd), Completion::Readable(token));
+        if self.random.strikes(self.faults.watch_ended) {
+            self.end_watch(fd);
+        }
+    }
+
+    fn end_watch(&mut self, fd: RawFd) {
+        let Some(watch) = self.watches.get_mut(&fd) else { return };
+        watch.ended = true;
+        let token = watch.token;
+        self.post(Operation::Watch(fd), Completion::WatchEnded(token));
+    }
+
+    fn post(&mut self, operation: Operation, completion: Completion) {
+        self.schedule.post(operation, completion, &self.faults, &mut self.random);
+    }
+
+    fn deliver(&mut self, completions: &mut Vec<Completion>) {
+        for (fd, completion) in self.schedule.take_due(&self.faults, &mut self.random) {
+            self.settle(fd, &completion);
+            completions.push(completion);
+        }
+    }
+
+    /// Takes an operation out of flight with its final completion.
+    fn settle(&mut self, fd: RawFd, completion: &Completion) {
+        match completion {
+            Completion::Accepted { more: false, .. } => drop(self.accepts.remove(&fd)),
+            Completion::Sent { more: false, .. } => drop(self.sends.remove(&fd)),
+            Completion::Readable(_) => {
+                if let Some(watch) = self.watches.get_mut(&fd) {
+                    watch.raised = false;
+                }
+            }
+            Completion::WatchEnded(_) => {
+                self.watches.remove(&fd);
+                if let Some(open) = self.sockets.get_mut(&fd) {
+                    open.watch_ended = Some(self.schedule.turn());
+                }
+            }
+            _ => {}
+        }
+    }
+}

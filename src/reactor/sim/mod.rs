@@ -1,0 +1,141 @@
+//! The reactor of tests: a seeded fake kernel, in which every fault is reproducible.
+//!
+//! [`Sim`] is the server's side of it, [`Network`] the clients' and the operator's. It opens no socket, starts no
+//! thread, never sleeps and looks at no clock: time belongs to the caller. Invariant: the seed, the faults and the
+//! order of the calls decide everything, so that a seed that failed once fails again.
+//!
+//! It is strict where kernels are lenient: a breach of the contract in [`crate::reactor`] that a real kernel would
+//! punish some day, or never, is written down at once (see [`Network::violations`]).
+
+mod connection;
+mod faults;
+mod kernel;
+mod network;
+mod schedule;
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use super::{Chunks, Completion, Reactor, Socket, Sockets, Token};
+use kernel::{Kernel, Shared};
+
+pub use faults::Faults;
+pub use network::{Network, Peer};
+pub use schedule::DELAY_MAX_TURNS;
+
+/// A reactor on a simulated kernel.
+#[derive(Debug)]
+pub struct Sim {
+    kernel: Shared<Kernel>,
+    wake: Arc<Flag>,
+}
+
+impl Sim {
+    /// A kernel without any socket, and the network that it is connected to.
+    pub fn new(seed: u64, faults: Faults) -> (Sim, Network) {
+        let kernel = Rc::new(RefCell::new(Kernel::new(seed, faults)));
+        let network = Network::new(Rc::clone(&kernel));
+        (Sim { kernel, wake: Arc::default() }, network)
+    }
+}
+
+impl Sockets for Sim {
+    fn recv(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        self.kernel.borrow_mut().recv(socket, buffer)
+    }
+
+    fn send_now(&mut self, socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.kernel.borrow_mut().send_now(socket, parts)
+    }
+
+    fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr> {
+        self.kernel.borrow_mut().peer_address(socket)
+    }
+
+    fn shutdown(&mut self, socket: Socket, how: Shutdown) {
+        self.kernel.borrow_mut().shutdown(socket, how);
+    }
+
+    fn discard_on_close(&mut self, socket: Socket) {
+        self.kernel.borrow_mut().discard_on_close(socket);
+    }
+
+    fn close(&mut self, socket: Socket) {
+        self.kernel.borrow_mut().close(socket);
+    }
+}
+
+impl Reactor for Sim {
+    fn accept(&mut self, listener: Socket) {
+        self.kernel.borrow_mut().accept(listener);
+    }
+
+    fn stop_accepting(&mut self, listener: Socket) {
+        self.kernel.borrow_mut().stop_accepting(listener);
+    }
+
+    fn accept_now(&mut self, listener: Socket) -> io::Result<Socket> {
+        self.kernel.borrow_mut().accept_now(listener)
+    }
+
+    fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
+        self.kernel.borrow_mut().shed(listener, farewell)
+    }
+
+    fn watch(&mut self, socket: Socket, token: Token) {
+        self.kernel.borrow_mut().watch(socket, token);
+    }
+
+    fn unwatch(&mut self, socket: Socket, token: Token) {
+        self.kernel.borrow_mut().unwatch(socket, token);
+    }
+
+    fn send(&mut self, socket: Socket, token: Token, chunks: Chunks) {
+        self.kernel.borrow_mut().send(socket, token, chunks);
+    }
+
+    /// One turn. It hands out what is due and does not wait, because nothing happens here while nobody acts.
+    fn enter(&mut self, _wait: Duration, completions: &mut Vec<Completion>) -> io::Result<()> {
+        if self.wake.0.swap(false, Ordering::AcqRel) {
+            completions.push(Completion::Woken);
+        }
+        self.kernel.borrow_mut().enter(completions);
+        Ok(())
+    }
+
+    fn waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.wake))
+    }
+
+    fn park_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn arm(&mut self) {}
+
+    fn disarm(&mut self) {}
+}
+
+/// That somebody called the waker since the last turn.
+#[derive(Debug, Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,710 @@
+//! That the simulation is a reactor like the others, that each fault and each violation shows, and that a seed replays.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::reactor::conformance::{Client, World, suite};
+
+/// A simulation, seen as the conformance suite sees every reactor.
+struct Simulated {
+    sim: Sim,
+    network: Network,
+    faults: Faults,
+    listener: Option<Socket>,
+    clients: u16,
+}
+
+impl Simulated {
+    fn new(seed: u64, faults: Faults) -> Self {
+        let (sim, network) = Sim::new(seed, faults);
+        Self { sim, network, faults, listener: None, clients: 0 }
+    }
+}
+
+impl World for Simulated {
+    type Reactor = Sim;
+    type Client = Peer;
+
+    fn reactor(&mut self) -> &mut Sim {
+        &mut self.sim
+    }
+
+    fn listen(&mut self) -> Socket {
+        *self.listener.insert(self.network.listen())
+    }
+
+    fn connect(&mut self) -> Peer {
+        self.clients += 1;
+        let address = SocketAddr::from(([127, 0, 0, 1], self.clients));
+        let listener = self.listener.expect("somebody listens");
+        self.network.connect_to(listener, address).expect("there is room")
+    }
+
+    fn too_much(&self) -> usize {
+        // With small buffers every few bytes take a turn.
+        if self.is_exact() { 1 << 20 } else { 160 << 10 }
+    }
+
+    fn is_exact(&self) -> bool {
+        self.faults == Faults::default()
+    }
+}
+
+impl Drop for Simulated {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.network.violations(), Vec::<String>::new());
+        }
+    }
+}
+
+impl Client for Peer {
+    fn address(&self) -> SocketAddr {
+        Peer::address(self)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        Peer::write(self, bytes);
+    }
+
+    fn read(&mut self) -> Vec<u8> {
+        Peer::read(self)
+    }
+
+    fn at_end(&mut self) -> bool {
+        self.is_at_end()
+    }
+
+    fn was_reset(&mut self) -> bool {
+        Peer::was_reset(self)
+    }
+
+    fn finish(&mut self) {
+        Peer::finish(self);
+    }
+
+    fn reset(&mut self) {
+        Peer::reset(self);
+    }
+
+    fn stop_reading(&mut self) {
+        Peer::stop_reading(self);
+    }
+
+    fn resume_reading(&mut self) {
+        Peer::resume_reading(self);
+    }
+}
+
+mod without_faults {
+    use super::*;
+
+    suite!(0..1, |seed| Simulated::new(seed, Faults::default()));
+}
+
+mod with_harmless_faults {
+    use super::*;
+
+    /// The suite's caller never asks anew for what it did not end.
+    fn faults() -> Faults {
+        Faults { watch_ended: 0, accept_ended: 0, ..Faults::harmless() }
+    }
+
+    suite!(0..20, |seed| Simulated::new(seed, faults()));
+}
+
+const TOKEN: Token = Token { index: 5, generation: 1 };
+/// What `struck_by` accepts from.
+const LISTENER: Socket = Socket(3);
+
+/// A simulation with a single fault, which strikes whenever it can, and an accepted connection.
+fn struck_by(faults: Faults) -> (Sim, Network, Peer, Socket) {
+    let (mut sim, network) = Sim::new(1, Faults::default());
+    let listener = network.listen();
+    network.set_faults(Faults { small_buffers: faults.small_buffers, ..Faults::default() });
+    let peer = network.connect().expect("somebody listens");
+    let socket = sim.accept_now(listener).expect("it waits");
+    network.set_faults(faults);
+    (sim, network, peer, socket)
+}
+
+fn turn(sim: &mut Sim) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    sim.enter(Duration::ZERO, &mut completions).expect("entering cannot fail");
+    completions
+}
+
+fn readable(completions: &[Completion]) -> usize {
+    completions.iter().filter(|it| matches!(it, Completion::Readable(_))).count()
+}
+
+fn chunks(bytes: &'static [u8]) -> Chunks {
+    Chunks::One(Bytes::from_static(bytes))
+}
+
+// Each fault.
+
+#[test]
+fn a_short_recv_is_followed_by_another_edge() {
+    let (mut sim, _network, peer, socket) = struck_by(Faults { short_recv: 1000, ..Faults::default() });
+    sim.watch(socket, TOKEN);
+    peer.write(b"0123456789");
+    let mut bytes = Vec::<u8>::new();
+    let mut reads = 0;
+    while bytes.len() < 10 {
+        assert_eq!(readable(&turn(&mut sim)), 1);
+        let mut buffer = [0; 64];
+        let count = sim.recv(socket, &mut buffer).expect("something waits");
+        bytes.extend(&buffer[..count]);
+        reads += 1;
+    }
+    assert_eq!(bytes, b"0123456789");
+    assert!(reads > 1);
+}
+
+#[test]
+fn a_recv_that_would_block_without_reason_is_followed_by_another_edge() {
+    let (mut sim, network, peer, socket) = struck_by(Faults { recv_would_block: 1000, ..Faults::default() });
+    sim.watch(socket, TOKEN);
+    peer.write(b"x");
+    for _ in 0..3 {
+        assert_eq!(readable(&turn(&mut sim)), 1);
+        let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault strikes");
+        assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+    }
+    network.set_faults(Faults::default());
+    assert_eq!(sim.recv(socket, &mut [0; 8]).expect("it was there all the time"), 1);
+}
+
+#[test]
+fn a_watched_socket_can_be_readable_for_nothing() {
+    let (mut sim, _network, _peer, socket) = struck_by(Faults { spurious_readable: 1000, ..Faults::default() });
+    assert_eq!(readable(&turn(&mut sim)), 0);
+    sim.watch(socket, TOKEN);
+    assert_eq!(readable(&turn(&mut sim)), 1);
+    assert!(sim.recv(socket, &mut [0; 8]).is_err());
+}
+
+#[test]
+fn sends_can_be_short() {
+    let (mut sim, network, peer, socket) = struck_by(Faults { short_send: 1000, ..Faults::default() });
+    let count = sim.send_now(socket, &[IoSlice::new(b"01234")]).expect("there is room");
+    assert!((1..5).contains(&count));
+    sim.send(socket, TOKEN, chunks(b"56789"));
+    let first = turn(&mut sim);
+    assert!(matches!(first[..], [Completion::Sent { result: Ok(1..5), more: true, .. }]));
+    network.set_faults(Faults::default());
+    let last = turn(&mut sim);
+    assert!(matches!(last[..], [Completion::Sent { result: Ok(1..5), more: false, .. }]));
+    assert_eq!(peer.read().len(), count + 5);
+}
+
+#[test]
+fn a_send_now_can_find_no_room() {
+    let (mut sim, _network, _peer, socket) = struck_by(Faults { send_would_block: 1000, ..Faults::default() });
+    let error = sim.send_now(socket, &[IoSlice::new(b"x")]).expect_err("the fault strikes");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_send_can_break_the_connection() {
+    let (mut sim, _network, peer, socket) = struck_by(Faults { send_error: 1000, ..Faults::default() });
+    sim.watch(socket, TOKEN);
+    sim.send(socket, TOKEN, chunks(b"x"));
+    let completions = turn(&mut sim);
+    assert_eq!(readable(&completions), 1);
+    let failed = |it: &Completion| matches!(it, Completion::Sent { result: Err(_), more: false, .. });
+    assert!(completions.iter().any(failed));
+    assert_eq!(sim.recv(socket, &mut [0; 8]).expect("the error was told already"), 0);
+    assert!(peer.was_reset());
+}
+
+#[test]
+fn the_kernel_can_end_a_watch_with_an_edge() {
+    let (mut sim, network, peer, socket) = struck_by(Faults { watch_ended: 1000, ..Faults::default() });
+    sim.watch(socket, TOKEN);
+    assert!(turn(&mut sim).is_empty());
+    peer.write(b"x");
+    let completions = turn(&mut sim);
+    assert!(matches!(completions[..], [Completion::Readable(TOKEN), Completion::WatchEnded(TOKEN)]));
+    // The caller may unwatch before it has come to the end of the completions.
+    sim.unwatch(socket, TOKEN);
+    assert!(turn(&mut sim).is_empty());
+    network.set_faults(Faults::default());
+    sim.watch(socket, TOKEN);
+    assert_eq!(readable(&turn(&mut sim)), 1);
+    assert!(network.violations().is_empty());
+}
+
+#[test]
+fn the_kernel_can_end_accepting_with_a_connection() {
+    let (mut sim, network) = Sim::new(1, Faults { accept_ended: 1000, ..Faults::default() });
+    let listener = network.listen();
+    let _peers = [network.connect(), network.connect()];
+    for _ in 0..2 {
+        sim.accept(listener);
+        let completions = turn(&mut sim);
+        assert!(matches!(completions[..], [Completion::Accepted { result: Ok(_), more: false }]));
+    }
+}
+
+#[test]
+fn accepting_can_fail() {
+    let (mut sim, network) = Sim::new(1, Faults { accept_error: 1000, ..Faults::default() });
+    let listener = network.listen();
+    let mut seen = BTreeMap::new();
+    for _ in 0..100 {
+        let _peer = network.connect();
+        sim.accept(listener);
+        let completions = turn(&mut sim);
+        let [Completion::Accepted { result: Err(error), more: false }] = &completions[..] else {
+            panic!("{completions:?}")
+        };
+        *seen.entry(error.raw_os_error()).or_insert(0) += 1;
+    }
+    let errors = [libc::EMFILE, libc::ENFILE, libc::ECONNABORTED];
+    assert!(errors.iter().all(|error| seen.contains_key(&Some(*error))));
+    assert_eq!(network.open_sockets(), 1);
+}
+
+#[test]
+fn descriptors_run_out_at_the_limit() {
+    let (mut sim, network) = Sim::new(1, Faults::default());
+    let listener = network.listen();
+    network.descriptor_limit(2);
+    let peers = [network.connect(), network.connect()].map(|peer| peer.expect("somebody listens"));
+    sim.accept(listener);
+    let completions = turn(&mut sim);
+    let [
+        Completion::Accepted { result: Ok(socket), more: true },
+        Completion::Accepted { result: Err(error), more: false },
+    ] = &completions[..]
+    else {
+        panic!("{completions:?}")
+    };
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    sim.shed(listener, b"full").expect("somebody waits");
+    assert_eq!(peers[1].read(), b"full");
+    assert!(peers[1].is_at_end());
+    // Asked anew it fails even though nobody waits.
+    sim.accept(listener);
+    assert!(matches!(turn(&mut sim)[..], [Completion::Accepted { result: Err(_), more: false }]));
+    sim.close(*socket);
+    assert!(sim.accept_now(listener).is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock));
+    assert_eq!(network.open_sockets(), 1);
+    assert!(network.violations().is_empty());
+}
+
+#[test]
+fn a_reset_can_take_unread_bytes_with_it() {
+    let mut lost = [false; 2];
+    for (lost, rate) in lost.iter_mut().zip([0, 1000]) {
+        for seed in 0..20 {
+            let (mut sim, network) = Sim::new(seed, Faults { reset_drops_unread: rate, ..Faults::default() });
+            let listener = network.listen();
+            let peer = network.connect().expect("somebody listens");
+            let socket = sim.accept_now(listener).expect("it waits");
+            peer.write(b"0123456789");
+            peer.reset();
+            let mut bytes = Vec::new();
+            let error = loop {
+                let mut buffer = [0; 64];
+                match sim.recv(socket, &mut buffer) {
+                    Ok(count) => bytes.extend(&buffer[..count]),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            assert!(b"0123456789".starts_with(&bytes));
+            *lost |= bytes.len() < 10;
+        }
+    }
+    assert_eq!(lost, [false, true]);
+}
+
+#[test]
+fn buffers_can_be_small() {
+    let (mut sim, _network, peer, socket) = struck_by(Faults { small_buffers: 1000, ..Faults::default() });
+    let large = vec![0; 64 * 1024];
+    peer.stop_reading();
+    let sent = sim.send_now(socket, &[IoSlice::new(&large)]).expect("there is some room");
+    assert!(sent < 4096);
+    peer.write(&large);
+    let read = sim.recv(socket, &mut vec![0; large.len()]).expect("something arrived");
+    assert!(read < 4096);
+    assert_eq!(peer.unread(), large.len() - read);
+}
+
+// Each violation.
+
+/// What a caller does wrong to the accepted, watched `socket`, and the words by which it is found out.
+fn assert_violation(words: &str, wrong: impl FnOnce(&mut Sim, &Network, Socket)) {
+    let (mut sim, network, _peer, socket) = struck_by(Faults::default());
+    sim.watch(socket, TOKEN);
+    assert!(network.violations().is_empty());
+    wrong(&mut sim, &network, socket);
+    let violations = network.violations();
+    assert!(violations.len() == 1 && violations[0].contains(words), "{violations:?}");
+}
+
+fn end(sim: &mut Sim, socket: Socket) {
+    sim.unwatch(socket, TOKEN);
+    while !turn(sim).iter().any(|it| matches!(it, Completion::WatchEnded(TOKEN))) {}
+    sim.close(socket);
+}
+
+#[test]
+fn closing_under_a_watch_is_found_out() {
+    assert_violation("closed while a watch is in flight", |sim, _, socket| sim.close(socket));
+    assert_violation("closed while a watch is in flight", |sim, _, socket| {
+        sim.unwatch(socket, TOKEN);
+        sim.close(socket);
+    });
+}
+
+#[test]
+fn closing_under_a_send_is_found_out() {
+    assert_violation("closed while a send is in flight", |sim, _, socket| {
+        sim.unwatch(socket, TOKEN);
+        turn(sim);
+        sim.send(socket, TOKEN, chunks(b"x"));
+        sim.close(socket);
+    });
+}
+
+#[test]
+fn closing_a_listener_that_accepts_is_found_out() {
+    assert_violation("closed while accepting is in flight", |sim, network, _| {
+        let listener = network.listen();
+        sim.accept(listener);
+        sim.close(listener);
+    });
+}
+
+#[test]
+fn closing_twice_is_found_out() {
+    assert_violation("which is not open", |sim, _, socket| {
+        end(sim, socket);
+        sim.close(socket);
+    });
+}
+
+#[test]
+fn using_a_closed_socket_is_found_out() {
+    let calls: [fn(&mut Sim, Socket); 7] = [
+        |sim, socket| drop(sim.recv(socket, &mut [0; 8])),
+        |sim, socket| drop(sim.send_now(socket, &[])),
+        |sim, socket| sim.shutdown(socket, Shutdown::Both),
+        |sim, socket| sim.discard_on_close(socket),
+        |sim, socket| sim.watch(socket, TOKEN),
+        |sim, socket| sim.unwatch(socket, TOKEN),
+        |sim, socket| sim.send(socket, TOKEN, chunks(b"x")),
+    ];
+    for call in calls {
+        assert_violation("which is no open connection", |sim, _, socket| {
+            end(sim, socket);
+            call(sim, socket);
+        });
+    }
+}
+
+#[test]
+fn a_stale_token_on_a_reused_descriptor_is_found_out() {
+    assert_violation("but was used by", |sim, network, socket| {
+        end(sim, socket);
+        let _peer = network.connect();
+        let reused = sim.accept_now(LISTENER).expect("it waits");
+        assert_eq!(reused, socket);
+        sim.watch(reused, Token { generation: TOKEN.generation + 1, ..TOKEN });
+        sim.send(socket, TOKEN, chunks(b"for somebody else"));
+    });
+}
+
+#[test]
+fn a_slot_with_two_sockets_is_found_out() {
+    assert_violation("but its slot has", |sim, network, _| {
+        let _peer = network.connect();
+        let second = sim.accept_now(LISTENER).expect("it waits");
+        sim.watch(second, TOKEN);
+    });
+}
+
+#[test]
+fn two_sends_at_once_are_found_out() {
+    assert_violation("while another is in flight", |sim, _, socket| {
+        sim.send(socket, TOKEN, chunks(b"x"));
+        sim.send(socket, TOKEN, chunks(b"y"));
+    });
+    assert_violation("send_now on descriptor", |sim, _, socket| {
+        sim.send(socket, TOKEN, chunks(b"x"));
+        let _ = sim.send_now(socket, &[IoSlice::new(b"y")]);
+    });
+}
+
+#[test]
+fn a_send_of_too_many_parts_is_found_out() {
+    assert_violation("65 parts", |sim, _, socket| {
+        sim.send(socket, TOKEN, Chunks::Many(vec![Bytes::new(); Chunks::PARTS_MAX + 1]));
+    });
+}
+
+#[test]
+fn two_watches_at_once_are_found_out() {
+    assert_violation("watched already", |sim, _, socket| sim.watch(socket, TOKEN));
+}
+
+#[test]
+fn ending_a_watch_that_was_known_to_be_over_is_found_out() {
+    assert_violation("which is not watched", |sim, _, socket| {
+        sim.unwatch(socket, TOKEN);
+        turn(sim);
+        turn(sim);
+        sim.unwatch(socket, TOKEN);
+    });
+}
+
+#[test]
+fn accepting_twice_at_once_is_found_out() {
+    assert_violation("accepting already", |sim, network, _| {
+        let listener = network.listen();
+        sim.accept(listener);
+        sim.accept(listener);
+    });
+}
+
+#[test]
+fn accepting_from_what_does_not_listen_is_found_out() {
+    assert_violation("accept on", |sim, _, socket| sim.accept(socket));
+    assert_violation("stop_accepting on", |sim, _, socket| sim.stop_accepting(socket));
+    assert_violation("accept_now on", |sim, _, socket| drop(sim.accept_now(socket)));
+    assert_violation("shed on", |sim, _, socket| drop(sim.shed(socket, b"")));
+}
+
+#[test]
+fn a_recv_into_nothing_is_found_out() {
+    assert_violation("has no buffer", |sim, _, socket| drop(sim.recv(socket, &mut [])));
+}
+
+// The whole.
+
+#[test]
+fn the_lowest_free_descriptor_is_used_first() {
+    let (mut sim, network) = Sim::new(1, Faults::default());
+    let listener = network.listen();
+    let _peers: Vec<_> = (0..5).map(|_| network.connect()).collect();
+    let sockets = [(); 3].map(|()| sim.accept_now(listener).expect("it waits"));
+    assert_eq!(sockets.map(Socket::raw), [4, 5, 6]);
+    sim.close(sockets[1]);
+    sim.close(sockets[0]);
+    assert_eq!(sim.accept_now(listener).expect("it waits"), sockets[0]);
+    assert_eq!(sim.accept_now(listener).expect("it waits"), sockets[1]);
+}
+
+#[test]
+fn nobody_can_connect_where_nobody_listens() {
+    let (mut sim, network) = Sim::new(1, Faults::default());
+    assert!(network.connect().is_none());
+    let listener = network.listen();
+    let waiting = network.connect().expect("somebody listens");
+    sim.close(listener);
+    assert!(waiting.was_reset());
+    assert!(network.connect().is_none());
+}
+
+/// A small echo server, as a correct caller of the contract writes it: everything comes to its end, whatever happens.
+#[derive(Default)]
+struct Echo {
+    sessions: BTreeMap<u32, Session>,
+    generation: u32,
+    accepting: bool,
+}
+
+struct Session {
+    socket: Socket,
+    token: Token,
+    watched: bool,
+    sending: bool,
+    over: bool,
+    output: Vec<u8>,
+}
+
+impl Echo {
+    fn turn(&mut self, sim: &mut Sim, listener: Socket) -> Vec<Completion> {
+        if !self.accepting {
+            sim.accept(listener);
+            self.accepting = true;
+        }
+        let completions = turn(sim);
+        for completion in &completions {
+            self.complete(sim, completion);
+        }
+        for session in self.sessions.values_mut() {
+            if !session.over && !session.sending && !session.output.is_empty() {
+                let output = std::mem::take(&mut session.output);
+                sim.send(session.socket, session.token, Chunks::One(output.into()));
+                session.sending = true;
+            }
+        }
+        self.sessions.retain(|_, session| {
+            let closable = session.over && !session.watched && !session.sending;
+            if closable {
+                sim.close(session.socket);
+            }
+            !closable
+        });
+        completions
+    }
+
+    fn complete(&mut self, sim: &mut Sim, completion: &Completion) {
+        match completion {
+            Completion::Accepted { result, more } => {
+                self.accepting = *more;
+                if let Ok(socket) = result {
+                    self.open(sim, *socket);
+                }
+            }
+            Completion::Readable(token) => self.read(sim, *token),
+            Completion::WatchEnded(token) => {
+                let Some(session) = self.session(*token) else { return };
+                session.watched = !session.over;
+                if session.watched {
+                    sim.watch(session.socket, *token);
+                }
+            }
+            Completion::Sent { token, result, more } => {
+                let Some(session) = self.session(*token) else { return };
+                session.sending = *more;
+                if result.is_err() {
+                    session.end(sim);
+                }
+            }
+            Completion::Woken => {}
+        }
+    }
+
+    fn open(&mut self, sim: &mut Sim, socket: Socket) {
+        let free = (0..).find(|index| !self.sessions.contains_key(index));
+        let token = Token { index: free.expect("there are many"), generation: self.generation };
+        self.generation += 1;
+        sim.watch(socket, token);
+        let (watched, sending, over) = (true, false, false);
+        let session = Session { socket, token, watched, sending, over, output: Vec::new() };
+        self.sessions.insert(token.index, session);
+    }
+
+    fn read(&mut self, sim: &mut Sim, token: Token) {
+        let Some(session) = self.session(token) else { return };
+        let mut buffer = [0; 512];
+        while !session.over {
+            match sim.recv(session.socket, &mut buffer) {
+                Ok(0) => session.end(sim),
+                Ok(count) => session.output.extend(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => session.end(sim),
+            }
+        }
+    }
+
+    fn session(&mut self, token: Token) -> Option<&mut Session> {
+        self.sessions.get_mut(&token.index).filter(|session| session.token == token)
+    }
+}
+
+impl Session {
+    fn end(&mut self, sim: &mut Sim) {
+        if !self.over {
+            self.over = true;
+            sim.shutdown(self.socket, Shutdown::Both);
+            if self.watched {
+                sim.unwatch(self.socket, self.token);
+            }
+        }
+    }
+}
+
+/// Clients that come, write, stop reading, finish and break off, all by the seed; returns all that was completed.
+fn storm(seed: u64) -> String {
+    let mut trace = String::new();
+    let (mut sim, network) = Sim::new(seed, Faults::chaos());
+    let mut random = faults::Random::new(!seed);
+    let listener = network.listen();
+    network.descriptor_limit(8);
+    let mut echo = Echo::default();
+    let mut peers: Vec<Peer> = Vec::new();
+    for _ in 0..200 {
+        if random.strikes(300) {
+            peers.extend(network.connect());
+        }
+        for peer in &mut peers {
+            match random.below(40) {
+                0 => peer.stop_reading(),
+                1 => peer.resume_reading(),
+                2 => peer.reset(),
+                3..10 => peer.write(&vec![b'x'; random.below(3000)]),
+                _ => drop(peer.read()),
+            }
+        }
+        trace.push_str(&format!("{:?}\n", echo.turn(&mut sim, listener)));
+    }
+    network.set_faults(Faults::default());
+    for peer in &peers {
+        peer.finish();
+        peer.resume_reading();
+    }
+    for _ in 0..50 {
+        network.descriptor_limit(usize::MAX);
+        trace.push_str(&format!("{:?}\n", echo.turn(&mut sim, listener)));
+    }
+    assert_eq!(network.violations(), Vec::<String>::new(), "seed {seed}");
+    assert_eq!(network.open_sockets(), 1, "seed {seed}");
+    let is_over = |peer: &Peer| peer.is_closed_by_server() || peer.was_reset();
+    assert!(peers.iter().all(is_over), "seed {seed}");
+    trace
+}
+
+#[test]
+fn a_correct_caller_breaks_no_rule_and_leaks_nothing_whatever_happens() {
+    for seed in 0..200 {
+        storm(seed);
+    }
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in 0..10 {
+        assert_eq!(storm(seed), storm(seed));
+    }
+    assert_ne!(storm(1), storm(2));
+}
+
+#[test]
+fn under_harmless_faults_no_byte_is_lost() {
+    for seed in 0..100 {
+        let (mut sim, network) = Sim::new(seed, Faults::harmless());
+        let listener = network.listen();
+        let mut echo = Echo::default();
+        let peers: Vec<_> = (0..4).filter_map(|_| network.connect()).collect();
+        let sent: Vec<u8> = (0..20_000u32).map(|at| (at % 251) as u8).collect();
+        let mut received = vec![Vec::new(); peers.len()];
+        for piece in sent.chunks(700) {
+            for (peer, received) in peers.iter().zip(&mut received) {
+                peer.write(piece);
+                received.extend(peer.read());
+            }
+            echo.turn(&mut sim, listener);
+        }
+        for _ in 0..5000 {
+            if received.iter().all(|bytes| bytes.len() == sent.len()) {
+                break;
+            }
+            echo.turn(&mut sim, listener);
+            for (peer, received) in peers.iter().zip(&mut received) {
+                received.extend(peer.read());
+            }
+        }
+        assert!(received.iter().all(|bytes| *bytes == sent), "seed {seed}");
+        assert_eq!(network.violations(), Vec::<String>::new(), "seed {seed}");
+    }
+}
