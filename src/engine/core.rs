@@ -189,14 +189,21 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let mut completions = std::mem::take(&mut self.completions);
         for completion in completions.drain(..) {
             match completion {
-                Completion::Readable(token) => self.read(token),
+                Completion::Readable { token, ended } => self.readable(token, ended),
                 Completion::Sent { token, result, more } => self.sent(token, result, more),
                 Completion::Accepted { result, more } => self.accepted(result, more),
-                Completion::WatchEnded(token) => self.watch_ended(token),
+                Completion::WatchEnded { token, result } => self.watch_ended(token, result),
                 Completion::Woken => {}
             }
         }
         self.completions = completions;
+    }
+
+    fn readable(&mut self, token: Token, ended: bool) {
+        if let Some(slot) = self.sessions.get_mut(token) {
+            slot.ended |= ended;
+            self.read(token);
+        }
     }
 
     fn go_on_reading(&mut self) {
@@ -233,10 +240,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Ok(count) => {
                     slot.heard = self.common.tick;
                     slot.pinged = false;
-                    slot.readable = count == room;
+                    let short = count < room && !slot.ended;
+                    slot.readable = !short;
                     self.consume(token, &mut scratch[..count]);
-                    // A short read means that there is no more; what comes later is reported anew.
-                    if count < room {
+                    // A short read means that there is no more, unless the end waits behind it; what comes later is
+                    // reported anew.
+                    if short {
                         break;
                     }
                 }
@@ -303,11 +312,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.read_on_if_cut_off(token);
     }
 
-    fn watch_ended(&mut self, token: Token) {
+    fn watch_ended(&mut self, token: Token, result: io::Result<()>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.watched = false;
         if slot.phase == Phase::Ended {
             return self.release(token);
+        }
+        if let Err(error) = result {
+            tracing::warn!(core = self.common.core, %error, "The kernel refused to watch a socket; it is closed.");
+            slot.broken = true;
+            return self.settle(token);
         }
         // The kernel ended it (its completion queue overflowed). What arrived meanwhile is reported by the new watch.
         slot.watched = true;
@@ -392,6 +406,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         // Best effort: the connection is given up either way.
         let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
         self.reactor.shutdown(socket, Shutdown::Write);
+        // A request that is here already is taken out, because closing with something unread resets the connection.
+        let _ = self.reactor.recv(socket, &mut self.scratch);
         self.reactor.close(socket);
     }
 

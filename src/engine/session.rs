@@ -59,6 +59,8 @@ pub(super) struct Slot<S> {
     pub(super) resuming: bool,
     /// An arrival was reported that has not been read to its end.
     pub(super) readable: bool,
+    /// The end of the stream or an error waits in the socket, perhaps behind bytes.
+    pub(super) ended: bool,
     /// The handler wants no more input.
     pub(super) paused: bool,
     /// The handler was told of backpressure and not yet of its end.
@@ -103,6 +105,7 @@ impl<S: Default> Slot<S> {
             dirty: false,
             resuming: false,
             readable: false,
+            ended: false,
             paused: false,
             pressed: false,
             pinged: false,

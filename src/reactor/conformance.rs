@@ -539,7 +539,7 @@ pub fn enter_ends_with_the_first_completion<R: Reactor>(world: &mut Loopback<R>)
     let token = watched(world, socket);
     world.reactor().unwatch(socket, token);
     completions.clear();
-    while !completions.iter().any(|completion| matches!(completion, Completion::WatchEnded(_))) {
+    while !completions.iter().any(|completion| matches!(completion, Completion::WatchEnded { .. })) {
         world.reactor().enter(LONG, &mut completions).expect("enter");
     }
     world.reactor().close(socket);
@@ -849,7 +849,7 @@ fn watched(world: &mut impl World, socket: Socket) -> Token {
 }
 
 fn await_readable(world: &mut impl World, token: Token) {
-    wait(world, |_, completion| matches!(completion, Completion::Readable(it) if *it == token));
+    wait(world, |_, completion| matches!(completion, Completion::Readable { token: it, .. } if *it == token));
 }
 
 /// What can be read at once.
@@ -891,7 +891,7 @@ fn await_end(world: &mut impl World, socket: Socket, token: Token) {
 
 fn end_watch(world: &mut impl World, socket: Socket, token: Token) {
     world.reactor().unwatch(socket, token);
-    wait(world, |_, completion| matches!(completion, Completion::WatchEnded(it) if *it == token));
+    wait(world, |_, completion| matches!(completion, Completion::WatchEnded { token: it, .. } if *it == token));
 }
 
 fn end(world: &mut impl World, socket: Socket, token: Token) {

@@ -33,6 +33,7 @@ const SENDING: i32 = libc::EPOLLOUT | libc::EPOLLET;
 const LEVEL: i32 = libc::EPOLLIN;
 
 const READABLE: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
+const ENDED: i32 = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
 const WRITABLE: i32 = libc::EPOLLOUT | libc::EPOLLHUP | libc::EPOLLERR;
 
 /// A reactor on an epoll instance of its own.
@@ -131,13 +132,8 @@ impl Reactor for Epoll {
                     send.watched = true;
                 }
             }
-            Err(_) => {
-                // The kernel has no room for another watch (ENOSPC, ENOMEM). The socket reads as ended, because a
-                // caller that merely watched again would do so for ever.
-                socket::shutdown(socket, Shutdown::Both);
-                self.queued.push(Completion::Readable(token));
-                self.queued.push(Completion::WatchEnded(token));
-            }
+            // The kernel has no room for another watch (ENOSPC, ENOMEM).
+            Err(error) => self.queued.push(Completion::WatchEnded { token, result: Err(error) }),
         }
     }
 
@@ -152,7 +148,7 @@ impl Reactor for Epoll {
         };
         // Not registered means that the watch has ended already, and that this was said.
         if ended.is_ok() {
-            self.queued.push(Completion::WatchEnded(token));
+            self.queued.push(Completion::WatchEnded { token, result: Ok(()) });
         }
     }
 
@@ -225,7 +221,7 @@ impl Epoll {
     fn session_ready(&mut self, events: i32, token: Token) {
         let watched = self.blocked.get(&token.index).is_none_or(|send| send.watched);
         if watched && events & READABLE != 0 {
-            self.queued.push(Completion::Readable(token));
+            self.queued.push(Completion::Readable { token, ended: events & ENDED != 0 });
         }
         if events & WRITABLE == 0 {
             return;
@@ -522,7 +518,7 @@ mod tests {
         world.reactor().send(socket, TOKEN, whole);
         world.reactor().unwatch(socket, TOKEN);
         world.reactor().unwatch(socket, TOKEN);
-        let ended = |completion: &Completion| matches!(completion, Completion::WatchEnded(TOKEN));
+        let ended = |completion: &Completion| matches!(completion, Completion::WatchEnded { token: TOKEN, .. });
         assert_eq!(enter(&mut world).into_iter().filter(ended).count(), 1);
         world.reactor().shutdown(socket, Shutdown::Both);
         enter(&mut world);
@@ -532,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_the_kernel_refuses_ends_and_the_socket_reads_as_ended() {
+    fn a_watch_that_the_kernel_refuses_ends_with_its_reason() {
         let mut world = Loopback::new(Epoll::new);
         let (socket, _client) = connection(&mut world);
         world.reactor().watch(socket, TOKEN);
@@ -540,9 +536,9 @@ mod tests {
         // EEXIST stands for ENOSPC here: that would take as many watches as the host allows.
         world.reactor().watch(socket, TOKEN);
         let completions = enter(&mut world);
-        let ended = |completion: &Completion| matches!(completion, Completion::WatchEnded(TOKEN));
-        assert_eq!(completions.iter().filter(|completion| ended(completion)).count(), 1);
-        assert_eq!(world.reactor().recv(socket, &mut [0; 8]).expect("it has ended"), 0);
+        let refused =
+            |completion: &Completion| matches!(completion, Completion::WatchEnded { token: TOKEN, result: Err(_) });
+        assert_eq!(completions.iter().filter(|completion| refused(completion)).count(), 1);
         world.reactor().close(socket);
     }
 

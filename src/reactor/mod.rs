@@ -8,8 +8,10 @@
 //!
 //! - A socket has at most one watch and one send in flight. Each ends with exactly one final completion
 //!   ([`Completion::WatchEnded`], [`Completion::Sent`] with `more == false`), whatever happens to the socket.
-//! - [`Completion::Readable`] is an edge: it comes once per arrival, so the caller reads until a short read or
-//!   `WouldBlock`, or remembers that it stopped early. It may come when there is nothing to read.
+//! - [`Completion::Readable`] is an edge: it comes once per arrival, so the caller reads until a short read, or until
+//!   `WouldBlock` or the end if it `ended`, or remembers that it stopped early. It may come when there is nothing to read.
+//! - [`Reactor::unwatch`] and [`Reactor::stop_accepting`] complete nothing when what they are to end has ended already,
+//!   even if the caller has not seen its completion yet.
 //! - A socket is closed by the caller, once, when neither its watch nor a send is in flight.
 //! - Bytes handed to [`Reactor::send`] live in the reactor until their final completion.
 
@@ -76,7 +78,13 @@ pub enum Completion {
         more: bool,
     },
     /// Bytes, an end of stream or an error wait on the watched socket.
-    Readable(Token),
+    Readable {
+        /// Whose socket it is.
+        token: Token,
+        /// The end of the stream or an error has arrived, perhaps behind bytes. It brings no further edge, so a short
+        /// read is not the last word.
+        ended: bool,
+    },
     /// Some of the bytes handed to [`Reactor::send`] left, or sending failed.
     Sent {
         /// Whose send it was.
@@ -86,8 +94,14 @@ pub enum Completion {
         /// Whether the rest is still in flight.
         more: bool,
     },
-    /// The watch is over: it was ended by [`Reactor::unwatch`], or by the kernel, in which case it may be asked for anew.
-    WatchEnded(Token),
+    /// The watch is over: ended by [`Reactor::unwatch`]; ended by the kernel, in which case it may be asked for anew; or
+    /// never begun, because the kernel had no memory for it.
+    WatchEnded {
+        /// Whose it was.
+        token: Token,
+        /// The kernel's refusal. A caller that asked again would be refused again.
+        result: io::Result<()>,
+    },
     /// Another thread used the [`Reactor::waker`].
     Woken,
 }
@@ -162,7 +176,7 @@ pub trait Sockets {
     /// Makes the coming close drop unsent bytes and reset the connection, so that a peer that does not read holds no memory.
     fn discard_on_close(&mut self, socket: Socket);
 
-    /// Closes the descriptor. Neither a watch nor a send may be in flight.
+    /// Closes the descriptor. Neither a watch nor a send may be in flight. With bytes unread, Linux resets the connection.
     fn close(&mut self, socket: Socket);
 }
 

@@ -98,6 +98,14 @@ pub fn close(socket: Socket) {
     drop(unsafe { OwnedFd::from_raw_fd(socket.raw()) });
 }
 
+/// Closes a connection whose last word was sent. What the peer has sent already is taken out first, because closing with
+/// something unread resets the connection, and the last word may be lost with it.
+pub fn part(socket: Socket) {
+    shutdown(socket, Shutdown::Write);
+    let _ = recv(socket, &mut [0; 4096]);
+    close(socket);
+}
+
 /// A descriptor kept in reserve, so that a client can be turned away when all others are in use.
 #[derive(Debug)]
 pub struct Spare(Option<OwnedFd>);
@@ -115,8 +123,7 @@ impl Spare {
         if let Ok(socket) = accepted {
             // Best effort: the connection is given up either way.
             let _ = send_now(socket, &[IoSlice::new(farewell)]);
-            shutdown(socket, Shutdown::Write);
-            close(socket);
+            part(socket);
         }
         self.0 = EventFd::new().ok().map(|fd| fd.0);
         accepted.map(drop)

@@ -30,6 +30,7 @@ const COMPLETIONS: u32 = 32_768;
 const SUBMISSIONS_MIN: u32 = 256;
 
 const WATCHED_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
+const ENDED_EVENTS: usize = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as usize;
 
 /// What an operation was; the low byte of its user data.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -139,11 +140,14 @@ impl Uring {
         match user_data as u8 {
             WATCH => {
                 let token = token(user_data);
-                if result >= 0 {
-                    completions.push(Completion::Readable(token));
+                let result = io_result(result);
+                if let Ok(events) = result {
+                    completions.push(Completion::Readable { token, ended: events & ENDED_EVENTS != 0 });
                 }
                 if !more {
-                    completions.push(Completion::WatchEnded(token));
+                    let canceled = result.as_ref().is_err_and(|e| e.raw_os_error() == Some(libc::ECANCELED));
+                    let result = if canceled { Ok(()) } else { result.map(drop) };
+                    completions.push(Completion::WatchEnded { token, result });
                 }
             }
             SEND => self.complete_send((user_data >> 8) as usize, result, completions),
@@ -358,4 +362,22 @@ fn token(user_data: u64) -> Token {
 
 fn io_result(result: i32) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reactor::conformance::kernel_suite;
+
+    kernel_suite!(Uring::new);
+
+    #[test]
+    fn tokens_survive_the_kernel() {
+        for token in [
+            Token { index: 0, generation: 0 },
+            Token { index: crate::reactor::SESSIONS_PER_CORE_MAX as u32 - 1, generation: u32::MAX },
+        ] {
+            assert_eq!(super::token(watch_data(token)), token);
+        }
+    }
 }

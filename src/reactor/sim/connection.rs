@@ -173,7 +173,12 @@ impl Connection {
 /// What the server does and sees.
 impl Connection {
     pub fn is_readable(&self) -> bool {
-        !self.arrived.is_empty() || self.end_arrived || self.read_shut || self.dead
+        !self.arrived.is_empty() || self.has_ended()
+    }
+
+    /// Whether the end of the stream or an error has arrived, perhaps behind bytes.
+    pub fn has_ended(&self) -> bool {
+        self.end_arrived || self.read_shut || self.dead
     }
 
     pub fn is_dead(&self) -> bool {

@@ -137,7 +137,7 @@ fn turn(sim: &mut Sim) -> Vec<Completion> {
 }
 
 fn readable(completions: &[Completion]) -> usize {
-    completions.iter().filter(|it| matches!(it, Completion::Readable(_))).count()
+    completions.iter().filter(|it| matches!(it, Completion::Readable { .. })).count()
 }
 
 fn chunks(bytes: &'static [u8]) -> Chunks {
@@ -228,7 +228,10 @@ fn the_kernel_can_end_a_watch_with_an_edge() {
     assert!(turn(&mut sim).is_empty());
     peer.write(b"x");
     let completions = turn(&mut sim);
-    assert!(matches!(completions[..], [Completion::Readable(TOKEN), Completion::WatchEnded(TOKEN)]));
+    assert!(matches!(
+        completions[..],
+        [Completion::Readable { token: TOKEN, .. }, Completion::WatchEnded { token: TOKEN, .. }]
+    ));
     // The caller may unwatch before it has come to the end of the completions.
     sim.unwatch(socket, TOKEN);
     assert!(turn(&mut sim).is_empty());
@@ -351,7 +354,7 @@ fn assert_violation(words: &str, wrong: impl FnOnce(&mut Sim, &Network, Socket))
 
 fn end(sim: &mut Sim, socket: Socket) {
     sim.unwatch(socket, TOKEN);
-    while !turn(sim).iter().any(|it| matches!(it, Completion::WatchEnded(TOKEN))) {}
+    while !turn(sim).iter().any(|it| matches!(it, Completion::WatchEnded { token: TOKEN, .. })) {}
     sim.close(socket);
 }
 
@@ -565,8 +568,8 @@ impl Echo {
                     self.open(sim, *socket);
                 }
             }
-            Completion::Readable(token) => self.read(sim, *token),
-            Completion::WatchEnded(token) => {
+            Completion::Readable { token, .. } => self.read(sim, *token),
+            Completion::WatchEnded { token, .. } => {
                 let Some(session) = self.session(*token) else { return };
                 session.watched = !session.over;
                 if session.watched {

@@ -183,7 +183,7 @@ impl Kernel {
         let Some(watch) = self.watches.get_mut(&fd).filter(idle) else { return };
         watch.raised = true;
         let token = watch.token;
-        self.post(Operation::Watch(fd), Completion::Readable(token));
+        self.post(Operation::Watch(fd), Completion::Readable { token, ended: false });
         if self.random.strikes(self.faults.watch_ended) {
             self.end_watch(fd);
         }
@@ -193,7 +193,7 @@ impl Kernel {
         let Some(watch) = self.watches.get_mut(&fd) else { return };
         watch.ended = true;
         let token = watch.token;
-        self.post(Operation::Watch(fd), Completion::WatchEnded(token));
+        self.post(Operation::Watch(fd), Completion::WatchEnded { token, result: Ok(()) });
     }
 
     fn post(&mut self, operation: Operation, completion: Completion) {
@@ -201,7 +201,11 @@ impl Kernel {
     }
 
     fn deliver(&mut self, completions: &mut Vec<Completion>) {
-        for (fd, completion) in self.schedule.take_due(&self.faults, &mut self.random) {
+        for (fd, mut completion) in self.schedule.take_due(&self.faults, &mut self.random) {
+            // What a poll reports is what is there when it reports, not when it was woken.
+            if let (Completion::Readable { ended, .. }, Some(open)) = (&mut completion, self.sockets.get(&fd)) {
+                *ended = open.connection.borrow().has_ended();
+            }
             self.settle(fd, &completion);
             completions.push(completion);
         }
@@ -212,12 +216,12 @@ impl Kernel {
         match completion {
             Completion::Accepted { more: false, .. } => drop(self.accepts.remove(&fd)),
             Completion::Sent { more: false, .. } => drop(self.sends.remove(&fd)),
-            Completion::Readable(_) => {
+            Completion::Readable { .. } => {
                 if let Some(watch) = self.watches.get_mut(&fd) {
                     watch.raised = false;
                 }
             }
-            Completion::WatchEnded(_) => {
+            Completion::WatchEnded { .. } => {
                 self.watches.remove(&fd);
                 if let Some(open) = self.sockets.get_mut(&fd) {
                     open.watch_ended = Some(self.schedule.turn());
