@@ -121,6 +121,8 @@ fn rules_hold_for_what_crosses_our_close() {
         (masked(FIN | 0x40 | TEXT, b""), Violation::ReservedBits),
         (masked(FIN | CONTINUATION, b""), Violation::UnexpectedContinuation),
         (masked(FIN | CLOSE, b"\x03"), Violation::CloseCodeCut),
+        (masked(FIN | TEXT, b"text \xFF"), Violation::NotUtf8),
+        (masked(FIN | TEXT, b"\xFF text"), Violation::NotUtf8),
     ];
     for (bytes, violation) in broken {
         assert_eq!(endpoint.receive(&bytes), violated([], violation));

@@ -53,6 +53,7 @@ proptest! {
     fn arbitrary_bytes_wait_or_end_in_one_violation_or_close(bytes: Vec<u8>) {
         for endpoint in [Endpoint::server(), Endpoint::client()] {
             endpoint.receive(&bytes);
+            endpoint.having_sent_close().receive(&bytes);
         }
     }
 
@@ -86,6 +87,13 @@ proptest! {
         prop_assert!(largest.max().unwrap_or(0) <= message_bytes_max);
         let closes = open.events.iter().filter(|event| matches!(event, Received::Close(_))).count();
         prop_assert_eq!(closes, usize::from(open.end == End::Closed));
+
+        // After our own Close the same bytes end the same way, and only the peer's Close is told of.
+        let mut crossing = endpoint.having_sent_close().receive(&bytes);
+        prop_assert_eq!(&crossing.end, &open.end);
+        let mut expected = open.events;
+        expected.retain(|event| matches!(event, Received::Close(_)));
+        prop_assert_eq!(std::mem::take(&mut crossing.events), expected);
     }
 
     #[test]
