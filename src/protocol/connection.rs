@@ -398,8 +398,14 @@ fn append(
     whole: bool,
 ) -> Result<(), Violation> {
     let Assembly { payload, control, utf8, message, .. } = assembly;
-    let target = if header.opcode.is_control() { control } else { payload };
-    assembly::reserve(target, piece.len());
+    let target = if header.opcode.is_control() {
+        // At most CONTROL_PAYLOAD_MAX, whatever the peer claims.
+        control.reserve_exact(header.payload_bytes as usize - offset);
+        control
+    } else {
+        assembly::reserve(payload, piece.len());
+        payload
+    };
     let start = target.len();
     match header.mask {
         Some(key) => mask::append(target, piece, key, offset),

@@ -175,6 +175,19 @@ fn tiny_fragments_on_64_connections_cost_what_their_bytes_cost() {
 }
 
 #[test]
+fn a_control_frame_that_is_cut_costs_hardly_more_than_its_bytes() {
+    let limits = Limits::default();
+    let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
+    let mut bytes = masked(FIN | PING, &[0; 125]);
+    let before = held();
+    for byte in bytes.chunks_mut(1).take(130) {
+        assert_eq!(read(byte, &mut connection, &mut pool, &limits), Ok(()));
+    }
+    let (now, peak) = growth(before);
+    assert!(now <= 512 && peak <= 512, "{now}, at most {peak}");
+}
+
+#[test]
 fn what_connections_finish_with_is_reused() {
     let limits = Limits::default();
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
