@@ -92,6 +92,9 @@ fn what_follows_a_close_frame_is_ignored() {
 fn a_close_frame_may_come_within_a_fragmented_message() {
     let bytes = [masked(TEXT, b"never ended"), masked(FIN | CLOSE, &close_payload(1000, ""))];
     assert_eq!(receive(&bytes.concat()), closed([close(1000, "")]));
+    let mut reader = Endpoint::server().reader();
+    reader.read(&bytes.concat(), 0);
+    assert_eq!(reader.connection.assembling_since(), None, "what will never end is not kept");
 }
 
 #[test]
