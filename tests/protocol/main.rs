@@ -1,0 +1,14 @@
+//! The frame layer held against RFC 6455, through its public API.
+//!
+//! Every byte string goes through [`harness::Endpoint::receive`], which cuts it in many ways and demands one outcome.
+
+mod closing;
+mod harness;
+mod interop;
+mod limits;
+mod memory;
+mod properties;
+mod reads;
+mod rules;
+mod text;
+mod wire;
