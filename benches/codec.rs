@@ -7,8 +7,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::protocol::{
-    AssemblyPool, Connection, Event, FrameHeader, Incoming, Limits, MaskKey, Opcode, Role, Utf8,
-    apply_mask, write_frame,
+    AssemblyPool, Connection, Event, FrameHeader, Incoming, Limits, MaskKey, Opcode, Role, Utf8, apply_mask,
+    write_frame,
 };
 
 const KEY: MaskKey = [0x37, 0xFA, 0x21, 0x3D];
@@ -35,9 +35,7 @@ impl Receiver {
     fn read(&mut self, bytes: &mut [u8]) -> u64 {
         let mut incoming = Incoming::new(bytes, 0);
         let mut messages = 0;
-        while let Ok(Some(event)) =
-            incoming.next(&mut self.connection, &mut self.pool, &self.limits)
-        {
+        while let Ok(Some(event)) = incoming.next(&mut self.connection, &mut self.pool, &self.limits) {
             if let Event::Message(message) = black_box(event) {
                 messages += u64::from(!message.is_empty());
             }
@@ -56,8 +54,7 @@ fn frames(count: usize, opcode: Opcode, payload: &[u8], key: MaskKey) -> Vec<u8>
 fn header(c: &mut Criterion) {
     let mut group = c.benchmark_group("header");
     for payload_bytes in [64, 4096, 1 << 20] {
-        let frame =
-            FrameHeader { fin: true, opcode: Opcode::Binary, mask: Some(KEY), payload_bytes };
+        let frame = FrameHeader { fin: true, opcode: Opcode::Binary, mask: Some(KEY), payload_bytes };
         let (bytes, length) = frame.encode();
         group.bench_function(BenchmarkId::new("parse", payload_bytes), |b| {
             b.iter(|| FrameHeader::parse(black_box(&bytes[..length]), Role::Server));
@@ -141,8 +138,7 @@ fn mask(c: &mut Criterion) {
 
 fn utf8(c: &mut Criterion) {
     let mut group = c.benchmark_group("utf8");
-    for (name, sample) in [("ascii", "The quick brown fox. "), ("mixed", "Grüße, κόσμε 🦀! ")]
-    {
+    for (name, sample) in [("ascii", "The quick brown fox. "), ("mixed", "Grüße, κόσμε 🦀! ")] {
         for bytes in SIZES {
             // Whole characters: a check that ends within one is another path.
             let text = sample.repeat(bytes / sample.len());

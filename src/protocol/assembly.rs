@@ -50,10 +50,7 @@ impl Assembly {
 
 /// Assemblies ready for reuse: one pool per core.
 #[derive(Debug, Default)]
-#[expect(
-    clippy::vec_box,
-    reason = "a connection holds its assembly boxed, and the box is reused too"
-)]
+#[expect(clippy::vec_box, reason = "a connection holds its assembly boxed, and the box is reused too")]
 pub struct AssemblyPool {
     free: Vec<Box<Assembly>>,
     bytes: usize,

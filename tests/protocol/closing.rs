@@ -1,8 +1,8 @@
 //! RFC 6455 5.5.1 and 7: Close frames, and the states between the first and the last of them.
 
 use ringsock::protocol::{
-    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Limits, Message, REASON_BYTES_MAX,
-    Role, State, Violation,
+    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Limits, Message, REASON_BYTES_MAX, Role, State,
+    Violation,
 };
 
 use crate::harness::*;
@@ -25,8 +25,7 @@ fn connection_in(state: State) -> Connection {
 
 /// Reads `bytes`, which break no rule; how many events they make.
 fn offer(connection: &mut Connection, bytes: &[u8]) -> usize {
-    let (mut bytes, mut pool, limits) =
-        (bytes.to_vec(), AssemblyPool::default(), Limits::default());
+    let (mut bytes, mut pool, limits) = (bytes.to_vec(), AssemblyPool::default(), Limits::default());
     let mut incoming = Incoming::new(&mut bytes, 0);
     let mut events = 0;
     while let Ok(Some(_)) = incoming.next(connection, &mut pool, &limits) {
@@ -144,8 +143,7 @@ fn a_close_that_was_sent_in_the_middle_of_a_message_drops_its_rest() {
 
 #[test]
 fn a_close_between_two_events_of_a_read_drops_those_that_follow() {
-    let mut bytes =
-        [masked(FIN | TEXT, b"bye"), masked(FIN | TEXT, b"?"), masked(FIN | CLOSE, b"")].concat();
+    let mut bytes = [masked(FIN | TEXT, b"bye"), masked(FIN | TEXT, b"?"), masked(FIN | CLOSE, b"")].concat();
     let (mut pool, limits) = (AssemblyPool::default(), Limits::default());
     let mut connection = Connection::new(Role::Server);
     let mut incoming = Incoming::new(&mut bytes, 0);
@@ -162,8 +160,7 @@ fn close_sends_one_frame_and_only_once() {
     for state in STATES {
         let mut connection = connection_in(state);
         let mut out = Vec::new();
-        let sent =
-            connection.close(&mut out, Some(Close::new(CloseCode::NORMAL, "done")), Some(KEY));
+        let sent = connection.close(&mut out, Some(Close::new(CloseCode::NORMAL, "done")), Some(KEY));
         let (after, may_send) = match state {
             State::Open => (State::CloseSent, true),
             State::CloseReceived => (State::Closed, true),
@@ -222,9 +219,7 @@ fn the_peers_close_ends_input_in_every_state() {
 #[test]
 fn each_end_understands_the_close_of_the_other() {
     let reason = "ä".repeat(100);
-    for (from, mask, to) in
-        [(Role::Client, Some(KEY), Endpoint::server()), (Role::Server, None, Endpoint::client())]
-    {
+    for (from, mask, to) in [(Role::Client, Some(KEY), Endpoint::server()), (Role::Server, None, Endpoint::client())] {
         let mut out = Vec::new();
         let close_frame = Close::new(CloseCode::AWAY, &reason);
         assert!(Connection::new(from).close(&mut out, Some(close_frame), mask));

@@ -1,8 +1,7 @@
 //! One byte string, read in many ways, with one outcome.
 
 use ringsock::protocol::{
-    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Limits, Message, Role, State,
-    Violation,
+    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Limits, Message, Role, State, Violation,
 };
 
 use crate::wire;
@@ -24,9 +23,7 @@ impl From<Event<'_>> for Received {
             Event::Message(Message::Binary(bytes)) => Received::Binary(bytes.to_owned()),
             Event::Ping(payload) => Received::Ping(payload.to_owned()),
             Event::Pong(payload) => Received::Pong(payload.to_owned()),
-            Event::Close(close) => {
-                Received::Close(close.map(|close| (close.code.number(), close.reason.to_owned())))
-            }
+            Event::Close(close) => Received::Close(close.map(|close| (close.code.number(), close.reason.to_owned()))),
         }
     }
 }
@@ -259,8 +256,7 @@ impl Random {
 
     /// Up to `count_max` borders within `length`, in order.
     pub fn cuts(&mut self, length: usize, count_max: usize) -> Vec<usize> {
-        let mut cuts: Vec<_> =
-            (0..self.below(count_max + 1)).map(|_| self.below(length + 1)).collect();
+        let mut cuts: Vec<_> = (0..self.below(count_max + 1)).map(|_| self.below(length + 1)).collect();
         cuts.sort_unstable();
         cuts
     }

@@ -52,9 +52,9 @@ fn as_theirs(message: Received) -> Message {
         Received::Binary(bytes) => Message::binary(bytes),
         Received::Ping(payload) => Message::Ping(payload.into()),
         Received::Pong(payload) => Message::Pong(payload.into()),
-        Received::Close(close) => Message::Close(
-            close.map(|(code, reason)| CloseFrame { code: code.into(), reason: reason.into() }),
-        ),
+        Received::Close(close) => {
+            Message::Close(close.map(|(code, reason)| CloseFrame { code: code.into(), reason: reason.into() }))
+        }
     }
 }
 
@@ -64,9 +64,7 @@ fn as_ours(message: Message) -> Received {
         Message::Binary(bytes) => binary(&bytes),
         Message::Ping(payload) => ping(&payload),
         Message::Pong(payload) => pong(&payload),
-        Message::Close(frame) => {
-            Received::Close(frame.map(|frame| (frame.code.into(), frame.reason.to_string())))
-        }
+        Message::Close(frame) => Received::Close(frame.map(|frame| (frame.code.into(), frame.reason.to_string()))),
         Message::Frame(frame) => unreachable!("{frame} is never read"),
     }
 }
@@ -74,9 +72,7 @@ fn as_ours(message: Message) -> Received {
 #[test]
 fn we_read_what_tungstenite_writes() {
     let mut random = Random(4);
-    for (theirs, ours) in
-        [(Theirs::Client, Endpoint::server()), (Theirs::Server, Endpoint::client())]
-    {
+    for (theirs, ours) in [(Theirs::Client, Endpoint::server()), (Theirs::Server, Endpoint::client())] {
         for _ in 0..50 {
             let mut messages: Vec<_> = (0..3).map(|_| random_message(&mut random)).collect();
             messages.push(close(3000, "enough"));

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ringsock::protocol::{
-    AssemblyPool, CloseCode, Connection, Event, Incoming, Limits, Role, Violation,
-};
+use ringsock::protocol::{AssemblyPool, CloseCode, Connection, Event, Incoming, Limits, Role, Violation};
 
 use crate::harness::*;
 use crate::wire::*;
@@ -29,8 +27,7 @@ fn a_message_may_be_as_large_as_the_limit() {
         let payload = vec![b'x'; limit];
         let endpoint = Endpoint::server().with_message_bytes_max(limit as u64);
         let (left, right) = payload.split_at(limit / 3);
-        for bytes in [message(&[&payload]), message(&[left, right]), message(&[b"", &payload, b""])]
-        {
+        for bytes in [message(&[&payload]), message(&[left, right]), message(&[b"", &payload, b""])] {
             assert_eq!(endpoint.receive(&bytes), idle([binary(&payload)]), "{limit}");
         }
     }
@@ -78,10 +75,7 @@ fn the_header_that_exceeds_the_limit_is_enough() {
 fn the_limit_holds_for_each_message_alone_and_not_for_control_frames() {
     let endpoint = Endpoint::server().with_message_bytes_max(3);
     let bytes = [message(&[b"abc"]), message(&[b"ab", b"c"]), masked(FIN | PING, &[0; 125])];
-    assert_eq!(
-        endpoint.receive(&bytes.concat()),
-        idle([binary(b"abc"), binary(b"abc"), ping(&[0; 125])])
-    );
+    assert_eq!(endpoint.receive(&bytes.concat()), idle([binary(b"abc"), binary(b"abc"), ping(&[0; 125])]));
 }
 
 /// A message that begins with `count` empty fragments and does not end; with a ping after each, if wanted.
@@ -123,10 +117,7 @@ fn rejects_65_empty_fragments_in_a_row_with_1008() {
 fn pings_between_empty_fragments_do_not_begin_a_new_row() {
     let pings = |count| vec![ping(b"?"); count];
     assert_eq!(receive(&empty_fragments(64, true)), waiting(pings(64)));
-    assert_eq!(
-        receive(&empty_fragments(65, true)),
-        violated(pings(64), Violation::EmptyFragments { max: 64 })
-    );
+    assert_eq!(receive(&empty_fragments(65, true)), violated(pings(64), Violation::EmptyFragments { max: 64 }));
 }
 
 #[test]
@@ -137,10 +128,7 @@ fn a_limit_of_no_empty_fragments_still_allows_messages() {
         endpoint.receive(&[masked(FIN | TEXT, b""), message(&[b"a", b""])].concat()),
         idle([text(""), binary(b"a")])
     );
-    assert_eq!(
-        endpoint.receive(&empty_fragments(1, false)),
-        violated([], Violation::EmptyFragments { max: 0 })
-    );
+    assert_eq!(endpoint.receive(&empty_fragments(1, false)), violated([], Violation::EmptyFragments { max: 0 }));
 }
 
 /// How long a message of `count` one-byte fragments takes, in reads of 64 KiB.
@@ -152,9 +140,7 @@ fn time_of_fragments(kind: u8, count: usize) -> Duration {
     let start = Instant::now();
     for read in bytes.chunks_mut(64 * 1024) {
         let mut incoming = Incoming::new(read, 0);
-        while let Ok(Some(Event::Message(message))) =
-            incoming.next(&mut connection, &mut pool, &limits)
-        {
+        while let Ok(Some(Event::Message(message))) = incoming.next(&mut connection, &mut pool, &limits) {
             message_bytes = message.len();
         }
     }

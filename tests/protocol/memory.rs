@@ -131,8 +131,7 @@ fn an_unfinished_message_costs_at_most_twice_the_limit() {
     for message_bytes_max in [10_000, 65_536, 65_537, 100_000, 1_000_000] {
         for read_bytes in [100, 1000, 4096, 65_536] {
             let limits = Limits { message_bytes_max, ..Limits::default() };
-            let (mut pool, mut connection) =
-                (AssemblyPool::default(), Connection::new(Role::Server));
+            let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
             let mut bytes = masked(BINARY, &vec![0; message_bytes_max as usize]);
             let before = held();
             for piece in bytes.chunks_mut(read_bytes) {

@@ -1,9 +1,7 @@
 //! Properties of whole streams: any messages, any fragments, any cuts; and any bytes at all.
 
 use proptest::prelude::*;
-use ringsock::protocol::{
-    Close, CloseCode, FrameHeader, MaskKey, Opcode, Role, write_close, write_frame,
-};
+use ringsock::protocol::{Close, CloseCode, FrameHeader, MaskKey, Opcode, Role, write_close, write_frame};
 
 use crate::harness::*;
 use crate::wire::*;

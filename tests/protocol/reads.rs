@@ -16,8 +16,7 @@ fn nothing_is_assembled_between_messages() {
     assert_eq!(reader.connection.assembling_since(), None);
     reader.read(b"", 1);
     assert_eq!(reader.connection.assembling_since(), None);
-    for frame in [masked(FIN | TEXT, b"whole"), masked(FIN | PING, b""), masked(FIN | BINARY, b"")]
-    {
+    for frame in [masked(FIN | TEXT, b"whole"), masked(FIN | PING, b""), masked(FIN | BINARY, b"")] {
         reader.read(&frame, 2);
         assert_eq!(reader.connection.assembling_since(), None);
     }

@@ -15,14 +15,8 @@ fn messages_of_every_form_of_length_arrive() {
         for length in [0, 1, 2, 125, 126, 127, 1000, 65_535, 65_536] {
             let payload: Vec<u8> = (0..length).map(|i| (i % 127) as u8).collect();
             let as_text = String::from_utf8_lossy(&payload);
-            assert_eq!(
-                endpoint.receive(&endpoint.frame(FIN | BINARY, &payload)),
-                idle([binary(&payload)])
-            );
-            assert_eq!(
-                endpoint.receive(&endpoint.frame(FIN | TEXT, &payload)),
-                idle([text(&as_text)])
-            );
+            assert_eq!(endpoint.receive(&endpoint.frame(FIN | BINARY, &payload)), idle([binary(&payload)]));
+            assert_eq!(endpoint.receive(&endpoint.frame(FIN | TEXT, &payload)), idle([text(&as_text)]));
         }
     }
 }
@@ -69,10 +63,7 @@ fn empty_first_and_last_fragments_are_fine() {
 
 #[test]
 fn each_fragment_is_unmasked_with_its_own_key() {
-    let bytes = [
-        masked_with([1, 2, 3, 4], BINARY, b"abcde"),
-        masked_with([9, 8, 7, 6], FIN | CONTINUATION, b"fgh"),
-    ];
+    let bytes = [masked_with([1, 2, 3, 4], BINARY, b"abcde"), masked_with([9, 8, 7, 6], FIN | CONTINUATION, b"fgh")];
     assert_eq!(receive(&bytes.concat()), idle([binary(b"abcdefgh")]));
 }
 
@@ -87,10 +78,7 @@ fn control_frames_between_fragments_come_first() {
             endpoint.frame(FIN | PING, b"b"),
             endpoint.frame(FIN | CONTINUATION, b"three"),
         ];
-        assert_eq!(
-            endpoint.receive(&bytes.concat()),
-            idle([ping(b"a"), pong(b""), ping(b"b"), text("one two three")])
-        );
+        assert_eq!(endpoint.receive(&bytes.concat()), idle([ping(b"a"), pong(b""), ping(b"b"), text("one two three")]));
     }
 }
 
@@ -116,10 +104,7 @@ fn what_came_before_a_bad_frame_is_delivered_before_the_violation() {
         masked(FIN | 0x40 | TEXT, b"compressed?"),
         masked(FIN | TEXT, b"never seen"),
     ];
-    assert_eq!(
-        receive(&bytes.concat()),
-        violated([text("one"), ping(b"?"), binary(b"two")], Violation::ReservedBits)
-    );
+    assert_eq!(receive(&bytes.concat()), violated([text("one"), ping(b"?"), binary(b"two")], Violation::ReservedBits));
 }
 
 #[test]
@@ -151,10 +136,7 @@ fn rejects_a_continuation_of_nothing_with_1002() {
         assert_eq!(receive(&bytes.concat()), expected);
         // A control frame is not a message to continue.
         let bytes = [masked(FIN | PING, b""), masked(first, b"more")];
-        assert_eq!(
-            receive(&bytes.concat()),
-            violated([ping(b"")], Violation::UnexpectedContinuation)
-        );
+        assert_eq!(receive(&bytes.concat()), violated([ping(b"")], Violation::UnexpectedContinuation));
     }
 }
 
@@ -203,8 +185,7 @@ fn allowed(first: u8, payload: &[u8]) -> Outcome {
 
 #[test]
 fn all_65536_pairs_of_first_bytes_get_the_verdict_of_the_rfc() {
-    for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second)))
-    {
+    for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second))) {
         if let Some(violation) = forbidden(first, second) {
             assert_eq!(violation.close_code(), CloseCode::PROTOCOL_ERROR);
             assert_eq!(receive(&[first, second]), violated([], violation));

@@ -6,23 +6,12 @@ use crate::harness::*;
 use crate::wire::*;
 
 /// Characters of one to four bytes at the borders of their ranges.
-const CHARACTERS: [char; 10] = [
-    '\0',
-    'a',
-    '\u{7F}',
-    '\u{80}',
-    '\u{7FF}',
-    '\u{800}',
-    '\u{D7FF}',
-    '\u{E000}',
-    '\u{10000}',
-    '\u{10FFFF}',
-];
+const CHARACTERS: [char; 10] =
+    ['\0', 'a', '\u{7F}', '\u{80}', '\u{7FF}', '\u{800}', '\u{D7FF}', '\u{E000}', '\u{10000}', '\u{10FFFF}'];
 
 /// Bytes at the borders of UTF-8's ranges, which make nearly valid sequences likely.
-const EDGES: [u8; 16] = [
-    0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1, 0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5,
-];
+const EDGES: [u8; 16] =
+    [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1, 0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5];
 
 /// Text, in three of four cases with one byte replaced, inserted or cut off.
 fn nearly_text(random: &mut Random) -> Vec<u8> {
@@ -131,9 +120,8 @@ fn a_message_does_not_begin_with_the_cut_character_of_the_one_before() {
 
 /// How many bytes it takes to know that `payload`, of which more may follow, is not text.
 fn impossible_at(payload: &[u8]) -> Option<usize> {
-    (1..=payload.len()).find(|&end| {
-        std::str::from_utf8(&payload[..end]).is_err_and(|error| error.error_len().is_some())
-    })
+    (1..=payload.len())
+        .find(|&end| std::str::from_utf8(&payload[..end]).is_err_and(|error| error.error_len().is_some()))
 }
 
 #[test]
