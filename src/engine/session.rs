@@ -240,3 +240,22 @@ impl<S> fmt::Debug for Session<'_, S> {
 pub(super) fn ticks(milliseconds: u64) -> u32 {
     u32::try_from(milliseconds.div_ceil(TICK_MS)).unwrap_or(NEVER / 2).clamp(1, NEVER / 2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::slab::Slab;
+
+    #[test]
+    fn an_idle_session_costs_at_most_128_bytes() {
+        assert!(Slab::<Slot<()>>::ENTRY_BYTES <= 128, "{}", Slab::<Slot<()>>::ENTRY_BYTES);
+        // A state of the application comes on top, and a small one still fits.
+        assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= 128, "{}", Slab::<Slot<[u64; 4]>>::ENTRY_BYTES);
+    }
+
+    #[test]
+    fn timeouts_are_rounded_up_to_ticks() {
+        assert_eq!((ticks(1), ticks(50), ticks(51), ticks(0)), (1, 1, 2, 1));
+        assert!(ticks(u64::MAX) < NEVER);
+    }
+}

@@ -36,6 +36,9 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
+    /// What one entry costs.
+    pub const ENTRY_BYTES: usize = size_of::<Entry<T>>();
+
     /// Entries in use.
     pub fn len(&self) -> usize {
         self.occupied
