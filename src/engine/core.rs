@@ -23,8 +23,8 @@ use crate::protocol::http::{Refusal, Response};
 use crate::reactor::{Completion, Reactor, Socket, Token};
 
 /// The buffer every read goes into: a quarter of a common second-level cache, so that what the kernel wrote is still
-/// near when it is decoded.
-const SCRATCH_BYTES: usize = 256 * 1024;
+/// near when it is decoded, and large enough for a message of 256 KiB to arrive in one read and be answered in place.
+const SCRATCH_BYTES: usize = 512 * 1024;
 
 /// Reads of one session in a turn; one that has more goes on in the next, behind the others.
 const READS_PER_TURN_MAX: usize = 4;
