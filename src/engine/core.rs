@@ -26,8 +26,9 @@ use crate::reactor::{Completion, Reactor, Socket, Token};
 /// near when it is decoded, and large enough for a message of 256 KiB to arrive in one read and be answered in place.
 const SCRATCH_BYTES: usize = 512 * 1024;
 
-/// Reads of one session in a turn; one that has more goes on in the next, behind the others.
-const READS_PER_TURN_MAX: usize = 4;
+/// Bytes one session may be read in a turn; one that has more goes on in the next, behind the others. In frames of a few
+/// bytes this much takes a core some milliseconds.
+const READ_BYTES_PER_TURN_MAX: usize = SCRATCH_BYTES;
 
 /// Sessions whose timers are looked at in a turn, and goodbyes said in a turn of a draining core.
 const TIMERS_PER_TURN_MAX: usize = 1024;
@@ -219,14 +220,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Reads and consumes what a session received: first what was set aside, then what the socket has.
     fn read(&mut self, token: Token) {
         let mut scratch = std::mem::take(&mut self.scratch);
-        for _ in 0..READS_PER_TURN_MAX {
+        let mut bytes = 0;
+        while bytes < READ_BYTES_PER_TURN_MAX {
             let Some(slot) = self.sessions.get_mut(token) else { break };
             if !self.common.may_read(slot) {
                 slot.readable = true;
                 break;
             }
-            if slot.has_consumable_backlog() {
-                self.consume_backlog(token);
+            if let Some(backlog) = slot.take_consumable_backlog() {
+                bytes += backlog.bytes.len();
+                self.consume(token, &mut { backlog.bytes });
                 continue;
             }
             let room = self.common.read_size(slot, scratch.len());
@@ -238,6 +241,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     break;
                 }
                 Ok(count) => {
+                    bytes += count;
                     slot.heard = self.common.tick;
                     slot.pinged = false;
                     let short = count < room && !slot.ended;

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::common::Common;
 use super::core::Core;
 use super::handler::{Ended, Handler, Sent};
-use super::session::{NEVER, Phase, Slot, ticks};
+use super::session::{Backlog, NEVER, Phase, Slot, ticks};
 use super::tasks::Command;
 use crate::protocol::http::{HeadScan, Refusal};
 use crate::protocol::{CloseCode, State, Violation};
@@ -336,5 +336,10 @@ impl<S> Slot<S> {
             Phase::Head => backlog.scan == HeadScan::default(),
             _ => false,
         })
+    }
+
+    /// Takes what was set aside, if it can be consumed now.
+    pub(super) fn take_consumable_backlog(&mut self) -> Option<Box<Backlog>> {
+        if self.has_consumable_backlog() { self.backlog.take() } else { None }
     }
 }

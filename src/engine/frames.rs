@@ -25,12 +25,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.flush_and_settle(token);
     }
 
-    /// Consumes what was set aside.
-    pub(super) fn consume_backlog(&mut self, token: Token) {
-        let Some(mut backlog) = self.sessions.get_mut(token).and_then(|slot| slot.backlog.take()) else { return };
-        self.consume(token, &mut backlog.bytes);
-    }
-
     /// Calls the handler for a session. A panic ends the session, and nothing else.
     pub(super) fn call(&mut self, token: Token, call: impl FnOnce(&mut H, &mut Session<'_, H::State>)) {
         let Self { handler, reactor, sessions, common, .. } = self;
