@@ -45,7 +45,7 @@ impl Handler for Site {
             "/health" => Response::text(200, "ok"),
             "/readyz" => self.readiness(),
             "/" => Response::html(200, PAGE).with_header("Content-Security-Policy", PAGE_POLICY),
-            "/echo" => return Response::from(&Refusal::UpgradeRequired),
+            "/echo" => return upgrade_required(request.method()),
             _ => return not_found(),
         };
         match request.method() {
@@ -57,6 +57,14 @@ impl Handler for Site {
     fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
         session.send(message);
     }
+}
+
+/// A request for a WebSocket path that asks for no WebSocket. The method is judged first: no upgrade would save a POST.
+fn upgrade_required(method: &str) -> Response {
+    Response::from(&match method {
+        "GET" | "HEAD" => Refusal::UpgradeRequired,
+        _ => Refusal::MethodNotAllowed { allow: "GET" },
+    })
 }
 
 fn not_found() -> Response {

@@ -4,6 +4,8 @@
     tests/browser/browser.py 127.0.0.1:9000 [directory for screenshots]
 """
 
+import base64
+import contextlib
 import os
 import re
 import sys
@@ -20,6 +22,7 @@ from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 ADDRESS = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9000"
 SCREENSHOTS = Path(sys.argv[2] if len(sys.argv) > 2 else "target/browser")
 WAIT_SECONDS_MAX = 20
+WIDTHS = (1280, 700, 360)  # a desktop, a tablet or half a screen, a phone
 MILLISECONDS = re.compile(r"(< )?[\d,.]+ ms")
 
 
@@ -79,8 +82,21 @@ class Page:
         self.wait(f"state {state}", lambda: self.text("state") == state)
 
     def take_screenshot(self, name):
+        """The whole page, what has to be scrolled to included."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        assert self.driver.save_screenshot(str(SCREENSHOTS / f"{name}.png"))
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True})
+        (SCREENSHOTS / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+
+    @contextlib.contextmanager
+    def seen(self, scheme, width):
+        """The page in a colour scheme and a width, in pixels."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        yield
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def connects(page):
@@ -120,8 +136,16 @@ def runs_a_burst(page):
     assert (page.text("sent-count"), page.text("received-count")) == ("102", "102")
 
 
+def fits_light_dark_and_narrow_screens(page):
+    for scheme in ("light", "dark"):
+        for width in WIDTHS:
+            with page.seen(scheme, width):
+                page.take_screenshot(f"{scheme}-{width}")
+                root = page.driver.find_element(By.TAG_NAME, "html")
+                assert root.get_property("scrollWidth") <= width, f"{width} px wide, it has to be scrolled sideways"
+
+
 def disconnects(page):
-    page.take_screenshot("connected")
     page.click("disconnect")
     page.wait_for_state("Not connected")
     assert page.text("closed") == "Closed with 1000 (normal closure)", page.text("closed")
@@ -162,6 +186,7 @@ def main():
             sends_text,
             sends_binary,
             runs_a_burst,
+            fits_light_dark_and_narrow_screens,
             disconnects,
             has_a_clean_console,
             shows_the_code_of_a_message_above_the_limit,

@@ -50,6 +50,7 @@ ask "http://$address/"
 check "GET / answers 200" "$status" 200
 check "GET / is the page" "$(grep -c '<title>ringsock</title>' "$work/body" || true)" 1
 check "the page's type is HTML" "$(header content-type)" "text/html; charset=utf-8"
+check "the page comes with a policy of what it may do" "$(header content-security-policy | grep -c "default-src 'none'" || true)" 1
 check "the page's length is announced" "$(header content-length)" "$(stat -c %s "$work/body")"
 
 for path in / /health /readyz; do
