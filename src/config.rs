@@ -169,7 +169,7 @@ impl Config {
     /// The most a message may be configured to have: what a handler can still take in one piece.
     pub const MESSAGE_BYTES_MAX: u64 = 1 << 30;
     /// The most headers a request may be configured to have.
-    pub const HEADERS_MAX: usize = 256;
+    pub const HEADERS_MAX: usize = crate::protocol::http::HEADERS_CAPACITY;
 
     /// Refuses values that cannot work.
     pub fn checked(self) -> Result<Self, ConfigError> {

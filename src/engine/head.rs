@@ -8,7 +8,7 @@ use super::core::Core;
 use super::handler::{Handler, Upgrade, UpgradeRequest};
 use super::session::{Backlog, NEVER, Phase, ticks};
 use crate::protocol::handshake;
-use crate::protocol::http::{HeadScan, Refusal, Request, Response};
+use crate::protocol::http::{HeadScan, Headers, Refusal, Request, Response};
 use crate::reactor::{Reactor, Token};
 
 /// What the 101 needs of a request whose decision is pending.
@@ -113,7 +113,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Answers one request. Says whether the connection may serve another.
     fn answer(&mut self, token: Token, head: &[u8], more_follows: bool) -> bool {
-        let request = match Request::parse(head) {
+        let mut headers = Headers::default();
+        let request = match Request::parse(head, &mut headers) {
             Ok(request) => request,
             Err(refusal) => return self.write_refusal(token, &refusal),
         };

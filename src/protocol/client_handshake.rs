@@ -7,9 +7,10 @@ use std::str;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use httparse::{Header, ParserConfig};
 
 use super::handshake::{EXTENSIONS, PROTOCOL, RESERVED, accept_key};
-use super::head::{is_host, is_target, is_token, list, split_head};
+use super::head::{Headers, explain_headers, is_host, is_target, is_token, list, strict_head};
 use super::http::{Connection, names_websocket};
 use super::response::{InvalidHeader, Refusal, push, push_headers};
 
@@ -75,7 +76,7 @@ impl ClientHandshake {
         if !is_host(host) {
             return Err(InvalidHeader::Malformed { name: "Host", value: host.to_owned() });
         }
-        if !(target.starts_with('/') && is_target(target.as_bytes())) {
+        if !(target.starts_with('/') && is_target(target)) {
             return Err(InvalidHeader::Malformed { name: "request target", value: target.to_owned() });
         }
         if let Some(protocol) = protocols.iter().find(|protocol| !is_token(protocol.as_bytes())) {
@@ -111,25 +112,34 @@ impl ClientHandshake {
         protocols: &[&'p str],
     ) -> Result<ClientAccept<'p>, ClientHandshakeError> {
         use ClientHandshakeError::*;
-        let (status_line, mut fields) = split_head(head)?;
-        let status = parse_status(status_line).ok_or(StatusLineInvalid)?;
+        let head = strict_head(head)?;
+        let mut storage = Headers::default();
+        let mut parsed = httparse::Response::new(&mut []);
+        let outcome = ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, &mut storage.0);
+        let status = match (parsed.version, parsed.code) {
+            (Some(1), Some(status)) if outcome != Err(httparse::Error::Status) => status,
+            _ => return Err(StatusLineInvalid),
+        };
         if status != 101 {
             return Err(Status { status });
+        }
+        if outcome != Ok(httparse::Status::Complete(head.len())) {
+            return Err(HeadInvalid(explain_headers(outcome, head)));
         }
         let mut connection = Connection::default();
         let mut upgrade_websocket = false;
         let mut accept = None;
         let mut chosen = None;
-        while let Some((name, value)) = fields.validate_next()? {
-            if name.eq_ignore_ascii_case(b"Connection") {
+        for &Header { name, value } in parsed.headers.iter() {
+            if name.eq_ignore_ascii_case("Connection") {
                 connection.note(value);
-            } else if name.eq_ignore_ascii_case(b"Upgrade") {
+            } else if name.eq_ignore_ascii_case("Upgrade") {
                 upgrade_websocket |= names_websocket(value);
-            } else if name.eq_ignore_ascii_case(b"Sec-WebSocket-Accept") {
+            } else if name.eq_ignore_ascii_case("Sec-WebSocket-Accept") {
                 if accept.replace(value).is_some() {
                     return Err(AcceptInvalid);
                 }
-            } else if name.eq_ignore_ascii_case(PROTOCOL.as_bytes()) {
+            } else if name.eq_ignore_ascii_case(PROTOCOL) {
                 let known = protocols.iter().copied().find(|offered| offered.as_bytes() == value);
                 match known {
                     Some(protocol) if chosen.is_none() => chosen = Some(protocol),
@@ -137,7 +147,7 @@ impl ClientHandshake {
                         return Err(ProtocolNotOffered { protocol: String::from_utf8_lossy(value).into_owned() });
                     }
                 }
-            } else if name.eq_ignore_ascii_case(EXTENSIONS.as_bytes()) && list(value).next().is_some() {
+            } else if name.eq_ignore_ascii_case(EXTENSIONS) && list(value).next().is_some() {
                 return Err(ExtensionNotOffered);
             }
         }
@@ -149,14 +159,6 @@ impl ClientHandshake {
         }
         Ok(ClientAccept { protocol: chosen })
     }
-}
-
-/// The status of `HTTP/1.1 101 Switching Protocols`; the reason may be missing.
-fn parse_status(line: &[u8]) -> Option<u16> {
-    let line = line.strip_prefix(b"HTTP/1.1 ")?;
-    let (digits, reason) = line.split_at_checked(3)?;
-    let good = digits.iter().all(u8::is_ascii_digit) && (reason.is_empty() || reason.starts_with(b" "));
-    good.then(|| str::from_utf8(digits).ok()?.parse().ok())?
 }
 
 #[cfg(test)]
@@ -250,6 +252,7 @@ mod tests {
             "HTTP/1.1 1x1 y",
             "HTTP/1.1 1011",
             "HTTP/1.1 10",
+            "HTTP/1.1 101 \0",
             "HTTP/1.1",
             "GET / HTTP/1.1",
         ] {
@@ -293,7 +296,8 @@ mod tests {
     fn both_sides_agree_with_each_other() {
         let (mut request, mut answer) = (Vec::new(), Vec::new());
         let client = ClientHandshake::write_request(&mut request, "a", "/", KEY_BYTES, OFFERED, &[]).unwrap();
-        let parsed = Request::parse(&request).unwrap();
+        let mut headers = Headers::default();
+        let parsed = Request::parse(&request, &mut headers).unwrap();
         let server = check(&parsed).unwrap();
         let protocol = choose_protocol(&server, &["superchat"]);
         write_switching_protocols(&mut answer, &accept_key(server.key()), protocol, None, &[]).unwrap();

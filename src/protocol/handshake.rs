@@ -9,9 +9,10 @@ use std::str;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use httparse::Header;
 use sha1::{Digest as _, Sha1};
 
-use super::head::{Fields, is_field_value, is_token, list};
+use super::head::{is_field_value, is_token, list, values};
 use super::http::Request;
 use super::response::{InvalidHeader, Refusal, SERVER, push, push_headers};
 
@@ -23,7 +24,7 @@ pub const PROTOCOLS_MAX: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub struct Handshake<'a> {
     key: &'a [u8],
-    fields: Fields<'a>,
+    headers: &'a [Header<'a>],
 }
 
 /// Judges a request by RFC 6455 4.2.1.
@@ -47,19 +48,19 @@ pub fn check<'a>(request: &Request<'a>) -> Result<Handshake<'a>, Refusal> {
     if !request.upgrades_to_websocket() {
         return Err(Refusal::UpgradeIncomplete);
     }
-    let fields = request.fields();
+    let headers = request.parsed_headers();
     let (mut key, mut version, mut origin) = (None, None, None);
     let (mut offers_protocols, mut offers_extensions) = (false, false);
-    for (name, value) in fields {
-        if name.eq_ignore_ascii_case(b"Sec-WebSocket-Key") {
+    for &Header { name, value } in headers {
+        if name.eq_ignore_ascii_case("Sec-WebSocket-Key") {
             note_once(&mut key, value, "Sec-WebSocket-Key")?;
-        } else if name.eq_ignore_ascii_case(b"Sec-WebSocket-Version") {
+        } else if name.eq_ignore_ascii_case("Sec-WebSocket-Version") {
             note_once(&mut version, value, "Sec-WebSocket-Version")?;
-        } else if name.eq_ignore_ascii_case(b"Origin") {
+        } else if name.eq_ignore_ascii_case("Origin") {
             note_once(&mut origin, value, "Origin")?;
         }
-        offers_protocols |= name.eq_ignore_ascii_case(PROTOCOL.as_bytes());
-        offers_extensions |= name.eq_ignore_ascii_case(EXTENSIONS.as_bytes());
+        offers_protocols |= name.eq_ignore_ascii_case(PROTOCOL);
+        offers_extensions |= name.eq_ignore_ascii_case(EXTENSIONS);
     }
     if version.ok_or(Refusal::HeaderMissing { name: "Sec-WebSocket-Version" })? != b"13" {
         return Err(Refusal::WebSocketVersionUnsupported);
@@ -69,12 +70,12 @@ pub fn check<'a>(request: &Request<'a>) -> Result<Handshake<'a>, Refusal> {
         return Err(Refusal::KeyInvalid);
     }
     if offers_protocols {
-        check_protocols(fields)?;
+        check_protocols(headers)?;
     }
-    if offers_extensions && !are_extensions(fields.values(EXTENSIONS).flat_map(list)) {
+    if offers_extensions && !are_extensions(values(headers, EXTENSIONS).flat_map(list)) {
         return Err(Refusal::ExtensionsInvalid);
     }
-    Ok(Handshake { key, fields })
+    Ok(Handshake { key, headers })
 }
 
 impl<'a> Handshake<'a> {
@@ -86,12 +87,12 @@ impl<'a> Handshake<'a> {
     /// The subprotocols the client offers, in its order of preference.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         // Checked to be tokens, which are ASCII, so none is left out.
-        self.fields.values(PROTOCOL).flat_map(list).filter_map(|protocol| str::from_utf8(protocol).ok())
+        values(self.headers, PROTOCOL).flat_map(list).filter_map(|protocol| str::from_utf8(protocol).ok())
     }
 
     /// The extensions the client offers, in its order of preference.
     pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
-        self.fields.values(EXTENSIONS).flat_map(list).filter_map(parse_extension)
+        values(self.headers, EXTENSIONS).flat_map(list).filter_map(parse_extension)
     }
 }
 
@@ -231,11 +232,11 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// Tokens, each offered once, and at least one of them (RFC 6455 4.1, 10).
-fn check_protocols(fields: Fields<'_>) -> Result<(), Refusal> {
+fn check_protocols<'a>(headers: &'a [Header<'a>]) -> Result<(), Refusal> {
     const INVALID: Refusal = Refusal::ProtocolsInvalid { protocols_max: PROTOCOLS_MAX };
     let mut offered: [&[u8]; PROTOCOLS_MAX] = [&[]; PROTOCOLS_MAX];
     let mut count = 0;
-    for protocol in fields.values(PROTOCOL).flat_map(list) {
+    for protocol in values(headers, PROTOCOL).flat_map(list) {
         if count == PROTOCOLS_MAX || !is_token(protocol) || offered[..count].contains(&protocol) {
             return Err(INVALID);
         }
@@ -275,7 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::http::{HeadLimits, HeadScan};
+    use crate::protocol::http::{HeadLimits, HeadScan, Headers};
 
     mod requests {
         include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/requests.rs"));
@@ -300,7 +301,7 @@ mod tests {
     }
 
     fn judge(head: &[u8], rest: &[u8]) -> Result<(), Refusal> {
-        check(&Request::parse(head)?)?;
+        check(&Request::parse(head, &mut Headers::default())?)?;
         if rest.is_empty() { Ok(()) } else { Err(Refusal::EarlyData) }
     }
 
@@ -353,7 +354,7 @@ mod tests {
 
     fn check_only<T>(lines: &str, read: impl FnOnce(Handshake<'_>) -> T) -> Result<T, Refusal> {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
-        Request::parse(head.as_bytes()).and_then(|request| check(&request)).map(read)
+        Request::parse(head.as_bytes(), &mut Headers::default()).and_then(|request| check(&request)).map(read)
     }
 
     fn refusal(lines: &str) -> Refusal {
@@ -386,7 +387,7 @@ mod tests {
     fn refuses_other_methods_and_http_1_0() {
         let judge = |line: &str| {
             let head = format!("{line}\r\nHost: a\r\nUpgrade: websocket\r\n\r\n");
-            check(&Request::parse(head.as_bytes()).unwrap()).unwrap_err()
+            check(&Request::parse(head.as_bytes(), &mut Headers::default()).unwrap()).unwrap_err()
         };
         assert_eq!(judge("POST / HTTP/1.1"), Refusal::MethodNotAllowed { allow: "GET" });
         assert_eq!(judge("GET / HTTP/1.0"), Refusal::HandshakeNeedsHttp11);

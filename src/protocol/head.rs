@@ -1,17 +1,19 @@
-//! The head of an HTTP/1.1 message, as both roles read it: where it ends, its lines, and what may stand in them.
+//! The head of an HTTP/1.1 message, as both roles read it: where it ends, and what may stand in it.
 //!
-//! Owns the limits of a head and the grammar of its lines (RFC 9112 2 to 5). Never knows what a header means, never
-//! allocates. Invariants: the verdict depends on the bytes alone, not on the pieces they came in; the work is linear
-//! in the bytes.
+//! The lines of a whole head are read by httparse. Owns the limits of a head, and what httparse is too lenient about
+//! (RFC 9112 2 to 5). Never knows what a header means, never allocates. Invariants: the verdict depends on the bytes
+//! alone, not on the pieces they came in; the work is linear in the bytes.
 
+use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
 
-use memchr::{memchr, memchr_iter};
+use httparse::{Error, Header, Status};
+use memchr::memchr_iter;
 
 use super::response::Refusal;
 
-/// The most headers that a configuration may allow. A header is looked up by walking all of them, so their number
-/// bounds the cost of a look-up.
+/// The most headers that a configuration may allow. There is room for as many, and a header is looked up by walking all
+/// of them, so their number bounds the cost of a look-up.
 pub const HEADERS_CAPACITY: usize = 256;
 
 /// Limits of a request head.
@@ -24,7 +26,7 @@ pub struct HeadLimits {
     /// No byte beyond it is looked at; a longer head is refused with 431.
     pub head_bytes_max: usize,
     /// Number of header lines: 64, twice what a browser behind proxies sends. More are refused with 431.
-    /// At most [`HEADERS_CAPACITY`] should be asked for.
+    /// More than [`HEADERS_CAPACITY`] counts as that.
     pub headers_max: usize,
 }
 
@@ -52,6 +54,7 @@ impl HeadScan {
     /// is ready for the next head.
     pub fn find_end(&mut self, received: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
         let Some(start) = first_line_start(received)? else { return Ok(None) };
+        let headers_max = limits.headers_max.min(HEADERS_CAPACITY);
         let seen = &received[..received.len().min(limits.head_bytes_max).min(u32::MAX as usize)];
         let scanned = self.scanned as usize;
         let unscanned = seen.get(scanned..).unwrap_or_default();
@@ -71,8 +74,8 @@ impl HeadScan {
                 return Ok(Some(line_feed + 1));
             }
             self.lines += 1;
-            if self.lines as usize > 1 + limits.headers_max {
-                return Err(Refusal::TooManyHeaders { limit: limits.headers_max });
+            if self.lines as usize > 1 + headers_max {
+                return Err(Refusal::TooManyHeaders { limit: headers_max });
             }
         }
         self.scanned = seen.len() as u32;
@@ -86,44 +89,42 @@ impl HeadScan {
     }
 }
 
-/// Name and value of a header.
-type Field<'a> = (&'a [u8], &'a [u8]);
+/// Room for the headers of one head: 8 KiB, made for the stack and left as it is until a head is parsed into it.
+#[derive(Debug)]
+pub struct Headers<'a>(pub(super) [MaybeUninit<Header<'a>>; HEADERS_CAPACITY]);
 
-/// Header lines, each with its CRLF. They are validated once, with [`validate_next`](Self::validate_next), by whoever
-/// judges the head; from then on they can be iterated over.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a> {
-    lines: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    /// The next name and value, or why the line is none.
-    pub(super) fn validate_next(&mut self) -> Result<Option<Field<'a>>, Refusal> {
-        if self.lines.is_empty() { Ok(None) } else { split_field(next_line(&mut self.lines)?).map(Some) }
-    }
-
-    pub(super) fn values<'n>(self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-        self.filter(move |(own, _)| own.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+impl Default for Headers<'_> {
+    fn default() -> Self {
+        Self([const { MaybeUninit::uninit() }; HEADERS_CAPACITY])
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = Field<'a>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let line = next_line(&mut self.lines).ok()?;
-        let colon = memchr(b':', line)?;
-        Some((&line[..colon], trim(&line[colon + 1..])))
-    }
+/// The values of all headers of that name, in any case.
+pub(super) fn values<'a, 'n>(headers: &'a [Header<'a>], name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// The first line of a head, and its header lines, which are not validated yet.
-pub(super) fn split_head(head: &[u8]) -> Result<(&[u8], Fields<'_>), Refusal> {
-    let start = first_line_start(head)?.ok_or(Refusal::RequestLineInvalid)?;
-    // The blank line is cut off here; another one is a header line without a colon.
-    let mut lines = head[start..].strip_suffix(b"\r\n").ok_or(Refusal::RequestLineInvalid)?;
-    let first_line = next_line(&mut lines)?;
-    Ok((first_line, Fields { lines }))
+/// A delimited head without the empty line before it, to be parsed by httparse; refuses what httparse would take: more
+/// than one empty line, and lines that end in LF alone.
+pub(super) fn strict_head(head: &[u8]) -> Result<&[u8], Refusal> {
+    let head = &head[first_line_start(head)?.ok_or(Refusal::RequestLineInvalid)?..];
+    // Without an early exit, so that the compiler can look at many bytes at a time.
+    let pairs = head.iter().zip(&head[1..]);
+    let good = pairs.fold(true, |good, (&byte, &next)| good & ((next != b'\n') | (byte == b'\r')));
+    if good { Ok(head) } else { Err(Refusal::BareLineFeed) }
+}
+
+/// Why httparse did not read `head` to its end, given that its first line is a good one.
+#[cold]
+pub(super) fn explain_headers(outcome: httparse::Result<usize>, head: &[u8]) -> Refusal {
+    match outcome {
+        Ok(Status::Partial) => Refusal::RequestLineInvalid,
+        Err(Error::HeaderValue) => Refusal::FieldValueInvalid,
+        Err(Error::TooManyHeaders) => Refusal::TooManyHeaders { limit: HEADERS_CAPACITY },
+        _ if head.windows(2).any(|pair| matches!(pair, b"\n " | b"\n\t")) => Refusal::ObsoleteFold,
+        // This includes a second blank line, which is a header line without a colon.
+        _ => Refusal::FieldNameInvalid,
+    }
 }
 
 /// The elements of a comma-separated list (RFC 9110 5.6.1); empty ones are skipped.
@@ -163,8 +164,8 @@ pub(super) fn is_host(host: &str) -> bool {
 }
 
 /// Whether these bytes can be a target: visible ASCII and no fragment.
-pub(super) fn is_target(target: &[u8]) -> bool {
-    !target.is_empty() && target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#')
+pub(super) fn is_target(target: &str) -> bool {
+    !target.is_empty() && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
 /// Where the first line begins: after at most one empty line (RFC 9112 2.2). `None` while that cannot be told.
@@ -184,30 +185,6 @@ fn first_line_start(received: &[u8]) -> Result<Option<usize>, Refusal> {
         Some(&TLS_HANDSHAKE_RECORD) => Err(Refusal::TlsOnPlainPort),
         Some(_) => Err(Refusal::MethodInvalid),
     }
-}
-
-/// Takes the next line off `lines` and returns it without its CRLF.
-fn next_line<'a>(lines: &mut &'a [u8]) -> Result<&'a [u8], Refusal> {
-    let line_feed = memchr(b'\n', lines).ok_or(Refusal::RequestLineInvalid)?;
-    let (line, rest) = lines.split_at(line_feed + 1);
-    *lines = rest;
-    line.strip_suffix(b"\r\n").ok_or(Refusal::BareLineFeed)
-}
-
-/// Name and value of one header line (RFC 9112 5).
-fn split_field(line: &[u8]) -> Result<Field<'_>, Refusal> {
-    if line.starts_with(b" ") || line.starts_with(b"\t") {
-        return Err(Refusal::ObsoleteFold);
-    }
-    let colon = memchr(b':', line).ok_or(Refusal::FieldNameInvalid)?;
-    let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
-    if !is_token(name) {
-        return Err(Refusal::FieldNameInvalid);
-    }
-    if !is_field_value(value) {
-        return Err(Refusal::FieldValueInvalid);
-    }
-    Ok((name, value))
 }
 
 /// Without the optional white space (RFC 9110 5.6.3) at both ends.
@@ -332,6 +309,17 @@ pub(super) mod tests {
         assert_eq!(find_end(b"GET / HTTP/1.1\r\nA: b\r\nC: d\r\n\r\n"), Ok(Some(30)));
         let refusal = Err(Refusal::TooManyHeaders { limit: 2 });
         assert_eq!(find_end(b"GET / HTTP/1.1\r\nA: b\r\nC: d\r\nE: f\r\n"), refusal);
+    }
+
+    #[test]
+    fn never_allows_more_headers_than_there_is_room_for() {
+        let limits = HeadLimits { headers_max: usize::MAX, ..HeadLimits::default() };
+        let head = |count| [&b"GET / HTTP/1.1\r\n"[..], &b"A: b\r\n".repeat(count), b"\r\n"].concat();
+        let find_end = |bytes: &[u8]| HeadScan::default().find_end(bytes, &limits);
+        let most = head(HEADERS_CAPACITY);
+        assert_eq!(find_end(&most), Ok(Some(most.len())));
+        let refusal = Refusal::TooManyHeaders { limit: HEADERS_CAPACITY };
+        assert_eq!(find_end(&head(HEADERS_CAPACITY + 1)), Err(refusal));
     }
 
     #[test]
