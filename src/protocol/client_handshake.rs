@@ -12,7 +12,8 @@ use httparse::{Header, ParserConfig};
 use super::handshake::{EXTENSIONS, PROTOCOL, RESERVED, accept_key};
 use super::head::{Headers, explain_headers, is_host, is_target, is_token, list, strict_head};
 use super::http::{Connection, names_websocket};
-use super::response::{InvalidHeader, Refusal, push, push_headers};
+use super::refusal::Refusal;
+use super::response::{InvalidHeader, push, push_headers};
 
 /// A handshake whose request was written; it waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,8 @@ use sha1::{Digest as _, Sha1};
 
 use super::head::{is_field_value, is_token, list, values};
 use super::http::Request;
-use super::response::{InvalidHeader, Refusal, SERVER, push, push_headers};
+use super::refusal::Refusal;
+use super::response::{InvalidHeader, SERVER, push, push_headers};
 
 /// Subprotocols a client may offer: 64, far above any real list. Each is compared with every other, so without a
 /// bound a head full of them would cost millions of comparisons.

@@ -10,7 +10,7 @@ use std::net::Ipv6Addr;
 use httparse::{Error, Header, Status};
 use memchr::memchr_iter;
 
-use super::response::Refusal;
+use super::refusal::Refusal;
 
 /// The most headers that a configuration may allow. There is room for as many, and a header is looked up by walking all
 /// of them, so their number bounds the cost of a look-up.

@@ -10,7 +10,8 @@ use httparse::{Error, Header, Status};
 
 pub use super::head::{HEADERS_CAPACITY, HeadLimits, HeadScan, Headers};
 use super::head::{explain_headers, is_digits, is_host, is_target, list, strict_head, values};
-pub use super::response::{InvalidHeader, Refusal, Response};
+pub use super::refusal::Refusal;
+pub use super::response::{InvalidHeader, Response};
 
 /// A parsed request head; borrows the received bytes, and the room for its headers.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,8 @@ mod head;
 pub mod http;
 mod mask;
 mod message;
-pub mod response;
+mod refusal;
+mod response;
 mod utf8;
 mod violation;
 

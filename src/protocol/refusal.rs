@@ -1,0 +1,182 @@
+//! Why a request gets no WebSocket: every reason, whose fault it is, and the status that says so.
+//!
+//! Never writes an answer: that is for [`Response`](super::http::Response). Never repeats a peer's bytes.
+
+/// Why a request was refused. Its text is the body of the answer; [`Refusal::status`] is the status.
+///
+/// Convert it with `Response::from`, and close the connection after it: what follows a refused head is unknown.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    // 400: the bytes are no HTTP/1.1 request that could be understood in one way only.
+    /// The first byte is that of a TLS record.
+    #[error(
+        "The client speaks TLS, but this port speaks plain HTTP. Use ws:// or http://, or put a TLS proxy in front."
+    )]
+    TlsOnPlainPort,
+    /// The first line does not begin with a method.
+    #[error("The first line does not begin with a method in upper case. Send an HTTP/1.1 request, such as GET.")]
+    MethodInvalid,
+    /// A line ends in LF without CR.
+    #[error("A line ends in LF alone. End every line of the head with CRLF.")]
+    BareLineFeed,
+    /// The first line is not `method target version`, each set apart by one space.
+    #[error("The first line is malformed. Send a method, a target and HTTP/1.1, set apart by one space each.")]
+    RequestLineInvalid,
+    /// The target is in a form that is not served, or contains bytes that a target cannot.
+    #[error("The request target is invalid. Send a path that begins with '/', in visible ASCII and without '#'.")]
+    TargetInvalid,
+    /// A header line begins with a space or a tab.
+    #[error("A header line begins with white space. Send each header on one line, without obsolete line folding.")]
+    ObsoleteFold,
+    /// A header line has no colon, or what stands before it is not a token.
+    #[error("A header name is invalid. Send 'Name: value', with a token as the name and no space before the colon.")]
+    FieldNameInvalid,
+    /// A header value contains CR, NUL or another control byte.
+    #[error("A header value contains a control byte, such as CR or NUL. Remove it.")]
+    FieldValueInvalid,
+    /// A header that the request needs is not there.
+    #[error("The header {name} is missing. Send it exactly once.")]
+    HeaderMissing {
+        /// The header's name.
+        name: &'static str,
+    },
+    /// A header that may be sent once was sent again.
+    #[error("The header {name} was sent more than once. Send it exactly once.")]
+    HeaderDuplicate {
+        /// The header's name.
+        name: &'static str,
+    },
+    /// The Host header is empty, is no host name or address, or contradicts the target.
+    #[error("The Host header is invalid. Send the host and, if it is not the default, the port of the address used.")]
+    HostInvalid,
+    /// The request announces a body of unknown length.
+    #[error("Transfer-Encoding is not accepted here. Send no body, or announce its length with Content-Length.")]
+    TransferEncoding,
+    /// Content-Length is not a number.
+    #[error("The header Content-Length is invalid. Send one number in decimal digits.")]
+    ContentLengthInvalid,
+    /// The request announces a body where none is read.
+    #[error("The request announces a body of {bytes} bytes, but none is read here. Send it without a body.")]
+    BodyUnexpected {
+        /// The announced length.
+        bytes: u64,
+    },
+    /// Half of the upgrade is there.
+    #[error(
+        "The WebSocket upgrade is incomplete: both 'Upgrade: websocket' and 'Connection: Upgrade' are needed. \
+         If a proxy stands in between, let it forward them."
+    )]
+    UpgradeIncomplete,
+    /// The key is not 16 bytes in base64.
+    #[error("The header Sec-WebSocket-Key is invalid. Send 16 random bytes in base64, which is 24 characters.")]
+    KeyInvalid,
+    /// The list of subprotocols is malformed, repeats itself or is too long.
+    #[error("The header Sec-WebSocket-Protocol is invalid. Send at most {protocols_max} different tokens.")]
+    ProtocolsInvalid {
+        /// How many may be offered.
+        protocols_max: usize,
+    },
+    /// The list of extensions does not follow the grammar.
+    #[error("The header Sec-WebSocket-Extensions is invalid. Follow the grammar of RFC 6455 section 9.1.")]
+    ExtensionsInvalid,
+    /// Bytes came after the head, before the upgrade was answered.
+    #[error("Data was sent before the upgrade was answered. Wait for the status 101 before sending the first frame.")]
+    EarlyData,
+
+    // Other faults of the client.
+    /// The request's Origin may not open a WebSocket here.
+    #[error("This origin may not connect. Add it to the allowed origins if it should.")]
+    ForbiddenOrigin,
+    /// The method cannot be answered here.
+    #[error("This method is not allowed here. A WebSocket is opened with {allow}.")]
+    MethodNotAllowed {
+        /// The methods that are, as in the header Allow.
+        allow: &'static str,
+    },
+    /// The head did not arrive in time.
+    #[error("The request did not arrive in time. Send the whole head at once.")]
+    HandshakeTimeout,
+    /// The request line is above its limit.
+    #[error("The first line is longer than {limit} bytes. Shorten the target.")]
+    RequestLineTooLong {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The request wants a confirmation before it goes on.
+    #[error("The header Expect is not supported. Send the request without it.")]
+    ExpectationFailed,
+    /// Something else than a WebSocket was asked for where only that is served.
+    #[error("Only WebSocket is spoken here. Send 'Upgrade: websocket' and 'Connection: Upgrade'.")]
+    UpgradeRequired,
+    /// The client wants another version of the WebSocket protocol.
+    #[error("This version of the WebSocket protocol is not supported. Use Sec-WebSocket-Version: 13.")]
+    WebSocketVersionUnsupported,
+    /// The whole head is above its limit.
+    #[error("The head is longer than {limit} bytes. Send fewer or shorter headers.")]
+    HeadTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// There are more headers than allowed.
+    #[error("There are more than {limit} headers. Send fewer.")]
+    TooManyHeaders {
+        /// The limit.
+        limit: usize,
+    },
+
+    // 5xx: the client did nothing wrong, or asks for what no server of this kind has.
+    /// The handler failed while it decided on the request.
+    #[error("The server failed to handle the request. Try again later.")]
+    HandlerFailed,
+    /// The server holds as many connections as it may.
+    #[error("The server is at its limit of connections. Try again later.")]
+    OverCapacity,
+    /// The server takes no new connections because it is about to stop.
+    #[error("The server is shutting down. Connect again.")]
+    ShuttingDown,
+    /// The request is neither HTTP/1.0 nor HTTP/1.1.
+    #[error("This HTTP version is not supported. Use HTTP/1.1.")]
+    HttpVersionUnsupported,
+    /// A WebSocket was asked for over HTTP/1.0.
+    #[error("A WebSocket cannot be opened over HTTP/1.0. Use HTTP/1.1; if a proxy stands in between, configure it so.")]
+    HandshakeNeedsHttp11,
+}
+
+impl Refusal {
+    /// The status code of the answer.
+    pub fn status(&self) -> u16 {
+        use Refusal::*;
+        match self {
+            TlsOnPlainPort
+            | MethodInvalid
+            | BareLineFeed
+            | RequestLineInvalid
+            | TargetInvalid
+            | ObsoleteFold
+            | FieldNameInvalid
+            | FieldValueInvalid
+            | HeaderMissing { .. }
+            | HeaderDuplicate { .. }
+            | HostInvalid
+            | TransferEncoding
+            | ContentLengthInvalid
+            | BodyUnexpected { .. }
+            | UpgradeIncomplete
+            | KeyInvalid
+            | ProtocolsInvalid { .. }
+            | ExtensionsInvalid
+            | EarlyData => 400,
+            ForbiddenOrigin => 403,
+            MethodNotAllowed { .. } => 405,
+            HandshakeTimeout => 408,
+            RequestLineTooLong { .. } => 414,
+            ExpectationFailed => 417,
+            UpgradeRequired | WebSocketVersionUnsupported => 426,
+            HeadTooLarge { .. } | TooManyHeaders { .. } => 431,
+            HandlerFailed => 500,
+            OverCapacity | ShuttingDown => 503,
+            HttpVersionUnsupported | HandshakeNeedsHttp11 => 505,
+        }
+    }
+}
