@@ -23,9 +23,6 @@ const DIRECT_BYTES_MIN: usize = 8 * 1024;
 /// The reply buffer is sent when it holds this much, even if more is to come: it stays within the second-level cache.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 
-/// Outboxes kept for reuse.
-const OUTBOXES_FREE_MAX: usize = 1024;
-
 /// See the module.
 pub(super) struct Common {
     pub(super) core: u16,
@@ -42,7 +39,6 @@ pub(super) struct Common {
     pub(super) dirty: Vec<Token>,
     /// Sessions that were cut off while reading and go on next turn.
     pub(super) resumed: Vec<Token>,
-    outboxes_free: Vec<Box<Outbox>>,
 }
 
 impl Common {
@@ -61,7 +57,6 @@ impl Common {
             reply,
             dirty: Vec::new(),
             resumed: Vec::new(),
-            outboxes_free: Vec::new(),
         }
     }
 
@@ -101,7 +96,7 @@ impl Common {
         };
         let head = self.reply.len();
         if sent < head + payload.len() {
-            let mut outbox = self.outbox();
+            let mut outbox = Box::<Outbox>::default();
             outbox.push(&self.reply[sent.min(head)..]);
             outbox.push(&payload[sent.saturating_sub(head)..]);
             self.hold(slot, token, outbox);
@@ -158,7 +153,7 @@ impl Common {
             }
         };
         if sent < self.reply.len() {
-            let mut outbox = self.outbox();
+            let mut outbox = Box::<Outbox>::default();
             outbox.push(&self.reply[sent..]);
             self.hold(slot, token, outbox);
         }
@@ -185,18 +180,6 @@ impl Common {
     pub(super) fn set_deadline<S>(&mut self, slot: &mut Slot<S>, token: Token, milliseconds: u64) {
         slot.deadline = self.tick.saturating_add(ticks(milliseconds)).min(NEVER - 1);
         self.wheel.schedule(token.index, slot.deadline);
-    }
-
-    /// An outbox that became empty, for the next session that needs one.
-    pub(super) fn recycle(&mut self, mut outbox: Box<Outbox>) {
-        if self.outboxes_free.len() < OUTBOXES_FREE_MAX {
-            *outbox = Outbox::default();
-            self.outboxes_free.push(outbox);
-        }
-    }
-
-    fn outbox(&mut self) -> Box<Outbox> {
-        self.outboxes_free.pop().unwrap_or_default()
     }
 
     fn hold<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {

@@ -303,12 +303,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return self.release(token);
         }
         if !more && !slot.broken {
-            match slot.outbox.take() {
-                Some(outbox) if outbox.is_empty() => self.common.recycle(outbox),
-                outbox => {
-                    slot.outbox = outbox;
-                    self.common.mark_dirty(slot, token);
-                }
+            if slot.outbox.as_ref().is_none_or(|outbox| outbox.is_empty()) {
+                slot.outbox = None;
+            } else {
+                self.common.mark_dirty(slot, token);
             }
         }
         self.relieve(token);

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::common::Common;
 use super::handler::Sent;
 use super::outbox::Outbox;
+use super::slab::Slab;
 use super::tasks::SessionHandle;
 use super::wheel::TICK_MS;
 use crate::protocol::http::HeadScan;
@@ -87,6 +88,10 @@ pub(super) struct Slot<S> {
     pub(super) backlog: Option<Box<Backlog>>,
     pub(super) state: S,
 }
+
+/// An idle session costs at most this in user memory, a small state of the application included.
+const SESSION_BYTES_MAX: usize = 128;
+const _: () = assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= SESSION_BYTES_MAX);
 
 /// Bytes that were received and not consumed: part of a request head, or frames that came while input was paused.
 #[derive(Debug, Default)]
@@ -244,14 +249,6 @@ pub(super) fn ticks(milliseconds: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::slab::Slab;
-
-    #[test]
-    fn an_idle_session_costs_at_most_128_bytes() {
-        assert!(Slab::<Slot<()>>::ENTRY_BYTES <= 128, "{}", Slab::<Slot<()>>::ENTRY_BYTES);
-        // A state of the application comes on top, and a small one still fits.
-        assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= 128, "{}", Slab::<Slot<[u64; 4]>>::ENTRY_BYTES);
-    }
 
     #[test]
     fn timeouts_are_rounded_up_to_ticks() {

@@ -37,7 +37,6 @@ impl<T> Default for Slab<T> {
 
 impl<T> Slab<T> {
     /// What one entry costs.
-    #[cfg(test)]
     pub const ENTRY_BYTES: usize = size_of::<Entry<T>>();
 
     /// Entries in use.

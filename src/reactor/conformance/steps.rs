@@ -1,0 +1,241 @@
+//! What the tests do, step by step.
+
+use super::*;
+
+pub(super) const TOKEN: Token = Token { index: 7, generation: 3 };
+
+pub(super) fn enter(world: &mut impl World) -> Vec<Completion> {
+    let mut completions = Vec::new();
+    world.reactor().enter(Duration::from_millis(1), &mut completions).expect("enter");
+    completions
+}
+
+/// Enters until `done` says of a completion that it was the last one waited for.
+pub(super) fn wait<W: World>(world: &mut W, mut done: impl FnMut(&mut W, &Completion) -> bool) {
+    for _ in 0..PATIENCE {
+        let mut is_done = false;
+        for completion in enter(world) {
+            is_done |= done(world, &completion);
+        }
+        if is_done {
+            return;
+        }
+    }
+    panic!("what was waited for has not come");
+}
+
+/// Enters until `done` says so; what completes meanwhile is of no interest.
+pub(super) fn await_that<W: World>(world: &mut W, mut done: impl FnMut(&mut W) -> bool) {
+    for _ in 0..PATIENCE {
+        if done(world) {
+            return;
+        }
+        enter(world);
+    }
+    panic!("what was waited for has not come true");
+}
+
+/// Nothing comes. Where spurious completions are part of the test there is nothing to find out.
+pub(super) fn assert_quiet(world: &mut impl World) {
+    if world.is_exact() {
+        for _ in 0..5 {
+            let completions = enter(world);
+            assert!(completions.is_empty(), "{completions:?}");
+        }
+    }
+}
+
+pub(super) fn expect_accepted(completion: &Completion) -> (Result<Socket, io::Error>, bool) {
+    let Completion::Accepted { result, more } = completion else {
+        panic!("{completion:?} has nothing to do with accepting")
+    };
+    let result = result
+        .as_ref()
+        .map(|socket| *socket)
+        .map_err(|error| io::Error::from_raw_os_error(error.raw_os_error().expect("it came from the kernel")));
+    (result, *more)
+}
+
+pub(super) fn accept(world: &mut impl World, listener: Socket) -> Socket {
+    let mut accepted = None;
+    await_that(world, |world| {
+        accepted = world.reactor().accept_now(listener).ok();
+        accepted.is_some()
+    });
+    accepted.expect("it was waited for")
+}
+
+pub(super) fn connection<W: World>(world: &mut W) -> (W::Client, Socket) {
+    let listener = world.listen();
+    let client = world.connect();
+    let socket = accept(world, listener);
+    (client, socket)
+}
+
+pub(super) fn watched(world: &mut impl World, socket: Socket) -> Token {
+    world.reactor().watch(socket, TOKEN);
+    TOKEN
+}
+
+pub(super) fn await_readable(world: &mut impl World, token: Token) {
+    wait(world, |_, completion| matches!(completion, Completion::Readable { token: it, .. } if *it == token));
+}
+
+/// What can be read at once.
+pub(super) fn read_waiting(world: &mut impl World, socket: Socket) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match world.reactor().recv(socket, &mut buffer) {
+            Ok(0) => panic!("the stream has ended"),
+            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return bytes,
+            Err(error) => panic!("recv failed: {error}"),
+        }
+    }
+}
+
+/// Waits for edges and reads, as long as it takes for `count` bytes.
+pub(super) fn read(world: &mut impl World, socket: Socket, token: Token, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < count {
+        await_readable(world, token);
+        bytes.extend(read_waiting(world, socket));
+    }
+    bytes
+}
+
+pub(super) fn await_end(world: &mut impl World, socket: Socket, token: Token) {
+    await_that(world, |world| {
+        await_readable(world, token);
+        match world.reactor().recv(socket, &mut [0; 8]) {
+            Ok(count) => count == 0,
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                false
+            }
+        }
+    });
+}
+
+pub(super) fn end_watch(world: &mut impl World, socket: Socket, token: Token) {
+    world.reactor().unwatch(socket, token);
+    wait(world, |_, completion| matches!(completion, Completion::WatchEnded { token: it, .. } if *it == token));
+}
+
+pub(super) fn end(world: &mut impl World, socket: Socket, token: Token) {
+    end_watch(world, socket, token);
+    world.reactor().close(socket);
+}
+
+/// How many bytes have left once the send has ended, or the error that ended it.
+pub(super) fn await_sent(world: &mut impl World, token: Token) -> Result<usize, io::ErrorKind> {
+    let mut sent = Ok(0);
+    wait(world, |_, completion| match completion {
+        Completion::Sent { token: it, result, more } if *it == token => {
+            match result {
+                Ok(count) => sent = sent.map(|sum| sum + count),
+                Err(error) => sent = Err(error.kind()),
+            }
+            !more
+        }
+        _ => false,
+    });
+    sent
+}
+
+pub(super) fn await_failed(world: &mut impl World, token: Token) -> io::ErrorKind {
+    await_sent(world, token).expect_err("the send fails")
+}
+
+/// A send that does not end before the client reads.
+pub(super) struct Blocked {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+pub(super) fn block<W: World>(world: &mut W, client: &mut W::Client, socket: Socket, token: Token) -> Blocked {
+    client.stop_reading();
+    let bytes = pattern(world.too_much());
+    let whole = Bytes::from(bytes.clone());
+    let piece = whole.len().div_ceil(5);
+    let parts = (0..5).map(|at| whole.slice(at * piece..whole.len().min((at + 1) * piece)));
+    let mut sent = 0;
+    world.reactor().send(socket, token, Chunks::Many(parts.collect()));
+    for _ in 0..20 {
+        for completion in enter(world) {
+            if let Completion::Sent { result, more, .. } = completion {
+                assert!(more);
+                sent += result.expect("nothing went wrong");
+            }
+        }
+    }
+    Blocked { bytes, sent }
+}
+
+/// Reads all that a blocked send still has to send, and returns the completions of anything else.
+pub(super) fn finish<W: World>(
+    world: &mut W,
+    client: &mut W::Client,
+    token: Token,
+    Blocked { bytes, mut sent }: Blocked,
+) -> Vec<Completion> {
+    let mut others = Vec::new();
+    let mut received = Vec::new();
+    let mut ended = false;
+    for _ in 0..PATIENCE {
+        received.extend(client.read());
+        for completion in enter(world) {
+            match completion {
+                Completion::Sent { token: it, result, more } => {
+                    assert!(it == token && !ended);
+                    sent += result.expect("nothing went wrong");
+                    ended = !more;
+                }
+                other => others.push(other),
+            }
+        }
+        if ended && received.len() == bytes.len() {
+            break;
+        }
+    }
+    assert!(ended);
+    assert_eq!(sent, bytes.len());
+    assert!(received == bytes, "the bytes came changed or out of order");
+    others
+}
+
+/// What the client reads until it has `count` bytes.
+pub(super) fn receive<W: World>(world: &mut W, client: &mut W::Client, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    await_that(world, |_| {
+        bytes.extend(client.read());
+        bytes.len() >= count
+    });
+    bytes
+}
+
+/// Bytes of which no part looks like another.
+pub(super) fn pattern(count: usize) -> Vec<u8> {
+    (0..count as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+pub(super) fn polls_readable(world: &mut impl World, wait: Duration) -> bool {
+    let descriptor = world.reactor().park_descriptor().expect("it can be awaited");
+    let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: points at one live pollfd.
+    let count = unsafe { libc::poll(&mut poll, 1, wait.as_millis() as i32) };
+    count == 1 && poll.revents & libc::POLLIN != 0
+}
+
+/// Lowers the limit of this process and uses up what it leaves.
+pub(super) fn exhaust_descriptors() -> Vec<crate::reactor::EventFd> {
+    let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+    // SAFETY: points at a live rlimit.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
+    std::iter::from_fn(|| crate::reactor::EventFd::new().ok()).collect()
+}
+
+pub(super) fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("proc is mounted").count()
+}

@@ -1,0 +1,163 @@
+//! Waking, waiting, and running out of descriptors.
+
+use super::*;
+
+pub fn the_waker_wakes_from_any_thread(world: &mut impl World) {
+    let waker = world.reactor().waker();
+    thread::spawn({
+        let waker = waker.clone();
+        move || waker.wake()
+    })
+    .join()
+    .expect("waking does not panic");
+    wait(world, |_, completion| matches!(completion, Completion::Woken));
+    assert_quiet(world);
+    waker.wake_by_ref();
+    wait(world, |_, completion| matches!(completion, Completion::Woken));
+}
+
+pub fn enter_waits_as_long_as_it_was_told<R: Reactor>(world: &mut Loopback<R>) {
+    let wait = Duration::from_micros(20_500);
+    let mut completions = Vec::new();
+    let begun = Instant::now();
+    world.reactor().enter(wait, &mut completions).expect("enter");
+    assert!(begun.elapsed() >= wait);
+    assert!(completions.is_empty());
+}
+
+pub fn enter_ends_with_the_first_completion<R: Reactor>(world: &mut Loopback<R>) {
+    const LONG: Duration = Duration::from_secs(600);
+    let mut completions = Vec::new();
+    let waker = world.reactor().waker();
+    let sleeper = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(20));
+        waker.wake();
+    });
+    world.reactor().enter(LONG, &mut completions).expect("enter");
+    assert!(matches!(completions[..], [Completion::Woken]));
+    sleeper.join().expect("waking does not panic");
+
+    let (_client, socket) = connection(world);
+    let token = watched(world, socket);
+    world.reactor().unwatch(socket, token);
+    completions.clear();
+    while !completions.iter().any(|completion| matches!(completion, Completion::WatchEnded { .. })) {
+        world.reactor().enter(LONG, &mut completions).expect("enter");
+    }
+    world.reactor().close(socket);
+}
+
+pub fn accepted_sockets_are_non_blocking_and_close_on_exec<R: Reactor>(world: &mut Loopback<R>) {
+    let listener = world.listen();
+    let mut sockets = Vec::new();
+    let _first = world.connect();
+    sockets.push(accept(world, listener));
+    world.reactor().accept(listener);
+    let _second = world.connect();
+    wait(world, |_, completion| {
+        sockets.push(expect_accepted(completion).0.expect("nothing went wrong"));
+        true
+    });
+    for socket in sockets {
+        // SAFETY: takes integers only.
+        let status = unsafe { libc::fcntl(socket.raw(), libc::F_GETFL) };
+        // SAFETY: takes integers only.
+        let descriptor = unsafe { libc::fcntl(socket.raw(), libc::F_GETFD) };
+        assert_ne!(status & libc::O_NONBLOCK, 0);
+        assert_ne!(descriptor & libc::FD_CLOEXEC, 0);
+        world.reactor().close(socket);
+    }
+}
+
+pub fn the_park_descriptor_is_readable_once_something_waits<R: Reactor>(world: &mut Loopback<R>) {
+    let (mut client, socket) = connection(world);
+    let token = watched(world, socket);
+    for _ in 0..3 {
+        world.reactor().arm();
+        while !enter(world).is_empty() {}
+        assert!(!polls_readable(world, Duration::ZERO));
+        client.write(b"x");
+        assert!(polls_readable(world, Duration::from_secs(20)));
+        world.reactor().disarm();
+        assert_eq!(read(world, socket, token, 1), b"x");
+    }
+    let waker = world.reactor().waker();
+    world.reactor().arm();
+    while !enter(world).is_empty() {}
+    waker.wake();
+    assert!(polls_readable(world, Duration::from_secs(20)));
+    world.reactor().disarm();
+    wait(world, |_, completion| matches!(completion, Completion::Woken));
+    end(world, socket, token);
+}
+
+// Descriptors, in a process where nobody else opens any.
+
+pub fn without_descriptors_accepting_ends_and_recovers<R: Reactor>(new: fn() -> io::Result<R>) {
+    let mut world = Loopback::new(new);
+    let world = &mut world;
+    let listener = world.listen();
+    let (mut first, _second) = (world.connect(), world.connect());
+    let mut hoard = exhaust_descriptors();
+    world.reactor().accept(listener);
+    let mut error = None;
+    wait(world, |_, completion| {
+        let (socket, more) = expect_accepted(completion);
+        assert!(!more);
+        error = socket.err();
+        true
+    });
+    assert_eq!(error.and_then(|error| error.raw_os_error()), Some(libc::EMFILE));
+    for _ in 0..20 {
+        assert!(enter(world).is_empty(), "accepting goes on though it has ended");
+    }
+    let refused = world.reactor().accept_now(listener).expect_err("there is no descriptor");
+    assert_eq!(refused.raw_os_error(), Some(libc::EMFILE));
+    world.reactor().shed(listener, b"full").expect("somebody waits");
+    assert_eq!(receive(world, &mut first, 4), b"full");
+
+    hoard.pop();
+    world.reactor().accept(listener);
+    let mut accepted = None;
+    wait(world, |_, completion| {
+        // The kernel looks for a descriptor before it looks for a connection, so that an error may follow.
+        accepted = accepted.or(expect_accepted(completion).0.ok());
+        accepted.is_some()
+    });
+    world.reactor().close(accepted.expect("it was waited for"));
+}
+
+pub fn a_dropped_reactor_leaves_no_descriptor_open<R: Reactor>(new: fn() -> io::Result<R>) {
+    let before = open_descriptors();
+    for _ in 0..3 {
+        let mut world = Loopback::new(new);
+        let (mut client, socket) = connection(&mut world);
+        let token = watched(&mut world, socket);
+        block(&mut world, &mut client, socket, token);
+        let listener = world.listen();
+        world.reactor().accept(listener);
+        enter(&mut world);
+        let Loopback { reactor, listeners, .. } = world;
+        drop(reactor);
+        drop(listeners);
+        crate::reactor::socket::close(socket);
+    }
+    assert_eq!(open_descriptors(), before);
+}
+
+/// Runs `body` in a process of its own: this test program again, told to run the one test named.
+pub fn alone(test: &str, body: impl FnOnce()) {
+    const ALONE: &str = "RINGSOCK_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return body();
+    }
+    // libtest leaves the name of the crate out.
+    let name = test.split_once("::").expect("a test is in a module").1;
+    let output = Command::new(std::env::current_exe().expect("the program is known"))
+        .args(["--exact", name])
+        .env(ALONE, "1")
+        .output()
+        .expect("the program starts again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
