@@ -151,6 +151,7 @@ impl FrameHeader {
 /// Appends a whole, unfragmented frame. `mask` is `None` for a server and a fresh, unpredictable key for a client.
 #[inline]
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>) {
+    debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_PAYLOAD_MAX, "a control frame is short");
     out.reserve(HEADER_BYTES_MAX + payload.len());
     FrameHeader { fin: true, opcode, mask, payload_bytes: payload.len() as u64 }.write(out);
     match mask {
