@@ -44,7 +44,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let mut scan = HeadScan::default();
         let kept = slot.backlog.take().map(|mut backlog| {
             backlog.bytes.extend_from_slice(input);
-            scan = backlog.scan;
+            scan = backlog.scan.unwrap_or_default();
             backlog.bytes
         });
         let mut rest = kept.as_deref().unwrap_or(input);
@@ -57,12 +57,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                         break;
                     }
                     if self.common.reply.len() > self.common.limits.outbox_bytes_max {
-                        self.set_aside(token, rest, HeadScan::default());
+                        self.set_aside(token, rest, None);
                         break;
                     }
                 }
                 Ok(None) => {
-                    self.set_aside(token, rest, scan);
+                    self.set_aside(token, rest, Some(scan));
                     break;
                 }
                 Err(refusal) => {
@@ -240,7 +240,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    fn set_aside(&mut self, token: Token, rest: &[u8], scan: HeadScan) {
+    fn set_aside(&mut self, token: Token, rest: &[u8], scan: Option<HeadScan>) {
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.backlog = (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan }));
         }

@@ -92,7 +92,8 @@ pub(super) struct Slot<S> {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     pub(super) bytes: Vec<u8>,
-    pub(super) scan: HeadScan,
+    /// How far the end of a request head was searched for, in vain. `None` when nothing was looked at yet.
+    pub(super) scan: Option<HeadScan>,
 }
 
 impl<S: Default> Slot<S> {
