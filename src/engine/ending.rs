@@ -213,6 +213,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match slot.phase {
             Phase::Head if !slot.parting => {
                 self.common.counters.handshake_timeouts.add(1);
+                // An answer that the client does not read must not keep the connection for ever.
+                self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
                 // Who has sent nothing is told nothing.
                 if slot.backlog.is_some() {
                     self.refuse(token, &Refusal::HandshakeTimeout);
@@ -223,6 +225,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Phase::Upgrading => {
                 self.common.counters.handshake_timeouts.add(1);
+                self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
                 self.refuse(token, &Refusal::HandlerFailed);
             }
             Phase::Ended => {}
