@@ -276,6 +276,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn consume(&mut self, token: Token, input: &mut [u8]) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase {
+            // What follows the last answer is served to nobody, even while that answer waits to leave.
+            Phase::Head if slot.parting => self.discard_input(token, input.len()),
             Phase::Head => self.consume_head(token, input),
             Phase::Open => self.consume_frames(token, input),
             Phase::Upgrading => self.refuse(token, &Refusal::EarlyData),
