@@ -56,7 +56,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     if !self.answer(token, head, !rest.is_empty()) {
                         break;
                     }
-                    if self.common.reply.len() > self.common.limits.outbox_bytes_max {
+                    let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
+                    if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
                         self.set_aside(token, rest, None);
                         break;
                     }
