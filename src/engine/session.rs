@@ -162,7 +162,7 @@ impl<S> Session<'_, S> {
     /// Costs one copy of the payload; a large one goes to the socket directly and costs none.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
-        let full = self.buffered_amount() > self.common.limits.outbox_bytes_max;
+        let full = self.is_full();
         if full || self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open {
             self.slot.pressed |= full;
             self.common.counters.messages_dropped.add(1);
@@ -170,11 +170,21 @@ impl<S> Session<'_, S> {
         }
         self.common.counters.messages_sent.add(1);
         self.common.write_message(self.slot, self.token, self.sockets, message);
-        if self.buffered_amount() > self.common.limits.outbox_bytes_max {
+        if self.is_full() {
             self.slot.pressed = true;
             return Sent::Backpressure;
         }
         Sent::Queued
+    }
+
+    /// Whether more waits than may. What was only gathered so far is given to the socket before that is said: the end of
+    /// backpressure is noticed when something leaves the outbox, so there has to be something in it.
+    fn is_full(&mut self) -> bool {
+        let bytes_max = self.common.limits.outbox_bytes_max;
+        if self.buffered_amount() > bytes_max {
+            self.common.flush(self.slot, self.token, self.sockets);
+        }
+        self.slot.outbox_bytes() > bytes_max
     }
 
     /// Sends a ping with up to 125 bytes; more are cut off.
