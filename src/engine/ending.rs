@@ -173,13 +173,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Ends a session. Its socket is closed as soon as nothing is in flight any more.
     fn end(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.connection.abandon();
         self.tell_closed(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase == Phase::Ended {
             return;
         }
         slot.phase = Phase::Ended;
-        slot.connection.abandon();
         slot.backlog = None;
         self.common.wheel.cancel(token.index);
         self.common.reply.clear();
