@@ -319,8 +319,13 @@ impl Common {
         if limits.dead_peer_timeout_ms > 0 {
             consider(slot.heard, limits.dead_peer_timeout_ms, Action::DeadPeer);
         }
-        if limits.ping_interval_ms > 0 && !slot.pinged && slot.connection.state() == State::Open {
-            consider(slot.heard, limits.ping_interval_ms, Action::Ping);
+        if limits.ping_interval_ms > 0 && slot.connection.state() == State::Open {
+            if !slot.pinged {
+                consider(slot.heard, limits.ping_interval_ms, Action::Ping);
+            } else {
+                // Once the peer has answered, another interval begins, and nothing else looks at its end.
+                due.next = due.next.min(self.tick.saturating_add(ticks(limits.ping_interval_ms)));
+            }
         }
         due
     }
