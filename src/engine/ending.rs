@@ -184,18 +184,22 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         slot.backlog = None;
         self.common.wheel.cancel(token.index);
         self.common.reply.clear();
-        // The application's own code runs when its state is dropped.
-        let state = &mut slot.state;
-        if catch_unwind(AssertUnwindSafe(|| drop(std::mem::take(state)))).is_err() {
-            self.common.counters.handler_panics.add(1);
-        }
+        let state = slot.state.take();
         if slot.sending {
             self.reactor.shutdown(slot.socket, Shutdown::Both);
         }
         if slot.watched {
             self.reactor.unwatch(slot.socket, token);
         }
+        self.let_go(state);
         self.release(token);
+    }
+
+    /// Drops what is the application's, whose own code may run then.
+    pub(super) fn let_go<T>(&self, what: T) {
+        if catch_unwind(AssertUnwindSafe(|| drop(what))).is_err() {
+            self.common.counters.handler_panics.add(1);
+        }
     }
 
     /// Tells the handler, once, that a session ended without a closing handshake.

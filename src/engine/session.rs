@@ -85,7 +85,8 @@ pub(super) struct Slot<S> {
     pub(super) outbox: Option<Box<Outbox>>,
     /// Bytes that were received and not consumed.
     pub(super) backlog: Option<Box<Backlog>>,
-    pub(super) state: S,
+    /// The application's, once it has given or asked for one. Neither making nor dropping one is safe from panics.
+    pub(super) state: Option<S>,
 }
 
 /// Bytes that were received and not consumed: part of a request head, or frames that came while input was paused.
@@ -96,7 +97,7 @@ pub(super) struct Backlog {
     pub(super) scan: Option<HeadScan>,
 }
 
-impl<S: Default> Slot<S> {
+impl<S> Slot<S> {
     pub(super) fn new(socket: Socket, tick: u32, deadline: u32) -> Self {
         Self {
             socket,
@@ -120,7 +121,7 @@ impl<S: Default> Slot<S> {
             connection: Connection::new(Role::Server),
             outbox: None,
             backlog: None,
-            state: S::default(),
+            state: None,
         }
     }
 }
@@ -152,8 +153,11 @@ impl<S> Session<'_, S> {
     }
 
     /// What the application keeps for this session.
-    pub fn state(&mut self) -> &mut S {
-        &mut self.slot.state
+    pub fn state(&mut self) -> &mut S
+    where
+        S: Default,
+    {
+        self.slot.state.get_or_insert_default()
     }
 
     /// Sends a message. Never blocks: what does not fit into the socket waits in the outbox, and what does not fit into
