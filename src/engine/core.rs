@@ -220,7 +220,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Reads and consumes what a session received: first what was set aside, then what the socket has.
-    fn read(&mut self, token: Token) {
+    pub(super) fn read(&mut self, token: Token) {
         let mut scratch = std::mem::take(&mut self.scratch);
         for _ in 0..READS_PER_TURN_MAX {
             let Some(slot) = self.sessions.get_mut(token) else { break };

@@ -102,6 +102,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Says goodbye to a session of a draining core.
     pub(super) fn say_goodbye(&mut self, token: Token) {
+        // A request may have come that nobody has looked at, above all from a client that has just been accepted.
+        if self.sessions.get_mut(token).is_some_and(|slot| slot.phase == Phase::Head) {
+            self.read(token);
+        }
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase {
             Phase::Open => {
