@@ -88,6 +88,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if !self.common.may_read(slot) {
             // Whose input is not read cannot be heard, nor complete a message.
             slot.heard = self.common.tick;
+            slot.connection.restamp(self.common.tick);
         }
         let due = match slot.phase {
             Phase::Ended => return,
@@ -321,7 +322,7 @@ impl Common {
         if let Some(outbox) = &slot.outbox {
             consider(outbox.progress, limits.send_timeout_ms, Action::SendStalled);
         }
-        if let Some(since) = slot.connection.assembling_since().filter(|_| self.may_read(slot)) {
+        if let Some(since) = slot.connection.assembling_since() {
             consider(since, limits.assembly_timeout_ms, Action::FailAssembly);
         }
         if limits.dead_peer_timeout_ms > 0 {

@@ -224,6 +224,7 @@ impl<S> Session<'_, S> {
     pub fn resume(&mut self) {
         if std::mem::take(&mut self.slot.paused) {
             self.slot.heard = self.common.tick;
+            self.slot.connection.restamp(self.common.tick);
             self.common.resume_next_turn(self.slot, self.token);
         }
     }
