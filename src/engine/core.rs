@@ -39,6 +39,9 @@ const ACCEPT_BACKOFF_MS: u64 = 100;
 /// Connections turned away at each such try, so that waiting clients get an answer.
 const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
 
+/// Connections turned away when a listener closes without descriptors to accept them: the usual `net.core.somaxconn`.
+const BACKLOG_MAX: usize = 4096;
+
 /// What a core is made from.
 pub struct CoreSetup<H, R> {
     /// Its number, from 0.
@@ -218,7 +221,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Reads and consumes what a session received: first what was set aside, then what the socket has.
-    fn read(&mut self, token: Token) {
+    pub(super) fn read(&mut self, token: Token) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut bytes = 0;
         while bytes < READ_BYTES_PER_TURN_MAX {
@@ -280,6 +283,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn consume(&mut self, token: Token, input: &mut [u8]) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase {
+            // What follows the last answer is served to nobody, even while that answer waits to leave.
+            Phase::Head if slot.parting => self.discard_input(token, input.len()),
             Phase::Head => self.consume_head(token, input),
             Phase::Open => self.consume_frames(token, input),
             Phase::Upgrading => self.refuse(token, &Refusal::EarlyData),
@@ -365,6 +370,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
             }
             Err(_) if self.draining.is_some() => {}
+            // The client went before it was accepted, which says nothing about those behind it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                self.common.counters.accept_errors.add(1);
+                self.accept_again_ms = Some(self.now_ms);
+            }
             Err(error) => {
                 self.common.counters.accept_errors.add(1);
                 tracing::debug!(core = self.common.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
@@ -416,8 +426,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Without descriptors, the spare one lets waiting clients know.
     fn turn_away_waiting(&mut self) {
         let Some(listener) = self.listener else { return };
-        let answer = farewell(&Refusal::OverCapacity);
-        for _ in 0..TURNED_AWAY_PER_BACKOFF_MAX {
+        self.shed(listener, &Refusal::OverCapacity, TURNED_AWAY_PER_BACKOFF_MAX);
+    }
+
+    fn shed(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
+        let answer = farewell(refusal);
+        for _ in 0..max {
             if self.reactor.shed(listener, &answer).is_err() {
                 break;
             }
@@ -428,9 +442,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes in what still waits in the backlog, so that closing the listener resets nobody, and closes it.
     fn close_listener(&mut self) {
         let Some(listener) = self.listener.take() else { return };
-        while let Ok(socket) = self.reactor.accept_now(listener) {
-            self.welcome(socket);
+        loop {
+            match self.reactor.accept_now(listener) {
+                Ok(socket) => self.welcome(socket),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => break,
+            }
         }
+        // Those for whom there was no descriptor.
+        self.shed(listener, &Refusal::ShuttingDown, BACKLOG_MAX);
         self.reactor.close(listener);
     }
 

@@ -8,7 +8,7 @@ use super::core::Core;
 use super::handler::{Ended, Handler, Sent};
 use super::session::{Backlog, NEVER, Phase, Slot, ticks};
 use super::tasks::Command;
-use crate::protocol::http::{HeadScan, Refusal};
+use crate::protocol::http::Refusal;
 use crate::protocol::{CloseCode, State, Violation};
 use crate::reactor::{Reactor, Token};
 
@@ -88,6 +88,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if !self.common.may_read(slot) {
             // Whose input is not read cannot be heard, nor complete a message.
             slot.heard = self.common.tick;
+            slot.connection.restamp(self.common.tick);
         }
         let due = match slot.phase {
             Phase::Ended => return,
@@ -102,6 +103,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Says goodbye to a session of a draining core.
     pub(super) fn say_goodbye(&mut self, token: Token) {
+        // A request may have come that nobody has looked at, above all from a client that has just been accepted.
+        if self.sessions.get_mut(token).is_some_and(|slot| slot.phase == Phase::Head) {
+            self.read(token);
+        }
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase {
             Phase::Open => {
@@ -173,28 +178,33 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Ends a session. Its socket is closed as soon as nothing is in flight any more.
     fn end(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.connection.abandon();
         self.tell_closed(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase == Phase::Ended {
             return;
         }
         slot.phase = Phase::Ended;
-        slot.connection.abandon();
         slot.backlog = None;
         self.common.wheel.cancel(token.index);
         self.common.reply.clear();
-        // The application's own code runs when its state is dropped.
-        let state = &mut slot.state;
-        if catch_unwind(AssertUnwindSafe(|| drop(std::mem::take(state)))).is_err() {
-            self.common.counters.handler_panics.add(1);
-        }
+        let state = slot.state.take();
         if slot.sending {
             self.reactor.shutdown(slot.socket, Shutdown::Both);
         }
         if slot.watched {
             self.reactor.unwatch(slot.socket, token);
         }
+        self.let_go(state);
         self.release(token);
+    }
+
+    /// Drops what is the application's, whose own code may run then.
+    pub(super) fn let_go<T>(&self, what: T) {
+        if catch_unwind(AssertUnwindSafe(|| drop(what))).is_err() {
+            self.common.counters.handler_panics.add(1);
+        }
     }
 
     /// Tells the handler, once, that a session ended without a closing handshake.
@@ -213,6 +223,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match slot.phase {
             Phase::Head if !slot.parting => {
                 self.common.counters.handshake_timeouts.add(1);
+                // An answer that the client does not read must not keep the connection for ever.
+                self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
                 // Who has sent nothing is told nothing.
                 if slot.backlog.is_some() {
                     self.refuse(token, &Refusal::HandshakeTimeout);
@@ -223,6 +235,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Phase::Upgrading => {
                 self.common.counters.handshake_timeouts.add(1);
+                self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
                 self.refuse(token, &Refusal::HandlerFailed);
             }
             Phase::Ended => {}
@@ -309,14 +322,19 @@ impl Common {
         if let Some(outbox) = &slot.outbox {
             consider(outbox.progress, limits.send_timeout_ms, Action::SendStalled);
         }
-        if let Some(since) = slot.connection.assembling_since().filter(|_| self.may_read(slot)) {
+        if let Some(since) = slot.connection.assembling_since() {
             consider(since, limits.assembly_timeout_ms, Action::FailAssembly);
         }
         if limits.dead_peer_timeout_ms > 0 {
             consider(slot.heard, limits.dead_peer_timeout_ms, Action::DeadPeer);
         }
-        if limits.ping_interval_ms > 0 && !slot.pinged && slot.connection.state() == State::Open {
-            consider(slot.heard, limits.ping_interval_ms, Action::Ping);
+        if limits.ping_interval_ms > 0 && slot.connection.state() == State::Open {
+            if !slot.pinged {
+                consider(slot.heard, limits.ping_interval_ms, Action::Ping);
+            } else {
+                // Once the peer has answered, another interval begins, and nothing else looks at its end.
+                due.next = due.next.min(self.tick.saturating_add(ticks(limits.ping_interval_ms)));
+            }
         }
         due
     }
@@ -333,7 +351,7 @@ impl<S> Slot<S> {
     pub(super) fn has_consumable_backlog(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| match self.phase {
             Phase::Open => true,
-            Phase::Head => backlog.scan == HeadScan::default(),
+            Phase::Head => backlog.scan.is_none(),
             _ => false,
         })
     }

@@ -44,7 +44,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let mut scan = HeadScan::default();
         let kept = slot.backlog.take().map(|mut backlog| {
             backlog.bytes.extend_from_slice(input);
-            scan = backlog.scan;
+            scan = backlog.scan.unwrap_or_default();
             backlog.bytes
         });
         let mut rest = kept.as_deref().unwrap_or(input);
@@ -56,13 +56,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     if !self.answer(token, head, !rest.is_empty()) {
                         break;
                     }
-                    if self.common.reply.len() > self.common.limits.outbox_bytes_max {
-                        self.set_aside(token, rest, HeadScan::default());
+                    let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
+                    if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
+                        self.set_aside(token, rest, None);
                         break;
                     }
                 }
                 Ok(None) => {
-                    self.set_aside(token, rest, scan);
+                    self.set_aside(token, rest, Some(scan));
                     break;
                 }
                 Err(refusal) => {
@@ -83,6 +84,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out a handler's decision.
     pub(super) fn decide_upgrade(&mut self, token: Token, asked: Asked, decision: Upgrade<H::State>) {
         if self.is_draining() {
+            self.let_go(decision);
             return self.refuse(token, &Refusal::ShuttingDown);
         }
         match decision {
@@ -98,6 +100,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 );
                 if let Err(error) = written {
                     tracing::error!(%error, "A handler accepted an upgrade with a header that cannot be sent.");
+                    self.let_go(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
                 }
                 self.open(token, accept.state);
@@ -162,8 +165,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Ok(Upgrade::Accept(accept)) if accept.speaks_only(|wanted| handshake.protocols().any(|p| p == wanted)) => {
                 self.decide_upgrade(token, Asked { accept_key, protocols: Vec::new() }, Upgrade::Accept(accept));
             }
-            Ok(Upgrade::Accept(_)) => {
+            Ok(decision @ Upgrade::Accept(_)) => {
                 tracing::error!("A handler chose a subprotocol that the client had not offered.");
+                self.let_go(decision);
                 self.write_refusal(token, &Refusal::HandlerFailed);
             }
             Ok(decision) => {
@@ -195,6 +199,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn carry_out_upgrades(&mut self) {
         for (token, asked, decision) in self.upgrades.take() {
             if self.sessions.get_mut(token).is_none_or(|slot| slot.phase != Phase::Upgrading) {
+                self.let_go(decision);
                 continue;
             }
             match decision {
@@ -206,6 +211,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     if !accept.speaks_only(|wanted| asked.protocols.iter().any(|own| own == wanted)) =>
                 {
                     tracing::error!("A handler chose a subprotocol that the client had not offered.");
+                    self.let_go(accept);
                     self.refuse(token, &Refusal::HandlerFailed);
                 }
                 Some(decision) => self.decide_upgrade(token, asked, decision),
@@ -220,7 +226,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         slot.deadline = NEVER;
         slot.heard = self.common.tick;
         slot.opened = true;
-        slot.state = state;
+        slot.state = Some(state);
         self.common.counters.upgraded.add(1);
         self.call(token, |handler, session| handler.open(session));
         self.look_at_deadlines(token);
@@ -241,7 +247,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    fn set_aside(&mut self, token: Token, rest: &[u8], scan: HeadScan) {
+    fn set_aside(&mut self, token: Token, rest: &[u8], scan: Option<HeadScan>) {
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.backlog = (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan }));
         }

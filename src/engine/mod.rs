@@ -16,6 +16,8 @@ mod session;
 mod slab;
 mod supervisor;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod wheel;
 
 pub use self::core::{Core, CoreSetup};

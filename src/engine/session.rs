@@ -86,7 +86,8 @@ pub(super) struct Slot<S> {
     pub(super) outbox: Option<Box<Outbox>>,
     /// Bytes that were received and not consumed.
     pub(super) backlog: Option<Box<Backlog>>,
-    pub(super) state: S,
+    /// The application's, once it has given or asked for one. Neither making nor dropping one is safe from panics.
+    pub(super) state: Option<S>,
 }
 
 /// An idle session costs at most this in user memory, a small state of the application included.
@@ -97,10 +98,11 @@ const _: () = assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= SESSION_BYTES_MAX);
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     pub(super) bytes: Vec<u8>,
-    pub(super) scan: HeadScan,
+    /// How far the end of a request head was searched for, in vain. `None` when nothing was looked at yet.
+    pub(super) scan: Option<HeadScan>,
 }
 
-impl<S: Default> Slot<S> {
+impl<S> Slot<S> {
     pub(super) fn new(socket: Socket, tick: u32, deadline: u32) -> Self {
         Self {
             socket,
@@ -124,7 +126,7 @@ impl<S: Default> Slot<S> {
             connection: Connection::new(Role::Server),
             outbox: None,
             backlog: None,
-            state: S::default(),
+            state: None,
         }
     }
 }
@@ -156,8 +158,11 @@ impl<S> Session<'_, S> {
     }
 
     /// What the application keeps for this session.
-    pub fn state(&mut self) -> &mut S {
-        &mut self.slot.state
+    pub fn state(&mut self) -> &mut S
+    where
+        S: Default,
+    {
+        self.slot.state.get_or_insert_default()
     }
 
     /// Sends a message. Never blocks: what does not fit into the socket waits in the outbox, and what does not fit into
@@ -166,7 +171,7 @@ impl<S> Session<'_, S> {
     /// Costs one copy of the payload; a large one goes to the socket directly and costs none.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
-        let full = self.buffered_amount() > self.common.limits.outbox_bytes_max;
+        let full = self.is_full();
         if full || self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open {
             self.slot.pressed |= full;
             self.common.counters.messages_dropped.add(1);
@@ -174,11 +179,21 @@ impl<S> Session<'_, S> {
         }
         self.common.counters.messages_sent.add(1);
         self.common.write_message(self.slot, self.token, self.sockets, message);
-        if self.buffered_amount() > self.common.limits.outbox_bytes_max {
+        if self.is_full() {
             self.slot.pressed = true;
             return Sent::Backpressure;
         }
         Sent::Queued
+    }
+
+    /// Whether more waits than may. What was only gathered so far is given to the socket before that is said: the end of
+    /// backpressure is noticed when something leaves the outbox, so there has to be something in it.
+    fn is_full(&mut self) -> bool {
+        let bytes_max = self.common.limits.outbox_bytes_max;
+        if self.buffered_amount() > bytes_max {
+            self.common.flush(self.slot, self.token, self.sockets);
+        }
+        self.slot.outbox_bytes() > bytes_max
     }
 
     /// Sends a ping with up to 125 bytes; more are cut off.
@@ -214,6 +229,7 @@ impl<S> Session<'_, S> {
     pub fn resume(&mut self) {
         if std::mem::take(&mut self.slot.paused) {
             self.slot.heard = self.common.tick;
+            self.slot.connection.restamp(self.common.tick);
             self.common.resume_next_turn(self.slot, self.token);
         }
     }

@@ -79,6 +79,13 @@ impl Connection {
         self.assembly.as_ref().map(|assembly| assembly.stamp)
     }
 
+    /// Has what is incomplete begin at `stamp`: it could not arrive before.
+    pub fn restamp(&mut self, stamp: u32) {
+        if let Some(assembly) = &mut self.assembly {
+            assembly.stamp = stamp;
+        }
+    }
+
     /// Begins or answers the closing handshake, once: false when this end's Close frame has been sent before.
     pub fn close(&mut self, out: &mut Vec<u8>, close: Option<Close<'_>>, mask: Option<MaskKey>) -> bool {
         self.state = match self.state {

@@ -1,0 +1,205 @@
+//! A client that speaks WebSocket, and anything else that a test wants to send.
+//!
+//! It writes frames through the protocol's own encoder and reads them strictly: what a server may not send fails the
+//! test.
+
+use crate::protocol::client_handshake::ClientHandshake;
+use crate::protocol::http::{HeadLimits, HeadScan};
+use crate::protocol::{Close, CloseCode, FrameHeader, MaskKey, Opcode, Role, apply_mask, write_close, write_frame};
+use crate::reactor::sim::Peer;
+
+const KEY: MaskKey = [0x9a, 0x3c, 0x51, 0xe7];
+
+pub struct Client {
+    pub peer: Peer,
+    handshake: Option<ClientHandshake>,
+    received: Vec<u8>,
+}
+
+/// A frame from the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    Text(String),
+    Binary(Vec<u8>),
+    Ping(Vec<u8>),
+    Pong(Vec<u8>),
+    Close(u16, String),
+    /// Without a code.
+    CloseEmpty,
+}
+
+/// An answer to a request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+pub fn text(text: &str) -> Frame {
+    Frame::Text(text.to_owned())
+}
+
+pub fn close(code: u16, reason: &str) -> Frame {
+    Frame::Close(code, reason.to_owned())
+}
+
+/// A whole masked frame.
+pub fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_frame(&mut bytes, opcode, payload, Some(KEY));
+    bytes
+}
+
+/// A masked frame that may be one of several.
+pub fn fragment(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    FrameHeader { fin, opcode, mask: Some(KEY), payload_bytes: payload.len() as u64 }.write(&mut bytes);
+    let start = bytes.len();
+    bytes.extend_from_slice(payload);
+    apply_mask(&mut bytes[start..], KEY, 0);
+    bytes
+}
+
+pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let code = CloseCode::new(code).expect("a code that may be sent");
+    write_close(&mut bytes, Some(Close::new(code, reason)), Some(KEY));
+    bytes
+}
+
+/// A request for a WebSocket, and what its answer has to prove.
+pub fn upgrade_request(target: &str, protocols: &[&str]) -> (Vec<u8>, ClientHandshake) {
+    let mut bytes = Vec::new();
+    let handshake = ClientHandshake::write_request(&mut bytes, "localhost", target, [7; 16], protocols, &[]);
+    (bytes, handshake.expect("a request that can be sent"))
+}
+
+/// A request for anything else.
+pub fn get(target: &str, headers: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
+}
+
+impl Client {
+    pub fn new(peer: Peer) -> Self {
+        Self { peer, handshake: None, received: Vec::new() }
+    }
+
+    /// Asks for a WebSocket.
+    pub fn ask(&mut self, target: &str, protocols: &[&str]) {
+        let (request, handshake) = upgrade_request(target, protocols);
+        self.handshake = Some(handshake);
+        self.write(&request);
+    }
+
+    /// Whether the answer to [`Client::ask`] is here and opens the WebSocket.
+    pub fn is_accepted(&mut self) -> bool {
+        let Some(head) = self.head() else { return false };
+        let handshake = self.handshake.expect("the client has asked");
+        handshake.check_response(&head, &["chat", "superchat"]).is_ok()
+    }
+
+    pub fn write(&self, bytes: &[u8]) {
+        self.peer.write(bytes);
+    }
+
+    pub fn send(&self, text: &str) {
+        self.write(&masked(Opcode::Text, text.as_bytes()));
+    }
+
+    pub fn send_binary(&self, payload: &[u8]) {
+        self.write(&masked(Opcode::Binary, payload));
+    }
+
+    pub fn ping(&self, payload: &[u8]) {
+        self.write(&masked(Opcode::Ping, payload));
+    }
+
+    pub fn close(&self, code: u16, reason: &str) {
+        self.write(&masked_close(code, reason));
+    }
+
+    /// Every whole frame that has come.
+    pub fn frames(&mut self) -> Vec<Frame> {
+        self.pull();
+        let mut frames = Vec::new();
+        while let Some((header, start)) = FrameHeader::parse(&self.received, Role::Client).expect("a good frame") {
+            assert!(header.fin, "the server does not fragment");
+            let end = start + header.payload_bytes as usize;
+            if self.received.len() < end {
+                break;
+            }
+            let frame: Vec<u8> = self.received.drain(..end).collect();
+            frames.push(Frame::new(header.opcode, &frame[start..]));
+        }
+        frames
+    }
+
+    /// The next whole answer.
+    pub fn answer(&mut self) -> Option<Answer> {
+        let head = String::from_utf8(self.head()?).expect("heads are ASCII");
+        let length = head.split("Content-Length: ").nth(1).map_or(0, |rest| {
+            rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).expect("a number of bytes")
+        });
+        assert!(self.received.len() >= length, "an answer was cut");
+        let body = String::from_utf8(self.received.drain(..length).collect()).expect("these bodies are text");
+        let status = head[9..12].parse().expect("a status");
+        Some(Answer { status, head, body })
+    }
+
+    /// The statuses of all answers that have come.
+    pub fn statuses(&mut self) -> Vec<u16> {
+        std::iter::from_fn(|| self.answer()).map(|answer| answer.status).collect()
+    }
+
+    /// Whether the server's end of stream has come, and nothing before it is left.
+    pub fn is_at_end(&mut self) -> bool {
+        self.pull();
+        self.received.is_empty() && self.peer.is_at_end()
+    }
+
+    /// Whether nothing has come and the server is still there.
+    pub fn hears_nothing(&mut self) -> bool {
+        self.pull();
+        self.received.is_empty() && !self.peer.is_at_end() && !self.peer.is_closed_by_server()
+    }
+
+    /// Whether a close frame of this code is all that has come.
+    pub fn hears_close(&mut self, code: u16) -> bool {
+        matches!(self.frames()[..], [Frame::Close(sent, _)] if sent == code)
+    }
+
+    /// Everything that has come, whatever it is.
+    pub fn bytes(&mut self) -> Vec<u8> {
+        self.pull();
+        std::mem::take(&mut self.received)
+    }
+
+    fn head(&mut self) -> Option<Vec<u8>> {
+        self.pull();
+        // A status line passes for a request line as far as its end is concerned.
+        let end = HeadScan::default().find_end(&self.received, &HeadLimits::default()).expect("a good head")?;
+        Some(self.received.drain(..end).collect())
+    }
+
+    fn pull(&mut self) {
+        self.received.extend(self.peer.read());
+    }
+}
+
+impl Frame {
+    fn new(opcode: Opcode, payload: &[u8]) -> Self {
+        let utf8 = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text is UTF-8");
+        match opcode {
+            Opcode::Text => Frame::Text(utf8(payload)),
+            Opcode::Binary => Frame::Binary(payload.to_vec()),
+            Opcode::Ping => Frame::Ping(payload.to_vec()),
+            Opcode::Pong => Frame::Pong(payload.to_vec()),
+            Opcode::Close => match Close::parse(payload).expect("a good close frame") {
+                Some(close) => Frame::Close(close.code.number(), close.reason.to_owned()),
+                None => Frame::CloseEmpty,
+            },
+            Opcode::Continuation => panic!("the server does not fragment"),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Draining: everyone hears of it, and nobody can hold it up.
+
+use super::client::{close, get, text, upgrade_request};
+use super::world::World;
+use crate::engine::Limits;
+use crate::reactor::sim::Faults;
+
+const REASON: &str = "The server is shutting down.";
+
+#[test]
+fn open_sessions_are_told_1001_and_the_core_is_done_once_they_have_answered() {
+    let mut world = World::new();
+    let mut clients: Vec<_> = (0..3).map(|_| world.open("/")).collect();
+    clients[0].send("before");
+    world.settle();
+    world.core.drain();
+    world.settle();
+    assert_eq!(clients[0].frames(), [text("before"), close(1001, REASON)]);
+    for client in &mut clients[1..] {
+        assert_eq!(client.frames(), [close(1001, REASON)]);
+    }
+    assert!(!world.core.is_done());
+    for client in &mut clients {
+        client.close(1001, "");
+        world.settle();
+        assert!(client.is_at_end() && client.peer.is_closed_by_server());
+    }
+    assert!(world.core.is_done());
+    assert_eq!(world.network.open_sockets(), 0);
+}
+
+#[test]
+fn who_has_asked_for_nothing_is_let_go() {
+    let mut world = World::new();
+    let (mut silent, mut idle) = (world.connect(), world.connect());
+    idle.write(&get("/", ""));
+    world.settle();
+    assert_eq!(idle.statuses(), [200]);
+    world.core.drain();
+    world.settle();
+    assert!(silent.is_at_end() && idle.is_at_end());
+}
+
+#[test]
+fn half_a_request_is_answered_with_503_once_it_is_whole() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    let request = get("/", "");
+    client.write(&request[..10]);
+    world.settle();
+    world.core.drain();
+    world.settle();
+    assert!(client.hears_nothing());
+    client.write(&request[10..]);
+    world.settle();
+    assert_eq!(client.statuses(), [503]);
+    assert!(client.is_at_end());
+}
+
+#[test]
+fn who_waits_in_the_backlog_is_answered_before_the_listener_closes() {
+    for accepting in [true, false] {
+        let mut world = World::new();
+        if !accepting {
+            // Accepting has failed, and is to be tried again later.
+            world.network.descriptor_limit(1);
+            let mut turned_away = world.connect();
+            world.settle();
+            assert_eq!(turned_away.statuses(), [503]);
+            world.network.descriptor_limit(100);
+        }
+        let mut clients: Vec<_> = (0..5).map(|_| world.connect()).collect();
+        for client in &mut clients[1..] {
+            client.write(&upgrade_request("/", &[]).0);
+        }
+        world.core.drain();
+        assert!(accepting || world.network.connect().is_none());
+        world.settle();
+        assert!(world.network.connect().is_none());
+        assert!(clients[0].is_at_end() && !clients[0].peer.was_reset());
+        for client in &mut clients[1..] {
+            assert_eq!(client.statuses(), [503]);
+            assert!(client.is_at_end() && !client.peer.was_reset());
+        }
+    }
+}
+
+#[test]
+fn who_waits_in_the_backlog_without_descriptors_left_is_turned_away() {
+    let mut world = World::new();
+    world.network.descriptor_limit(1);
+    world.turns(2);
+    let mut first = world.connect();
+    world.settle();
+    assert_eq!(first.statuses(), [503]);
+    let mut waiting: Vec<_> = (0..3).map(|_| world.connect()).collect();
+    world.core.drain();
+    world.settle();
+    for client in &mut waiting {
+        assert_eq!(client.statuses(), [503]);
+        assert!(!client.peer.was_reset());
+    }
+    assert!(world.core.is_done());
+}
+
+#[test]
+fn one_client_that_went_does_not_take_the_backlog_with_it() {
+    let mut aborted = 0;
+    for seed in 0..50 {
+        let mut world = World::faulty(Limits::default(), seed, Faults::default());
+        world.network.descriptor_limit(1);
+        let _ = world.connect();
+        world.settle();
+        world.network.descriptor_limit(100);
+        let mut clients: Vec<_> = (0..20).map(|_| world.connect()).collect();
+        clients.iter().for_each(|client| client.write(&get("/", "")));
+        world.network.set_faults(Faults { accept_error: 200, ..Faults::default() });
+        world.core.drain();
+        world.network.set_faults(Faults::default());
+        world.settle();
+        // Only those are left without an answer whose own connection was aborted, and that is rare.
+        let unanswered = clients.iter_mut().filter_map(|client| client.statuses().is_empty().then_some(client));
+        let unanswered: Vec<bool> = unanswered.map(|client| client.peer.was_reset()).collect();
+        assert!(unanswered.len() < 8 && unanswered.iter().all(|reset| *reset), "seed {seed}: {unanswered:?}");
+        aborted += unanswered.len();
+    }
+    assert!(aborted > 10);
+}
+
+#[test]
+fn who_does_not_answer_is_cut_off_when_the_time_is_over() {
+    let mut world = World::with(Limits { drain_timeout_ms: 2_000, ..Limits::default() });
+    let (mut open, asking, upgrading) = (world.open("/"), world.connect(), world.connect());
+    asking.write(b"GET / HT");
+    upgrading.write(&upgrade_request("/later", &[]).0);
+    world.settle();
+    world.core.drain();
+    world.advance(1_900);
+    assert_eq!(open.frames(), [close(1001, REASON)]);
+    assert_eq!(world.core.sessions(), 3);
+    world.advance(200);
+    assert!(world.core.is_done());
+    assert!(open.peer.is_closed_by_server() && asking.peer.is_closed_by_server());
+    world.log.gate.open();
+    world.settle();
+}
+
+#[test]
+fn messages_that_cross_the_goodbye_are_dropped() {
+    let mut world = World::new();
+    let mut client = world.open("/");
+    world.core.drain();
+    client.send("crossing");
+    client.close(1001, "");
+    world.settle();
+    let frames = client.frames();
+    assert_eq!(frames.last(), Some(&close(1001, REASON)));
+    assert!(client.is_at_end());
+}
+
+#[test]
+fn more_sessions_than_one_turn_tells_are_all_told() {
+    let mut world = World::new();
+    let mut clients: Vec<_> = (0..1_500).map(|_| world.connect()).collect();
+    clients.iter_mut().for_each(|client| client.ask("/", &[]));
+    world.settle();
+    assert!(clients.iter_mut().all(|client| client.is_accepted()));
+    world.core.drain();
+    world.settle();
+    assert!(clients.iter_mut().all(|client| client.hears_close(1001)));
+    clients.iter().for_each(|client| client.close(1001, ""));
+    world.settle();
+    assert!(world.core.is_done());
+}
+
+#[test]
+fn draining_twice_is_draining_once() {
+    let mut world = World::new();
+    let mut client = world.open("/");
+    world.core.drain();
+    world.settle();
+    world.core.drain();
+    world.settle();
+    assert_eq!(client.frames(), [close(1001, REASON)]);
+}

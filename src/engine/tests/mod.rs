@@ -1,0 +1,19 @@
+//! The engine over the simulated reactor: every promise on its own, and a storm of all of them at once.
+//!
+//! A test builds a [`world::World`], whose clock only the test moves, and speaks to it through [`client::Client`]s. When
+//! a world goes, it checks what holds after every test: see [`world::World::end`].
+
+mod client;
+mod handler;
+mod world;
+
+mod accepting;
+mod backpressure;
+mod closing;
+mod drain;
+mod input;
+mod panics;
+mod requests;
+mod tasks;
+mod timeouts;
+mod upgrades;

@@ -1,0 +1,120 @@
+//! Decisions on upgrades: at once, later, too late, and for nobody.
+
+use super::world::World;
+
+#[test]
+fn a_subprotocol_that_was_offered_is_agreed_on() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    client.ask("/protocol", &["chat", "superchat"]);
+    world.settle();
+    let head = String::from_utf8(client.bytes()).unwrap();
+    assert!(head.contains("Sec-WebSocket-Protocol: superchat\r\n"), "{head}");
+}
+
+#[test]
+fn an_upgrade_that_is_rejected_gets_the_handlers_answer_and_no_session() {
+    for target in ["/reject", "/later-reject"] {
+        let mut world = World::new();
+        world.log.gate.open();
+        let mut client = world.connect();
+        client.ask(target, &[]);
+        world.settle();
+        assert_eq!(client.answer().unwrap().body, "No.\n");
+        assert!(client.is_at_end());
+        assert!(world.log.opened.borrow().is_empty());
+    }
+}
+
+#[test]
+fn a_decision_that_cannot_be_carried_out_is_answered_with_500() {
+    let targets = [
+        "/panic",
+        "/unknown-protocol",
+        "/bad-header",
+        "/bomb-and-bad-header",
+        "/later-panic",
+        "/later-unknown-protocol",
+    ];
+    for target in targets {
+        let mut world = World::new();
+        world.log.gate.open();
+        let mut client = world.connect();
+        client.ask(target, &["chat"]);
+        world.settle();
+        assert_eq!(client.statuses(), [500], "{target}");
+        assert!(client.is_at_end());
+        assert_eq!(world.counters.upgraded.read(), 0);
+    }
+}
+
+#[test]
+fn a_decision_may_take_its_time() {
+    for target in ["/later", "/later-twice"] {
+        let mut world = World::new();
+        let mut client = world.connect();
+        client.ask(target, &[]);
+        world.advance(4_900);
+        assert!(client.hears_nothing());
+        world.log.gate.open();
+        world.settle();
+        assert!(client.is_accepted());
+        client.send("hello");
+        world.advance(10_000);
+        assert_eq!(client.frames(), [super::client::text("hello")]);
+    }
+}
+
+#[test]
+fn a_decision_that_comes_too_late_is_not_carried_out() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    client.ask("/later", &[]);
+    world.advance(5_050);
+    assert_eq!(client.statuses(), [500]);
+    world.log.gate.open();
+    world.settle();
+    assert!(client.is_at_end());
+    assert!(world.log.opened.borrow().is_empty());
+}
+
+#[test]
+fn a_decision_for_a_client_that_has_gone_reaches_nobody() {
+    for target in ["/later", "/later-panic", "/later-bomb"] {
+        for reset in [true, false] {
+            let mut world = World::new();
+            let mut client = world.connect();
+            client.ask(target, &[]);
+            world.settle();
+            if reset {
+                client.peer.reset()
+            } else {
+                client.peer.finish()
+            }
+            world.settle();
+            // Whoever has the slot now has nothing to do with the decision.
+            let mut other = world.connect();
+            world.log.gate.open();
+            world.settle();
+            assert!(other.hears_nothing(), "{target}");
+            assert!(world.log.opened.borrow().is_empty());
+            assert_eq!(world.core.sessions(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_decision_for_a_draining_core_is_answered_with_503() {
+    for target in ["/later", "/later-bomb"] {
+        let mut world = World::new();
+        let mut client = world.connect();
+        client.ask(target, &[]);
+        world.settle();
+        world.core.drain();
+        world.settle();
+        world.log.gate.open();
+        world.settle();
+        assert_eq!(client.statuses(), [503]);
+        assert!(client.is_at_end());
+    }
+}
