@@ -30,10 +30,7 @@ fn flags_of_help(help: &str) -> Flags {
 }
 
 fn flags_of_table(readme: &str) -> Flags {
-    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `--"));
-    let flags = rows.map(|row| {
-        let mut cells = row.split('|').map(|cell| cell.trim().trim_matches('`').to_owned());
-        (cells.next().unwrap(), cells.next().unwrap())
-    });
-    flags.collect()
+    let cell = |text: &str| text.trim().trim_matches('`').to_owned();
+    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `--")?.split_once('|'));
+    rows.map(|(flag, rest)| (cell(flag), cell(rest.split('|').next().unwrap_or_default()))).collect()
 }
