@@ -161,7 +161,16 @@ impl Options {
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Invalid { path: path.to_owned(), reason: error.to_string() })
+        Self::from_text(&text).map_err(|reason| ConfigError::Invalid { path: path.to_owned(), reason })
+    }
+
+    /// The reason of a failure is one line, as all of ours are: toml's own is a drawing.
+    fn from_text(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = 1 + before.matches('\n').count();
+            format!("line {line}: {}", error.message().trim().replace('\n', ", "))
+        })
     }
 }
 
@@ -259,8 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_of_a_file_are_refused() {
-        assert!(toml::from_str::<Options>("max_mesage_bytes = 1").is_err());
+    fn unknown_keys_of_a_file_are_refused_in_one_line() {
+        let reason = Options::from_text("cores = 1\nmax_mesage_bytes = 1\n").unwrap_err();
+        assert!(reason.starts_with("line 2: unknown field `max_mesage_bytes`"), "{reason}");
+        assert!(!Options::from_text("cores = = 1").unwrap_err().contains('\n'));
     }
 
     #[test]

@@ -48,3 +48,8 @@ pub use protocol::http::{Request, Response};
 pub use protocol::{CloseCode, Message};
 #[cfg(feature = "server")]
 pub use server::Server;
+
+/// The examples of README.md, compiled as doc tests.
+#[cfg(all(doctest, feature = "server"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

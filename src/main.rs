@@ -1,6 +1,6 @@
 //! The command line of ringsock.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -57,7 +57,13 @@ fn main() -> ExitCode {
 }
 
 fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::try_new(&serve.log)?).init();
+    let filter = EnvFilter::try_new(&serve.log)?;
+    // Colours are for a person: a file or a journal would keep their codes.
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_env_filter(filter)
+        .init();
     let file = serve.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
     let config = Config::from(serve.options.or(file)).checked()?;
     let status: Arc<engine::Status> = Arc::default();

@@ -2,7 +2,7 @@
 
 use crate::protocol::http::HeadLimits;
 
-/// Limits of one server. Times are in milliseconds and kept to within [`TICK_MS`](super::wheel::TICK_MS).
+/// Limits of one server. Times are in milliseconds and kept to within a tick of 50.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Limits of a request head.

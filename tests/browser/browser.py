@@ -41,6 +41,7 @@ def chromium():
         "--disable-background-networking",
         "--disable-component-update",
         "--disable-sync",
+        "--hide-scrollbars",  # or a screenshot is cut on the right by as much as one is wide
         "--window-size=1280,900",
     ):
         options.add_argument(flag)
