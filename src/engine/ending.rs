@@ -8,7 +8,7 @@ use super::core::Core;
 use super::handler::{Ended, Handler, Sent};
 use super::session::{NEVER, Phase, Slot, ticks};
 use super::tasks::Command;
-use crate::protocol::http::{HeadScan, Refusal};
+use crate::protocol::http::Refusal;
 use crate::protocol::{CloseCode, State, Violation};
 use crate::reactor::{Reactor, Token};
 
@@ -333,7 +333,7 @@ impl<S> Slot<S> {
     pub(super) fn has_consumable_backlog(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| match self.phase {
             Phase::Open => true,
-            Phase::Head => backlog.scan == HeadScan::default(),
+            Phase::Head => !backlog.incomplete,
             _ => false,
         })
     }

@@ -6,7 +6,6 @@ use super::common::Common;
 use super::core::Core;
 use super::handler::{Ended, Handler};
 use super::session::{Backlog, Phase, Session, Slot, ticks};
-use crate::protocol::http::HeadScan;
 use crate::protocol::{Close, CloseCode, Event, Incoming, Violation};
 use crate::reactor::{Reactor, Sockets, Token};
 
@@ -101,8 +100,7 @@ fn read_frames<H: Handler>(
         }
         if !slot.takes_input(common.limits.outbox_bytes_max) {
             let rest = incoming.rest();
-            slot.backlog =
-                (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan: HeadScan::default() }));
+            slot.backlog = (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), ..Backlog::default() }));
             break;
         }
     }

@@ -57,12 +57,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                         break;
                     }
                     if self.common.reply.len() > self.common.limits.outbox_bytes_max {
-                        self.set_aside(token, rest, HeadScan::default());
+                        self.set_aside(token, Backlog { bytes: rest.to_vec(), ..Backlog::default() });
                         break;
                     }
                 }
                 Ok(None) => {
-                    self.set_aside(token, rest, scan);
+                    self.set_aside(token, Backlog { bytes: rest.to_vec(), scan, incomplete: true });
                     break;
                 }
                 Err(refusal) => {
@@ -240,9 +240,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    fn set_aside(&mut self, token: Token, rest: &[u8], scan: HeadScan) {
+    fn set_aside(&mut self, token: Token, backlog: Backlog) {
         if let Some(slot) = self.sessions.get_mut(token) {
-            slot.backlog = (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan }));
+            slot.backlog = (!backlog.bytes.is_empty()).then(|| Box::new(backlog));
         }
     }
 }

@@ -88,11 +88,13 @@ pub(super) struct Slot<S> {
     pub(super) state: S,
 }
 
-/// Bytes that were received and not consumed: part of a request head, or frames that came while input was paused.
+/// Bytes that were received and not consumed: part of a request head, or what came while input was paused.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     pub(super) bytes: Vec<u8>,
     pub(super) scan: HeadScan,
+    /// All of it was looked at, and more must come before any of it can be consumed.
+    pub(super) incomplete: bool,
 }
 
 impl<S: Default> Slot<S> {
