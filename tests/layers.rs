@@ -3,6 +3,8 @@
 //!
 //! It reads the source as text, not as a compiler would: a path counts wherever it stands, in a `use` line or not.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
