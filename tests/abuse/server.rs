@@ -158,10 +158,13 @@ fn await_address(process: &mut Child) -> Option<SocketAddr> {
     found.recv_timeout(START_MAX).ok().flatten()
 }
 
-/// In the child, before its program: ends it with the thread that started it, and limits its descriptors.
+/// In the child, before its program: ends it with the thread that started it, limits its descriptors, and gives it
+/// memory in small pages, since the first byte in a huge one would count for 2 MiB.
 fn prepare(descriptors: Option<u64>) -> std::io::Result<()> {
     // SAFETY: takes integers and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // SAFETY: as above; the unused arguments have to be zero.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     if let Some(limit) = descriptors {
         let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
         // SAFETY: the kernel reads one rlimit struct.
