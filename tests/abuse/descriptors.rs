@@ -1,0 +1,131 @@
+//! Row 19: more clients than descriptors, and no descriptor at all.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::attacker::{Peer, UPGRADE};
+use crate::server::Server;
+use crate::{figure, on_each_reactor, scaled};
+
+/// Descriptors of the server's process.
+const DESCRIPTORS: u64 = 256;
+
+const CLIENTS: usize = 1_000;
+
+/// How long a client that was turned away waits: impatient, but no attack on the CPU.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long clients keep coming: 10 s in full.
+fn storm() -> Duration {
+    Duration::from_millis(scaled(10_000) as u64).max(Duration::from_secs(3))
+}
+
+#[test]
+fn row_19_a_full_server_turns_clients_away_and_takes_them_again_when_it_can() {
+    on_each_reactor(|reactor| {
+        let server = Server::start_with_descriptors(reactor, &[], Some(DESCRIPTORS));
+        let cpu = server.cpu();
+        let Storm { peers, took, served, turned_away, unanswered } = besiege(server.address);
+        let share = (server.cpu() - cpu).as_secs_f64() / took.as_secs_f64();
+        drop(peers);
+        let back = await_service(server.address);
+        figure(
+            19,
+            reactor,
+            format!(
+                "{CLIENTS} clients, {DESCRIPTORS} descriptors, {took:.1?}: {served} served, {turned_away} turned away, \
+                 {unanswered} unanswered, {:.1} % of a core; accepts again after {back:.1?}",
+                share * 100.0
+            ),
+            "10 %, 1 s",
+        );
+        assert!(served >= 100 && turned_away > 0 && unanswered == 0);
+        assert!(share <= 0.1);
+        assert!(back <= Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn row_19_without_any_descriptor_accepting_backs_off_and_recovers() {
+    on_each_reactor(|reactor| {
+        let server = Server::misbehaving(reactor, 0, Some(DESCRIPTORS));
+        let mut inside = Peer::open(server.address);
+        assert!(inside.ask("hoard").parse::<u32>().unwrap() > 100);
+        let (cpu, errors) = (server.cpu(), count(&mut inside, "accept_errors"));
+        let Storm { peers, took, turned_away, .. } = besiege(server.address);
+        let share = (server.cpu() - cpu).as_secs_f64() / took.as_secs_f64();
+        let rate = (count(&mut inside, "accept_errors") - errors) as f64 / took.as_secs_f64();
+        drop(peers);
+        assert_eq!(inside.ask("still there?"), "still there?");
+        inside.ask("release");
+        let back = await_service(server.address);
+        figure(
+            19,
+            reactor,
+            format!(
+                "no descriptors, {took:.1?}: {rate:.0} failed accepts/s, {turned_away} turned away, {:.1} % of a core; \
+                 accepts again after {back:.1?}",
+                share * 100.0
+            ),
+            "100/s, 10 %, 1 s",
+        );
+        assert!(rate <= 100.0);
+        assert!(share <= 0.1);
+        assert!(back <= Duration::from_secs(1));
+    });
+}
+
+fn count(peer: &mut Peer, name: &str) -> u64 {
+    peer.ask(&format!("count {name}")).parse().unwrap()
+}
+
+/// What became of the clients.
+struct Storm {
+    peers: Vec<Peer>,
+    took: Duration,
+    served: usize,
+    turned_away: usize,
+    unanswered: usize,
+}
+
+/// Clients that all want a session, keep what they get, and come again when they are turned away.
+fn besiege(address: SocketAddr) -> Storm {
+    let begun = Instant::now();
+    let mut peers = Vec::new();
+    let (mut turned_away, mut unanswered) = (0, 0);
+    while begun.elapsed() < storm() {
+        let round = Instant::now();
+        let mut waiting: Vec<Peer> = (peers.len()..CLIENTS).map(|_| Peer::connect(address)).collect();
+        waiting.iter_mut().for_each(|peer| peer.write(UPGRADE));
+        for mut peer in waiting {
+            // Where there is no descriptor at all, clients are turned away in portions.
+            peer.wait_at_most(Duration::from_millis(200));
+            match peer.read_status() {
+                Some(101) => peers.push(peer),
+                Some(_) => turned_away += 1,
+                None => unanswered += 1,
+            }
+            if begun.elapsed() >= storm() * 2 {
+                break;
+            }
+        }
+        thread::sleep(RETRY.saturating_sub(round.elapsed()));
+    }
+    Storm { served: peers.len(), peers, took: begun.elapsed(), turned_away, unanswered }
+}
+
+/// How long until a new client gets its session.
+fn await_service(address: SocketAddr) -> Duration {
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(10) {
+        let mut peer = Peer::connect(address);
+        peer.wait_at_most(Duration::from_millis(300));
+        peer.write(UPGRADE);
+        if peer.read_status() == Some(101) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    begun.elapsed()
+}

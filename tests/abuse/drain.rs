@@ -1,0 +1,129 @@
+//! Row 23: SIGTERM while thousands of sessions talk and new ones come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::attacker::{Next, Peer};
+use crate::server::Server;
+use crate::{figure, on_each_reactor};
+
+const SESSIONS: usize = 5_000;
+
+#[test]
+fn row_23_sigterm_tells_every_session_and_resets_none() {
+    on_each_reactor(|reactor| {
+        let mut server = Server::start(reactor, &[]);
+        let peers = Peer::open_many(server.address, SESSIONS);
+        let stop = Arc::new(AtomicBool::new(false));
+        let talking = {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || talk(peers, &stop))
+        };
+        let coming = {
+            let (stop, address) = (Arc::clone(&stop), server.address);
+            thread::spawn(move || come(address, &stop))
+        };
+        thread::sleep(Duration::from_millis(500));
+        server.signal("TERM");
+        let begun = std::time::Instant::now();
+        // Talk goes on across the goodbye.
+        thread::sleep(Duration::from_millis(200));
+        stop.store(true, Ordering::Relaxed);
+        let mut peers = talking.join().unwrap();
+        let (mut told, mut ended) = (0, 0);
+        for peer in &mut peers {
+            let (was_told, how) = goodbye(peer);
+            told += usize::from(was_told);
+            ended += usize::from(how == Next::End);
+        }
+        let (status, _) = server.await_exit(Duration::from_secs(20)).expect("it still runs");
+        let took = begun.elapsed();
+        let Arrivals { answered, refused, cut } = coming.join().unwrap();
+        figure(
+            23,
+            reactor,
+            format!(
+                "SIGTERM, {SESSIONS} sessions: {told} told 1001, {} reset, {status} after {took:.2?}",
+                SESSIONS - ended
+            ),
+            format!("{SESSIONS}, 0, exit 0 within 11 s"),
+        );
+        figure(23, reactor, format!("arrivals meanwhile: {answered} answered, {refused} refused, {cut} cut"), "0 cut");
+        assert_eq!((told, ended, cut), (SESSIONS, SESSIONS, 0));
+        assert_eq!(status.code(), Some(0), "{}", server.log());
+        assert!(took <= Duration::from_secs(11));
+    });
+}
+
+/// Each session in turn says something and hears the answer or whatever else came, until told to stop.
+fn talk(mut peers: Vec<Peer>, stop: &AtomicBool) -> Vec<Peer> {
+    let mut rounds = 0;
+    while !stop.load(Ordering::Relaxed) {
+        peers.iter_mut().take_while(|_| !stop.load(Ordering::Relaxed)).for_each(|peer| peer.say("traffic"));
+        rounds += 1;
+    }
+    assert!(rounds > 1, "there was no traffic");
+    peers
+}
+
+/// Reads on until the server has said goodbye, answers it, and reads to the end: whether it was 1001, and the end.
+fn goodbye(peer: &mut Peer) -> (bool, Next) {
+    loop {
+        match peer.next() {
+            Next::Frame(0x88, payload) => {
+                peer.close(1001);
+                return (payload.starts_with(&1001u16.to_be_bytes()), peer.read_to_end());
+            }
+            Next::Frame(..) => {}
+            end => return (false, end),
+        }
+    }
+}
+
+/// What became of requests on new connections.
+#[derive(Default)]
+struct Arrivals {
+    answered: usize,
+    /// Not connected, or ended before a byte of an answer.
+    refused: usize,
+    /// An answer that began and did not end.
+    cut: usize,
+}
+
+fn come(address: std::net::SocketAddr, stop: &AtomicBool) -> Arrivals {
+    let mut arrivals = Arrivals::default();
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(mut peer) = Peer::try_connect(address) else {
+            arrivals.refused += 1;
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        peer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        match peer.read_status() {
+            Some(_) => arrivals.answered += 1,
+            None if peer.heard_nothing() => arrivals.refused += 1,
+            None => arrivals.cut += 1,
+        }
+    }
+    arrivals
+}
+
+#[test]
+fn row_23_a_second_sigterm_ends_the_process_at_once() {
+    on_each_reactor(|reactor| {
+        let mut server = Server::start(reactor, &[]);
+        // They never answer the goodbye, so the server would wait for them.
+        let deaf = Peer::open_many(server.address, 100);
+        server.signal("TERM");
+        assert_eq!(server.await_exit(Duration::from_millis(700)), None, "it did not wait for anyone");
+        server.signal("TERM");
+        let (status, took) = server.await_exit(Duration::from_secs(20)).expect("it still runs");
+        figure(23, reactor, format!("second SIGTERM: {status} after {took:.2?}"), "1 s, not 0");
+        assert_eq!(status.code(), Some(1));
+        assert!(server.log().contains("before everyone was told"));
+        assert!(took <= Duration::from_secs(1));
+        drop(deaf);
+    });
+}

@@ -1,0 +1,100 @@
+//! Attacks on a running server over real sockets, on each reactor, and the figures it has to keep.
+//!
+//! | row | attack | bound |
+//! |---|---|---|
+//! | 2 | malformed handshakes, split anywhere | the exact status; closed after a refusal |
+//! | 3 | heads of 20 MB; a head by single bytes | 431, 1 s of CPU for 100; linear |
+//! | 4 | 5,000 half handshakes at 1 B/s | closed at 5 s ± 0.5 s; honest p99 at most doubles |
+//! | 7 | unmasked frames | 1002 |
+//! | 8 | lengths from 2^31 to 2^64 − 1 | 1002 or 1009; 1 MiB of memory |
+//! | 9 | all first two bytes of a frame, all close codes | the verdict of RFC 6455 |
+//! | 10 | random text, split anywhere | the verdict of the standard library, at the first bad byte |
+//! | 12 | 1,000,000 empty continuations | 1008 after 64; 0.2 s of CPU |
+//! | 17 | resets at a random byte | no descriptor and no memory lost |
+//! | 18 | half-closed connections | gone within the close timeout; idle afterwards |
+//! | 19 | no descriptors left | 100 failed accepts/s, 10 % of a core; accepts again within 1 s |
+//! | 20 | timeouts that race what they wait for | no descriptor lost |
+//! | 21 | handlers that panic | nobody else notices; all counted |
+//! | 22 | a core that hangs or dies | not ready within 2 s; the process ends |
+//! | 23 | SIGTERM under load | 1001 to all, no reset, exit 0 in time |
+//!
+//! Counts of connections are scaled by `RINGSOCK_ABUSE_SCALE`, in percent. The default of 10 keeps the whole below
+//! four minutes; 100 is the full table. The figures go to standard output whether or not a test fails.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod attacker;
+mod descriptors;
+mod drain;
+mod endings;
+mod frames;
+mod handlers;
+mod handshakes;
+mod misbehaving;
+mod races;
+mod server;
+mod slow;
+mod text;
+#[path = "../protocol/wire.rs"]
+#[allow(dead_code, reason = "shared with the protocol's tests, which use all of it")]
+mod wire;
+
+use std::fmt::Display;
+use std::io::{Write, stdout};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Tests take turns: they measure CPU and time, and would disturb each other.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Runs an attack on each reactor that this host allows.
+fn on_each_reactor(attack: impl Fn(&str)) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    match ringsock::reactor::uring::Uring::new() {
+        Ok(uring) => {
+            drop(uring);
+            attack("uring");
+        }
+        Err(error) => say(&format!("NOT TESTED: the io_uring reactor; this host refuses it ({error})")),
+    }
+    attack("epoll");
+}
+
+/// One line of the result: row, reactor, what was measured and what was demanded of it.
+fn figure(row: u32, reactor: &str, measured: impl Display, bound: impl Display) {
+    say(&format!("row {row:>2} {reactor:<5} {measured} (bound: {bound})"));
+}
+
+/// Past the test harness, which would keep it for itself unless the test fails.
+fn say(line: &str) {
+    writeln!(stdout().lock(), "{line}").unwrap();
+}
+
+/// A count of the full table, scaled.
+fn scaled(full: usize) -> usize {
+    let percent = std::env::var("RINGSOCK_ABUSE_SCALE").map_or(10, |text| text.parse().expect("a scale in percent"));
+    (full * percent / 100).max(1)
+}
+
+/// The value that 99 of 100 do not exceed.
+fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[(times.len() * 99).div_ceil(100) - 1]
+}
+
+/// Numbers that look random and are the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn number(&mut self) -> u64 {
+        // Marsaglia's xorshift64: enough to scatter, and never zero unless seeded so.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.number() % bound as u64) as usize
+    }
+}

@@ -1,0 +1,88 @@
+//! A server whose handler does on command what handlers must not do. It is this test program, started once more.
+//!
+//! Commands are text messages: `panic`, `stall MS`, `die`, `hoard`, `release`, `core`, `count NAME`. All else is echoed.
+
+use std::fs::File;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use ringsock::engine::{Counters, ReactorKind, Status};
+use ringsock::{Handler, Message, Request, Response, Server, Session};
+
+/// The test below, by its full name.
+pub const TEST: &str = "misbehaving::serves_when_told_to";
+
+/// Holds the reactor and the stall timeout of the server to be.
+pub const VARIABLE: &str = "RINGSOCK_ABUSE_SERVER";
+
+static COUNTERS: OnceLock<Vec<Arc<Counters>>> = OnceLock::new();
+
+/// Not a test of anything: the server's process enters here. Without the variable it does nothing.
+#[test]
+fn serves_when_told_to() {
+    let Ok(told) = std::env::var(VARIABLE) else { return };
+    let (reactor, stall_timeout_ms) = told.split_once(' ').unwrap();
+    // Thousands of panics are wanted; their messages are not.
+    std::panic::set_hook(Box::new(|_| {}));
+    let status: Arc<Status> = Arc::default();
+    let told = Arc::clone(&status);
+    let server = Server::builder()
+        .listen("127.0.0.1:0")
+        .cores(2)
+        .reactor(if reactor == "uring" { ReactorKind::Uring } else { ReactorKind::Epoll })
+        .stall_timeout_ms(stall_timeout_ms.parse().unwrap())
+        .start_with_status(status, move |core| Misbehaving { core, status: Arc::clone(&told), hoard: Vec::new() })
+        .unwrap();
+    COUNTERS.set(server.counters().to_vec()).unwrap();
+    crate::say(&format!("ready on ws://{}/", server.address()));
+    let code = match server.join() {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("{error}");
+            1
+        }
+    };
+    std::process::exit(code);
+}
+
+struct Misbehaving {
+    core: usize,
+    status: Arc<Status>,
+    hoard: Vec<File>,
+}
+
+impl Handler for Misbehaving {
+    type State = ();
+
+    fn request(&mut self, _request: &Request<'_>) -> Response {
+        if self.status.is_ready() { Response::text(200, "ready") } else { Response::text(503, "not ready") }
+    }
+
+    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        let Message::Text(text) = message else { return };
+        let (command, argument) = text.split_once(' ').unwrap_or((text, ""));
+        match command {
+            "panic" => panic!("as told"),
+            "stall" => thread::sleep(Duration::from_millis(argument.parse().unwrap())),
+            "die" => drop(monoio::spawn(async { panic!("a task of the handler's own") })),
+            "hoard" => {
+                self.hoard.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+                session.send(&self.hoard.len().to_string());
+            }
+            "release" => {
+                self.hoard.clear();
+                session.send("released");
+            }
+            "core" => drop(session.send(&self.core.to_string())),
+            "count" => drop(session.send(&count(argument).to_string())),
+            _ => drop(session.send(text)),
+        }
+    }
+}
+
+/// A counter, over all cores.
+fn count(name: &str) -> u64 {
+    let cores = COUNTERS.get().into_iter().flatten();
+    cores.flat_map(|counters| counters.all()).filter(|(own, _)| *own == name).map(|(_, count)| count).sum()
+}

@@ -1,0 +1,155 @@
+//! Rows 3 and 4: heads without end, and heads that take their time.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::attacker::{Next, Peer, UPGRADE};
+use crate::server::Server;
+use crate::wire::{BINARY, FIN, masked};
+use crate::{figure, on_each_reactor, p99, say};
+
+#[test]
+fn row_3_a_head_without_end_is_refused_at_its_limit_and_costs_no_more() {
+    const HEADS: u32 = 100;
+    let mut head = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nX: ".to_vec();
+    head.resize(20 << 20, b'a');
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &[]);
+        let before = server.cpu();
+        for _ in 0..HEADS {
+            let mut peer = Peer::connect(server.address);
+            peer.write(&head);
+            assert_eq!(peer.read_status(), Some(431));
+        }
+        let spent = server.cpu() - before;
+        figure(3, reactor, format!("{HEADS} heads of 20 MB: {spent:.1?} of CPU"), "1 s");
+        assert!(spent <= Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn row_3_a_head_that_drips_costs_no_more_than_its_reads() {
+    const BYTES: usize = 16 * 1024;
+    let mut head = UPGRADE[..UPGRADE.len() - 2].to_vec();
+    head.extend(b"X: ");
+    head.resize(BYTES - 4, b'a');
+    head.extend(b"\r\n\r\n");
+    let frame = masked(FIN | BINARY, &vec![b'a'; BYTES - 8]);
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &[]);
+        // The best of three, since other programs on the machine make a reading dearer, never cheaper.
+        let best = |bytes: &[u8], peer: &dyn Fn() -> Peer| {
+            let runs = (0..3).map(|_| drip(&server, &mut peer(), bytes));
+            runs.min().unwrap()
+        };
+        let as_head = best(&head, &|| Peer::connect(server.address));
+        let as_message = best(&frame, &|| Peer::open(server.address));
+        let parsing = as_head.saturating_sub(as_message);
+        figure(
+            3,
+            reactor,
+            format!("a 16 KiB head by single bytes: {as_head:.1?} of CPU, {parsing:.1?} more than a message's bytes"),
+            "10 ms more",
+        );
+        assert!(parsing <= Duration::from_millis(10));
+    });
+}
+
+/// What the server spends on bytes that come one by one.
+fn drip(server: &Server, peer: &mut Peer, bytes: &[u8]) -> Duration {
+    let before = server.cpu();
+    bytes.iter().for_each(|byte| peer.write(&[*byte]));
+    assert!(!matches!(peer.next(), Next::End | Next::Reset | Next::Silence) || peer.read_status() == Some(101));
+    server.cpu() - before
+}
+
+#[test]
+fn row_4_half_handshakes_end_on_time_and_do_not_slow_honest_ones() {
+    const ATTACKERS: usize = 5_000;
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &[]);
+        let quiet = p99(handshakes(server.address, 500));
+        let descriptors = server.descriptors_at_rest();
+        let address = server.address;
+        let attack = thread::spawn(move || slowloris(address, ATTACKERS));
+        // All attackers are there by then, and none has been closed yet.
+        thread::sleep(Duration::from_millis(1_500));
+        let under_attack = p99(handshakes(server.address, 500));
+        let lives = attack.join().unwrap();
+        let (first, last) = (lives.iter().min().unwrap(), lives.iter().max().unwrap());
+        let after = server.await_descriptors(descriptors);
+        figure(
+            4,
+            reactor,
+            format!(
+                "{ATTACKERS} half handshakes closed after {first:.2?} to {last:.2?}, descriptors {descriptors} → {after}"
+            ),
+            "4.5 s to 5.5 s, all back",
+        );
+        figure(4, reactor, format!("honest p99 {quiet:.2?} → {under_attack:.2?}"), "2 × quiet, or 10 ms");
+        assert_eq!(after, descriptors);
+        assert!(*first >= Duration::from_millis(4_500) && *last <= Duration::from_millis(5_500));
+        // A shared machine's scheduler alone can take a slice of 10 ms.
+        assert!(under_attack <= (quiet * 2).max(Duration::from_millis(10)));
+    });
+}
+
+/// How long each of some handshakes takes, from connecting to the 101.
+fn handshakes(address: SocketAddr, count: usize) -> Vec<Duration> {
+    let timed = (0..count).map(|_| {
+        let begun = Instant::now();
+        drop(Peer::open(address));
+        thread::sleep(Duration::from_millis(1));
+        begun.elapsed() - Duration::from_millis(1)
+    });
+    timed.collect()
+}
+
+/// Sends a byte a second on each of many connections; gives how long each lived.
+fn slowloris(address: SocketAddr, count: usize) -> Vec<Duration> {
+    let begun = Instant::now();
+    let connect = |_| Some((Instant::now(), Peer::connect(address)));
+    let mut peers: Vec<_> = (0..count).map(connect).collect();
+    say(&format!("        {count} connections in {:.2?}", begun.elapsed()));
+    let mut lives = Vec::new();
+    let mut sent = 0;
+    // Three times the timeout: who is not closed by then shows as missing.
+    while lives.len() < count && begun.elapsed() < Duration::from_secs(15) {
+        let due = begun.elapsed().as_secs() as usize;
+        for entry in &mut peers {
+            let Some((since, peer)) = entry else { continue };
+            if due >= sent {
+                peer.write(&UPGRADE[due..=due]);
+            }
+            if peer.has_ended() {
+                lives.push(since.elapsed());
+                *entry = None;
+            }
+        }
+        sent = due + 1;
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(lives.len(), count, "some were never closed");
+    lives
+}
+
+#[test]
+fn a_head_of_which_only_the_empty_line_before_it_came_is_awaited_without_spinning() {
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &[]);
+        for start in ["\r", "\r\n"] {
+            let mut peer = Peer::connect(server.address);
+            peer.write(start.as_bytes());
+            thread::sleep(Duration::from_millis(200));
+            let before = server.cpu();
+            thread::sleep(Duration::from_secs(1));
+            let spent = server.cpu() - before;
+            figure(4, reactor, format!("after {start:?} alone: {spent:.1?} of CPU in 1 s"), "20 ms");
+            assert!(spent <= Duration::from_millis(20));
+            peer.write(&b"\r\n"[start.len()..]);
+            peer.write(UPGRADE);
+            assert_eq!(peer.read_status(), Some(101), "after {start:?}");
+        }
+    });
+}
