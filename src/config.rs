@@ -137,7 +137,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("The configuration file {path} is not valid: {reason}")]
+    #[error("The configuration file {path} is not valid, {reason}")]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -161,8 +161,16 @@ impl Options {
     pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Invalid { path: path.to_owned(), reason: error.to_string() })
+        toml::from_str(&text)
+            .map_err(|error| ConfigError::Invalid { path: path.to_owned(), reason: reason(&error, &text) })
     }
+}
+
+/// Where and why, in one line: an operator finds it in a log among others.
+fn reason(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    format!("line {line}: {}.", error.message().replace('\n', ", "))
 }
 
 impl Config {

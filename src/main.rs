@@ -57,7 +57,10 @@ fn main() -> ExitCode {
 }
 
 fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
-    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(EnvFilter::try_new(&serve.log)?).init();
+    let filter = EnvFilter::try_new(&serve.log).map_err(|error| {
+        format!("log is {:?}, which is no filter: {error}. Give info, debug or ringsock=trace.", serve.log)
+    })?;
+    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
     let file = serve.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
     let config = Config::from(serve.options.or(file)).checked()?;
     let status: Arc<engine::Status> = Arc::default();
