@@ -160,7 +160,7 @@ fn on_each_reactor(test: impl AsyncFn(&Host)) {
         Ok(_) => kinds.push(ReactorKind::Uring),
         Err(error) => {
             // Past the test harness, which would keep it for itself.
-            writeln!(stdout(), "NOT TESTED: the io_uring reactor; this host refuses it ({error})").unwrap();
+            writeln!(stdout().lock(), "NOT TESTED: the io_uring reactor; this host refuses it ({error})").unwrap();
         }
     }
     for kind in kinds {
