@@ -218,6 +218,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.refuse(token, &Refusal::HandshakeTimeout);
                 } else {
                     slot.parting = true;
+                    self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
                     self.settle(token);
                 }
             }

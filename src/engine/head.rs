@@ -237,6 +237,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.phase = Phase::Head;
             slot.parting = true;
+            // Earlier answers may wait before it, and the peer may never read them.
+            self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
         }
     }
 
