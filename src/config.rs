@@ -137,7 +137,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not what it should be.
-    #[error("The configuration file {path} is not valid: {reason}")]
+    #[error("The configuration file {path} is not valid, {reason}")]
     Invalid {
         /// The file.
         path: PathBuf,
@@ -178,7 +178,7 @@ impl Config {
     /// The most a message may be configured to have: what a handler can still take in one piece.
     pub const MESSAGE_BYTES_MAX: u64 = 1 << 30;
     /// The most headers a request may be configured to have.
-    pub const HEADERS_MAX: usize = crate::protocol::http::HEADERS_CAPACITY;
+    pub const HEADERS_MAX: usize = 256;
 
     /// Refuses values that cannot work.
     pub fn checked(self) -> Result<Self, ConfigError> {

@@ -9,11 +9,14 @@ use clap::{Parser, Subcommand};
 use ringsock::config::{Config, Options, Reactor};
 use ringsock::engine::{Limits, ReactorKind};
 use ringsock::protocol;
-use ringsock::protocol::http::HeadLimits;
+use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
 use ringsock::server::Builder;
 use ringsock::service::Site;
 use ringsock::{Server, engine};
 use tracing_subscriber::EnvFilter;
+
+// The settings know nothing of the protocol, so what they allow is held against it here.
+const _: () = assert!(Config::HEADERS_MAX == HEADERS_CAPACITY);
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -57,7 +60,9 @@ fn main() -> ExitCode {
 }
 
 fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
-    let filter = EnvFilter::try_new(&serve.log)?;
+    let filter = EnvFilter::try_new(&serve.log).map_err(|error| {
+        format!("log is {:?}, which is no filter: {error}. Give info, debug or ringsock=trace.", serve.log)
+    })?;
     // Colours are for a person: a file or a journal would keep their codes.
     tracing_subscriber::fmt()
         .with_writer(io::stderr)

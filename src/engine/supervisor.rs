@@ -416,9 +416,8 @@ struct Seed {
 impl Seed {
     /// The core, on the thread that is to run it.
     fn grow<H: Handler, R: Reactor>(self, reactor: R, handler: &impl Fn(usize) -> H) -> io::Result<Core<H, R>> {
-        // If nobody listens any more, the control says that this core is to end.
-        let _ = self.events.send(Event::Started(reactor.waker()));
-        Ok(Core::new(CoreSetup {
+        let waker = reactor.waker();
+        let core = Core::new(CoreSetup {
             core: self.core as u16,
             handler: handler(self.core),
             reactor,
@@ -427,7 +426,10 @@ impl Seed {
             counters: self.counters,
             connections: self.connections,
             spawner: Box::new(|task| drop(monoio::spawn(task))),
-        }))
+        });
+        // Only now: making the handler may fail. If nobody listens any more, the control says that this core is to end.
+        let _ = self.events.send(Event::Started(waker));
+        Ok(core)
     }
 }
 

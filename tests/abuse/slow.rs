@@ -153,3 +153,31 @@ fn a_head_of_which_only_the_empty_line_before_it_came_is_awaited_without_spinnin
         }
     });
 }
+
+#[test]
+fn who_asks_again_and_again_and_never_reads_an_answer_is_cut_off() {
+    let flags = ["--handshake-timeout-ms", "500", "--send-timeout-ms", "1000", "--close-timeout-ms", "500"];
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &flags);
+        let descriptors = server.descriptors_at_rest();
+        let mut peers: Vec<Peer> = (0..4).map(|_| Peer::connect(server.address)).collect();
+        peers[0].stuff(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        peers[1].stuff(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET");
+        peers[2].stuff(
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        );
+        peers[3].write(&[b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1000), UPGRADE.to_vec()].concat());
+        let begun = Instant::now();
+        let after = server.await_descriptors(descriptors);
+        let took = begun.elapsed();
+        figure(
+            4,
+            reactor,
+            format!("answers never read: descriptors {descriptors} → {after} in {took:.2?}"),
+            "all, 3 s",
+        );
+        assert_eq!(after, descriptors);
+        // Each timeout once, and a second for its ticks and for looking from outside.
+        assert!(took <= Duration::from_secs(3));
+    });
+}

@@ -1,0 +1,156 @@
+//! What a connection costs above the kernel: its handshake, an HTTP answer, and the turns that echo its messages.
+//!
+//! The echo runs on the simulated reactor, whose own work is part of the figure: good for comparing two versions of the
+//! engine, not for saying how fast a server is.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ringsock::engine::{Core, CoreSetup, Status};
+use ringsock::protocol::http::{HeadLimits, HeadScan, Request};
+use ringsock::protocol::{MaskKey, Opcode, handshake, write_frame};
+use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
+use ringsock::service::Site;
+use ringsock::{Handler, Limits, Message, Session};
+
+/// What Chromium sends, but for a cookie.
+const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost:9000\r\nConnection: Upgrade\r\nPragma: no-cache\r\n\
+    Cache-Control: no-cache\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/142.0.0.0 Safari/537.36\r\nUpgrade: websocket\r\nOrigin: http://localhost:9000\r\n\
+    Sec-WebSocket-Version: 13\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+
+/// What a load balancer sends.
+const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost:9000\r\nUser-Agent: probe/1.0\r\n\r\n";
+
+const KEY: MaskKey = [0x37, 0xFA, 0x21, 0x3D];
+
+/// Turns in which a message must have come back; on a simulation without faults it takes two.
+const TURNS_MAX: usize = 100;
+
+fn requests(c: &mut Criterion) {
+    let mut group = c.benchmark_group("request");
+    let limits = HeadLimits::default();
+    let mut out = Vec::with_capacity(4096);
+
+    group.bench_function("handshake", |b| {
+        b.iter(|| {
+            out.clear();
+            let head = whole_head(black_box(UPGRADE), &limits);
+            let upgraded = Request::parse(head).and_then(|request| {
+                let key = handshake::accept_key(handshake::check(&request)?.key());
+                Ok(handshake::write_switching_protocols(&mut out, &key, None, None, &[]).is_ok())
+            });
+            assert!(matches!(upgraded, Ok(true)));
+            black_box(&out);
+        });
+    });
+
+    let mut site = Site::new(Arc::<Status>::default());
+    group.bench_function("GET /health", |b| {
+        b.iter(|| {
+            out.clear();
+            let head = whole_head(black_box(HEALTH), &limits);
+            let answered = Request::parse(head).map(|request| {
+                let response = site.request(&request);
+                response.write(&mut out, request.keep_alive(), false);
+                response.status()
+            });
+            assert!(matches!(answered, Ok(200)));
+            black_box(&out);
+        });
+    });
+    group.finish();
+}
+
+fn whole_head<'a>(received: &'a [u8], limits: &HeadLimits) -> &'a [u8] {
+    let end = HeadScan::default().find_end(received, limits).ok().flatten();
+    end.map_or(&[], |end| &received[..end])
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    type State = ();
+
+    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        session.send(message);
+    }
+}
+
+/// A core with one session.
+struct World {
+    core: Core<Echo, Sim>,
+    peer: Peer,
+    _network: Network,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let (reactor, network) = Sim::new(1, Faults::default());
+        let listener = network.listen();
+        let core = Core::new(CoreSetup {
+            core: 0,
+            handler: Echo,
+            reactor,
+            listener,
+            limits: Limits::default(),
+            counters: Arc::default(),
+            connections: Arc::default(),
+            spawner: Box::new(drop),
+        });
+        let peer = network.connect()?;
+        let mut world = Self { core, peer, _network: network };
+        world.turn();
+        world.peer.write(UPGRADE);
+        (0..TURNS_MAX).find(|_| {
+            world.turn();
+            !world.peer.read().is_empty()
+        })?;
+        Some(world)
+    }
+
+    fn turn(&mut self) {
+        self.core.turn(0);
+        // The simulation never fails to be entered.
+        let _ = self.core.enter(Duration::ZERO);
+    }
+
+    /// Writes frames in one piece and takes turns until as many bytes as expected have come back; says whether they did.
+    fn echo(&mut self, frames: &[u8], expected: usize) -> bool {
+        self.peer.write(frames);
+        let mut received = 0;
+        (0..TURNS_MAX).any(|_| {
+            self.turn();
+            received += black_box(self.peer.read()).len();
+            received == expected
+        })
+    }
+}
+
+fn echo(c: &mut Criterion) {
+    let mut group = c.benchmark_group("echo");
+    for (name, count, payload_bytes) in [("64 B", 1, 64), ("16 × 64 B in one read", 16, 64), ("16 KiB", 1, 16 * 1024)]
+    {
+        let (mut frames, mut answers) = (Vec::new(), Vec::new());
+        let payload = vec![b'x'; payload_bytes];
+        for _ in 0..count {
+            write_frame(&mut frames, Opcode::Binary, &payload, Some(KEY));
+            write_frame(&mut answers, Opcode::Binary, &payload, None);
+        }
+        let world = World::new();
+        assert!(world.is_some(), "no session");
+        let Some(mut world) = world else { continue };
+        group.throughput(Throughput::Elements(count));
+        group.bench_function(BenchmarkId::from_parameter(name), |b| {
+            b.iter(|| assert!(world.echo(&frames, answers.len())));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(engine, requests, echo);
+criterion_main!(engine);

@@ -1,0 +1,307 @@
+//! The program `ringsock` as an operator meets it: its help, its settings, and what it says when it cannot start.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::CommandFactory;
+use ringsock::config::Options;
+
+/// A start or a refusal takes some 50 ms; the rest is for a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program, with no setting from elsewhere.
+fn ringsock(arguments: &[&str]) -> Command {
+    isolated(Command::new(env!("CARGO_BIN_EXE_ringsock")), arguments)
+}
+
+/// The program with at most so many descriptors.
+fn ringsock_with_descriptors(limit: u32, arguments: &[&str]) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_ringsock")]);
+    isolated(shell, arguments)
+}
+
+fn isolated(mut command: Command, arguments: &[&str]) -> Command {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let end_with_test = || {
+        // SAFETY: takes integers and touches no memory.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
+    unsafe { command.pre_exec(end_with_test) };
+    command
+}
+
+/// A running program. Ends with this value.
+struct Run {
+    process: Child,
+    output: Receiver<String>,
+    errors: Receiver<String>,
+}
+
+impl Run {
+    fn new(mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
+        let output = lines(process.stdout.take().unwrap());
+        let errors = lines(process.stderr.take().unwrap());
+        Self { process, output, errors }
+    }
+
+    /// What it prints up to the line that says that it is ready.
+    fn banner(&self) -> String {
+        let mut banner = String::new();
+        while !banner.contains("ringsock is ready on ") {
+            let Ok(line) = self.output.recv_timeout(PATIENCE) else {
+                panic!("it is not ready, but said:\n{banner}{}", self.errors.iter().collect::<String>());
+            };
+            banner.push_str(&line);
+        }
+        banner
+    }
+
+    /// The address it says it is ready on.
+    fn address(&self) -> String {
+        let banner = self.banner();
+        let (_, address) = banner.split_once("ws://").unwrap();
+        address.split('/').next().unwrap().to_owned()
+    }
+
+    /// What it says as it refuses to start.
+    fn refusal(mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.process.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => panic!("it did not end"),
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        assert!(!status.success(), "it refused with {status}");
+        assert_eq!(self.output.iter().collect::<String>(), "", "a refusal is no output");
+        self.errors.iter().collect()
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        BufReader::new(stream).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line + "\n")));
+    });
+    receiver
+}
+
+/// The one line that `ringsock serve` refuses to start with.
+fn refusal(arguments: &[&str]) -> String {
+    one_line(Run::new(ringsock(&[&["serve"], arguments].concat())).refusal())
+}
+
+fn one_line(refusal: String) -> String {
+    assert_eq!(refusal.lines().count(), 1, "{refusal}");
+    assert!(refusal.starts_with("ringsock: "), "{refusal}");
+    refusal
+}
+
+/// A file of this test's own.
+fn file(name: &str, content: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+#[test]
+fn help_names_every_flag_with_its_unit_its_variable_and_its_default() {
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        options: Options,
+    }
+    let output = ringsock(&["serve", "--help"]).output().unwrap();
+    assert!(output.status.success());
+    let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let flags: Vec<_> = Flags::command().get_arguments().cloned().collect();
+    assert!(flags.len() >= 19, "only {} flags", flags.len());
+    for flag in flags {
+        let name = flag.get_long().unwrap();
+        let unit = flag.get_value_names().unwrap()[0].as_str();
+        let (_, after) = help.split_once(&format!("--{name} <{unit}> ")).expect(name);
+        let entry = after.split(" --").next().unwrap();
+        assert!(entry.contains("[default: "), "--{name}: {entry}");
+        assert!(
+            entry.contains(&format!("[env: RINGSOCK_{}=]", name.to_uppercase().replace('-', "_"))),
+            "--{name}: {entry}"
+        );
+        if name.ends_with("-ms") {
+            assert_eq!(unit, "MS");
+        }
+        if name.ends_with("-bytes") {
+            assert_eq!(unit, "BYTES");
+        }
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let output = ringsock(&["--version"]).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), concat!("ringsock ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn a_port_in_use_is_refused_and_shared_only_when_asked_for() {
+    let first = Run::new(ringsock(&["serve", "--listen", "127.0.0.1:0", "--share-port", "true"]));
+    let address = first.address();
+    let said = refusal(&["--listen", &address]);
+    assert!(said.contains(&format!("Cannot listen on {address}: Address already in use")), "{said}");
+    let second = Run::new(ringsock(&["serve", "--listen", &address, "--share-port", "true"]));
+    assert_eq!(second.address(), address);
+}
+
+#[test]
+fn port_0_becomes_a_real_port_that_serves() {
+    let server = Run::new(ringsock(&["serve", "--listen", "127.0.0.1:0", "--cores", "2"]));
+    let address = server.address();
+    assert!(!address.ends_with(":0"), "{address}");
+    let mut stream = TcpStream::connect(&address).unwrap();
+    stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok"), "{answer}");
+}
+
+#[test]
+fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
+    let path = file("precedence.toml", "max_headers = 50\nlisten = \"127.0.0.1:0\"\n");
+    let headers = |variable: Option<&str>, flag: &[&str], config: bool| {
+        let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0"]);
+        command.args(flag);
+        if let Some(variable) = variable {
+            command.env("RINGSOCK_MAX_HEADERS", variable);
+        }
+        if config {
+            command.arg("--config").arg(&path);
+        }
+        let banner = Run::new(command).banner();
+        let (before, _) = banner.split_once(" headers").unwrap();
+        before.rsplit(' ').next().unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(headers(Some("40"), &["--max-headers", "30"], true), 30);
+    assert_eq!(headers(Some("40"), &[], true), 40);
+    assert_eq!(headers(None, &[], true), 50);
+    assert_eq!(headers(None, &[], false), 64);
+}
+
+#[test]
+fn a_bad_flag_or_value_is_named_in_the_first_line() {
+    for (arguments, named) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["--max-headers", "many"], "--max-headers"),
+        (&["--max-headers", "-1"], "-1"),
+        (&["--reactor", "kqueue"], "--reactor"),
+        (&["--listen", "127.0.0.1"], "--listen"),
+        (&["--share-port"], "--share-port"),
+    ] {
+        let said = Run::new(ringsock(&[&["serve"], arguments].concat())).refusal();
+        let first = said.lines().next().unwrap_or_default();
+        assert!(first.starts_with("error: ") && first.contains(named), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_value_that_cannot_work_is_refused_with_what_could() {
+    let said = refusal(&["--max-headers", "1000"]);
+    assert_eq!(said, "ringsock: max-headers is 1000, but must be from 1 to 256.\n");
+    let said = refusal(&["--listen", "256.0.0.1:80"]);
+    assert!(said.contains("\"256.0.0.1:80\" is not an address to listen on"), "{said}");
+    let said = refusal(&["--log", "ringsock=loudly"]);
+    assert!(said.starts_with("ringsock: log is \"ringsock=loudly\", which is no filter: "), "{said}");
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_understood_is_refused_by_name() {
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let said = refusal(&["--config", directory]);
+    assert!(said.contains(directory) && said.contains("cannot be read"), "{said}");
+    let said = refusal(&["--config", "no/such/file.toml"]);
+    assert!(said.contains("no/such/file.toml cannot be read: No such file"), "{said}");
+    for (name, content, wrong) in [
+        ("unknown.toml", "cores = 2\nmax_mesage_bytes = 1\n", "line 2: unknown field `max_mesage_bytes`"),
+        ("type.toml", "cores = \"two\"\n", "line 1: invalid type: string \"two\""),
+        ("syntax.toml", "cores = 2\n\ncores 2\n", "line 3: "),
+    ] {
+        let path = file(name, content);
+        let said = refusal(&["--config", path.to_str().unwrap()]);
+        assert!(said.contains(name) && said.contains(wrong), "{said}");
+    }
+}
+
+#[test]
+fn more_connections_than_descriptors_are_refused_with_the_numbers() {
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--cores", "2", "--max-connections", "1000"];
+    let said = one_line(Run::new(ringsock_with_descriptors(256, &arguments)).refusal());
+    assert!(said.contains("1000 connections need 1128 file descriptors, but the limit is 256."), "{said}");
+    assert!(said.contains("at most 128 connections"), "{said}");
+}
+
+#[test]
+fn without_io_uring_that_reactor_is_refused_and_auto_falls_back_with_one_warning() {
+    let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0", "--reactor", "uring"]);
+    block_io_uring(&mut command);
+    let said = one_line(Run::new(command).refusal());
+    for words in ["io_uring is not available: Operation not permitted", "seccomp", "--reactor epoll"] {
+        assert!(said.contains(words), "{said}");
+    }
+
+    let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0"]);
+    block_io_uring(&mut command);
+    let server = Run::new(command);
+    let banner = server.banner();
+    assert!(banner.contains("reactor      epoll"), "{banner}");
+    let log: Vec<String> = server.errors.try_iter().collect();
+    let [warning] = &log[..] else { panic!("{log:?}") };
+    for words in ["WARN", "io_uring is not available: Operation not permitted", "io_uring_setup", "Using epoll"] {
+        assert!(warning.contains(words), "{warning}");
+    }
+}
+
+/// Makes io_uring fail in the program as it does under Docker's default seccomp profile.
+fn block_io_uring(command: &mut Command) {
+    // The same number on x86-64 and AArch64.
+    const IO_URING_SETUP: u32 = libc::SYS_io_uring_setup as u32;
+    let step = |code: u32, jump_if_not: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump_if_not, k };
+    // The number of the system call is the first word that a filter sees.
+    let mut filter = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, IO_URING_SETUP),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: takes integers and touches no memory.
+        let allowed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: the kernel reads the program and its filter, which both outlive the call.
+        let installed = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
+        if allowed == 0 && installed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec `install` only makes system calls; it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(install) };
+}
