@@ -40,7 +40,8 @@ fn requests(c: &mut Criterion) {
         b.iter(|| {
             out.clear();
             let head = whole_head(black_box(UPGRADE), &limits);
-            let upgraded = Request::parse(head).and_then(|request| {
+            let mut headers = Headers::default();
+            let upgraded = Request::parse(head, &mut headers).and_then(|request| {
                 let key = handshake::accept_key(handshake::check(&request)?.key());
                 Ok(handshake::write_switching_protocols(&mut out, &key, None, None, &[]).is_ok())
             });
@@ -54,7 +55,8 @@ fn requests(c: &mut Criterion) {
         b.iter(|| {
             out.clear();
             let head = whole_head(black_box(HEALTH), &limits);
-            let answered = Request::parse(head).map(|request| {
+            let mut headers = Headers::default();
+            let answered = Request::parse(head, &mut headers).map(|request| {
                 let response = site.request(&request);
                 response.write(&mut out, request.keep_alive(), false);
                 response.status()

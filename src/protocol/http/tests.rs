@@ -1,3 +1,5 @@
+//! What a request may be, and what each fault of one is called.
+
 use proptest::prelude::*;
 
 use super::*;
