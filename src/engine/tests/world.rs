@@ -158,7 +158,13 @@ impl<H: Handler> World<H> {
 
     /// Bytes the core holds for a session, received or to be sent.
     pub fn bytes_held(&mut self, id: SessionId) -> usize {
-        let Some(slot) = self.core.sessions.get_mut(id.token) else { return 0 };
+        self.bytes_in_slot(id.token.index)
+    }
+
+    /// Bytes held for whoever has this slot.
+    pub fn bytes_in_slot(&mut self, index: u32) -> usize {
+        let sessions = &mut self.core.sessions;
+        let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return 0 };
         slot.outbox_bytes() + slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len())
     }
 
@@ -170,6 +176,7 @@ impl<H: Handler> World<H> {
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
         assert_eq!(self.connections.load(Ordering::Relaxed), self.core.sessions());
         assert!(self.core.common.reply.is_empty(), "a reply belongs to the session at hand");
+        assert!(!self.log.sent_after_end.get(), "nothing can be sent once a session has ended");
         assert_eq!(counters.upgraded.read(), self.log.opened.borrow().len() as u64);
     }
 
