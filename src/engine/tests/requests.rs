@@ -74,7 +74,7 @@ fn an_empty_line_before_a_request_is_skipped_and_costs_no_turns() {
         let mut client = world.connect();
         client.write(line.as_bytes());
         world.settle();
-        client.write(&[&"\r\n"[line.len()..].as_bytes(), &get("/", "")[..]].concat());
+        client.write(&[&b"\r\n"[line.len()..], &get("/", "")[..]].concat());
         world.settle();
         assert_eq!(client.statuses(), [200]);
     }
