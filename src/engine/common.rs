@@ -42,6 +42,7 @@ pub(super) struct Common {
     pub(super) dirty: Vec<Token>,
     /// Sessions that were cut off while reading and go on next turn.
     pub(super) resumed: Vec<Token>,
+    #[expect(clippy::vec_box, reason = "a session holds its outbox boxed, and the box is reused too")]
     outboxes_free: Vec<Box<Outbox>>,
 }
 
