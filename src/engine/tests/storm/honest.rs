@@ -17,6 +17,8 @@ pub struct Honest {
     pings: VecDeque<Vec<u8>>,
     messages: usize,
     longest: usize,
+    /// It says no more until it has every echo, so that nothing but the server itself can bring them.
+    patient: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,8 +44,16 @@ impl Honest {
     pub fn new(mut client: Client, dice: &mut Dice, longest: usize) -> Self {
         let mut pieces = VecDeque::new();
         cut(client.request("/"), dice, &mut pieces);
-        let (expected, pings) = (VecDeque::new(), VecDeque::new());
-        Self { client, stage: Stage::Asking, pieces, expected, pings, messages: dice.below(12), longest }
+        Self {
+            client,
+            stage: Stage::Asking,
+            pieces,
+            expected: VecDeque::new(),
+            pings: VecDeque::new(),
+            messages: dice.below(12),
+            longest,
+            patient: dice.once_in(2),
+        }
     }
 
     pub fn is_done(&self) -> bool {
@@ -123,8 +133,8 @@ impl Honest {
 
     fn say_something(&mut self, dice: &mut Dice, weather: Weather) {
         if self.messages == 0 || (weather.calm && dice.once_in(4)) {
-            // What is on its way comes before the echo of this.
-            if dice.once_in(2) || self.expected.is_empty() {
+            // Otherwise what is on its way comes before the echo of the close frame.
+            if !self.patient || self.expected.is_empty() {
                 cut(masked_close(1000, "done"), dice, &mut self.pieces);
                 self.stage = Stage::Closing;
             }
