@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::engine::{Core, CoreSetup, Status};
-use ringsock::protocol::http::{HeadLimits, HeadScan, Request};
+use ringsock::protocol::http::{HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{MaskKey, Opcode, handshake, write_frame};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
 use ringsock::service::Site;

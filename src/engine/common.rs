@@ -160,6 +160,17 @@ impl Common {
         self.reply.clear();
     }
 
+    /// Whether more waits for the session at hand than may. What was only gathered so far is given to the socket before
+    /// that is said: the end of backpressure is noticed when something leaves the outbox, so it has to be there.
+    #[inline]
+    pub(super) fn is_full<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets) -> bool {
+        let bytes_max = self.limits.outbox_bytes_max;
+        if slot.outbox_bytes() + self.reply.len() > bytes_max {
+            self.flush(slot, token, sockets);
+        }
+        slot.outbox_bytes() > bytes_max
+    }
+
     /// Marks a session as having something to send at the end of the turn.
     pub(super) fn mark_dirty<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         if !slot.dirty && !slot.sending {

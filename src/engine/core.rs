@@ -5,9 +5,8 @@
 //! nor clocks: whoever drives it says what time it is, which is why simulation can drive it too.
 
 use std::io;
-use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::common::Common;
@@ -15,11 +14,11 @@ use super::counters::Counters;
 use super::handler::Handler;
 use super::head::PendingUpgrades;
 use super::limits::Limits;
-use super::session::{Phase, Slot, ticks};
+use super::session::{Phase, Slot};
 use super::slab::Slab;
 use super::tasks::{Spawner, Tasks};
 use super::wheel::TICK_MS;
-use crate::protocol::http::{Refusal, Response};
+use crate::protocol::http::Refusal;
 use crate::reactor::{Completion, Reactor, Socket, Token};
 
 /// The buffer every read goes into: a quarter of a common second-level cache, so that what the kernel wrote is still
@@ -32,15 +31,6 @@ const READ_BYTES_PER_TURN_MAX: usize = SCRATCH_BYTES;
 
 /// Sessions whose timers are looked at in a turn, and goodbyes said in a turn of a draining core.
 const TIMERS_PER_TURN_MAX: usize = 1024;
-
-/// After accepting failed for want of descriptors: how long until the next try, unless a session ends before.
-const ACCEPT_BACKOFF_MS: u64 = 100;
-
-/// Connections turned away at each such try, so that waiting clients get an answer.
-const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
-
-/// Connections turned away when a listener closes without descriptors to accept them: the usual `net.core.somaxconn`.
-const BACKLOG_MAX: usize = 4096;
 
 /// What a core is made from.
 pub struct CoreSetup<H, R> {
@@ -69,14 +59,14 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(super) sessions: Slab<Slot<H::State>>,
     pub(super) common: Common,
     pub(super) upgrades: PendingUpgrades<H::State>,
-    listener: Option<Socket>,
-    accepting: bool,
+    pub(super) listener: Option<Socket>,
+    pub(super) accepting: bool,
     /// When to try accepting again, in milliseconds.
-    accept_again_ms: Option<u64>,
-    connections: Arc<AtomicUsize>,
-    now_ms: u64,
+    pub(super) accept_again_ms: Option<u64>,
+    pub(super) connections: Arc<AtomicUsize>,
+    pub(super) now_ms: u64,
     completions: Vec<Completion>,
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
     /// Indexes whose timer fired and was not looked at yet.
     fired: Vec<u32>,
     draining: Option<Drain>,
@@ -351,109 +341,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.common.dirty = dirty;
     }
 
-    fn accept_if_due(&mut self) {
-        let due = self.accept_again_ms.is_some_and(|at| at <= self.now_ms);
-        if let (true, false, Some(listener)) = (due, self.accepting, self.listener) {
-            self.accept_again_ms = None;
-            self.accepting = true;
-            self.reactor.accept(listener);
-        }
-    }
-
-    fn accepted(&mut self, result: io::Result<Socket>, more: bool) {
-        self.accepting = more;
-        match result {
-            Ok(socket) => {
-                self.welcome(socket);
-                if !more {
-                    self.accept_again_ms = Some(self.now_ms);
-                }
-            }
-            Err(_) if self.draining.is_some() => {}
-            // The client went before it was accepted, which says nothing about those behind it.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
-                self.common.counters.accept_errors.add(1);
-                self.accept_again_ms = Some(self.now_ms);
-            }
-            Err(error) => {
-                self.common.counters.accept_errors.add(1);
-                tracing::debug!(core = self.common.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
-                self.turn_away_waiting();
-                self.accept_again_ms = Some(self.now_ms + ACCEPT_BACKOFF_MS);
-            }
-        }
-        if self.draining.is_some() {
-            self.accept_again_ms = None;
-            if !more {
-                self.close_listener();
-            }
-        }
-    }
-
-    /// Takes in a connection, or turns it away when the server is full.
-    fn welcome(&mut self, socket: Socket) {
-        self.common.counters.accepted.add(1);
-        let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        if before >= self.common.limits.connections_max {
-            return self.turn_away(socket, &Refusal::OverCapacity);
-        }
-        let deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
-        match self.sessions.insert(Slot::new(socket, self.common.tick, deadline)) {
-            Ok(token) => {
-                self.common.wheel.schedule(token.index, deadline);
-                if let Some(slot) = self.sessions.get_mut(token) {
-                    slot.watched = true;
-                    self.reactor.watch(socket, token);
-                }
-            }
-            Err(_) => self.turn_away(socket, &Refusal::OverCapacity),
-        }
-    }
-
-    fn turn_away(&mut self, socket: Socket, refusal: &Refusal) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.common.counters.turned_away.add(1);
-        self.common.counters.closed.add(1);
-        let answer = farewell(refusal);
-        // Best effort: the connection is given up either way.
-        let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
-        self.reactor.shutdown(socket, Shutdown::Write);
-        // A request that is here already is taken out, because closing with something unread resets the connection.
-        let _ = self.reactor.recv(socket, &mut self.scratch);
-        self.reactor.close(socket);
-    }
-
-    /// Without descriptors, the spare one lets waiting clients know.
-    fn turn_away_waiting(&mut self) {
-        let Some(listener) = self.listener else { return };
-        self.shed(listener, &Refusal::OverCapacity, TURNED_AWAY_PER_BACKOFF_MAX);
-    }
-
-    fn shed(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
-        let answer = farewell(refusal);
-        for _ in 0..max {
-            if self.reactor.shed(listener, &answer).is_err() {
-                break;
-            }
-            self.common.counters.turned_away.add(1);
-        }
-    }
-
-    /// Takes in what still waits in the backlog, so that closing the listener resets nobody, and closes it.
-    fn close_listener(&mut self) {
-        let Some(listener) = self.listener.take() else { return };
-        loop {
-            match self.reactor.accept_now(listener) {
-                Ok(socket) => self.welcome(socket),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => break,
-            }
-        }
-        // Those for whom there was no descriptor.
-        self.shed(listener, &Refusal::ShuttingDown, BACKLOG_MAX);
-        self.reactor.close(listener);
-    }
-
     fn look_at_timers(&mut self) {
         if self.fired.is_empty() {
             self.common.wheel.advance(self.common.tick, &mut self.fired);
@@ -485,15 +372,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         }
     }
-
-    /// A connection has been closed: its descriptor can serve another one.
-    pub(super) fn released(&mut self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.common.counters.closed.add(1);
-        if let Some(at) = &mut self.accept_again_ms {
-            *at = self.now_ms;
-        }
-    }
 }
 
 impl<H: Handler, R: Reactor> std::fmt::Debug for Core<H, R> {
@@ -506,11 +384,4 @@ impl<H: std::fmt::Debug, R: std::fmt::Debug> std::fmt::Debug for CoreSetup<H, R>
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CoreSetup").field("core", &self.core).field("handler", &self.handler).finish_non_exhaustive()
     }
-}
-
-/// The answer to a client that no session is made for.
-fn farewell(refusal: &Refusal) -> Vec<u8> {
-    let mut answer = Vec::new();
-    Response::from(refusal).write(&mut answer, false, false);
-    answer
 }

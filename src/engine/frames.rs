@@ -92,7 +92,8 @@ fn read_frames<H: Handler>(
                 common.set_deadline(slot, token, common.limits.close_timeout_ms);
             }
         }
-        if !slot.takes_input(common.limits.outbox_bytes_max) {
+        // Before the next message: its answer would be dropped if what was said so far does not fit.
+        if slot.paused || common.is_full(slot, token, sockets) {
             let rest = incoming.rest();
             slot.backlog = (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan: None }));
             break;

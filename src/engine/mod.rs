@@ -2,6 +2,7 @@
 //!
 //! Imports protocol and reactor, and knows nothing of what its sessions talk about.
 
+mod accepting;
 mod common;
 mod core;
 mod counters;

@@ -186,14 +186,8 @@ impl<S> Session<'_, S> {
         Sent::Queued
     }
 
-    /// Whether more waits than may. What was only gathered so far is given to the socket before that is said: the end of
-    /// backpressure is noticed when something leaves the outbox, so there has to be something in it.
     fn is_full(&mut self) -> bool {
-        let bytes_max = self.common.limits.outbox_bytes_max;
-        if self.buffered_amount() > bytes_max {
-            self.common.flush(self.slot, self.token, self.sockets);
-        }
-        self.slot.outbox_bytes() > bytes_max
+        self.common.is_full(self.slot, self.token, self.sockets)
     }
 
     /// Sends a ping with up to 125 bytes; more are cut off.

@@ -3,7 +3,7 @@
 //! It writes frames through the protocol's own encoder and reads them strictly: what a server may not send fails the
 //! test.
 
-use crate::protocol::client_handshake::ClientHandshake;
+use crate::protocol::client_handshake::{ClientHandshake, ClientHandshakeError};
 use crate::protocol::http::{HeadLimits, HeadScan};
 use crate::protocol::{Close, CloseCode, FrameHeader, MaskKey, Opcode, Role, apply_mask, write_close, write_frame};
 use crate::reactor::sim::Peer;
@@ -92,6 +92,13 @@ impl Client {
         self.write(&request);
     }
 
+    /// What [`Client::ask`] writes, for a client that writes it piece by piece.
+    pub fn request(&mut self, target: &str) -> Vec<u8> {
+        let (request, handshake) = upgrade_request(target, &[]);
+        self.handshake = Some(handshake);
+        request
+    }
+
     /// Whether the answer to [`Client::ask`] is here and opens the WebSocket.
     pub fn is_accepted(&mut self) -> bool {
         let Some(head) = self.head() else { return false };
@@ -101,6 +108,16 @@ impl Client {
 
     pub fn write(&self, bytes: &[u8]) {
         self.peer.write(bytes);
+    }
+
+    /// The status of the answer to [`Client::ask`], once it is here: 101 only if it opens the WebSocket.
+    pub fn verdict(&mut self) -> Option<u16> {
+        let head = self.head()?;
+        match self.handshake.expect("the client has asked").check_response(&head, &[]) {
+            Ok(_) => Some(101),
+            Err(ClientHandshakeError::Status { status }) => Some(status),
+            Err(error) => panic!("{error}"),
+        }
     }
 
     pub fn send(&self, text: &str) {

@@ -4,6 +4,7 @@
 //! a world goes, it checks what holds after every test: see [`world::World::end`].
 
 mod client;
+mod dice;
 mod handler;
 mod world;
 
@@ -13,7 +14,9 @@ mod closing;
 mod drain;
 mod input;
 mod panics;
+mod races;
 mod requests;
+mod storm;
 mod tasks;
 mod timeouts;
 mod upgrades;

@@ -21,6 +21,9 @@ const SETTLE_TURNS_MAX: usize = 100_000;
 /// Longer than any timeout of the engine: by then whoever was to be cut off is.
 const LONG_MS: u64 = 180_000;
 
+/// How often a session may be paused by what its client has sent.
+const PAUSES_MAX: usize = 100;
+
 pub struct World<H: Handler = App> {
     pub core: Core<H, Sim>,
     pub network: Network,
@@ -146,6 +149,23 @@ impl<H: Handler> World<H> {
         self.core.flush_and_settle(id.token);
     }
 
+    /// Has everyone read on. A paused session does not hear that its peer has gone, and nobody else is left by now.
+    fn resume_all(&mut self) {
+        // What was not read yet may pause it again, and again.
+        for _ in 0..PAUSES_MAX {
+            if self.core.sessions() == 0 {
+                return;
+            }
+            let opened = self.log.opened.borrow().clone();
+            for id in opened {
+                let slot = self.core.sessions.get_mut(id.token);
+                assert!(slot.is_none_or(|slot| slot.paused), "a session outlives its client");
+                self.resume(id);
+            }
+            self.advance(LONG_MS);
+        }
+    }
+
     /// Sends messages to a session, as its handler could at any time.
     pub fn send_to(&mut self, id: SessionId, count: usize, bytes: usize) {
         self.core.call(id.token, |_, session| {
@@ -158,7 +178,13 @@ impl<H: Handler> World<H> {
 
     /// Bytes the core holds for a session, received or to be sent.
     pub fn bytes_held(&mut self, id: SessionId) -> usize {
-        let Some(slot) = self.core.sessions.get_mut(id.token) else { return 0 };
+        self.bytes_in_slot(id.token.index)
+    }
+
+    /// Bytes held for whoever has this slot.
+    pub fn bytes_in_slot(&mut self, index: u32) -> usize {
+        let sessions = &mut self.core.sessions;
+        let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return 0 };
         slot.outbox_bytes() + slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len())
     }
 
@@ -170,6 +196,7 @@ impl<H: Handler> World<H> {
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
         assert_eq!(self.connections.load(Ordering::Relaxed), self.core.sessions());
         assert!(self.core.common.reply.is_empty(), "a reply belongs to the session at hand");
+        assert!(!self.log.sent_after_end.get(), "nothing can be sent once a session has ended");
         assert_eq!(counters.upgraded.read(), self.log.opened.borrow().len() as u64);
     }
 
@@ -179,10 +206,7 @@ impl<H: Handler> World<H> {
         self.network.set_faults(Faults::default());
         self.peers.iter().for_each(Peer::finish);
         self.advance(LONG_MS);
-        // A paused session does not hear that its peer has gone.
-        let opened = self.log.opened.borrow().clone();
-        opened.into_iter().for_each(|id| self.resume(id));
-        self.advance(LONG_MS);
+        self.resume_all();
         self.check();
         assert_eq!(self.core.sessions(), 0, "sessions outlive their clients");
         assert_eq!(self.core.has_tasks(), !self.log.gate.is_clear(), "tasks are left");
