@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::attacker::{Next, Peer, UPGRADE};
 use crate::server::Server;
 use crate::wire::{BINARY, FIN, masked};
-use crate::{figure, on_each_reactor, p99, say};
+use crate::{figure, on_each_reactor, p99};
 
 #[test]
 fn row_3_a_head_without_end_is_refused_at_its_limit_and_costs_no_more() {
@@ -111,7 +111,6 @@ fn slowloris(address: SocketAddr, count: usize) -> Vec<Duration> {
     let begun = Instant::now();
     let connect = |_| Some((Instant::now(), Peer::connect(address)));
     let mut peers: Vec<_> = (0..count).map(connect).collect();
-    say(&format!("        {count} connections in {:.2?}", begun.elapsed()));
     let mut lives = Vec::new();
     let mut sent = 0;
     // Three times the timeout: who is not closed by then shows as missing.
