@@ -178,14 +178,15 @@ impl<H: Handler> World<H> {
 
     /// Bytes the core holds for a session, received or to be sent.
     pub fn bytes_held(&mut self, id: SessionId) -> usize {
-        self.bytes_in_slot(id.token.index)
+        let (outbox, backlog) = self.bytes_in_slot(id.token.index);
+        outbox + backlog
     }
 
-    /// Bytes held for whoever has this slot.
-    pub fn bytes_in_slot(&mut self, index: u32) -> usize {
+    /// Bytes that wait to be sent to, and that were received from, whoever has this slot.
+    pub fn bytes_in_slot(&mut self, index: u32) -> (usize, usize) {
         let sessions = &mut self.core.sessions;
-        let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return 0 };
-        slot.outbox_bytes() + slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len())
+        let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return (0, 0) };
+        (slot.outbox_bytes(), slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len()))
     }
 
     /// What holds at every moment.

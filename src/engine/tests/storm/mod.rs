@@ -14,7 +14,6 @@ use self::hostile::Hostile;
 use super::dice::Dice;
 use super::world::World;
 use crate::engine::Limits;
-use crate::protocol::http::HeadLimits;
 use crate::reactor::sim::Faults;
 
 /// Seeds tried when nobody says how many: some twenty seconds.
@@ -62,7 +61,7 @@ struct Storm {
     fair: bool,
     honest: Vec<Honest>,
     hostile: Vec<Hostile>,
-    bytes_max: usize,
+    outbox_max: usize,
 }
 
 impl Storm {
@@ -79,15 +78,14 @@ impl Storm {
             limits.dead_peer_timeout_ms = dice.choose(&[0, 300, 60_000]);
             limits.drain_timeout_ms = dice.choose(&[200, 10_000]);
         }
-        let outbox = limits.outbox_bytes_max.max(REPLY_BYTES) + MESSAGE_BYTES + CONTROL_BYTES;
-        let backlog = READ_BYTES.max(HeadLimits::default().head_bytes_max);
+        let outbox_max = limits.outbox_bytes_max.max(REPLY_BYTES) + MESSAGE_BYTES + CONTROL_BYTES;
         let mut faults = if fair { Faults::harmless() } else { Faults::chaos() };
         if dice.once_in(2) {
             // A report that nothing brought about makes good a wake-up that was lost.
             faults.spurious_readable = 0;
         }
         let world = World::faulty(limits, seed, faults);
-        Self { seed, dice, world, fair, honest: Vec::new(), hostile: Vec::new(), bytes_max: outbox + backlog }
+        Self { seed, dice, world, fair, honest: Vec::new(), hostile: Vec::new(), outbox_max }
     }
 
     fn run(mut self) {
@@ -168,8 +166,9 @@ impl Storm {
     fn check(&mut self) {
         self.world.check();
         for index in 0..self.world.core.sessions.capacity() {
-            let held = self.world.bytes_in_slot(index);
-            assert!(held <= self.bytes_max, "{held} bytes are held for one session");
+            let (outbox, backlog) = self.world.bytes_in_slot(index);
+            assert!(outbox <= self.outbox_max, "{outbox} bytes wait to be sent to one session");
+            assert!(backlog <= READ_BYTES, "{backlog} bytes of one session were received and not consumed");
         }
     }
 }
