@@ -120,6 +120,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Err(_) => break,
             }
         }
+        // They may have taken slots that were told goodbye already.
+        self.say_goodbyes_anew();
         // Those for whom there was no descriptor.
         self.shed(listener, &Refusal::ShuttingDown, BACKLOG_MAX);
         self.reactor.close(listener);

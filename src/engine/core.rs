@@ -221,8 +221,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 break;
             }
             if let Some(backlog) = slot.take_consumable_backlog() {
-                bytes += backlog.bytes.len();
-                self.consume(token, &mut { backlog.bytes });
+                bytes += self.consume_backlog(token, backlog);
                 continue;
             }
             let room = self.common.read_size(slot, scratch.len());
@@ -276,7 +275,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             // What follows the last answer is served to nobody, even while that answer waits to leave.
             Phase::Head if slot.parting => self.discard_input(token, input.len()),
             Phase::Head => self.consume_head(token, input),
-            Phase::Open => self.consume_frames(token, input),
+            Phase::Open => {
+                let rest = self.consume_frames(token, input);
+                self.set_aside(token, Phase::Open, &input[input.len() - rest..], None);
+            }
             Phase::Upgrading => self.refuse(token, &Refusal::EarlyData),
             Phase::Lingering => self.discard_input(token, input.len()),
             Phase::Ended => {}
@@ -350,6 +352,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             if let Some(token) = self.sessions.token_at(index) {
                 self.look_at_deadlines(token);
             }
+        }
+    }
+
+    /// Has goodbye said to every slot once more; to whom it was said already it makes no difference.
+    pub(super) fn say_goodbyes_anew(&mut self) {
+        if let Some(drain) = &mut self.draining {
+            drain.told = 0;
         }
     }
 

@@ -156,6 +156,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.call(token, |_, session| session.close(code, &reason));
                     self.flush_and_settle(token);
                 }
+                Command::Resume { token } => self.call(token, |_, session| session.resume()),
                 Command::Panicked { token } => {
                     self.panicked(token);
                     self.flush_and_settle(token);

@@ -10,18 +10,42 @@ use crate::protocol::{Close, CloseCode, Event, Incoming, Violation};
 use crate::reactor::{Reactor, Sockets, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Consumes frames, as many as the session takes; the rest is set aside.
-    pub(super) fn consume_frames(&mut self, token: Token, input: &mut [u8]) {
+    /// Consumes frames, as many as the session takes, and says how many bytes of input are left.
+    pub(super) fn consume_frames(&mut self, token: Token, input: &mut [u8]) -> usize {
         let Self { handler, reactor, sessions, common, .. } = self;
-        let Some(slot) = sessions.get_mut(token) else { return };
+        let Some(slot) = sessions.get_mut(token) else { return 0 };
         // One guard for the whole read: what was answered before a panic is still sent.
         let consumed = catch_unwind(AssertUnwindSafe(|| read_frames(handler, slot, token, common, reactor, input)));
-        match consumed {
-            Ok(Ok(())) => {}
-            Ok(Err(violation)) => self.fail(token, &violation),
-            Err(_) => self.panicked(token),
-        }
+        let rest = match consumed {
+            Ok(Ok(rest)) => rest,
+            Ok(Err(violation)) => {
+                self.fail(token, &violation);
+                0
+            }
+            Err(_) => {
+                self.panicked(token);
+                0
+            }
+        };
         self.flush_and_settle(token);
+        rest
+    }
+
+    /// Goes on with what was set aside, and says how much that was. What is left stays where it lies, so that setting it
+    /// aside again and again costs nothing.
+    pub(super) fn consume_backlog(&mut self, token: Token, mut backlog: Box<Backlog>) -> usize {
+        let start = backlog.start;
+        if self.sessions.get_mut(token).is_some_and(|slot| slot.phase != Phase::Open) {
+            self.consume(token, &mut backlog.bytes);
+            return backlog.bytes.len();
+        }
+        let rest = self.consume_frames(token, &mut backlog.bytes[start..]);
+        backlog.start = backlog.bytes.len() - rest;
+        let consumed = backlog.start - start;
+        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| rest > 0 && slot.phase == Phase::Open) {
+            slot.backlog = Some(backlog);
+        }
+        consumed
     }
 
     /// Calls the handler for a session. A panic ends the session, and nothing else.
@@ -57,7 +81,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 }
 
-/// Hands out the events that `input` completes, in order. What was answered before a violation stays answered.
+/// Hands out the events that `input` completes, in order, and says how many bytes the session does not take now. What was answered before a violation stays answered.
 fn read_frames<H: Handler>(
     handler: &mut H,
     slot: &mut Slot<H::State>,
@@ -65,8 +89,9 @@ fn read_frames<H: Handler>(
     common: &mut Common,
     sockets: &mut dyn Sockets,
     input: &mut [u8],
-) -> Result<(), Violation> {
+) -> Result<usize, Violation> {
     let mut incoming = Incoming::new(input, common.tick);
+    let mut rest = 0;
     while let Some(event) = incoming.next(&mut slot.connection, &mut common.pool, &common.limits.messages)? {
         match event {
             Event::Message(message) => {
@@ -94,13 +119,12 @@ fn read_frames<H: Handler>(
         }
         // Before the next message: its answer would be dropped if what was said so far does not fit.
         if slot.paused || common.is_full(slot, token, sockets) {
-            let rest = incoming.rest();
-            slot.backlog = (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan: None }));
+            rest = incoming.rest().len();
             break;
         }
     }
     if let Some(since) = slot.connection.assembling_since() {
         common.wheel.schedule(token.index, since.saturating_add(ticks(common.limits.assembly_timeout_ms)));
     }
-    Ok(())
+    Ok(rest)
 }

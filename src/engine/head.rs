@@ -58,12 +58,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     }
                     let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
                     if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
-                        self.set_aside(token, rest, None);
+                        self.set_aside(token, Phase::Head, rest, None);
                         break;
                     }
                 }
                 Ok(None) => {
-                    self.set_aside(token, rest, Some(scan));
+                    self.set_aside(token, Phase::Head, rest, Some(scan));
                     break;
                 }
                 Err(refusal) => {
@@ -247,9 +247,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    fn set_aside(&mut self, token: Token, rest: &[u8], scan: Option<HeadScan>) {
-        if let Some(slot) = self.sessions.get_mut(token) {
-            slot.backlog = (!rest.is_empty()).then(|| Box::new(Backlog { bytes: rest.to_vec(), scan }));
+    /// Keeps what was received and not consumed, if the session is still in the phase it is meant for.
+    pub(super) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], scan: Option<HeadScan>) {
+        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| !rest.is_empty() && slot.phase == phase) {
+            slot.backlog = Some(Box::new(Backlog { bytes: rest.to_vec(), start: 0, scan }));
         }
     }
 }

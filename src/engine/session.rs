@@ -98,6 +98,8 @@ const _: () = assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= SESSION_BYTES_MAX);
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     pub(super) bytes: Vec<u8>,
+    /// Where what was not consumed begins.
+    pub(super) start: usize,
     /// How far the end of a request head was searched for, in vain. `None` when nothing was looked at yet.
     pub(super) scan: Option<HeadScan>,
 }

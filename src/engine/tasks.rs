@@ -42,6 +42,8 @@ pub(super) enum Command {
     Send { token: Token, message: OwnedMessage, outcome: Rc<Outcome> },
     /// Begin the closing handshake.
     Close { token: Token, code: CloseCode, reason: String },
+    /// Read on.
+    Resume { token: Token },
     /// The task of a session panicked.
     Panicked { token: Token },
     /// Something that only the core's own type knows of has arrived; look at it.
@@ -199,6 +201,11 @@ impl SessionHandle {
             outcome: Rc::clone(&outcome),
         });
         poll_fn(|context| outcome.poll(context)).await
+    }
+
+    /// Goes on reading from a session that its handler paused, as [`Session::resume`](super::Session::resume) does.
+    pub fn resume(&self) {
+        self.shared.command(Command::Resume { token: self.id.token });
     }
 
     /// Begins the closing handshake.

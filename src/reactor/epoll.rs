@@ -8,14 +8,13 @@
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::socket::{self, EventFd, Spare};
-use super::{Chunks, Completion, Reactor, Socket, Sockets, Token};
+use super::socket::{self, EventFd, OnKernel, Spare};
+use super::{Chunks, Completion, Reactor, Socket, Token};
 
 /// Events taken from the kernel by one `enter`. What is left over comes first at the next one, because epoll rotates
 /// its list of the ready.
@@ -73,31 +72,7 @@ impl Epoll {
     }
 }
 
-impl Sockets for Epoll {
-    fn recv(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        socket::recv(socket, buffer)
-    }
-
-    fn send_now(&mut self, socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        socket::send_now(socket, parts)
-    }
-
-    fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr> {
-        socket::peer_address(socket)
-    }
-
-    fn shutdown(&mut self, socket: Socket, how: Shutdown) {
-        socket::shutdown(socket, how);
-    }
-
-    fn discard_on_close(&mut self, socket: Socket) {
-        socket::discard_on_close(socket);
-    }
-
-    fn close(&mut self, socket: Socket) {
-        socket::close(socket);
-    }
-}
+impl OnKernel for Epoll {}
 
 impl Reactor for Epoll {
     fn accept(&mut self, listener: Socket) {

@@ -10,7 +10,36 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use super::Socket;
+use super::{Socket, Sockets};
+
+/// A reactor whose sockets are the kernel's own.
+pub trait OnKernel {}
+
+impl<R: OnKernel> Sockets for R {
+    fn recv(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
+        recv(socket, buffer)
+    }
+
+    fn send_now(&mut self, socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        send_now(socket, parts)
+    }
+
+    fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr> {
+        peer_address(socket)
+    }
+
+    fn shutdown(&mut self, socket: Socket, how: Shutdown) {
+        shutdown(socket, how);
+    }
+
+    fn discard_on_close(&mut self, socket: Socket) {
+        discard_on_close(socket);
+    }
+
+    fn close(&mut self, socket: Socket) {
+        close(socket);
+    }
+}
 
 /// One `recv(2)`.
 pub fn recv(socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {

@@ -6,8 +6,7 @@
 //!
 //! Invariant: memory that the kernel may still read is owned by `sends` until the operation's final completion.
 
-use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr};
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::task::Waker;
@@ -16,8 +15,8 @@ use std::time::Duration;
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
 use slab::Slab;
 
-use super::socket::{self, EventFd, Spare};
-use super::{Chunks, Completion, Reactor, Socket, Sockets, Token};
+use super::socket::{self, EventFd, OnKernel, Spare};
+use super::{Chunks, Completion, Reactor, Socket, Token};
 
 /// Submissions between two visits to the kernel; a full queue is submitted early, so more only costs memory.
 const SUBMISSIONS: u32 = 4096;
@@ -185,31 +184,7 @@ impl Uring {
     }
 }
 
-impl Sockets for Uring {
-    fn recv(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
-        socket::recv(socket, buffer)
-    }
-
-    fn send_now(&mut self, socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        socket::send_now(socket, parts)
-    }
-
-    fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr> {
-        socket::peer_address(socket)
-    }
-
-    fn shutdown(&mut self, socket: Socket, how: Shutdown) {
-        socket::shutdown(socket, how);
-    }
-
-    fn discard_on_close(&mut self, socket: Socket) {
-        socket::discard_on_close(socket);
-    }
-
-    fn close(&mut self, socket: Socket) {
-        socket::close(socket);
-    }
-}
+impl OnKernel for Uring {}
 
 impl Reactor for Uring {
     fn accept(&mut self, listener: Socket) {

@@ -135,6 +135,23 @@ fn a_session_may_be_paused_time_and_again_within_one_read() {
 }
 
 #[test]
+fn what_was_set_aside_stays_where_it_lies_however_often_a_session_is_paused() {
+    let mut world = World::new();
+    let (client, id) = world.open_session();
+    client.write(&masked(Opcode::Text, b"/pause").repeat(60));
+    world.settle();
+    let mut places = Vec::new();
+    while let Some(backlog) = world.core.sessions.get_mut(id.token).and_then(|slot| slot.backlog.as_ref()) {
+        places.push(backlog.bytes.as_ptr());
+        world.resume(id);
+        world.settle();
+    }
+    assert_eq!(places.len(), 59);
+    places.dedup();
+    assert_eq!(places.len(), 1, "it was copied");
+}
+
+#[test]
 fn a_paused_session_holds_at_most_one_read() {
     let mut world = World::new();
     let (mut client, id) = world.open_session();

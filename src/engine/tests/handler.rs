@@ -162,6 +162,13 @@ impl App {
                 log.sent.borrow_mut().push(sent);
             }),
             "/task-close" => session.spawn(async move { handle.close(CloseCode::AWAY, "a task said so") }),
+            "/pause-until-task" => {
+                session.pause();
+                session.spawn(async move {
+                    log.gate.clone().pass().await;
+                    handle.resume();
+                });
+            }
             "/task-panic" => session.spawn(async { burst() }),
             "/task-panic-later" => session.spawn(async move {
                 log.gate.clone().pass().await;

@@ -34,6 +34,19 @@ fn a_task_meets_backpressure_as_a_handler_does() {
 }
 
 #[test]
+fn a_task_ends_the_pause_that_its_handler_began() {
+    let mut world = World::new();
+    let mut client = world.open("/");
+    client.send("/pause-until-task");
+    client.send("meanwhile");
+    world.settle();
+    assert_eq!(client.frames(), []);
+    world.log.gate.open();
+    world.settle();
+    assert_eq!(client.frames(), [text("meanwhile")]);
+}
+
+#[test]
 fn a_task_closes_its_session() {
     let mut world = World::new();
     let mut client = world.open("/");

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
+use std::net::Shutdown;
+
 use super::*;
+use crate::reactor::Sockets;
 use crate::reactor::conformance::{Client, Loopback, Stream, World, kernel_suite};
 
 kernel_suite!(Epoll::new);
