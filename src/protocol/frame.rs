@@ -153,6 +153,12 @@ impl FrameHeader {
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_PAYLOAD_MAX, "a control frame is short");
     out.reserve(HEADER_BYTES_MAX + payload.len());
+    if mask.is_none() && payload.len() <= CONTROL_PAYLOAD_MAX {
+        // The common case: a header of two bytes, written without a detour.
+        out.extend_from_slice(&[opcode as u8 | FIN, payload.len() as u8]);
+        out.extend_from_slice(payload);
+        return;
+    }
     FrameHeader { fin: true, opcode, mask, payload_bytes: payload.len() as u64 }.write(out);
     match mask {
         None => out.extend_from_slice(payload),
