@@ -172,7 +172,7 @@ pub struct Accept<S> {
 
 impl<S> Accept<S> {
     /// Whether the subprotocol, if one was chosen, is one of those offered.
-    pub(super) fn speaks_only(&self, offered: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn speaks_only(&self, offered: impl FnOnce(&str) -> bool) -> bool {
         self.protocol.as_deref().is_none_or(offered)
     }
 }

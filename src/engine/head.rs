@@ -81,19 +81,34 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.flush_and_settle(token);
     }
 
-    /// Carries out a handler's decision.
-    pub(super) fn decide_upgrade(&mut self, token: Token, asked: Asked, decision: Upgrade<H::State>) {
+    /// Carries out a handler's decision, `None` if it panicked instead, on a client that offered these subprotocols.
+    fn decide_upgrade<'p>(
+        &mut self,
+        token: Token,
+        accept_key: [u8; 28],
+        mut offered: impl Iterator<Item = &'p str>,
+        decision: Option<Upgrade<H::State>>,
+    ) {
         if self.is_draining() {
             self.let_go(decision);
             return self.refuse(token, &Refusal::ShuttingDown);
         }
         match decision {
-            Upgrade::Accept(accept) => {
+            None => {
+                self.common.counters.handler_panics.add(1);
+                return self.refuse(token, &Refusal::HandlerFailed);
+            }
+            Some(Upgrade::Accept(accept)) if !accept.speaks_only(|wanted| offered.any(|own| own == wanted)) => {
+                tracing::error!("A handler chose a subprotocol that the client had not offered.");
+                self.let_go(accept);
+                return self.refuse(token, &Refusal::HandlerFailed);
+            }
+            Some(Upgrade::Accept(accept)) => {
                 let headers: Vec<(&str, &str)> =
                     accept.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
                 let written = handshake::write_switching_protocols(
                     &mut self.common.reply,
-                    &asked.accept_key,
+                    &accept_key,
                     accept.protocol.as_deref(),
                     None,
                     &headers,
@@ -105,11 +120,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
                 self.open(token, accept.state);
             }
-            Upgrade::Reject(response) => {
+            Some(Upgrade::Reject(response)) => {
                 self.common.counters.http_answers.add(1);
                 self.write_last(token, &response);
             }
-            Upgrade::Later(decision) => return self.await_decision(token, asked, decision),
+            Some(Upgrade::Later(decision)) => {
+                let protocols = offered.map(str::to_owned).collect();
+                return self.await_decision(token, Asked { accept_key, protocols }, decision);
+            }
         }
         self.flush_and_settle(token);
     }
@@ -161,24 +179,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked)));
         let accept_key = handshake::accept_key(handshake.key());
-        match decision {
-            Ok(Upgrade::Accept(accept)) if accept.speaks_only(|wanted| handshake.protocols().any(|p| p == wanted)) => {
-                self.decide_upgrade(token, Asked { accept_key, protocols: Vec::new() }, Upgrade::Accept(accept));
-            }
-            Ok(decision @ Upgrade::Accept(_)) => {
-                tracing::error!("A handler chose a subprotocol that the client had not offered.");
-                self.let_go(decision);
-                self.write_refusal(token, &Refusal::HandlerFailed);
-            }
-            Ok(decision) => {
-                let protocols = handshake.protocols().map(str::to_owned).collect();
-                self.decide_upgrade(token, Asked { accept_key, protocols }, decision);
-            }
-            Err(_) => {
-                self.common.counters.handler_panics.add(1);
-                self.write_refusal(token, &Refusal::HandlerFailed);
-            }
-        }
+        self.decide_upgrade(token, accept_key, handshake.protocols(), decision.ok());
     }
 
     fn await_decision(
@@ -202,20 +203,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.let_go(decision);
                 continue;
             }
-            match decision {
-                None => {
-                    self.common.counters.handler_panics.add(1);
-                    self.refuse(token, &Refusal::HandlerFailed);
-                }
-                Some(Upgrade::Accept(accept))
-                    if !accept.speaks_only(|wanted| asked.protocols.iter().any(|own| own == wanted)) =>
-                {
-                    tracing::error!("A handler chose a subprotocol that the client had not offered.");
-                    self.let_go(accept);
-                    self.refuse(token, &Refusal::HandlerFailed);
-                }
-                Some(decision) => self.decide_upgrade(token, asked, decision),
-            }
+            self.decide_upgrade(token, asked.accept_key, asked.protocols.iter().map(String::as_str), decision);
         }
     }
 
