@@ -54,10 +54,11 @@ fn frames(count: usize, opcode: Opcode, payload: &[u8], key: MaskKey) -> Vec<u8>
 fn header(c: &mut Criterion) {
     let mut group = c.benchmark_group("header");
     for payload_bytes in [64, 4096, 1 << 20] {
-        let frame = FrameHeader { fin: true, opcode: Opcode::Binary, mask: Some(KEY), payload_bytes };
+        let frame =
+            FrameHeader { fin: true, opcode: Opcode::Binary, compressed: false, mask: Some(KEY), payload_bytes };
         let (bytes, length) = frame.encode();
         group.bench_function(BenchmarkId::new("parse", payload_bytes), |b| {
-            b.iter(|| FrameHeader::parse(black_box(&bytes[..length]), Role::Server));
+            b.iter(|| FrameHeader::parse(black_box(&bytes[..length]), Role::Server, false));
         });
     }
     group.finish();
@@ -97,7 +98,7 @@ fn decode(c: &mut Criterion) {
     for index in 0..FRAGMENTS {
         let opcode = if index == 0 { Opcode::Binary } else { Opcode::Continuation };
         let fin = index + 1 == FRAGMENTS;
-        FrameHeader { fin, opcode, mask: Some(KEY), payload_bytes: 1 }.write(&mut bytes);
+        FrameHeader { fin, opcode, compressed: false, mask: Some(KEY), payload_bytes: 1 }.write(&mut bytes);
         bytes.push(b'x');
     }
     group.throughput(Throughput::Elements(FRAGMENTS as u64));

@@ -24,6 +24,19 @@ pub enum Reactor {
     Epoll,
 }
 
+/// How messages are compressed with clients that offer it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    Off,
+    /// Each message by itself; no memory for any session.
+    Shared,
+    /// Messages refer to earlier ones; up to 320 KiB for each session.
+    Dedicated,
+}
+
 /// An address to listen on, as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
@@ -106,6 +119,20 @@ options! {
     max_headers: usize = 64, "COUNT", "RINGSOCK_MAX_HEADERS";
     /// Bytes waiting to be sent to one session; above it, its input is not read [default: 262144]
     max_outbox_bytes: usize = 256 * 1024, "BYTES", "RINGSOCK_MAX_OUTBOX_BYTES";
+    /// How messages are compressed with clients that offer it [default: off]
+    compression: Compression = Compression::Off, "MODE", "RINGSOCK_COMPRESSION";
+    /// From 1, the fastest, to 9, the smallest [default: 1]
+    compression_level: u8 = 1, "LEVEL", "RINGSOCK_COMPRESSION_LEVEL";
+    /// Bytes of a message from which on it is compressed [default: 256]
+    compression_min_bytes: usize = 256, "BYTES", "RINGSOCK_COMPRESSION_MIN_BYTES";
+    /// The largest window to compress with, as a power of two, 9 to 15 [default: 15]
+    server_window_bits: u8 = 15, "BITS", "RINGSOCK_SERVER_WINDOW_BITS";
+    /// The largest window clients are asked to compress with, 9 to 15 [default: 15]
+    client_window_bits: u8 = 15, "BITS", "RINGSOCK_CLIENT_WINDOW_BITS";
+    /// Sessions of one core with dedicated compression; further ones share [default: 1024]
+    max_compression_contexts: usize = 1024, "COUNT", "RINGSOCK_MAX_COMPRESSION_CONTEXTS";
+    /// How many times as large a compressed message may become; above it 1009; 0 for any [default: 100]
+    max_inflation_ratio: u32 = 100, "RATIO", "RINGSOCK_MAX_INFLATION_RATIO";
     /// Time for a request, from the first moment of the connection [default: 5000]
     handshake_timeout_ms: u64 = 5_000, "MS", "RINGSOCK_HANDSHAKE_TIMEOUT_MS";
     /// Time for a message, from its first byte to its last; after it 1008 [default: 30000]
@@ -182,7 +209,8 @@ impl Config {
 
     /// Refuses values that cannot work.
     pub fn checked(self) -> Result<Self, ConfigError> {
-        let rules: [(&'static str, u64, bool, &'static str); 9] = [
+        let window = "from 9 to 15";
+        let rules: [(&'static str, u64, bool, &'static str); 12] = [
             (
                 "max-message-bytes",
                 self.max_message_bytes,
@@ -208,6 +236,14 @@ impl Config {
                 "from 64 to max-head-bytes",
             ),
             ("max-outbox-bytes", self.max_outbox_bytes as u64, self.max_outbox_bytes >= 1024, "at least 1024"),
+            (
+                "compression-level",
+                self.compression_level.into(),
+                (1..=9).contains(&self.compression_level),
+                "from 1 to 9",
+            ),
+            ("server-window-bits", self.server_window_bits.into(), (9..=15).contains(&self.server_window_bits), window),
+            ("client-window-bits", self.client_window_bits.into(), (9..=15).contains(&self.client_window_bits), window),
             ("handshake-timeout-ms", self.handshake_timeout_ms, self.handshake_timeout_ms > 0, "above 0"),
             ("close-timeout-ms", self.close_timeout_ms, self.close_timeout_ms > 0, "above 0"),
             ("send-timeout-ms", self.send_timeout_ms, self.send_timeout_ms > 0, "above 0"),
@@ -251,6 +287,7 @@ mod tests {
             let debug = match name {
                 "listen" => format!("listen: Address(\"{default}\")"),
                 "reactor" => "reactor: Auto".to_owned(),
+                "compression" => "compression: Off".to_owned(),
                 name => format!("{name}: {default}"),
             };
             assert!(defaults.contains(&debug), "{name} says {default}, but {defaults}");

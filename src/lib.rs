@@ -43,7 +43,8 @@ pub mod server;
 pub mod service;
 
 #[cfg(feature = "server")]
-pub use engine::{Ended, Handler, Limits, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
+pub use engine::{Compress, Ended, Handler, Limits, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
+pub use protocol::deflate::{Compression, Prepared};
 pub use protocol::http::{Request, Response};
 pub use protocol::{CloseCode, Message};
 #[cfg(feature = "server")]

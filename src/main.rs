@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use ringsock::config::{Config, Options, Reactor};
+use ringsock::config::{self, Config, Options, Reactor};
 use ringsock::engine::{Limits, ReactorKind};
 use ringsock::protocol;
+use ringsock::protocol::deflate::{Compression, WindowBits};
 use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
 use ringsock::server::Builder;
 use ringsock::service::Site;
@@ -93,6 +94,23 @@ fn builder(config: &Config) -> Builder {
     if config.cores == 0 { builder } else { builder.cores(config.cores) }
 }
 
+fn compression(config: &Config) -> Option<Compression> {
+    // The configuration has been checked.
+    let window = |bits| WindowBits::new(bits).unwrap_or(WindowBits::MAX);
+    let shared = Compression {
+        context_takeover: false,
+        level: config.compression_level,
+        message_bytes_min: config.compression_min_bytes,
+        server_window_bits: window(config.server_window_bits),
+        client_window_bits: window(config.client_window_bits),
+    };
+    match config.compression {
+        config::Compression::Off => None,
+        config::Compression::Shared => Some(shared),
+        config::Compression::Dedicated => Some(Compression { context_takeover: true, ..shared }),
+    }
+}
+
 fn limits(config: &Config) -> Limits {
     Limits {
         head: HeadLimits {
@@ -103,7 +121,10 @@ fn limits(config: &Config) -> Limits {
         messages: protocol::Limits {
             message_bytes_max: config.max_message_bytes,
             empty_fragments_max: config.max_empty_fragments,
+            inflation_ratio_max: config.max_inflation_ratio,
         },
+        compression: compression(config),
+        compression_contexts_max: config.max_compression_contexts,
         handshake_timeout_ms: config.handshake_timeout_ms,
         assembly_timeout_ms: config.assembly_timeout_ms,
         outbox_bytes_max: config.max_outbox_bytes,

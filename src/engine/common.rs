@@ -8,12 +8,16 @@ use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
 use super::counters::Counters;
+use super::handler::Compress;
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::session::{NEVER, Slot, ticks};
 use super::tasks::Tasks;
 use super::wheel::Wheel;
-use crate::protocol::{AssemblyPool, CONTROL_PAYLOAD_MAX, FrameHeader, Message, Opcode, write_frame};
+use crate::protocol::deflate::{Answer, Compression, Compressors, Prepared, answer};
+use crate::protocol::handshake::Extension;
+use crate::protocol::{AssemblyPool, CONTROL_PAYLOAD_MAX, FrameHeader, Message, Opcode};
+use crate::protocol::{write_compressed_frame, write_frame};
 use crate::reactor::{Sockets, Token};
 
 /// A payload from this size on goes to the socket straight from where it lies. Below, copying it into the reply buffer
@@ -30,6 +34,10 @@ pub(super) struct Common {
     pub(super) counters: Arc<Counters>,
     pub(super) wheel: Wheel,
     pub(super) pool: AssemblyPool,
+    /// Made when a message is first to be compressed.
+    compressors: Option<Box<Compressors>>,
+    /// Sessions that may keep compression streams of their own.
+    pub(super) compression_contexts: usize,
     pub(super) tasks: Tasks,
     /// The time of this turn.
     pub(super) tick: u32,
@@ -52,6 +60,8 @@ impl Common {
             counters,
             wheel: Wheel::default(),
             pool: AssemblyPool::default(),
+            compressors: None,
+            compression_contexts: 0,
             tasks,
             tick: 0,
             reply,
@@ -68,22 +78,108 @@ impl Common {
         token: Token,
         sockets: &mut dyn Sockets,
         message: Message<'_>,
+        compress: Compress,
     ) {
-        let payload = message.as_bytes();
-        if payload.len() >= DIRECT_BYTES_MIN && slot.outbox.is_none() {
-            return self.send_directly(slot, token, sockets, message);
+        if slot.connection.compresses_with().is_some() && self.is_to_compress(compress, message.len()) {
+            return self.write_compressed(slot, token, sockets, message);
         }
-        write_frame(&mut self.reply, message.kind().opcode(), payload, None);
+        self.write_payload(slot, token, sockets, message.kind().opcode(), false, message.as_bytes());
+    }
+
+    /// What is answered to a client's offers of compression; `None` when it is left out.
+    pub(super) fn answer_compression<'a>(&self, offers: impl Iterator<Item = Extension<'a>>) -> Option<Answer> {
+        let compression = self.limits.compression.as_ref()?;
+        if compression.context_takeover && self.compression_contexts >= self.limits.compression_contexts_max {
+            return answer(offers, &Compression { context_takeover: false, ..compression.clone() });
+        }
+        answer(offers, compression)
+    }
+
+    fn is_to_compress(&self, compress: Compress, bytes: usize) -> bool {
+        match compress {
+            Compress::IfLarge => {
+                self.limits.compression.as_ref().is_some_and(|compression| bytes >= compression.message_bytes_min)
+            }
+            Compress::Always => true,
+            Compress::Never => false,
+        }
+    }
+
+    fn write_compressed<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+        message: Message<'_>,
+    ) {
+        let Some(mut compressors) = self.take_compressors() else { return };
+        let opcode = message.kind().opcode();
+        match slot.connection.compress(message.as_bytes(), &mut compressors) {
+            Some(compressed) => {
+                self.counters.messages_compressed.add(1);
+                self.write_payload(slot, token, sockets, opcode, true, compressed);
+            }
+            None => self.write_payload(slot, token, sockets, opcode, false, message.as_bytes()),
+        }
+        self.compressors = Some(compressors);
+    }
+
+    /// The compressors, to be put back after use; `None` when compression is off.
+    fn take_compressors(&mut self) -> Option<Box<Compressors>> {
+        let taken = self.compressors.take();
+        taken.or_else(|| self.limits.compression.as_ref().map(|compression| Box::new(Compressors::new(compression))))
+    }
+
+    /// Writes a message that was prepared for many.
+    pub(super) fn write_prepared<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+        prepared: &Prepared,
+    ) {
+        let to_compress = self.is_to_compress(Compress::IfLarge, prepared.len());
+        let mut compressors = if to_compress { self.take_compressors() } else { None };
+        let frame = prepared.frame(&mut slot.connection, compressors.as_deref_mut());
+        if compressors.is_some() {
+            self.compressors = compressors;
+        }
+        if frame.len() >= DIRECT_BYTES_MIN && slot.outbox.is_none() {
+            return self.send_directly(slot, token, sockets, frame);
+        }
+        self.reply.extend_from_slice(frame);
         if self.reply.len() >= REPLY_BYTES_MAX {
             self.flush(slot, token, sockets);
         }
     }
 
-    /// Sends what was said before together with a large message, from where it lies.
-    fn send_directly<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets, message: Message<'_>) {
-        let payload = message.as_bytes();
-        let opcode = message.kind().opcode();
-        FrameHeader { fin: true, opcode, mask: None, payload_bytes: payload.len() as u64 }.write(&mut self.reply);
+    #[inline]
+    fn write_payload<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+        opcode: Opcode,
+        compressed: bool,
+        payload: &[u8],
+    ) {
+        if payload.len() >= DIRECT_BYTES_MIN && slot.outbox.is_none() {
+            let payload_bytes = payload.len() as u64;
+            FrameHeader { fin: true, opcode, compressed, mask: None, payload_bytes }.write(&mut self.reply);
+            return self.send_directly(slot, token, sockets, payload);
+        }
+        if compressed {
+            write_compressed_frame(&mut self.reply, opcode, payload, None);
+        } else {
+            write_frame(&mut self.reply, opcode, payload, None);
+        }
+        if self.reply.len() >= REPLY_BYTES_MAX {
+            self.flush(slot, token, sockets);
+        }
+    }
+
+    /// Sends what was said before together with many bytes, from where they lie.
+    fn send_directly<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets, payload: &[u8]) {
         let parts = [IoSlice::new(&self.reply), IoSlice::new(payload)];
         let sent = match sockets.send_now(slot.socket, &parts) {
             Ok(sent) => sent,

@@ -62,6 +62,8 @@ counters! {
     messages_received,
     /// Messages sent.
     messages_sent,
+    /// Messages sent compressed.
+    messages_compressed,
     /// Messages dropped because an outbox was full or the session was closing.
     messages_dropped,
     /// Connections failed because the peer broke the protocol.

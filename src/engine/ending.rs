@@ -188,6 +188,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         slot.phase = Phase::Ended;
         slot.backlog = None;
+        if slot.connection.compression().is_some_and(|agreement| agreement.has_context_takeover()) {
+            self.common.compression_contexts -= 1;
+        }
         self.common.wheel.cancel(token.index);
         self.common.reply.clear();
         let state = slot.state.take();

@@ -177,6 +177,18 @@ impl<S> Accept<S> {
     }
 }
 
+/// Whether a message is compressed, where that was agreed with the client. It makes no difference otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// If it has at least [`Compression::message_bytes_min`](crate::protocol::deflate::Compression) bytes.
+    #[default]
+    IfLarge,
+    /// Whatever its size: for messages that compress well, or that earlier ones resemble.
+    Always,
+    /// Not at all: for what is compressed already, and for secrets beside what a stranger chose (CRIME, BREACH).
+    Never,
+}
+
 /// What became of a message given to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {

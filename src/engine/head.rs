@@ -7,8 +7,10 @@ use std::rc::Rc;
 use super::core::Core;
 use super::handler::{Handler, Upgrade, UpgradeRequest};
 use super::session::{Backlog, NEVER, Phase, ticks};
+use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
 use crate::protocol::http::{HeadScan, Headers, Refusal, Request, Response};
+use crate::protocol::{Connection, Role};
 use crate::reactor::{Reactor, Token};
 
 /// What the 101 needs of a request whose decision is pending.
@@ -17,6 +19,8 @@ pub(super) struct Asked {
     accept_key: [u8; 28],
     /// The subprotocols offered; kept only for decisions that take time.
     protocols: Vec<String>,
+    /// The extensions offered, as they were sent.
+    extensions: Vec<u8>,
 }
 
 /// A decision that arrived: `None` when its future panicked.
@@ -87,6 +91,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         token: Token,
         accept_key: [u8; 28],
         mut offered: impl Iterator<Item = &'p str>,
+        extensions: &[u8],
         decision: Option<Upgrade<H::State>>,
     ) {
         if self.is_draining() {
@@ -106,11 +111,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Some(Upgrade::Accept(accept)) => {
                 let headers: Vec<(&str, &str)> =
                     accept.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+                let answer = self.common.answer_compression(handshake::extensions(extensions));
                 let written = handshake::write_switching_protocols(
                     &mut self.common.reply,
                     &accept_key,
                     accept.protocol.as_deref(),
-                    None,
+                    answer.as_ref().map(|answer| &answer.header[..]),
                     &headers,
                 );
                 if let Err(error) = written {
@@ -118,7 +124,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.let_go(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
                 }
-                self.open(token, accept.state);
+                self.open(token, accept.state, answer.map(|answer| answer.agreement));
             }
             Some(Upgrade::Reject(response)) => {
                 self.common.counters.http_answers.add(1);
@@ -126,7 +132,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Some(Upgrade::Later(decision)) => {
                 let protocols = offered.map(str::to_owned).collect();
-                return self.await_decision(token, Asked { accept_key, protocols }, decision);
+                let asked = Asked { accept_key, protocols, extensions: extensions.to_owned() };
+                return self.await_decision(token, asked, decision);
             }
         }
         self.flush_and_settle(token);
@@ -179,7 +186,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked)));
         let accept_key = handshake::accept_key(handshake.key());
-        self.decide_upgrade(token, accept_key, handshake.protocols(), decision.ok());
+        // Without compression no extension is looked at.
+        let extensions =
+            if self.common.limits.compression.is_some() { handshake.extensions_sent() } else { Vec::new() };
+        self.decide_upgrade(token, accept_key, handshake.protocols(), &extensions, decision.ok());
     }
 
     fn await_decision(
@@ -203,13 +213,18 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.let_go(decision);
                 continue;
             }
-            self.decide_upgrade(token, asked.accept_key, asked.protocols.iter().map(String::as_str), decision);
+            let protocols = asked.protocols.iter().map(String::as_str);
+            self.decide_upgrade(token, asked.accept_key, protocols, &asked.extensions, decision);
         }
     }
 
     /// The 101 is written: from now on it is a WebSocket.
-    fn open(&mut self, token: Token, state: H::State) {
+    fn open(&mut self, token: Token, state: H::State, agreement: Option<Agreement>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
+        if let Some(agreement) = agreement {
+            slot.connection = Connection::compressed(Role::Server, agreement);
+            self.common.compression_contexts += usize::from(agreement.has_context_takeover());
+        }
         slot.phase = Phase::Open;
         slot.deadline = NEVER;
         slot.heard = self.common.tick;

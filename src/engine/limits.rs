@@ -1,5 +1,6 @@
 //! Every limit of the engine: its default, its unit and its reason.
 
+use crate::protocol::deflate::Compression;
 use crate::protocol::http::HeadLimits;
 
 /// Limits of one server. Times are in milliseconds and kept to within a tick of 50.
@@ -30,6 +31,12 @@ pub struct Limits {
     /// How long a stopping server may take to say goodbye to all. Default 10 s: below the 30 s after which supervisors
     /// kill.
     pub drain_timeout_ms: u64,
+    /// How messages are compressed with clients that offer it (RFC 7692). Default: not at all, because it costs more CPU
+    /// than everything else a message needs.
+    pub compression: Option<Compression>,
+    /// Sessions of one core that may keep streams of their own, where context takeover is on; further ones are told to do
+    /// without. Default 1024, which take up to 320 MiB.
+    pub compression_contexts_max: usize,
     /// Connections of the whole process. Default: as many as the file descriptor limit allows.
     pub connections_max: usize,
 }
@@ -47,6 +54,8 @@ impl Default for Limits {
             dead_peer_timeout_ms: 60_000,
             close_timeout_ms: 5_000,
             drain_timeout_ms: 10_000,
+            compression: None,
+            compression_contexts_max: 1024,
             connections_max: usize::MAX,
         }
     }

@@ -23,7 +23,7 @@ mod wheel;
 
 pub use self::core::{Core, CoreSetup};
 pub use counters::{Counter, Counters};
-pub use handler::{Accept, Ended, Handler, Sent, Upgrade, UpgradeRequest};
+pub use handler::{Accept, Compress, Ended, Handler, Sent, Upgrade, UpgradeRequest};
 pub use limits::Limits;
 pub use session::{Session, SessionId};
 pub use supervisor::{Controller, Cores, DESCRIPTORS_PER_CORE, ReactorKind, Setup, StartError, Status, Stopped};

@@ -5,11 +5,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 
 use super::common::Common;
-use super::handler::Sent;
+use super::handler::{Compress, Sent};
 use super::outbox::Outbox;
 use super::slab::Slab;
 use super::tasks::SessionHandle;
 use super::wheel::TICK_MS;
+use crate::protocol::deflate::Prepared;
 use crate::protocol::http::HeadScan;
 use crate::protocol::{Close, CloseCode, Connection, Message, Role, State};
 use crate::reactor::{Socket, Sockets, Token};
@@ -172,7 +173,22 @@ impl<S> Session<'_, S> {
     ///
     /// Costs one copy of the payload; a large one goes to the socket directly and costs none.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        self.send_with(message, Compress::IfLarge)
+    }
+
+    /// As [`Session::send`], and says whether to compress.
+    pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
         let message = message.into();
+        self.send_by(|common, slot, token, sockets| common.write_message(slot, token, sockets, message, compress))
+    }
+
+    /// As [`Session::send`], for a message that many sessions are sent: it is encoded and compressed only once.
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Sent {
+        self.send_by(|common, slot, token, sockets| common.write_prepared(slot, token, sockets, prepared))
+    }
+
+    #[inline]
+    fn send_by(&mut self, write: impl FnOnce(&mut Common, &mut Slot<S>, Token, &mut dyn Sockets)) -> Sent {
         let full = self.is_full();
         if full || self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open {
             self.slot.pressed |= full;
@@ -180,7 +196,7 @@ impl<S> Session<'_, S> {
             return Sent::Dropped;
         }
         self.common.counters.messages_sent.add(1);
-        self.common.write_message(self.slot, self.token, self.sockets, message);
+        write(self.common, self.slot, self.token, self.sockets);
         if self.is_full() {
             self.slot.pressed = true;
             return Sent::Backpressure;

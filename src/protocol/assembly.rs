@@ -3,6 +3,7 @@
 //! A connection owns an assembly only while something is incomplete; between messages it owns none. Assemblies are
 //! recycled through a pool, so that large messages do not go to the allocator each time.
 
+use super::deflate::{Decompressor, WindowBits};
 use super::frame::{FrameHeader, HEADER_BYTES_MAX};
 use super::message::MessageKind;
 use super::utf8::Utf8;
@@ -21,6 +22,8 @@ pub struct Assembly {
     pub(super) control: Vec<u8>,
     /// The message that is arriving, and what of it is here.
     pub(super) message: Option<MessageKind>,
+    /// Whether it is compressed: then it is inflated once it is whole.
+    pub(super) compressed: bool,
     pub(super) payload: Vec<u8>,
     pub(super) utf8: Utf8,
     pub(super) empty_fragments: u32,
@@ -54,6 +57,8 @@ impl Assembly {
 pub struct AssemblyPool {
     free: Vec<Box<Assembly>>,
     bytes: usize,
+    /// Inflates the messages of all connections that agreed on no context takeover.
+    decompressor: Option<Box<Decompressor>>,
 }
 
 impl AssemblyPool {
@@ -76,6 +81,11 @@ impl AssemblyPool {
         };
         assembly.stamp = stamp;
         assembly
+    }
+
+    /// The shared decompressor, made when it is first needed, with a window that any peer's fits in.
+    pub(super) fn decompressor(&mut self) -> &mut Decompressor {
+        self.decompressor.get_or_insert_with(|| Box::new(Decompressor::new(WindowBits::MAX)))
     }
 
     pub(super) fn recycle(&mut self, mut assembly: Box<Assembly>) {

@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use httparse::{Header, ParserConfig};
 
-use super::handshake::{EXTENSIONS, PROTOCOL, RESERVED, accept_key};
+use super::deflate::{Agreement, InvalidAnswer, NAME, Offer};
+use super::handshake::{EXTENSIONS, PROTOCOL, RESERVED, accept_key, extensions};
 use super::head::{Headers, explain_headers, is_host, is_target, is_token, list, strict_head};
 use super::http::{Connection, names_websocket};
 use super::refusal::Refusal;
@@ -20,6 +21,8 @@ use super::response::{InvalidHeader, push, push_headers};
 pub struct ClientHandshake {
     /// What Sec-WebSocket-Accept must say.
     accept: [u8; 28],
+    /// What compression was offered.
+    offer: Option<Offer>,
 }
 
 /// What the server agreed to.
@@ -27,6 +30,8 @@ pub struct ClientHandshake {
 pub struct ClientAccept<'p> {
     /// The subprotocol it chose, one of those offered.
     pub protocol: Option<&'p str>,
+    /// How messages may be compressed, if that was offered and accepted.
+    pub compression: Option<Agreement>,
 }
 
 /// Why the server's answer does not open a WebSocket. Unless said otherwise, the server is at fault.
@@ -57,9 +62,12 @@ pub enum ClientHandshakeError {
         /// What it chose.
         protocol: String,
     },
-    /// The server chose an extension, but none was offered.
-    #[error("The server chose an extension, but none was offered. Correct the server.")]
+    /// The server chose an extension that was not offered, or one twice.
+    #[error("The server chose an extension that was not offered, or one twice. Correct the server.")]
     ExtensionNotOffered,
+    /// The server accepted compression in a way that was not offered.
+    #[error(transparent)]
+    Compression(#[from] InvalidAnswer),
 }
 
 impl ClientHandshake {
@@ -72,6 +80,7 @@ impl ClientHandshake {
         target: &str,
         key_bytes: [u8; 16],
         protocols: &[&str],
+        offer: Option<Offer>,
         extra_headers: &[(&str, &str)],
     ) -> Result<Self, InvalidHeader> {
         if !is_host(host) {
@@ -97,12 +106,15 @@ impl ClientHandshake {
             push(out, &[if at == 0 { "Sec-WebSocket-Protocol: " } else { ", " }, protocol]);
         }
         push(out, &[if protocols.is_empty() { "" } else { "\r\n" }]);
+        if let Some(offer) = offer {
+            push(out, &[EXTENSIONS, ": ", &offer.header(), "\r\n"]);
+        }
         if let Err(error) = push_headers(out, extra_headers, &RESERVED) {
             out.truncate(begin);
             return Err(error);
         }
         out.extend_from_slice(b"\r\n");
-        Ok(Self { accept: accept_key(&key) })
+        Ok(Self { accept: accept_key(&key), offer })
     }
 
     /// Judges the head of the answer, as [`HeadScan::find_end`](super::http::HeadScan::find_end) delimited it; what
@@ -130,7 +142,7 @@ impl ClientHandshake {
         let mut connection = Connection::default();
         let mut upgrade_websocket = false;
         let mut accept = None;
-        let mut chosen = None;
+        let (mut chosen, mut compression) = (None, None);
         for &Header { name, value } in parsed.headers.iter() {
             if name.eq_ignore_ascii_case("Connection") {
                 connection.note(value);
@@ -148,8 +160,8 @@ impl ClientHandshake {
                         return Err(ProtocolNotOffered { protocol: String::from_utf8_lossy(value).into_owned() });
                     }
                 }
-            } else if name.eq_ignore_ascii_case(EXTENSIONS) && list(value).next().is_some() {
-                return Err(ExtensionNotOffered);
+            } else if name.eq_ignore_ascii_case(EXTENSIONS) {
+                self.check_extensions(value, &mut compression)?;
             }
         }
         if !(upgrade_websocket && connection.upgrade) {
@@ -158,7 +170,22 @@ impl ClientHandshake {
         if accept != Some(&self.accept[..]) {
             return Err(AcceptInvalid);
         }
-        Ok(ClientAccept { protocol: chosen })
+        Ok(ClientAccept { protocol: chosen, compression })
+    }
+
+    /// Judges one header of extensions, which may only accept what was offered, once.
+    fn check_extensions(&self, value: &[u8], compression: &mut Option<Agreement>) -> Result<(), ClientHandshakeError> {
+        // Those outside the grammar were not offered either.
+        let count = list(value).count();
+        if count != extensions(value).count() {
+            return Err(ClientHandshakeError::ExtensionNotOffered);
+        }
+        for extension in extensions(value) {
+            let offer = self.offer.filter(|_| extension.name() == NAME && compression.is_none());
+            let offer = offer.ok_or(ClientHandshakeError::ExtensionNotOffered)?;
+            *compression = Some(offer.check(&extension)?);
+        }
+        Ok(())
     }
 }
 
@@ -176,7 +203,7 @@ mod tests {
 
     fn write(host: &str, target: &str, protocols: &[&str], headers: &[(&str, &str)]) -> Result<String, InvalidHeader> {
         let mut out = b"before".to_vec();
-        let written = ClientHandshake::write_request(&mut out, host, target, KEY_BYTES, protocols, headers);
+        let written = ClientHandshake::write_request(&mut out, host, target, KEY_BYTES, protocols, None, headers);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text == "before", written.is_err(), "nothing is written of what cannot be sent");
         written.map(|_| text)
@@ -185,7 +212,7 @@ mod tests {
     /// The verdict on an answer of these lines; `ACCEPT` stands for the right value.
     fn check_lines(lines: &[&str]) -> Result<Option<&'static str>, ClientHandshakeError> {
         let mut out = Vec::new();
-        let handshake = ClientHandshake::write_request(&mut out, "a", "/", KEY_BYTES, OFFERED, &[]).unwrap();
+        let handshake = ClientHandshake::write_request(&mut out, "a", "/", KEY_BYTES, OFFERED, None, &[]).unwrap();
         let head = lines.join("\r\n").replace("ACCEPT", str::from_utf8(&handshake.accept).unwrap()) + "\r\n\r\n";
         handshake.check_response(head.as_bytes(), OFFERED).map(|accept| accept.protocol)
     }
@@ -296,7 +323,7 @@ mod tests {
     #[test]
     fn both_sides_agree_with_each_other() {
         let (mut request, mut answer) = (Vec::new(), Vec::new());
-        let client = ClientHandshake::write_request(&mut request, "a", "/", KEY_BYTES, OFFERED, &[]).unwrap();
+        let client = ClientHandshake::write_request(&mut request, "a", "/", KEY_BYTES, OFFERED, None, &[]).unwrap();
         let mut headers = Headers::default();
         let parsed = Request::parse(&request, &mut headers).unwrap();
         let server = check(&parsed).unwrap();
@@ -309,13 +336,16 @@ mod tests {
         answer.extend_from_slice(b"\x81\x00");
         let end = scan.find_end(&answer, &HeadLimits::default()).unwrap().unwrap();
         assert_eq!(&answer[end..], b"\x81\x00");
-        assert_eq!(client.check_response(&answer[..end], OFFERED), Ok(ClientAccept { protocol: Some("superchat") }));
+        assert_eq!(
+            client.check_response(&answer[..end], OFFERED),
+            Ok(ClientAccept { protocol: Some("superchat"), compression: None })
+        );
     }
 
     proptest! {
         #[test]
         fn never_panics_on_an_arbitrary_answer(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let handshake = ClientHandshake { accept: [0; 28] };
+            let handshake = ClientHandshake { accept: [0; 28], offer: None };
             let _ = handshake.check_response(&bytes, OFFERED);
             let _ = handshake.check_response(&[b"HTTP/1.1 101 ", &bytes[..], b"\r\n\r\n"].concat(), OFFERED);
         }

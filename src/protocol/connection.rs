@@ -1,15 +1,15 @@
-//! An open WebSocket connection: frames in, events out, and the closing handshake (RFC 6455 5 to 7).
+//! An open WebSocket connection between reads: what it remembers, and the closing handshake (RFC 6455 5 to 7).
 //!
-//! [`Connection`] is what is remembered between reads: 16 bytes, plus an [`Assembly`] while something is incomplete.
-//! [`Incoming`] is one read: it hands out what the read completed, in order, borrowed from the read wherever a frame
-//! lies in it whole. Nothing is buffered beyond the message that is arriving, and that never beyond its limit.
+//! 24 bytes, plus an [`Assembly`] while something is incomplete, and streams of its own where context takeover was
+//! agreed. Nothing is buffered beyond the message that is arriving, and that never beyond its limit.
+//! [`Incoming`](super::Incoming) is one read on its way through.
 
-use super::assembly::{self, ArrivingFrame, Assembly, AssemblyPool};
+use super::assembly::{Assembly, AssemblyPool};
 use super::close::Close;
-use super::frame::{self, FrameHeader, Opcode, Role};
-use super::mask::{self, MaskKey};
-use super::message::{Message, MessageKind};
-use super::utf8::Utf8;
+use super::deflate::{Agreement, Compressor, Compressors, Decompressor, Inflation, WindowBits};
+use super::frame::{self, Role};
+use super::mask::MaskKey;
+use super::message::Message;
 use super::violation::Violation;
 
 /// Limits of an open connection.
@@ -21,11 +21,14 @@ pub struct Limits {
     /// Empty fragments in a row. Default 64: an honest peer sends none or one, and each costs work without ever ending
     /// the message (the class of CVE-2026-48779).
     pub empty_fragments_max: u32,
+    /// Bytes a compressed message may become for each of its own; 0 for any number. Default 100: text becomes 3 to 20
+    /// times as large, a bomb 1000 times. The first 64 KiB are not judged by it. Above it: close 1009.
+    pub inflation_ratio_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes_max: 64 * 1024, empty_fragments_max: 64 }
+        Self { message_bytes_max: 64 * 1024, empty_fragments_max: 64, inflation_ratio_max: 100 }
     }
 }
 
@@ -58,15 +61,59 @@ pub enum Event<'a> {
 /// One end of a connection, between reads.
 #[derive(Debug)]
 pub struct Connection {
-    role: Role,
-    state: State,
-    assembly: Option<Box<Assembly>>,
+    pub(super) role: Role,
+    pub(super) state: State,
+    compression: Option<Agreement>,
+    pub(super) assembly: Option<Box<Assembly>>,
+    /// Exists only where context takeover was agreed, from the first compressed message on.
+    streams: Option<Box<Streams>>,
+}
+
+/// What remembers the messages of one connection.
+#[derive(Debug, Default)]
+struct Streams {
+    compressor: Option<Compressor>,
+    decompressor: Option<Decompressor>,
 }
 
 impl Connection {
-    /// An open connection.
+    /// An open connection without compression.
     pub fn new(role: Role) -> Self {
-        Self { role, state: State::Open, assembly: None }
+        Self { role, state: State::Open, compression: None, assembly: None, streams: None }
+    }
+
+    /// An open connection whose messages may be compressed as agreed.
+    pub fn compressed(role: Role, agreement: Agreement) -> Self {
+        Self { compression: Some(agreement), ..Self::new(role) }
+    }
+
+    /// What was agreed on compression.
+    pub fn compression(&self) -> Option<Agreement> {
+        self.compression
+    }
+
+    /// The window that this end's messages may be compressed with; `None` when they may not be.
+    pub fn compresses_with(&self) -> Option<WindowBits> {
+        let (window, _) = self.compression?.sending(self.role);
+        (window >= WindowBits::COMPRESSOR_MIN).then_some(window)
+    }
+
+    /// Compresses the payload of this end's next message, for [`write_compressed_frame`](super::write_compressed_frame);
+    /// `None` when it is to be sent as it is: compressing was not agreed, or gains nothing. What is given must be sent.
+    pub fn compress<'c>(&mut self, payload: &[u8], compressors: &'c mut Compressors) -> Option<&'c [u8]> {
+        match self.compression?.sending(self.role) {
+            (window, false) => compressors.compress(payload, window),
+            (window, true) => {
+                compressors.compress_next(payload, window, &mut self.streams.get_or_insert_default().compressor)
+            }
+        }
+    }
+
+    /// Has this end's next compressed message refer to nothing before it, because something else was sent meanwhile.
+    pub(super) fn forget_sent(&mut self) {
+        if let Some(compressor) = self.streams.as_mut().and_then(|streams| streams.compressor.as_mut()) {
+            compressor.forget();
+        }
     }
 
     /// Where the closing handshake stands.
@@ -74,7 +121,7 @@ impl Connection {
         self.state
     }
 
-    /// When the frame or message that is incomplete began, as stamped by its [`Incoming`]; `None` between messages.
+    /// When the frame or message that is incomplete began, as stamped by its [`Incoming`](super::Incoming); `None` between messages.
     pub fn assembling_since(&self) -> Option<u32> {
         self.assembly.as_ref().map(|assembly| assembly.stamp)
     }
@@ -109,333 +156,33 @@ impl Connection {
     pub fn abandon(&mut self) {
         self.state = State::Closed;
         self.assembly = None;
+        self.streams = None;
     }
 
     /// Whether input still means anything.
-    fn receives(&self) -> bool {
+    pub(super) fn receives(&self) -> bool {
         matches!(self.state, State::Open | State::CloseSent)
     }
-}
 
-/// The bytes of one read, on their way through a connection.
-#[derive(Debug)]
-pub struct Incoming<'i> {
-    input: &'i mut [u8],
-    position: usize,
-    stamp: u32,
-    /// The assembled message or control frame handed out last.
-    done: Option<Box<Assembly>>,
-}
-
-/// Where a completed frame or message lies.
-enum Found {
-    /// In the read: a data frame that is a message of its own.
-    Whole(MessageKind, usize, usize),
-    /// In `done`.
-    Assembled(MessageKind),
-    /// In the read.
-    Control(Opcode, usize, usize),
-    /// In `done`: its bytes came in several reads.
-    AssembledControl(Opcode),
-}
-
-impl<'i> Incoming<'i> {
-    /// A read that is unmasked in place. `stamp` marks what begins in it, see [`Connection::assembling_since`].
-    pub fn new(input: &'i mut [u8], stamp: u32) -> Self {
-        Self { input, position: 0, stamp, done: None }
-    }
-
-    /// What has not been looked at yet: kept by a caller that stops early, and offered again later.
-    pub fn rest(&self) -> &[u8] {
-        &self.input[self.position..]
-    }
-
-    /// The next event, or `None` when the read is used up. After a violation, [`Connection::fail`].
-    ///
-    /// Costs a few nanoseconds and one pass over the payload for a frame that lies in the read whole; others are copied
-    /// once, into the assembly.
-    pub fn next(
+    /// Inflates a message that arrived.
+    pub(super) fn decompress(
         &mut self,
-        connection: &mut Connection,
+        compressed: &[u8],
+        output: &mut Vec<u8>,
         pool: &mut AssemblyPool,
         limits: &Limits,
-    ) -> Result<Option<Event<'_>>, Violation> {
-        loop {
-            if let Some(done) = self.done.take() {
-                pool.recycle(done);
+    ) -> Result<(), Violation> {
+        let inflation = Inflation { bytes_max: limits.message_bytes_max, ratio_max: limits.inflation_ratio_max };
+        match self.compression.map(|agreement| agreement.receiving(self.role)) {
+            Some((window, true)) => {
+                let own = &mut self.streams.get_or_insert_default().decompressor;
+                own.get_or_insert_with(|| Decompressor::new(window)).decompress(compressed, output, &inflation)
             }
-            if !connection.receives() {
-                self.position = self.input.len();
-                return Ok(None);
-            }
-            let Some(found) = self.advance(connection, pool, limits)? else { return Ok(None) };
-            let is_close = matches!(found, Found::Control(Opcode::Close, ..) | Found::AssembledControl(Opcode::Close));
-            if connection.state == State::Open || is_close {
-                return self.event(found, connection).map(Some);
-            }
-            // Dropped, but checked: whether a rule was broken must not depend on how the bytes were cut into reads.
-            self.event(found, connection)?;
-        }
-    }
-
-    fn advance(
-        &mut self,
-        connection: &mut Connection,
-        pool: &mut AssemblyPool,
-        limits: &Limits,
-    ) -> Result<Option<Found>, Violation> {
-        while self.position < self.input.len() {
-            let found = match connection.assembly.take() {
-                None => self.frame(connection, pool, limits)?,
-                Some(assembly) => self.frame_in_pieces(connection, assembly, pool, limits)?,
-            };
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        Ok(None)
-    }
-
-    /// The common case: nothing is incomplete, so a frame that lies in the read whole is handed out where it lies.
-    #[inline]
-    fn frame(
-        &mut self,
-        connection: &mut Connection,
-        pool: &mut AssemblyPool,
-        limits: &Limits,
-    ) -> Result<Option<Found>, Violation> {
-        let input = &self.input[self.position..];
-        let Some((header, header_bytes)) = FrameHeader::parse(input, connection.role)? else {
-            let assembly = pool.take(self.stamp);
-            return self.frame_in_pieces(connection, assembly, pool, limits);
-        };
-        let kind = match header.opcode {
-            Opcode::Text => Some(MessageKind::Text),
-            Opcode::Binary => Some(MessageKind::Binary),
-            Opcode::Continuation => return Err(Violation::UnexpectedContinuation),
-            _ => None,
-        };
-        if kind.is_some() {
-            check_size(header.payload_bytes, limits)?;
-        }
-        self.position += header_bytes;
-        if header.fin && header.payload_bytes <= (self.input.len() - self.position) as u64 {
-            let (start, end) = self.take_in_place(&header);
-            return Ok(Some(match kind {
-                Some(kind) => Found::Whole(kind, start, end),
-                None => Found::Control(header.opcode, start, end),
-            }));
-        }
-        let mut assembly = pool.take(self.stamp);
-        assembly.message = kind;
-        assembly.frame = Some(ArrivingFrame { header, received: 0 });
-        count_empty_fragment(&mut assembly, &header, limits)?;
-        self.payload_in_pieces(connection, assembly, pool)
-    }
-
-    /// A frame while something is incomplete: its own header, its payload, or the message it belongs to.
-    fn frame_in_pieces(
-        &mut self,
-        connection: &mut Connection,
-        mut assembly: Box<Assembly>,
-        pool: &mut AssemblyPool,
-        limits: &Limits,
-    ) -> Result<Option<Found>, Violation> {
-        if assembly.frame.is_none() {
-            let Some(header) = self.header_in_pieces(&mut assembly, connection.role)? else {
-                connection.assembly = Some(assembly);
-                return Ok(None);
-            };
-            admit(&mut assembly, &header, limits)?;
-            assembly.frame = Some(ArrivingFrame { header, received: 0 });
-        }
-        self.payload_in_pieces(connection, assembly, pool)
-    }
-
-    fn header_in_pieces(&mut self, assembly: &mut Assembly, role: Role) -> Result<Option<FrameHeader>, Violation> {
-        let have = usize::from(assembly.header_bytes);
-        let input = &self.input[self.position..];
-        let count = input.len().min(assembly.header.len() - have);
-        assembly.header[have..have + count].copy_from_slice(&input[..count]);
-        match FrameHeader::parse(&assembly.header[..have + count], role)? {
-            Some((header, header_bytes)) => {
-                self.position += header_bytes - have;
-                assembly.header_bytes = 0;
-                Ok(Some(header))
-            }
-            None => {
-                self.position += count;
-                assembly.header_bytes = (have + count) as u8;
-                Ok(None)
+            _ => {
+                let shared = pool.decompressor();
+                shared.forget();
+                shared.decompress(compressed, output, &inflation)
             }
         }
     }
-
-    fn payload_in_pieces(
-        &mut self,
-        connection: &mut Connection,
-        mut assembly: Box<Assembly>,
-        pool: &mut AssemblyPool,
-    ) -> Result<Option<Found>, Violation> {
-        let Some(mut frame) = assembly.frame.take() else { return Ok(None) };
-        let header = frame.header;
-        let control = header.opcode.is_control();
-        let available = (self.input.len() - self.position) as u64;
-        let found = if control && frame.received == 0 && header.payload_bytes <= available {
-            let (start, end) = self.take_in_place(&header);
-            Some(Found::Control(header.opcode, start, end))
-        } else {
-            let count = available.min(header.payload_bytes - frame.received) as usize;
-            let piece = &self.input[self.position..self.position + count];
-            self.position += count;
-            let offset = frame.received as usize;
-            frame.received += count as u64;
-            let whole = frame.received == header.payload_bytes;
-            append(&mut assembly, piece, &header, offset, whole)?;
-            if !whole {
-                assembly.frame = Some(frame);
-                connection.assembly = Some(assembly);
-                return Ok(None);
-            }
-            control.then(|| {
-                let mut done = pool.take(self.stamp);
-                std::mem::swap(&mut done.control, &mut assembly.control);
-                self.done = Some(done);
-                Found::AssembledControl(header.opcode)
-            })
-        };
-        if let Some(kind) = assembly.message.filter(|_| header.fin && !control) {
-            self.done = Some(assembly);
-            return Ok(Some(Found::Assembled(kind)));
-        }
-        if assembly.is_idle() {
-            pool.recycle(assembly);
-        } else {
-            connection.assembly = Some(assembly);
-        }
-        Ok(found)
-    }
-
-    /// Unmasks a payload that lies in the read whole, and passes over it.
-    #[inline]
-    fn take_in_place(&mut self, header: &FrameHeader) -> (usize, usize) {
-        let start = self.position;
-        let end = start + header.payload_bytes as usize;
-        if let Some(key) = header.mask {
-            mask::apply(&mut self.input[start..end], key, 0);
-        }
-        self.position = end;
-        (start, end)
-    }
-
-    /// Always inlined: a call would pass what was found and what becomes of it through memory, which makes a small frame
-    /// cost three times as much.
-    #[inline(always)]
-    fn event(&mut self, found: Found, connection: &mut Connection) -> Result<Event<'_>, Violation> {
-        let done = self.done.as_deref();
-        match found {
-            Found::Whole(kind, start, end) => message(kind, &self.input[start..end]).map(Event::Message),
-            Found::Assembled(kind) => message(kind, done.map_or(&[], |done| &done.payload)).map(Event::Message),
-            Found::Control(opcode, start, end) => control_event(opcode, &self.input[start..end], connection),
-            Found::AssembledControl(opcode) => {
-                control_event(opcode, done.map_or(&[], |done| &done.control), connection)
-            }
-        }
-    }
-}
-
-#[inline]
-fn message(kind: MessageKind, payload: &[u8]) -> Result<Message<'_>, Violation> {
-    match kind {
-        MessageKind::Binary => Ok(Message::Binary(payload)),
-        // The only pass over text that came in one piece, and the second over text that came in several: making a
-        // `&str` without unsafe code takes one over the whole.
-        MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
-            Ok(text) => Ok(Message::Text(text)),
-            Err(_) => Err(Violation::NotUtf8),
-        },
-    }
-}
-
-fn control_event<'a>(opcode: Opcode, payload: &'a [u8], connection: &mut Connection) -> Result<Event<'a>, Violation> {
-    match opcode {
-        Opcode::Ping => Ok(Event::Ping(payload)),
-        Opcode::Pong => Ok(Event::Pong(payload)),
-        _ => {
-            let close = Close::parse(payload)?;
-            connection.state = match connection.state {
-                State::Open => State::CloseReceived,
-                _ => State::Closed,
-            };
-            connection.assembly = None;
-            Ok(Event::Close(close))
-        }
-    }
-}
-
-/// Adds a piece of a payload, unmasked. Text is checked as it arrives, but for the piece that completes the message:
-/// that is checked with the whole when the message is handed out.
-fn append(
-    assembly: &mut Assembly,
-    piece: &[u8],
-    header: &FrameHeader,
-    offset: usize,
-    whole: bool,
-) -> Result<(), Violation> {
-    let Assembly { payload, control, utf8, message, .. } = assembly;
-    let target = if header.opcode.is_control() {
-        // At most CONTROL_PAYLOAD_MAX, whatever the peer claims.
-        control.reserve_exact(header.payload_bytes as usize - offset);
-        control
-    } else {
-        assembly::reserve(payload, piece.len());
-        payload
-    };
-    let start = target.len();
-    match header.mask {
-        Some(key) => mask::append(target, piece, key, offset),
-        None => target.extend_from_slice(piece),
-    }
-    let completes = whole && header.fin;
-    if *message == Some(MessageKind::Text) && !header.opcode.is_control() && !completes {
-        Utf8::check(utf8, &target[start..])?;
-    }
-    Ok(())
-}
-
-/// Whether a frame may come now, given the message it would belong to (RFC 6455 5.4).
-fn admit(assembly: &mut Assembly, header: &FrameHeader, limits: &Limits) -> Result<(), Violation> {
-    if header.opcode.is_control() {
-        return Ok(());
-    }
-    match (header.opcode, assembly.message) {
-        (Opcode::Continuation, Some(_)) => {}
-        (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
-        (_, Some(_)) => return Err(Violation::InterleavedMessage),
-        (Opcode::Text, None) => assembly.message = Some(MessageKind::Text),
-        (_, None) => assembly.message = Some(MessageKind::Binary),
-    }
-    // Neither term reaches 2^63, so their sum does not overflow.
-    check_size(assembly.payload.len() as u64 + header.payload_bytes, limits)?;
-    count_empty_fragment(assembly, header, limits)
-}
-
-#[inline]
-fn check_size(bytes: u64, limits: &Limits) -> Result<(), Violation> {
-    if bytes > limits.message_bytes_max {
-        return Err(Violation::MessageTooLarge { bytes, max: limits.message_bytes_max });
-    }
-    Ok(())
-}
-
-fn count_empty_fragment(assembly: &mut Assembly, header: &FrameHeader, limits: &Limits) -> Result<(), Violation> {
-    if header.payload_bytes > 0 || header.fin {
-        assembly.empty_fragments = 0;
-        return Ok(());
-    }
-    assembly.empty_fragments += 1;
-    if assembly.empty_fragments > limits.empty_fragments_max {
-        return Err(Violation::EmptyFragments { max: limits.empty_fragments_max });
-    }
-    Ok(())
 }

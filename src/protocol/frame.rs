@@ -14,6 +14,8 @@ pub const HEADER_BYTES_MAX: usize = 14;
 
 const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
+/// Says of a message's first frame that the message is compressed (RFC 7692 6).
+const RSV1: u8 = 0x40;
 const MASK: u8 = 0x80;
 
 /// Which end of a connection this is: clients mask, servers do not (RFC 6455 5.1).
@@ -69,6 +71,8 @@ pub struct FrameHeader {
     pub fin: bool,
     /// What it is.
     pub opcode: Opcode,
+    /// Whether it begins a compressed message: RSV1, which has a meaning only where permessage-deflate was agreed.
+    pub compressed: bool,
     /// The key its payload is masked with, when a client sent it.
     pub mask: Option<MaskKey>,
     /// Bytes of payload, below 2^63.
@@ -77,14 +81,20 @@ pub struct FrameHeader {
 
 impl FrameHeader {
     /// Reads the header that `input` begins with, sent to an endpoint in `role`: the header and its length in bytes, or
-    /// `None` when more bytes are needed.
+    /// `None` when more bytes are needed. `compression` says whether permessage-deflate was agreed.
     #[inline]
-    pub fn parse(input: &[u8], role: Role) -> Result<Option<(Self, usize)>, Violation> {
+    pub fn parse(input: &[u8], role: Role, compression: bool) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = input.first() else { return Ok(None) };
-        if first & RSV != 0 {
+        let reserved = first & RSV;
+        let compressed = compression && reserved == RSV1;
+        if reserved != 0 && !compressed {
             return Err(Violation::ReservedBits);
         }
         let opcode = Opcode::new(first & 0x0F)?;
+        // RFC 7692 6.1: the bit belongs to the first frame of a message alone.
+        if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(Violation::ReservedBits);
+        }
         let fin = first & FIN != 0;
         if opcode.is_control() && !fin {
             return Err(Violation::ControlFragmented);
@@ -102,10 +112,10 @@ impl FrameHeader {
         }
         let Some((payload_bytes, end)) = payload_length(input, length)? else { return Ok(None) };
         if !masked {
-            return Ok(Some((Self { fin, opcode, mask: None, payload_bytes }, end)));
+            return Ok(Some((Self { fin, opcode, compressed, mask: None, payload_bytes }, end)));
         }
         let Some(&mask) = input[end..].first_chunk() else { return Ok(None) };
-        Ok(Some((Self { fin, opcode, mask: Some(mask), payload_bytes }, end + 4)))
+        Ok(Some((Self { fin, opcode, compressed, mask: Some(mask), payload_bytes }, end + 4)))
     }
 
     /// Appends the header's bytes.
@@ -123,7 +133,7 @@ impl FrameHeader {
     pub fn encode(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
         let mut bytes = [0; HEADER_BYTES_MAX];
         let mask_bit = if self.mask.is_some() { MASK } else { 0 };
-        bytes[0] = self.opcode as u8 | if self.fin { FIN } else { 0 };
+        bytes[0] = self.opcode as u8 | if self.fin { FIN } else { 0 } | if self.compressed { RSV1 } else { 0 };
         let mut end = match self.payload_bytes {
             length @ 0..=125 => {
                 bytes[1] = mask_bit | length as u8;
@@ -159,7 +169,17 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Opti
         out.extend_from_slice(payload);
         return;
     }
-    FrameHeader { fin: true, opcode, mask, payload_bytes: payload.len() as u64 }.write(out);
+    write_any_frame(out, opcode, false, payload, mask);
+}
+
+/// Appends the only frame of a compressed message, as [`Connection::compress`](super::Connection::compress) gave it.
+pub fn write_compressed_frame(out: &mut Vec<u8>, opcode: Opcode, compressed: &[u8], mask: Option<MaskKey>) {
+    out.reserve(HEADER_BYTES_MAX + compressed.len());
+    write_any_frame(out, opcode, true, compressed, mask);
+}
+
+fn write_any_frame(out: &mut Vec<u8>, opcode: Opcode, compressed: bool, payload: &[u8], mask: Option<MaskKey>) {
+    FrameHeader { fin: true, opcode, compressed, mask, payload_bytes: payload.len() as u64 }.write(out);
     match mask {
         None => out.extend_from_slice(payload),
         Some(key) => mask::append(out, payload, key, 0),
@@ -212,17 +232,20 @@ mod tests {
     use crate::protocol::close::CloseCode;
 
     fn header(fin: bool, opcode: Opcode, payload_bytes: u64, mask: Option<MaskKey>) -> FrameHeader {
-        FrameHeader { fin, opcode, mask, payload_bytes }
+        FrameHeader { fin, opcode, compressed: false, mask, payload_bytes }
     }
 
-    /// What RFC 6455 says of a client's frame by its first two bytes alone.
-    fn verdict(first: u8, second: u8) -> Option<Violation> {
+    /// What RFC 6455, and RFC 7692 if compression was agreed, say of a client's frame by its first two bytes alone.
+    fn verdict(first: u8, second: u8, compression: bool) -> Option<Violation> {
         let opcode = first & 0x0F;
         let control = opcode >= 8;
-        if first & 0x70 != 0 {
+        let begins_compressed = compression && first & 0x70 == 0x40;
+        if first & 0x70 != 0 && !begins_compressed {
             Some(Violation::ReservedBits)
         } else if !matches!(opcode, 0 | 1 | 2 | 8 | 9 | 10) {
             Some(Violation::ReservedOpcode { opcode })
+        } else if begins_compressed && !matches!(opcode, 1 | 2) {
+            Some(Violation::ReservedBits)
         } else if control && first & 0x80 == 0 {
             Some(Violation::ControlFragmented)
         } else if second & 0x80 == 0 {
@@ -238,13 +261,15 @@ mod tests {
     fn all_pairs_of_first_bytes_get_the_verdict_of_the_rfc() {
         for first in 0..=255 {
             for second in 0..=255 {
-                let parsed = FrameHeader::parse(&[first, second], Role::Server);
-                match verdict(first, second) {
-                    Some(violation) => {
-                        assert_eq!(violation.close_code(), CloseCode::PROTOCOL_ERROR);
-                        assert_eq!(parsed, Err(violation), "{first:02x} {second:02x}");
+                for compression in [false, true] {
+                    let parsed = FrameHeader::parse(&[first, second], Role::Server, compression);
+                    match verdict(first, second, compression) {
+                        Some(violation) => {
+                            assert_eq!(violation.close_code(), CloseCode::PROTOCOL_ERROR);
+                            assert_eq!(parsed, Err(violation), "{first:02x} {second:02x}");
+                        }
+                        None => assert_eq!(parsed, Ok(None), "{first:02x} {second:02x}"),
                     }
-                    None => assert_eq!(parsed, Ok(None), "{first:02x} {second:02x}"),
                 }
             }
         }
@@ -252,8 +277,11 @@ mod tests {
 
     #[test]
     fn a_client_refuses_masked_frames() {
-        assert_eq!(FrameHeader::parse(&[0x81, 0x80], Role::Client), Err(Violation::Masked));
-        assert_eq!(FrameHeader::parse(&[0x81, 0x00], Role::Client), Ok(Some((header(true, Opcode::Text, 0, None), 2))));
+        assert_eq!(FrameHeader::parse(&[0x81, 0x80], Role::Client, false), Err(Violation::Masked));
+        assert_eq!(
+            FrameHeader::parse(&[0x81, 0x00], Role::Client, false),
+            Ok(Some((header(true, Opcode::Text, 0, None), 2)))
+        );
     }
 
     #[test]
@@ -261,19 +289,19 @@ mod tests {
         for length in [0u64, 1, 125] {
             let mut bytes = vec![0x82, 0xFE];
             bytes.extend((length as u16).to_be_bytes());
-            assert_eq!(FrameHeader::parse(&bytes, Role::Server), Err(Violation::LengthNotMinimal { length }));
+            assert_eq!(FrameHeader::parse(&bytes, Role::Server, false), Err(Violation::LengthNotMinimal { length }));
         }
         for length in [0u64, 125, 126, 0xFFFF] {
             let mut bytes = vec![0x82, 0xFF];
             bytes.extend(length.to_be_bytes());
-            assert_eq!(FrameHeader::parse(&bytes, Role::Server), Err(Violation::LengthNotMinimal { length }));
+            assert_eq!(FrameHeader::parse(&bytes, Role::Server, false), Err(Violation::LengthNotMinimal { length }));
         }
     }
 
     #[test]
     fn a_length_of_64_bits_is_refused_at_its_first_byte() {
         for high in 0x80..=0xFF {
-            assert_eq!(FrameHeader::parse(&[0x82, 0xFF, high], Role::Server), Err(Violation::LengthTooLarge));
+            assert_eq!(FrameHeader::parse(&[0x82, 0xFF, high], Role::Server, false), Err(Violation::LengthTooLarge));
         }
     }
 
@@ -289,18 +317,20 @@ mod tests {
         #[test]
         fn headers_survive_a_round_trip_and_every_prefix_waits_for_more(
             fin: bool,
+            compressed: bool,
             opcode in prop::sample::select(vec![Opcode::Continuation, Opcode::Text, Opcode::Binary]),
             payload_bytes in prop_oneof![0u64..200, 65_000u64..66_000, 0u64..1 << 63],
             mask: MaskKey,
         ) {
             for (role, mask) in [(Role::Server, Some(mask)), (Role::Client, None)] {
-                let header = FrameHeader { fin, opcode, mask, payload_bytes };
+                let compressed = compressed && opcode != Opcode::Continuation;
+                let header = FrameHeader { fin, opcode, compressed, mask, payload_bytes };
                 let mut bytes = Vec::new();
                 header.write(&mut bytes);
                 for cut in 0..bytes.len() {
-                    prop_assert_eq!(FrameHeader::parse(&bytes[..cut], role), Ok(None));
+                    prop_assert_eq!(FrameHeader::parse(&bytes[..cut], role, true), Ok(None));
                 }
-                prop_assert_eq!(FrameHeader::parse(&bytes, role), Ok(Some((header, bytes.len()))));
+                prop_assert_eq!(FrameHeader::parse(&bytes, role, true), Ok(Some((header, bytes.len()))));
             }
         }
     }

@@ -93,7 +93,12 @@ impl<'a> Handshake<'a> {
 
     /// The extensions the client offers, in its order of preference.
     pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
-        values(self.headers, EXTENSIONS).flat_map(list).filter_map(parse_extension)
+        values(self.headers, EXTENSIONS).flat_map(extensions)
+    }
+
+    /// Those extensions as they were sent, as one list for [`extensions`].
+    pub fn extensions_sent(&self) -> Vec<u8> {
+        values(self.headers, EXTENSIONS).collect::<Vec<_>>().join(&b","[..])
     }
 }
 
@@ -155,6 +160,11 @@ pub fn write_switching_protocols(
         Err(_) => out.truncate(begin),
     }
     written
+}
+
+/// The extensions that one header names; what does not follow the grammar is left out.
+pub fn extensions(value: &[u8]) -> impl Iterator<Item = Extension<'_>> {
+    list(value).filter_map(parse_extension)
 }
 
 pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";

@@ -21,6 +21,9 @@ pub enum Violation {
     /// RFC 6455 5.5.1: the reason is UTF-8.
     #[error("The reason of a close frame was not UTF-8.")]
     CloseReasonNotUtf8,
+    /// RFC 7692 7.2.2: compressed data follow RFC 1951, within the window agreed on.
+    #[error("The compressed data of a message were damaged, or referred beyond the window agreed on.")]
+    CompressedDataInvalid,
     /// RFC 6455 5.5: control frames are never fragmented.
     #[error("A control frame came without FIN; control frames are never fragmented.")]
     ControlFragmented,
@@ -31,6 +34,12 @@ pub enum Violation {
     #[error("More than {max} empty fragments came in a row.")]
     EmptyFragments {
         /// The limit they exceeded.
+        max: u32,
+    },
+    /// A little compressed data became very much: a decompression bomb, or looking like one.
+    #[error("A compressed message became more than {max} times as large when it was inflated.")]
+    InflationRatio {
+        /// The limit it exceeded.
         max: u32,
     },
     /// RFC 6455 5.4: fragments of two messages are not interleaved.
@@ -86,8 +95,10 @@ impl Violation {
     /// The code of the Close frame that answers it (RFC 6455 7.4.1).
     pub fn close_code(&self) -> CloseCode {
         match self {
-            Violation::MessageTooLarge { .. } => CloseCode::TOO_LARGE,
-            Violation::CloseReasonNotUtf8 | Violation::NotUtf8 => CloseCode::INVALID_DATA,
+            Violation::InflationRatio { .. } | Violation::MessageTooLarge { .. } => CloseCode::TOO_LARGE,
+            Violation::CloseReasonNotUtf8 | Violation::CompressedDataInvalid | Violation::NotUtf8 => {
+                CloseCode::INVALID_DATA
+            }
             Violation::EmptyFragments { .. } | Violation::MessageTimeout { .. } => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL_ERROR,
         }

@@ -1,5 +1,6 @@
 //! One byte string, read in many ways, with one outcome.
 
+use ringsock::protocol::deflate::Agreement;
 use ringsock::protocol::{
     AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Limits, Message, Role, State, Violation,
 };
@@ -101,6 +102,8 @@ pub struct Endpoint {
     pub limits: Limits,
     /// Whether it has sent its own Close frame already.
     pub close_sent: bool,
+    /// What was agreed on compression.
+    pub compression: Option<Agreement>,
 }
 
 /// What `Endpoint::server` with default limits makes of a client's bytes.
@@ -110,7 +113,7 @@ pub fn receive(bytes: &[u8]) -> Outcome {
 
 impl Endpoint {
     pub fn server() -> Self {
-        Self { role: Role::Server, limits: Limits::default(), close_sent: false }
+        Self { role: Role::Server, limits: Limits::default(), close_sent: false, compression: None }
     }
 
     pub fn client() -> Self {
@@ -119,6 +122,10 @@ impl Endpoint {
 
     pub fn with_message_bytes_max(self, message_bytes_max: u64) -> Self {
         Self { limits: Limits { message_bytes_max, ..self.limits }, ..self }
+    }
+
+    pub fn with_compression(self, agreement: Agreement) -> Self {
+        Self { compression: Some(agreement), ..self }
     }
 
     pub fn having_sent_close(self) -> Self {
@@ -186,7 +193,11 @@ pub struct Reader {
 
 impl Reader {
     fn restart(&mut self) {
-        self.connection = Connection::new(self.endpoint.role);
+        let Endpoint { role, compression, .. } = self.endpoint;
+        self.connection = match compression {
+            Some(agreement) => Connection::compressed(role, agreement),
+            None => Connection::new(role),
+        };
         self.events.clear();
         self.violation = None;
         if self.endpoint.close_sent {

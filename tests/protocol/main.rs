@@ -3,6 +3,7 @@
 //! Every byte string goes through [`harness::Endpoint::receive`], which cuts it in many ways and demands one outcome.
 
 mod closing;
+mod compression;
 mod harness;
 mod interop;
 mod limits;

@@ -144,11 +144,11 @@ proptest! {
         key: MaskKey,
     ) {
         for (role, mask) in [(Role::Server, Some(key)), (Role::Client, None)] {
-            let frame = FrameHeader { fin, opcode: Opcode::Continuation, mask, payload_bytes };
+            let frame = FrameHeader { fin, opcode: Opcode::Continuation, compressed: false, mask, payload_bytes };
             let mut out = Vec::new();
             frame.write(&mut out);
             prop_assert_eq!(&out, &header(if fin { FIN } else { 0 }, mask, payload_bytes));
-            prop_assert_eq!(FrameHeader::parse(&out, role), Ok(Some((frame, out.len()))));
+            prop_assert_eq!(FrameHeader::parse(&out, role, false), Ok(Some((frame, out.len()))));
         }
     }
 }

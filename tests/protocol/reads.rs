@@ -6,8 +6,8 @@ use crate::harness::*;
 use crate::wire::*;
 
 #[test]
-fn a_connection_between_messages_is_two_words() {
-    assert_eq!(size_of::<Connection>(), 2 * size_of::<usize>());
+fn a_connection_between_messages_is_three_words_compressed_or_not() {
+    assert_eq!(size_of::<Connection>(), 3 * size_of::<usize>());
 }
 
 #[test]

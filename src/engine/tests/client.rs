@@ -54,7 +54,8 @@ pub fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
 /// A masked frame that may be one of several.
 pub fn fragment(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    FrameHeader { fin, opcode, mask: Some(KEY), payload_bytes: payload.len() as u64 }.write(&mut bytes);
+    FrameHeader { fin, opcode, compressed: false, mask: Some(KEY), payload_bytes: payload.len() as u64 }
+        .write(&mut bytes);
     let start = bytes.len();
     bytes.extend_from_slice(payload);
     apply_mask(&mut bytes[start..], KEY, 0);
@@ -71,7 +72,7 @@ pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
 /// A request for a WebSocket, and what its answer has to prove.
 pub fn upgrade_request(target: &str, protocols: &[&str]) -> (Vec<u8>, ClientHandshake) {
     let mut bytes = Vec::new();
-    let handshake = ClientHandshake::write_request(&mut bytes, "localhost", target, [7; 16], protocols, &[]);
+    let handshake = ClientHandshake::write_request(&mut bytes, "localhost", target, [7; 16], protocols, None, &[]);
     (bytes, handshake.expect("a request that can be sent"))
 }
 
@@ -140,7 +141,8 @@ impl Client {
     pub fn frames(&mut self) -> Vec<Frame> {
         self.pull();
         let mut frames = Vec::new();
-        while let Some((header, start)) = FrameHeader::parse(&self.received, Role::Client).expect("a good frame") {
+        while let Some((header, start)) = FrameHeader::parse(&self.received, Role::Client, false).expect("a good frame")
+        {
             assert!(header.fin, "the server does not fragment");
             let end = start + header.payload_bytes as usize;
             if self.received.len() < end {

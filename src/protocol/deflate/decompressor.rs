@@ -1,0 +1,238 @@
+//! Compressed messages in, messages out, never more than the limit.
+//!
+//! Invariant: the output grows only as bytes really come out, and never past the limit by more than the one byte that
+//! shows it was exceeded. What a message claims or how it nests costs nothing before that.
+
+use std::fmt;
+
+use zlib_rs::{Inflate, InflateFlush, Status};
+
+use super::super::violation::Violation;
+use super::{TAIL, WindowBits};
+
+/// Final blocks in one message. Default 64: an honest sender has one, or none (RFC 7692 7.2.3.4), and each makes the
+/// decompressor begin anew.
+pub const FINAL_BLOCKS_MAX: u32 = 64;
+
+/// Bytes of output that any message may have whatever its ratio: a few hundred bytes of one repeated letter are no bomb.
+const UNJUDGED_BYTES: u64 = 64 * 1024;
+
+/// The first buffer of a message; it grows as bytes come out.
+const OUTPUT_BYTES_FIRST: usize = 4 * 1024;
+
+/// What a message may become.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::protocol) struct Inflation {
+    /// Bytes at most.
+    pub(in crate::protocol) bytes_max: u64,
+    /// Bytes at most for each compressed one; 0 for any number.
+    pub(in crate::protocol) ratio_max: u32,
+}
+
+impl Inflation {
+    fn bytes_max(&self, compressed: usize) -> u64 {
+        match self.ratio_max {
+            0 => self.bytes_max,
+            ratio => self.bytes_max.min((compressed as u64).saturating_mul(ratio.into()).max(UNJUDGED_BYTES)),
+        }
+    }
+
+    fn exceeded(&self, bytes: u64) -> Violation {
+        if bytes > self.bytes_max {
+            return Violation::MessageTooLarge { bytes, max: self.bytes_max };
+        }
+        Violation::InflationRatio { max: self.ratio_max }
+    }
+}
+
+/// One stream of messages.
+pub(in crate::protocol) struct Decompressor(Inflate);
+
+impl Decompressor {
+    /// A stream with a window of its own: up to 48 KiB.
+    pub(in crate::protocol) fn new(window: WindowBits) -> Self {
+        Self(Inflate::new(false, window.number()))
+    }
+
+    /// Refers to nothing that went before, from the next message on.
+    pub(in crate::protocol) fn forget(&mut self) {
+        self.0.reset(false);
+    }
+
+    /// Decompresses a whole message into `output`, which is empty. Costs about 2 ns a byte.
+    pub(in crate::protocol) fn decompress(
+        &mut self,
+        compressed: &[u8],
+        output: &mut Vec<u8>,
+        inflation: &Inflation,
+    ) -> Result<(), Violation> {
+        let mut run = Run {
+            bytes_max: usize::try_from(inflation.bytes_max(compressed.len())).unwrap_or(usize::MAX - 1),
+            output,
+            written: 0,
+            final_blocks: 0,
+            at_stream_start: false,
+        };
+        let first = compressed.len().saturating_mul(4).max(OUTPUT_BYTES_FIRST).min(run.bytes_max.saturating_add(1));
+        run.grow(first);
+        run.inflate(&mut self.0, compressed, inflation)?;
+        let written = run.written;
+        if !run.at_stream_start && !compressed.is_empty() {
+            self.end_message(&mut output[..])?;
+        }
+        output.truncate(written);
+        Ok(())
+    }
+
+    /// Passes over the tail, and makes sure that the message ended where it belongs: in the header of a stored block.
+    /// In the middle of any other block the tail would be taken for data.
+    fn end_message(&mut self, room: &mut [u8]) -> Result<(), Violation> {
+        const BEYOND: u8 = 0;
+        let [a, b, c, d] = TAIL;
+        let before = (self.0.total_in(), self.0.total_out());
+        // Stopping at the end of a block leaves the last byte where it is.
+        let status = self.0.decompress(&[a, b, c, d, BEYOND], room, InflateFlush::Block);
+        let taken = (self.0.total_in() - before.0, self.0.total_out() - before.1);
+        if status.is_ok() && taken == (TAIL.len() as u64, 0) { Ok(()) } else { Err(Violation::CompressedDataInvalid) }
+    }
+}
+
+impl fmt::Debug for Decompressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decompressor").field("total_out", &self.0.total_out()).finish_non_exhaustive()
+    }
+}
+
+/// One message on its way through.
+struct Run<'o> {
+    output: &'o mut Vec<u8>,
+    written: usize,
+    bytes_max: usize,
+    final_blocks: u32,
+    /// The last byte taken ended a final block.
+    at_stream_start: bool,
+}
+
+impl Run<'_> {
+    /// Exactly, since a vector that grows by itself takes up to twice what it is asked for.
+    fn grow(&mut self, bytes: usize) {
+        self.output.reserve_exact(bytes.saturating_sub(self.output.len()));
+        self.output.resize(bytes, 0);
+    }
+
+    fn inflate(&mut self, inflate: &mut Inflate, mut rest: &[u8], inflation: &Inflation) -> Result<(), Violation> {
+        loop {
+            let before = (inflate.total_in(), inflate.total_out());
+            let status = inflate.decompress(rest, &mut self.output[self.written..], InflateFlush::SyncFlush);
+            let status = status.map_err(|_| Violation::CompressedDataInvalid)?;
+            let taken = (inflate.total_in() - before.0) as usize;
+            self.written += (inflate.total_out() - before.1) as usize;
+            rest = &rest[taken..];
+            self.at_stream_start = status == Status::StreamEnd || (self.at_stream_start && taken == 0);
+            if self.written > self.bytes_max {
+                return Err(inflation.exceeded(self.written as u64));
+            }
+            if status == Status::StreamEnd {
+                // A final block ends a stream, not the message (RFC 7692 7.2.3.4).
+                self.final_blocks += 1;
+                if self.final_blocks > FINAL_BLOCKS_MAX {
+                    return Err(Violation::CompressedDataInvalid);
+                }
+                inflate.reset(false);
+            }
+            if self.written == self.output.len() {
+                // Full: more may wait in the decompressor even if all input is taken.
+                let more = self.output.len().saturating_mul(2).min(self.bytes_max.saturating_add(1));
+                self.grow(more);
+            } else if rest.is_empty() {
+                return Ok(());
+            } else if taken == 0 && status != Status::StreamEnd {
+                // There is room and there is input, and nothing moves.
+                return Err(Violation::CompressedDataInvalid);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decompress(compressed: &[u8], bytes_max: u64, ratio_max: u32) -> Result<Vec<u8>, Violation> {
+        let mut output = Vec::new();
+        let verdict =
+            Decompressor::new(WindowBits::MAX).decompress(compressed, &mut output, &Inflation { bytes_max, ratio_max });
+        assert!(output.capacity() as u64 <= (bytes_max + 1).max(OUTPUT_BYTES_FIRST as u64), "{}", output.capacity());
+        verdict.map(|()| output)
+    }
+
+    /// `bytes` zeros, about 1:1000.
+    fn bomb(bytes: usize) -> Vec<u8> {
+        let mut deflate = zlib_rs::Deflate::new(9, false, 15);
+        let mut compressed = vec![0; bytes / 500 + 100];
+        deflate.compress(&vec![0; bytes], &mut compressed, zlib_rs::DeflateFlush::SyncFlush).unwrap();
+        compressed.truncate(deflate.total_out() as usize - TAIL.len());
+        compressed
+    }
+
+    #[test]
+    fn the_examples_of_rfc_7692_7_2_3_are_read() {
+        let hello = b"Hello".to_vec();
+        let stored = [0x00, 0x05, 0x00, 0xFA, 0xFF, 0x48, 0x65, 0x6C, 0x6C, 0x6F, 0x00];
+        let final_block = [0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00];
+        let two_blocks = [0xF2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xFF, 0xFF, 0xCA, 0xC9, 0xC9, 0x07, 0x00];
+        assert_eq!(decompress(&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00], 5, 0), Ok(hello.clone()));
+        assert_eq!(decompress(&stored, 5, 0), Ok(hello.clone()));
+        assert_eq!(decompress(&final_block, 5, 0), Ok(hello.clone()));
+        assert_eq!(decompress(&two_blocks, 5, 0), Ok(hello.clone()));
+        // 7.2.3.2: the second message refers to the first.
+        let mut shared = Decompressor::new(WindowBits::MAX);
+        for compressed in [&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], &[0xF2, 0x00, 0x11, 0x00, 0x00]] {
+            let mut output = Vec::new();
+            shared.decompress(compressed, &mut output, &Inflation { bytes_max: 5, ratio_max: 0 }).unwrap();
+            assert_eq!(output, hello);
+        }
+        assert_eq!(decompress(&[0xF2, 0x00, 0x11, 0x00, 0x00], 5, 0), Err(Violation::CompressedDataInvalid));
+        // 7.2.3.6: an empty message. Nothing at all is one too.
+        assert_eq!(decompress(&[0x00], 0, 0), Ok(Vec::new()));
+        assert_eq!(decompress(&[], 0, 0), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn a_message_may_become_exactly_as_large_as_the_limit() {
+        for bytes in [1, 100, 4_096, 4_097, 65_536, 1_000_000] {
+            let compressed = bomb(bytes);
+            let bytes = bytes as u64;
+            assert_eq!(decompress(&compressed, bytes, 0).map(|output| output.len() as u64), Ok(bytes));
+            let verdict = decompress(&compressed, bytes - 1, 0);
+            assert_eq!(verdict, Err(Violation::MessageTooLarge { bytes, max: bytes - 1 }));
+        }
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_at_the_limit_or_at_its_ratio() {
+        let compressed = bomb(64 << 20);
+        let verdict = decompress(&compressed, 65_536, 0);
+        assert_eq!(verdict, Err(Violation::MessageTooLarge { bytes: 65_537, max: 65_536 }));
+        assert_eq!(decompress(&compressed, 1 << 30, 100), Err(Violation::InflationRatio { max: 100 }));
+        // What is small is no bomb.
+        assert_eq!(decompress(&bomb(65_536), 1 << 30, 2).map(|output| output.len()), Ok(65_536));
+    }
+
+    #[test]
+    fn damaged_data_are_refused() {
+        // A reserved block type, a stored block whose lengths disagree, a distance before the beginning.
+        for damaged in [&[0xFF][..], &[0x07], &[0x00, 0x05, 0x00, 0x00, 0x00], &[0x4B, 0x04, 0x12]] {
+            assert_eq!(decompress(damaged, 1_000, 0), Err(Violation::CompressedDataInvalid), "{damaged:02x?}");
+        }
+    }
+
+    #[test]
+    fn final_blocks_without_end_are_refused() {
+        let empty_final_block = [0x03, 0x00];
+        let most = empty_final_block.repeat(FINAL_BLOCKS_MAX as usize);
+        assert_eq!(decompress(&most, 0, 0), Ok(Vec::new()));
+        let more = empty_final_block.repeat(FINAL_BLOCKS_MAX as usize + 1);
+        assert_eq!(decompress(&more, 0, 0), Err(Violation::CompressedDataInvalid));
+    }
+}
