@@ -45,7 +45,7 @@ pub mod service;
 #[cfg(feature = "server")]
 pub use engine::{Ended, Handler, Limits, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
 pub use protocol::http::{Request, Response};
-pub use protocol::{CloseCode, Message};
+pub use protocol::{CloseCode, Message, Origins, TrustedProxies};
 #[cfg(feature = "server")]
 pub use server::Server;
 

@@ -32,6 +32,13 @@ pub struct Limits {
     pub drain_timeout_ms: u64,
     /// Connections of the whole process. Default: as many as the file descriptor limit allows.
     pub connections_max: usize,
+    /// Connections of one address, or of one /64 in IPv6; 0 is no limit. Default 0: behind a proxy that is not trusted all
+    /// come from one address.
+    pub connections_per_address_max: u32,
+    /// Requests for a WebSocket from one address, or one /64, in a second, on average; 0 is no limit. Default 0, as above.
+    pub handshakes_per_address_per_second_max: u32,
+    /// As many of them may come at once. Default 20: a household that comes back after a break in its line.
+    pub handshake_burst_per_address_max: u32,
 }
 
 impl Default for Limits {
@@ -48,6 +55,9 @@ impl Default for Limits {
             close_timeout_ms: 5_000,
             drain_timeout_ms: 10_000,
             connections_max: usize::MAX,
+            connections_per_address_max: 0,
+            handshakes_per_address_per_second_max: 0,
+            handshake_burst_per_address_max: 20,
         }
     }
 }
