@@ -139,7 +139,8 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
         limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
     )?;
     writeln!(out, "  origins      {}", config.allow_origin)?;
-    writeln!(out, "  proxies      {}", config.trusted_proxies)?;
+    let header = if config.proxy_protocol { ", each with a PROXY header" } else { "" };
+    writeln!(out, "  proxies      {}{header}", config.trusted_proxies)?;
     writeln!(
         out,
         "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",

@@ -133,3 +133,73 @@ impl Clients {
         self.known.capacity()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::admission::AdmissionPolicy;
+    use super::super::limits::Limits;
+    use super::*;
+
+    fn clients() -> Clients {
+        let limits = Limits { connections_per_address_max: 2, ..Limits::default() };
+        let trusted_proxies = "10.0.0.0/8".parse().unwrap();
+        let policy = AdmissionPolicy { trusted_proxies, proxy_protocol: true, ..AdmissionPolicy::default() };
+        Clients::new(Arc::new(Admission::new(policy, &limits)))
+    }
+
+    fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, Refusal> {
+        clients.comes(|| Some(from.parse().unwrap()))
+    }
+
+    #[test]
+    fn one_takes_twenty_bytes_at_most() {
+        assert!(size_of::<Option<Client>>() <= 20);
+    }
+
+    #[test]
+    fn who_gets_no_session_is_not_counted() {
+        let clients = clients();
+        let client = comes(&clients, "192.0.2.1").unwrap();
+        assert_eq!(clients.admission.connections(), 1);
+        clients.send_away(client);
+        assert!(clients.admission.is_empty());
+        clients.send_away(comes(&clients, "10.0.0.1").unwrap());
+        clients.send_away(None);
+        assert!(clients.admission.is_empty());
+    }
+
+    #[test]
+    fn who_goes_is_uncounted_once() {
+        let mut clients = clients();
+        for index in [0, 9] {
+            let client = comes(&clients, "192.0.2.1").unwrap();
+            clients.seat(index, client);
+        }
+        assert_eq!(comes(&clients, "192.0.2.1").unwrap_err(), Refusal::TooManyConnections);
+        [9, 9, 5, 100].into_iter().for_each(|index| clients.goes(index));
+        assert_eq!((clients.admission.connections(), clients.address(9)), (1, None));
+        clients.goes(0);
+        assert!(clients.admission.is_empty());
+    }
+
+    #[test]
+    fn who_has_gone_already_has_no_address() {
+        let mut clients = clients();
+        let client = clients.comes(|| None).unwrap();
+        clients.seat(0, client);
+        assert_eq!((clients.address(0), clients.room()), (None, 0));
+    }
+
+    #[test]
+    fn a_proxy_header_is_read_once() {
+        let mut clients = clients();
+        let client = comes(&clients, "10.0.0.1").unwrap();
+        clients.seat(0, client);
+        let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1 1\r\n";
+        assert_eq!(clients.read_proxy_header(0, &header[..7]), Ok(None));
+        assert_eq!(clients.read_proxy_header(0, header), Ok(Some(header.len())));
+        assert_eq!(clients.read_proxy_header(0, header), Ok(Some(0)));
+        assert_eq!(clients.address(0), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(clients.admission.connections(), 1);
+    }
+}
