@@ -100,8 +100,8 @@ options! {
     max_handshakes_per_address_per_second: u32 = 0, "COUNT", "RINGSOCK_MAX_HANDSHAKES_PER_ADDRESS_PER_SECOND";
     /// As many of them may come at once, before the average counts [default: 20]
     max_handshake_burst_per_address: u32 = 20, "COUNT", "RINGSOCK_MAX_HANDSHAKE_BURST_PER_ADDRESS";
-    /// Origins of web pages that may connect, set apart by commas: https://chat.example, same-host, or * for all; any
-    /// other gets 403 [default: same-host]
+    /// Origins of web pages that may connect, set apart by commas, each as scheme://host or scheme://host:port; same-host
+    /// for pages of this server's own host and port; * for all. Others get 403 [default: same-host]
     allow_origin: String = "same-host".to_owned(), "ORIGINS", "RINGSOCK_ALLOW_ORIGIN";
     /// Addresses and networks of proxies whose X-Forwarded-For and PROXY headers are believed, set apart by commas:
     /// 127.0.0.1, 10.0.0.0/8, or none [default: none]
