@@ -189,6 +189,8 @@ fn is_host_name(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn allows(origins: &Origins, origin: &str, host: &str) -> bool {
@@ -392,5 +394,21 @@ mod tests {
             assert_eq!(origins.to_string(), text);
         }
         assert_eq!("https://a:443".parse::<Origins>().unwrap().to_string(), "https://a");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_allowed_is_the_listed_origin_itself(
+            before in "(|a|https?:|//|[ -~]{0,3})",
+            core in prop_oneof![Just("https://example.com".to_owned()), "https?://example\\.com(:[0-9]{0,5})?", "\\PC{0,30}"],
+            after in "(|\\.|/|[ -~]{0,3}|\\PC{0,3})",
+        ) {
+            let text = format!("{before}{core}{after}");
+            let spellings = ["https://example.com", "https://example.com:443"];
+            let same = spellings.iter().any(|own| own.eq_ignore_ascii_case(&text)) && text.starts_with("https");
+            let listed: Origins = "https://example.com".parse().unwrap();
+            prop_assert_eq!(allows(&listed, &text, "example.com"), same, "{}", text);
+            prop_assert!(!allows(&Origins::default(), &text, "example.com:9000") || text.ends_with(":9000"));
+        }
     }
 }
