@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringsock::engine::{Core, CoreSetup, Status};
+use ringsock::engine::{Admission, AdmissionPolicy, Core, CoreSetup, Status};
 use ringsock::protocol::http::{HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{MaskKey, Opcode, handshake, write_frame};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
@@ -102,6 +102,7 @@ impl World {
             limits: Limits::default(),
             counters: Arc::default(),
             connections: Arc::default(),
+            admission: Arc::new(Admission::new(AdmissionPolicy::default(), &Limits::default())),
             spawner: Box::new(drop),
         });
         let peer = network.connect()?;

@@ -107,6 +107,20 @@ options! {
     share_port: bool = false, "BOOL", "RINGSOCK_SHARE_PORT";
     /// Connections in all; 0 for as many as the file descriptor limit allows [default: 0]
     max_connections: usize = 0, "COUNT", "RINGSOCK_MAX_CONNECTIONS";
+    /// Connections of one address, or one /64 in IPv6; above it 429; 0 for no limit [default: 0]
+    max_connections_per_address: u32 = 0, "COUNT", "RINGSOCK_MAX_CONNECTIONS_PER_ADDRESS";
+    /// Handshakes of one address, or one /64, on average; above it 429; 0 for no limit [default: 0]
+    max_handshakes_per_address_per_second: u32 = 0, "COUNT", "RINGSOCK_MAX_HANDSHAKES_PER_ADDRESS_PER_SECOND";
+    /// As many of them may come at once, before the average counts [default: 20]
+    max_handshake_burst_per_address: u32 = 20, "COUNT", "RINGSOCK_MAX_HANDSHAKE_BURST_PER_ADDRESS";
+    /// Origins of web pages that may connect, set apart by commas, each as scheme://host or scheme://host:port; same-host
+    /// for pages of this server's own host and port; * for all. Others get 403 [default: same-host]
+    allow_origin: String = "same-host".to_owned(), "ORIGINS", "RINGSOCK_ALLOW_ORIGIN";
+    /// Addresses and networks of proxies whose X-Forwarded-For and PROXY headers are believed, set apart by commas:
+    /// 127.0.0.1, 10.0.0.0/8, or none [default: none]
+    trusted_proxies: String = "none".to_owned(), "NETWORKS", "RINGSOCK_TRUSTED_PROXIES";
+    /// Every connection from a trusted proxy begins with a PROXY header, version 1 or 2 [default: false]
+    proxy_protocol: bool = false, "BOOL", "RINGSOCK_PROXY_PROTOCOL";
     /// Bytes of one message, over all its fragments; above it 1009 [default: 65536]
     max_message_bytes: u64 = 64 * 1024, "BYTES", "RINGSOCK_MAX_MESSAGE_BYTES";
     /// Empty fragments in a row; above it 1008 [default: 64]
@@ -206,11 +220,13 @@ impl Config {
     pub const MESSAGE_BYTES_MAX: u64 = 1 << 30;
     /// The most headers a request may be configured to have.
     pub const HEADERS_MAX: usize = 256;
+    /// The most handshakes that one address may be configured to have: their times are kept in microseconds.
+    pub const HANDSHAKES_PER_SECOND_MAX: u32 = 1_000_000;
 
     /// Refuses values that cannot work.
     pub fn checked(self) -> Result<Self, ConfigError> {
         let window = "from 9 to 15";
-        let rules: [(&'static str, u64, bool, &'static str); 12] = [
+        let rules: [(&'static str, u64, bool, &'static str); 14] = [
             (
                 "max-message-bytes",
                 self.max_message_bytes,
@@ -248,6 +264,18 @@ impl Config {
             ("close-timeout-ms", self.close_timeout_ms, self.close_timeout_ms > 0, "above 0"),
             ("send-timeout-ms", self.send_timeout_ms, self.send_timeout_ms > 0, "above 0"),
             ("cores", self.cores as u64, self.cores <= 1024, "at most 1024"),
+            (
+                "max-handshakes-per-address-per-second",
+                self.max_handshakes_per_address_per_second.into(),
+                self.max_handshakes_per_address_per_second <= Self::HANDSHAKES_PER_SECOND_MAX,
+                "at most 1000000",
+            ),
+            (
+                "max-handshake-burst-per-address",
+                self.max_handshake_burst_per_address.into(),
+                (1..=Self::HANDSHAKES_PER_SECOND_MAX).contains(&self.max_handshake_burst_per_address),
+                "from 1 to 1000000",
+            ),
         ];
         match rules.into_iter().find(|(.., holds, _)| !holds) {
             Some((name, value, _, rule)) => Err(ConfigError::Range { name, value, rule }),
@@ -288,6 +316,7 @@ mod tests {
                 "listen" => format!("listen: Address(\"{default}\")"),
                 "reactor" => "reactor: Auto".to_owned(),
                 "compression" => "compression: Off".to_owned(),
+                "allow_origin" | "trusted_proxies" => format!("{name}: \"{default}\""),
                 name => format!("{name}: {default}"),
             };
             assert!(defaults.contains(&debug), "{name} says {default}, but {defaults}");

@@ -46,7 +46,7 @@ pub mod service;
 pub use engine::{Compress, Ended, Handler, Limits, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
 pub use protocol::deflate::{Compression, Prepared};
 pub use protocol::http::{Request, Response};
-pub use protocol::{CloseCode, Message};
+pub use protocol::{CloseCode, Message, Origins, TrustedProxies};
 #[cfg(feature = "server")]
 pub use server::Server;
 

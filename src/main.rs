@@ -74,13 +74,16 @@ fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::from(serve.options.or(file)).checked()?;
     let status: Arc<engine::Status> = Arc::default();
     let told = Arc::clone(&status);
-    let server = builder(&config).start_with_status(status, move |_core| Site::new(Arc::clone(&told)))?;
+    let server = builder(&config)?.start_with_status(status, move |_core| Site::new(Arc::clone(&told)))?;
     announce(&server, &config)?;
     server.join()?;
     Ok(())
 }
 
-fn builder(config: &Config) -> Builder {
+fn builder(config: &Config) -> Result<Builder, String> {
+    let origins = config.allow_origin.parse().map_err(|error| format!("allow-origin does not hold: {error}"))?;
+    let trusted_proxies =
+        config.trusted_proxies.parse().map_err(|error| format!("trusted-proxies does not hold: {error}"))?;
     let builder = Server::builder()
         .listen(&config.listen)
         .reactor(match config.reactor {
@@ -88,10 +91,13 @@ fn builder(config: &Config) -> Builder {
             Reactor::Uring => ReactorKind::Uring,
             Reactor::Epoll => ReactorKind::Epoll,
         })
+        .origins(origins)
+        .trusted_proxies(trusted_proxies)
+        .proxy_protocol(config.proxy_protocol)
         .share_port(config.share_port)
         .stall_timeout_ms(config.stall_timeout_ms)
         .limits(limits(config));
-    if config.cores == 0 { builder } else { builder.cores(config.cores) }
+    Ok(if config.cores == 0 { builder } else { builder.cores(config.cores) })
 }
 
 fn compression(config: &Config) -> Option<Compression> {
@@ -134,6 +140,9 @@ fn limits(config: &Config) -> Limits {
         close_timeout_ms: config.close_timeout_ms,
         drain_timeout_ms: config.drain_timeout_ms,
         connections_max: config.max_connections,
+        connections_per_address_max: config.max_connections_per_address,
+        handshakes_per_address_per_second_max: config.max_handshakes_per_address_per_second,
+        handshake_burst_per_address_max: config.max_handshake_burst_per_address,
     }
 }
 
@@ -150,6 +159,9 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
         "  connections  {} at most, {} ms for a request, {} ms to close",
         limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
     )?;
+    writeln!(out, "  origins      {}", config.allow_origin)?;
+    let header = if config.proxy_protocol { ", each with a PROXY header" } else { "" };
+    writeln!(out, "  proxies      {}{header}", config.trusted_proxies)?;
     writeln!(
         out,
         "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",

@@ -6,7 +6,10 @@ use std::thread;
 
 use thiserror::Error;
 
-use crate::engine::{Controller, Cores, Counters, Handler, Limits, ReactorKind, Setup, StartError, Status, Stopped};
+use crate::engine::{
+    AdmissionPolicy, Controller, Cores, Counters, Handler, Limits, ReactorKind, Setup, StartError, Status, Stopped,
+};
+use crate::protocol::{Origins, TrustedProxies};
 
 /// A server; see [`Server::builder`].
 #[derive(Debug)]
@@ -23,6 +26,7 @@ impl Server {
             cores: thread::available_parallelism().map_or(1, usize::from),
             reactor: ReactorKind::Auto,
             limits: Limits::default(),
+            admission: AdmissionPolicy::default(),
             share_port: false,
             stall_timeout_ms: STALL_TIMEOUT_MS,
             handle_signals: true,
@@ -87,6 +91,12 @@ pub enum Error {
         /// What was given.
         address: String,
     },
+    /// PROXY headers are expected of nobody.
+    #[error(
+        "PROXY headers are only taken from trusted proxies, and there are none. Name the proxies' addresses \
+         (--trusted-proxies), or do without PROXY headers (--proxy-protocol false)."
+    )]
+    ProxyProtocolWithoutProxies,
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -118,6 +128,7 @@ pub struct Builder {
     cores: usize,
     reactor: ReactorKind,
     limits: Limits,
+    admission: AdmissionPolicy,
     share_port: bool,
     stall_timeout_ms: u64,
     handle_signals: bool,
@@ -145,6 +156,24 @@ impl Builder {
     /// The limits of all sessions.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Which web pages may open a WebSocket; others are answered with 403. Default: those served by the same host.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.admission.origins = origins;
+        self
+    }
+
+    /// Which proxies are believed when they tell whom they speak for, in X-Forwarded-For or a PROXY header. Default: none.
+    pub fn trusted_proxies(mut self, trusted_proxies: TrustedProxies) -> Self {
+        self.admission.trusted_proxies = trusted_proxies;
+        self
+    }
+
+    /// Whether every connection from a trusted proxy begins with a PROXY header. Default: no.
+    pub fn proxy_protocol(mut self, proxy_protocol: bool) -> Self {
+        self.admission.proxy_protocol = proxy_protocol;
         self
     }
 
@@ -180,11 +209,15 @@ impl Builder {
     ) -> Result<Server, Error> {
         let resolved = self.listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
         let address = resolved.ok_or(Error::Address { address: self.listen })?;
+        if self.admission.proxy_protocol && self.admission.trusted_proxies.is_empty() {
+            return Err(Error::ProxyProtocolWithoutProxies);
+        }
         let setup = Setup {
             address,
             cores: self.cores,
             reactor: self.reactor,
             limits: self.limits,
+            admission: self.admission,
             share_port: self.share_port,
             stall_timeout_ms: self.stall_timeout_ms,
             handle_signals: self.handle_signals,

@@ -96,6 +96,10 @@ impl Handler for Workshop {
     fn message(&mut self, session: &mut Session<'_, Kind>, message: Message<'_>) {
         match message {
             Message::Text("id") => drop(session.send(&session.id().to_string())),
+            Message::Text("address") => {
+                let (client, peer) = (session.client_address().unwrap(), session.peer_address().unwrap());
+                session.send(&format!("{client} by {peer}"));
+            }
             Message::Text("go away") => session.close(CloseCode::new(4321).unwrap(), "as you like"),
             message => drop(session.send(message)),
         }
@@ -252,6 +256,33 @@ fn a_client_that_vanishes_is_reported_as_not_clean() {
     on_each_reactor(async |host| {
         drop(host.open("/").await);
         assert_eq!(host.closes.recv_timeout(PATIENCE).unwrap(), (None, String::new(), false));
+    });
+}
+
+#[test]
+fn a_page_of_another_origin_is_refused_by_default() {
+    on_each_reactor(async |host| {
+        let own = format!("http://{}", host.address);
+        for (origin, status) in [(own.as_str(), 101), ("https://evil.test", 403), ("null", 403)] {
+            let mut request = format!("ws://{}/", host.address).into_client_request().unwrap();
+            request.headers_mut().insert("Origin", origin.parse().unwrap());
+            let stream = TcpStream::connect(host.address).await.unwrap();
+            let answered = match timeout(PATIENCE, client_async(request, stream)).await.unwrap() {
+                Ok((_client, response)) => response.status(),
+                Err(ClientError::Http(response)) => response.status(),
+                Err(error) => panic!("{error}"),
+            };
+            assert_eq!(answered, status, "{origin}");
+        }
+    });
+}
+
+#[test]
+fn a_handler_is_told_the_address_of_its_client() {
+    on_each_reactor(async |host| {
+        let mut client = host.open("/").await;
+        let own = client.get_ref().local_addr().unwrap();
+        assert_eq!(echo(&mut client, Said::text("address")).await, Said::text(format!("127.0.0.1 by {own}")));
     });
 }
 

@@ -236,6 +236,25 @@ fn a_value_that_cannot_work_is_refused_with_what_could() {
 }
 
 #[test]
+fn who_may_come_in_is_settled_before_anyone_does() {
+    let said = refusal(&["--allow-origin", "https://chat.example/"]);
+    let named = "allow-origin does not hold: \"https://chat.example/\" is no origin. Give a scheme, a host";
+    assert!(said.contains(named), "{said}");
+    let said = refusal(&["--trusted-proxies", "127.0.0.1, 10.0.0.1/8"]);
+    let named = "trusted-proxies does not hold: \"10.0.0.1/8\" is neither an address nor a network.";
+    assert!(said.contains(named), "{said}");
+    let said = refusal(&["--proxy-protocol", "true"]);
+    assert!(said.contains("only taken from trusted proxies, and there are none"), "{said}");
+    let said = refusal(&["--max-handshake-burst-per-address", "0"]);
+    assert_eq!(said, "ringsock: max-handshake-burst-per-address is 0, but must be from 1 to 1000000.\n");
+    let flags = ["--allow-origin", "same-host,https://chat.example", "--trusted-proxies", "10.0.0.0/8, ::1"];
+    let all = [&["serve", "--listen", "127.0.0.1:0", "--proxy-protocol", "true"], &flags[..]].concat();
+    let banner = Run::new(ringsock(&all)).banner();
+    assert!(banner.contains("origins      same-host,https://chat.example\n"), "{banner}");
+    assert!(banner.contains("proxies      10.0.0.0/8, ::1, each with a PROXY header\n"), "{banner}");
+}
+
+#[test]
 fn a_file_that_is_not_there_or_not_understood_is_refused_by_name() {
     let directory = env!("CARGO_TARGET_TMPDIR");
     let said = refusal(&["--config", directory]);

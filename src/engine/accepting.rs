@@ -61,23 +61,32 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Takes in a connection, or turns it away when the server is full.
+    /// Takes in a connection, or turns it away when the server is full or its address has too many.
     fn welcome(&mut self, socket: Socket) {
         self.common.counters.accepted.add(1);
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.common.limits.connections_max {
             return self.turn_away(socket, &Refusal::OverCapacity);
         }
+        let Self { common, reactor, .. } = self;
+        let client = match common.clients.comes(|| reactor.peer_address(socket).ok().map(|peer| peer.ip())) {
+            Ok(client) => client,
+            Err(refusal) => return self.turn_away(socket, &refusal),
+        };
         let deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
         match self.sessions.insert(Slot::new(socket, self.common.tick, deadline)) {
             Ok(token) => {
+                self.common.clients.seat(token.index, client);
                 self.common.wheel.schedule(token.index, deadline);
                 if let Some(slot) = self.sessions.get_mut(token) {
                     slot.watched = true;
                     self.reactor.watch(socket, token);
                 }
             }
-            Err(_) => self.turn_away(socket, &Refusal::OverCapacity),
+            Err(_) => {
+                self.common.clients.send_away(client);
+                self.turn_away(socket, &Refusal::OverCapacity);
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
+use super::clients::Clients;
 use super::counters::Counters;
 use super::handler::Compress;
 use super::limits::Limits;
@@ -32,6 +33,7 @@ pub(super) struct Common {
     pub(super) core: u16,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
+    pub(super) clients: Clients,
     pub(super) wheel: Wheel,
     pub(super) pool: AssemblyPool,
     /// Made when a message is first to be compressed.
@@ -50,7 +52,7 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn new(core: u16, limits: Limits, counters: Arc<Counters>, tasks: Tasks) -> Self {
+    pub(super) fn new(core: u16, limits: Limits, counters: Arc<Counters>, clients: Clients, tasks: Tasks) -> Self {
         let mut reply = vec![0; REPLY_BYTES_MAX];
         // Written once, so that its memory is there from the start.
         reply.clear();
@@ -58,6 +60,7 @@ impl Common {
             core,
             limits,
             counters,
+            clients,
             wheel: Wheel::default(),
             pool: AssemblyPool::default(),
             compressors: None,

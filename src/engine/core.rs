@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::admission::Admission;
+use super::clients::Clients;
 use super::common::Common;
 use super::counters::Counters;
 use super::handler::Handler;
@@ -48,6 +50,8 @@ pub struct CoreSetup<H, R> {
     pub counters: Arc<Counters>,
     /// Connections of the whole process, over all cores.
     pub connections: Arc<AtomicUsize>,
+    /// Who may come in, and what is known of addresses over all cores.
+    pub admission: Arc<Admission>,
     /// What runs handlers' tasks.
     pub spawner: Spawner,
 }
@@ -84,11 +88,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// A core that accepts from its listener with its first turn.
     pub fn new(setup: CoreSetup<H, R>) -> Self {
         let tasks = Tasks::new(setup.spawner);
+        let clients = Clients::new(setup.admission);
         Self {
             handler: setup.handler,
             reactor: setup.reactor,
             sessions: Slab::default(),
-            common: Common::new(setup.core, setup.limits, setup.counters, tasks),
+            common: Common::new(setup.core, setup.limits, setup.counters, clients, tasks),
             upgrades: PendingUpgrades::default(),
             listener: Some(setup.listener),
             accepting: false,

@@ -46,7 +46,7 @@ counters! {
     accepted,
     /// Attempts to accept that failed, most often for want of descriptors.
     accept_errors,
-    /// Connections turned away because the server was full or had no descriptor left.
+    /// Connections turned away because the server was full or had no descriptor left, or their address had too many.
     turned_away,
     /// Connections that are gone.
     closed,

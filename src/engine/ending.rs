@@ -136,6 +136,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         self.reactor.close(slot.socket);
         self.sessions.remove(token);
+        self.common.clients.goes(token.index);
         self.released();
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::pin::Pin;
 
@@ -21,7 +21,8 @@ pub trait Handler: Sized + 'static {
     /// What the application keeps for each session.
     type State: Default + 'static;
 
-    /// A client asks for a WebSocket. The default accepts everyone.
+    /// A client asks for a WebSocket. It comes from an allowed origin, and its address keeps the limits. The default
+    /// accepts everyone.
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Self::State> {
         let _ = request;
         Upgrade::accept()
@@ -68,10 +69,22 @@ pub struct UpgradeRequest<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) handshake: &'a Handshake<'a>,
     pub(super) peer: &'a dyn Fn() -> Option<SocketAddr>,
+    /// What is known of the client's address beyond the connection.
+    pub(super) client: Option<IpAddr>,
 }
 
 impl<'a> UpgradeRequest<'a> {
-    /// The other end's address; `None` when it is gone already. Costs a system call.
+    /// The client's address: as a trusted proxy tells it in a PROXY header or in X-Forwarded-For, or else that of the
+    /// connection; `None` when it is gone already. An IPv4 address in its IPv6 form is given in its own.
+    ///
+    /// This is what limits for addresses count by, and what to tell clients apart by. It costs a system call, unless
+    /// there are such limits or trusted proxies.
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.client.or_else(|| (self.peer)().map(|peer| peer.ip().to_canonical()))
+    }
+
+    /// The address of the connection's other end, which may be a proxy; `None` when it is gone already. Costs a system
+    /// call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         (self.peer)()
     }

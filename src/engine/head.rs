@@ -52,6 +52,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             backlog.bytes
         });
         let mut rest = kept.as_deref().unwrap_or(input);
+        match self.common.clients.read_proxy_header(token.index, rest) {
+            Ok(Some(bytes)) => rest = &rest[bytes..],
+            Ok(None) => {
+                self.set_aside(token, Phase::Head, rest, Some(scan));
+                return;
+            }
+            Err(refusal) => return self.refuse(token, &refusal),
+        }
         while !rest.is_empty() {
             match scan.find_end(rest, &self.common.limits.head) {
                 Ok(Some(end)) => {
@@ -168,22 +176,24 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn upgrade(&mut self, token: Token, request: &Request<'_>, more_follows: bool) {
-        let handshake = match handshake::check(request) {
+        let admitted = match handshake::check(request) {
             // RFC 6455 4.1: a client that does not wait for the answer may be part of a smuggled request.
             Ok(_) if more_follows => Err(Refusal::EarlyData),
-            checked => checked,
+            Ok(handshake) => self.common.clients.admit(token.index, request, self.now_ms).map(|()| handshake),
+            Err(refusal) => Err(refusal),
         };
-        let handshake = match handshake {
+        let handshake = match admitted {
             Ok(handshake) => handshake,
             Err(refusal) => {
                 self.write_refusal(token, &refusal);
                 return;
             }
         };
+        let client = self.common.clients.address(token.index);
         let Some(socket) = self.sessions.get_mut(token).map(|slot| slot.socket) else { return };
         let Self { handler, reactor, .. } = self;
         let peer = || reactor.peer_address(socket).ok();
-        let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer };
+        let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer, client };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked)));
         let accept_key = handshake::accept_key(handshake.key());
         // Without compression no extension is looked at.

@@ -39,6 +39,13 @@ pub struct Limits {
     pub compression_contexts_max: usize,
     /// Connections of the whole process. Default: as many as the file descriptor limit allows.
     pub connections_max: usize,
+    /// Connections of one address, or of one /64 in IPv6; 0 is no limit. Default 0: behind a proxy that is not trusted all
+    /// come from one address.
+    pub connections_per_address_max: u32,
+    /// Requests for a WebSocket from one address, or one /64, in a second, on average; 0 is no limit. Default 0, as above.
+    pub handshakes_per_address_per_second_max: u32,
+    /// As many of them may come at once. Default 20: a household that comes back after a break in its line.
+    pub handshake_burst_per_address_max: u32,
 }
 
 impl Default for Limits {
@@ -57,6 +64,9 @@ impl Default for Limits {
             compression: None,
             compression_contexts_max: 1024,
             connections_max: usize::MAX,
+            connections_per_address_max: 0,
+            handshakes_per_address_per_second_max: 0,
+            handshake_burst_per_address_max: 20,
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Imports protocol and reactor, and knows nothing of what its sessions talk about.
 
 mod accepting;
+mod admission;
+mod clients;
 mod common;
 mod core;
 mod counters;
@@ -22,6 +24,7 @@ mod tests;
 mod wheel;
 
 pub use self::core::{Core, CoreSetup};
+pub use admission::{Admission, AdmissionPolicy};
 pub use counters::{Counter, Counters};
 pub use handler::{Accept, Compress, Ended, Handler, Sent, Upgrade, UpgradeRequest};
 pub use limits::Limits;

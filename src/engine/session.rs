@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::common::Common;
 use super::handler::{Compress, Sent};
@@ -246,7 +246,16 @@ impl<S> Session<'_, S> {
         }
     }
 
-    /// The other end's address; `None` when it is gone already. Costs a system call.
+    /// The client's address, behind a trusted proxy too: see [`UpgradeRequest::client_address`].
+    ///
+    /// [`UpgradeRequest::client_address`]: super::handler::UpgradeRequest::client_address
+    pub fn client_address(&self) -> Option<IpAddr> {
+        let known = self.common.clients.address(self.token.index);
+        known.or_else(|| self.peer_address().map(|peer| peer.ip().to_canonical()))
+    }
+
+    /// The address of the connection's other end, which may be a proxy; `None` when it is gone already. Costs a system
+    /// call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.sockets.peer_address(self.slot.socket).ok()
     }

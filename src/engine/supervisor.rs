@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use super::admission::{Admission, AdmissionPolicy};
 use super::core::{Core, CoreSetup};
 use super::counters::Counters;
 use super::handler::Handler;
@@ -71,6 +72,8 @@ pub struct Setup {
     pub reactor: ReactorKind,
     /// The limits of all sessions.
     pub limits: Limits,
+    /// Who may come in.
+    pub admission: AdmissionPolicy,
     /// Whether other processes of this user may listen on the same address.
     pub share_port: bool,
     /// How long a core may stall before the server ends, in milliseconds; 0 is for ever.
@@ -175,6 +178,7 @@ pub struct Cores {
     controller: Controller,
     counters: Vec<Arc<Counters>>,
     connections: Arc<AtomicUsize>,
+    admission: Arc<Admission>,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
     epoch: Instant,
@@ -218,6 +222,7 @@ impl Cores {
         let cores = setup.cores.clamp(1, usize::from(u16::MAX));
         let mut limits = setup.limits;
         limits.connections_max = connections_max(limits.connections_max, cores)?;
+        let admission = Arc::new(Admission::new(setup.admission, &limits));
         let reactor = choose_reactor(setup.reactor)?;
         let (listeners, address) = reactor::listen(setup.address, cores, setup.share_port)
             .map_err(|source| StartError::Listen { address: setup.address, source })?;
@@ -232,6 +237,7 @@ impl Cores {
             controller,
             counters: (0..cores).map(|_| Arc::default()).collect(),
             connections: Arc::default(),
+            admission,
             status,
             threads: Vec::new(),
             epoch: Instant::now(),
@@ -354,6 +360,7 @@ impl Cores {
             limits: self.limits.clone(),
             counters: Arc::clone(&self.counters[core]),
             connections: Arc::clone(&self.connections),
+            admission: Arc::clone(&self.admission),
             control: Arc::clone(&self.controller.control),
             events: self.controller.events.clone(),
             epoch: self.epoch,
@@ -408,6 +415,7 @@ struct Seed {
     limits: Limits,
     counters: Arc<Counters>,
     connections: Arc<AtomicUsize>,
+    admission: Arc<Admission>,
     control: Arc<Control>,
     events: Sender<Event>,
     epoch: Instant,
@@ -425,6 +433,7 @@ impl Seed {
             limits: self.limits,
             counters: self.counters,
             connections: self.connections,
+            admission: self.admission,
             spawner: Box::new(|task| drop(monoio::spawn(task))),
         });
         // Only now: making the handler may fail. If nobody listens any more, the control says that this core is to end.

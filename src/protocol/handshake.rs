@@ -1,8 +1,8 @@
 //! The server's side of the opening handshake (RFC 6455 section 4.2): judging a request, writing the 101.
 //!
-//! Owns what makes a request a WebSocket upgrade, and the answer that accepts it. Never decides who may connect
-//! (Origin, credentials and paths are the handler's), never picks an extension. Invariant: a [`Handshake`] exists only
-//! for a request that RFC 6455 4.2.1 obliges us to understand, and a 101 contains no line its caller smuggled in.
+//! Owns what makes a request a WebSocket upgrade, and the answer that accepts it. Never decides who may connect (that
+//! is for [`Origins`](super::Origins) and the handler), never picks an extension. Invariant: a [`Handshake`] exists
+//! only for a request that RFC 6455 4.2.1 obliges us to understand, and a 101 contains no line its caller smuggled in.
 
 use std::borrow::Cow;
 use std::str;

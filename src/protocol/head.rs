@@ -188,7 +188,7 @@ fn first_line_start(received: &[u8]) -> Result<Option<usize>, Refusal> {
 }
 
 /// Without the optional white space (RFC 9110 5.6.3) at both ends.
-fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }

@@ -83,6 +83,12 @@ pub enum Refusal {
     /// Bytes came after the head, before the upgrade was answered.
     #[error("Data was sent before the upgrade was answered. Wait for the status 101 before sending the first frame.")]
     EarlyData,
+    /// A trusted proxy that has to begin with a PROXY header begins otherwise.
+    #[error("The PROXY header is missing. Let the proxy send it (send-proxy, proxy_protocol on), or do not expect it.")]
+    ProxyHeaderMissing,
+    /// A PROXY header of neither version, or too long.
+    #[error("The PROXY header is invalid. Send version 1 or 2 as proxy-protocol.txt has it.")]
+    ProxyHeaderInvalid,
 
     // Other faults of the client.
     /// The request's Origin may not open a WebSocket here.
@@ -118,6 +124,12 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// The address has as many connections as one may.
+    #[error("There are too many connections from this address. Close some, or try again later.")]
+    TooManyConnections,
+    /// The address has asked for more WebSockets in a short time than one may.
+    #[error("There were too many handshakes from this address. Try again later, and less often.")]
+    TooManyHandshakes,
     /// There are more headers than allowed.
     #[error("There are more than {limit} headers. Send fewer.")]
     TooManyHeaders {
@@ -166,13 +178,16 @@ impl Refusal {
             | KeyInvalid
             | ProtocolsInvalid { .. }
             | ExtensionsInvalid
-            | EarlyData => 400,
+            | EarlyData
+            | ProxyHeaderMissing
+            | ProxyHeaderInvalid => 400,
             ForbiddenOrigin => 403,
             MethodNotAllowed { .. } => 405,
             HandshakeTimeout => 408,
             RequestLineTooLong { .. } => 414,
             ExpectationFailed => 417,
             UpgradeRequired | WebSocketVersionUnsupported => 426,
+            TooManyConnections | TooManyHandshakes => 429,
             HeadTooLarge { .. } | TooManyHeaders { .. } => 431,
             HandlerFailed => 500,
             OverCapacity | ShuttingDown => 503,

@@ -152,7 +152,10 @@ impl From<&Refusal> for Response {
             Refusal::UpgradeRequired | Refusal::WebSocketVersionUnsupported => {
                 response.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Version", "13")
             }
-            Refusal::OverCapacity | Refusal::ShuttingDown => response.with_header("Retry-After", RETRY_AFTER_SECONDS),
+            Refusal::OverCapacity
+            | Refusal::ShuttingDown
+            | Refusal::TooManyConnections
+            | Refusal::TooManyHandshakes => response.with_header("Retry-After", RETRY_AFTER_SECONDS),
             _ => response,
         }
     }
@@ -347,8 +350,10 @@ mod tests {
     #[test]
     fn gives_every_refusal_the_headers_its_status_calls_for() {
         assert!(refused(Refusal::MethodNotAllowed { allow: "GET" }).contains("\r\nAllow: GET\r\n"));
-        assert!(refused(Refusal::OverCapacity).contains("\r\nRetry-After: 1\r\n"));
-        assert!(refused(Refusal::ShuttingDown).contains("\r\nRetry-After: 1\r\n"));
+        use Refusal::{OverCapacity, ShuttingDown, TooManyConnections, TooManyHandshakes};
+        for refusal in [OverCapacity, ShuttingDown, TooManyConnections, TooManyHandshakes] {
+            assert!(refused(refusal).contains("\r\nRetry-After: 1\r\n"));
+        }
         for refusal in [Refusal::UpgradeRequired, Refusal::WebSocketVersionUnsupported] {
             let answer = refused(refusal);
             assert!(answer.contains("\r\nConnection: Upgrade, close\r\n"));
@@ -379,6 +384,8 @@ mod tests {
             (400, ProtocolsInvalid { protocols_max: 64 }),
             (400, ExtensionsInvalid),
             (400, EarlyData),
+            (400, ProxyHeaderMissing),
+            (400, ProxyHeaderInvalid),
             (403, ForbiddenOrigin),
             (405, MethodNotAllowed { allow: "GET" }),
             (408, HandshakeTimeout),
@@ -386,6 +393,8 @@ mod tests {
             (417, ExpectationFailed),
             (426, UpgradeRequired),
             (426, WebSocketVersionUnsupported),
+            (429, TooManyConnections),
+            (429, TooManyHandshakes),
             (431, HeadTooLarge { limit: 16384 }),
             (431, TooManyHeaders { limit: 64 }),
             (500, HandlerFailed),

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use ringsock::engine::ReactorKind;
+use ringsock::protocol::Origins;
 use ringsock::protocol::handshake;
 use ringsock::{Handler, Limits, Message, Request, Response, Server, Session};
 
@@ -42,6 +43,8 @@ fn row_2_every_malformed_handshake_gets_its_status_however_it_is_split() {
         // Shorter than the default, because 408 is waited for; far longer than any request below takes.
         let limits = Limits { handshake_timeout_ms: 3_000, ..Limits::default() };
         let builder = Server::builder().listen("127.0.0.1:0").cores(2).reactor(kind).limits(limits);
+        // Real clients come from pages of all kinds; who may is another matter.
+        let builder = builder.origins(Origins::any());
         let server = builder.handle_signals(false).start(|_core| Judge).unwrap();
         let (address, counters, controller) = (server.address(), server.counters().to_vec(), server.controller());
         let joined = thread::spawn(move || server.join());

@@ -5,6 +5,7 @@
 //! | 2 | malformed handshakes, split anywhere | the exact status; closed after a refusal |
 //! | 3 | heads of 20 MB; a head by single bytes | 431, 1 s of CPU for 100; linear |
 //! | 4 | 5,000 half handshakes at 1 B/s | closed at 5 s ± 0.5 s; honest p99 at most doubles |
+//! | 6 | foreign origins, in every disguise; floods from one address; forged addresses | 403, 429, 0 accepted; others get in |
 //! | 7 | unmasked frames | 1002 |
 //! | 8 | lengths from 2^31 to 2^64 − 1 | 1002 or 1009; 1 MiB of memory |
 //! | 9 | all first two bytes of a frame, all close codes | the verdict of RFC 6455 |
@@ -23,6 +24,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+mod admission;
 mod attacker;
 mod descriptors;
 mod drain;

@@ -71,8 +71,12 @@ pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
 
 /// A request for a WebSocket, and what its answer has to prove.
 pub fn upgrade_request(target: &str, protocols: &[&str]) -> (Vec<u8>, ClientHandshake) {
+    upgrade_request_with(target, protocols, &[])
+}
+
+fn upgrade_request_with(target: &str, protocols: &[&str], headers: &[(&str, &str)]) -> (Vec<u8>, ClientHandshake) {
     let mut bytes = Vec::new();
-    let handshake = ClientHandshake::write_request(&mut bytes, "localhost", target, [7; 16], protocols, None, &[]);
+    let handshake = ClientHandshake::write_request(&mut bytes, "localhost", target, [7; 16], protocols, None, headers);
     (bytes, handshake.expect("a request that can be sent"))
 }
 
@@ -88,7 +92,12 @@ impl Client {
 
     /// Asks for a WebSocket.
     pub fn ask(&mut self, target: &str, protocols: &[&str]) {
-        let (request, handshake) = upgrade_request(target, protocols);
+        self.ask_with(target, protocols, &[]);
+    }
+
+    /// Asks for a WebSocket with more headers.
+    pub fn ask_with(&mut self, target: &str, protocols: &[&str], headers: &[(&str, &str)]) {
+        let (request, handshake) = upgrade_request_with(target, protocols, headers);
         self.handshake = Some(handshake);
         self.write(&request);
     }

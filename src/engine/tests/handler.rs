@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::task::Poll;
@@ -15,6 +16,8 @@ use crate::protocol::{CloseCode, Message};
 pub struct Log {
     pub opened: RefCell<Vec<SessionId>>,
     pub closed: RefCell<Vec<Closed>>,
+    /// The client's address, at each upgrade that was asked for and at each session that was opened.
+    pub addresses: RefCell<Vec<Option<IpAddr>>>,
     /// Messages that were not commands.
     pub messages: RefCell<Vec<(SessionId, Vec<u8>)>>,
     pub pings: RefCell<Vec<Vec<u8>>>,
@@ -189,6 +192,7 @@ impl Handler for App {
     type State = Member;
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Member> {
+        self.log.addresses.borrow_mut().push(request.client_address());
         let gate = self.log.gate.clone();
         let later = |decide: fn() -> Upgrade<Member>| {
             Upgrade::later(async move {
@@ -229,6 +233,7 @@ impl Handler for App {
 
     fn open(&mut self, session: &mut Session<'_, Member>) {
         self.log.opened.borrow_mut().push(session.id());
+        self.log.addresses.borrow_mut().push(session.client_address());
         self.panic_if_told(session, "open");
     }
 

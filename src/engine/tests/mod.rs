@@ -9,6 +9,7 @@ mod handler;
 mod world;
 
 mod accepting;
+mod admission;
 mod backpressure;
 mod closing;
 mod drain;

@@ -4,6 +4,7 @@
 //! core that would oversleep a timeout in production does so here.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::handler::{App, Log};
-use crate::engine::{BoxedTask, Core, CoreSetup, Counters, Handler, Limits, SessionId};
+use crate::engine::{Admission, AdmissionPolicy, BoxedTask, Core, CoreSetup, Counters, Handler, Limits, SessionId};
+use crate::reactor::Socket;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Network, Peer, Sim};
 
 /// Turns after which a core that still finds something to do is taken to be spinning.
@@ -29,6 +31,8 @@ pub struct World<H: Handler = App> {
     pub network: Network,
     pub counters: Arc<Counters>,
     pub log: Rc<Log>,
+    pub admission: Arc<Admission>,
+    listener: Socket,
     connections: Arc<AtomicUsize>,
     tasks: Executor,
     now_ms: u64,
@@ -45,26 +49,44 @@ impl World {
     }
 
     pub fn faulty(limits: Limits, seed: u64, faults: Faults) -> Self {
-        Self::serving(App::new, limits, seed, faults)
+        Self::guarded(AdmissionPolicy::default(), limits, seed, faults)
+    }
+
+    pub fn guarded(policy: AdmissionPolicy, limits: Limits, seed: u64, faults: Faults) -> Self {
+        Self::made(App::new, policy, limits, seed, faults)
     }
 }
 
 impl<H: Handler> World<H> {
     pub fn serving(handler: impl FnOnce(Rc<Log>) -> H, limits: Limits, seed: u64, faults: Faults) -> Self {
+        Self::made(handler, AdmissionPolicy::default(), limits, seed, faults)
+    }
+
+    fn made(
+        handler: impl FnOnce(Rc<Log>) -> H,
+        policy: AdmissionPolicy,
+        limits: Limits,
+        seed: u64,
+        faults: Faults,
+    ) -> Self {
         let (reactor, network) = Sim::new(seed, faults);
         let (counters, connections) = (Arc::<Counters>::default(), Arc::<AtomicUsize>::default());
         let (log, tasks) = (Rc::<Log>::default(), Executor::default());
+        let (admission, listener) = (Arc::new(Admission::new(policy, &limits)), network.listen());
         let core = Core::new(CoreSetup {
             core: 0,
             handler: handler(Rc::clone(&log)),
             reactor,
-            listener: network.listen(),
+            listener,
             limits,
             counters: Arc::clone(&counters),
             connections: Arc::clone(&connections),
+            admission: Arc::clone(&admission),
             spawner: tasks.spawner(),
         });
-        let mut world = Self { core, network, counters, log, connections, tasks, now_ms: 0, peers: Vec::new() };
+        let peers = Vec::new();
+        let mut world =
+            Self { core, network, counters, log, admission, listener, connections, tasks, now_ms: 0, peers };
         world.settle();
         world
     }
@@ -72,6 +94,15 @@ impl<H: Handler> World<H> {
     /// A client that has connected and said nothing.
     pub fn connect(&mut self) -> Client {
         let peer = self.network.connect().expect("somebody listens");
+        self.peers.push(peer.clone());
+        Client::new(peer)
+    }
+
+    /// A client from this address that has connected and said nothing.
+    pub fn connect_from(&mut self, address: &str) -> Client {
+        let address: IpAddr = address.parse().expect("an address");
+        let from = SocketAddr::new(address, 40_000 + self.peers.len() as u16);
+        let peer = self.network.connect_to(self.listener, from).expect("somebody listens");
         self.peers.push(peer.clone());
         Client::new(peer)
     }
@@ -196,6 +227,12 @@ impl<H: Handler> World<H> {
         let (accepted, closed) = (counters.accepted.read(), counters.closed.read());
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
         assert_eq!(self.connections.load(Ordering::Relaxed), self.core.sessions());
+        let counted = self.core.common.clients.counted();
+        assert!(counted <= self.core.sessions(), "an address is remembered of a session that is gone");
+        let limit = self.core.common.limits.connections_per_address_max;
+        let expected = if limit > 0 { counted } else { 0 };
+        assert_eq!(self.admission.connections() as usize, expected, "what is counted are the sessions there are");
+        assert!(self.admission.connections_of_busiest() <= limit);
         assert!(self.core.common.reply.is_empty(), "a reply belongs to the session at hand");
         assert!(!self.log.sent_after_end.get(), "nothing can be sent once a session has ended");
         assert_eq!(counters.upgraded.read(), self.log.opened.borrow().len() as u64);
@@ -211,6 +248,7 @@ impl<H: Handler> World<H> {
         self.check();
         assert_eq!(self.core.sessions(), 0, "sessions outlive their clients");
         assert_eq!(self.core.has_tasks(), !self.log.gate.is_clear(), "tasks are left");
+        assert!(self.admission.is_empty(), "an address is counted whose connections are gone");
         let listeners = usize::from(!self.core.is_draining());
         assert_eq!(self.network.open_sockets(), listeners, "a socket was not closed");
         let mut opened = self.log.opened.borrow().clone();

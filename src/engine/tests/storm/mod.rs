@@ -11,9 +11,10 @@ use std::ops::Range;
 
 use self::honest::{Honest, Weather};
 use self::hostile::Hostile;
+use super::client::Client;
 use super::dice::Dice;
 use super::world::World;
-use crate::engine::Limits;
+use crate::engine::{AdmissionPolicy, Limits};
 use crate::reactor::sim::Faults;
 
 /// Seeds tried when nobody says how many: some twenty seconds.
@@ -30,6 +31,14 @@ const REPLY_BYTES: usize = 64 * 1024;
 const MESSAGE_BYTES: usize = 66_000;
 /// Pongs, pings and a Close frame.
 const CONTROL_BYTES: usize = 20 * 127;
+
+/// Of clients that share addresses, and of a proxy that speaks for itself.
+const PROXY_HEADERS: [&[u8]; 4] = [
+    b"PROXY TCP4 192.0.2.1 127.0.0.1 50000 443\r\n",
+    b"PROXY TCP6 2001:db8::1 ::1 50000 443\r\n",
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\x7f\0\0\x01\x01\x02\x03\x04",
+    b"PROXY UNKNOWN\r\n",
+];
 
 #[test]
 fn a_storm_that_costs_only_time_loses_no_byte() {
@@ -59,6 +68,8 @@ struct Storm {
     world: World,
     /// Nothing breaks, and nobody is sent away.
     fair: bool,
+    /// Everyone comes through a proxy, which says who they are.
+    proxied: bool,
     honest: Vec<Honest>,
     hostile: Vec<Hostile>,
     outbox_max: usize,
@@ -77,6 +88,9 @@ impl Storm {
             limits.ping_interval_ms = dice.choose(&[0, 100, 25_000]);
             limits.dead_peer_timeout_ms = dice.choose(&[0, 300, 60_000]);
             limits.drain_timeout_ms = dice.choose(&[200, 10_000]);
+            limits.connections_per_address_max = dice.choose(&[0, 1, 4]);
+            limits.handshakes_per_address_per_second_max = dice.choose(&[0, 20]);
+            limits.handshake_burst_per_address_max = dice.choose(&[1, 5]);
         }
         let outbox_max = limits.outbox_bytes_max.max(REPLY_BYTES) + MESSAGE_BYTES + CONTROL_BYTES;
         let mut faults = if fair { Faults::harmless() } else { Faults::chaos() };
@@ -84,8 +98,14 @@ impl Storm {
             // A report that nothing brought about makes good a wake-up that was lost.
             faults.spurious_readable = 0;
         }
-        let world = World::faulty(limits, seed, faults);
-        Self { seed, dice, world, fair, honest: Vec::new(), hostile: Vec::new(), outbox_max }
+        let mut policy = AdmissionPolicy::default();
+        let proxied = dice.once_in(3);
+        if proxied {
+            policy.trusted_proxies = "127.0.0.0/8".parse().expect("a network");
+            policy.proxy_protocol = true;
+        }
+        let world = World::guarded(policy, limits, seed, faults);
+        Self { seed, dice, world, fair, proxied, honest: Vec::new(), hostile: Vec::new(), outbox_max }
     }
 
     fn run(mut self) {
@@ -114,13 +134,28 @@ impl Storm {
 
     fn arrivals(&mut self) {
         if self.dice.once_in(8) && self.honest.len() < 6 {
-            let client = self.world.connect();
+            let client = self.arrival();
+            if self.proxied {
+                client.write(self.dice.choose(&PROXY_HEADERS));
+            }
             let longest = self.dice.choose(&[1_000, 20_000]);
             self.honest.push(Honest::new(client, &mut self.dice, longest));
         }
         if self.dice.once_in(6) && self.hostile.len() < 12 {
-            let client = self.world.connect();
+            let client = self.arrival();
+            if self.proxied && !self.dice.once_in(4) {
+                client.write(self.dice.choose(&PROXY_HEADERS));
+            }
             self.hostile.push(Hostile::new(client, &mut self.dice));
+        }
+    }
+
+    /// A client of its own address, or one of those few that limits for addresses are met by.
+    fn arrival(&mut self) -> Client {
+        match self.dice.below(4) {
+            0 => self.world.connect_from("127.1.0.1"),
+            1 => self.world.connect_from("127.1.0.2"),
+            _ => self.world.connect(),
         }
     }
 

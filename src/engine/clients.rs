@@ -1,0 +1,205 @@
+//! Who a core's clients are, where it matters: by the connection itself, a PROXY header or X-Forwarded-For.
+//!
+//! Owns a table beside the slab, by the same indexes, so that a session costs nothing here while no proxy is trusted and
+//! no limit for addresses is set. Never reads a socket and never answers. Invariant: an address that is a client's own is
+//! counted in [`Admission`] exactly from the moment it is known until [`Clients::goes`]; that of a trusted proxy, which
+//! stands for many, never is.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::admission::Admission;
+use crate::protocol::http::{Refusal, Request};
+use crate::protocol::proxy;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Clients {
+    admission: Arc<Admission>,
+    /// Whether anything is to be known of them.
+    asked: bool,
+    known: Vec<Option<Client>>,
+}
+
+/// What is known of one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    /// Its address, or that of the proxy nearest to it.
+    address: IpAddr,
+    /// It is its own address, and counted.
+    counted: bool,
+    /// A PROXY header has to come before anything else.
+    awaits_proxy_header: bool,
+}
+
+impl Clients {
+    pub(super) fn new(admission: Arc<Admission>) -> Self {
+        Self { asked: admission.asks_for_addresses(), admission, known: Vec::new() }
+    }
+
+    /// A connection has come; `peer` gives its other end's address, if there is one still. Whoever is let in is then to
+    /// be seated or sent away.
+    pub(super) fn comes(&self, peer: impl FnOnce() -> Option<IpAddr>) -> Result<Option<Client>, Refusal> {
+        let Some(address) = self.asked.then(peer).flatten() else { return Ok(None) };
+        let mut client = Client { address: address.to_canonical(), counted: false, awaits_proxy_header: false };
+        client.awaits_proxy_header = self.admission.policy.proxy_protocol && self.is_proxy(client);
+        self.count(&mut client)?;
+        Ok(Some(client))
+    }
+
+    /// Remembers a client whose session has got this index.
+    pub(super) fn seat(&mut self, index: u32, client: Option<Client>) {
+        let Some(client) = client else { return };
+        let index = index as usize;
+        if self.known.len() <= index {
+            self.known.resize(index + 1, None);
+        }
+        self.known[index] = Some(client);
+    }
+
+    /// Forgets a client that got no session.
+    pub(super) fn send_away(&self, client: Option<Client>) {
+        if let Some(client) = client.filter(|client| client.counted) {
+            self.admission.connection_gone(client.address);
+        }
+    }
+
+    /// The connection of the session at this index is closed.
+    pub(super) fn goes(&mut self, index: u32) {
+        let client = self.known.get_mut(index as usize).and_then(Option::take);
+        self.send_away(client);
+    }
+
+    /// The address of the client at this index: its own, or of the proxy nearest to it. `None` if nobody asked for it.
+    pub(super) fn address(&self, index: u32) -> Option<IpAddr> {
+        self.get(index).map(|client| client.address)
+    }
+
+    /// Reads the PROXY header that has to come first, if one has. Gives the bytes it takes, or `None` while more are
+    /// needed.
+    pub(super) fn read_proxy_header(&mut self, index: u32, received: &[u8]) -> Result<Option<usize>, Refusal> {
+        let Some(mut client) = self.get(index).filter(|client| client.awaits_proxy_header) else { return Ok(Some(0)) };
+        let Some((header, bytes)) = proxy::parse(received)? else { return Ok(None) };
+        client.awaits_proxy_header = false;
+        if let Some(source) = header.source {
+            client.address = source.ip().to_canonical();
+            self.count(&mut client)?;
+        }
+        self.seat(index, Some(client));
+        Ok(Some(bytes))
+    }
+
+    /// Judges a request for a WebSocket by where it comes from: page and address.
+    pub(super) fn admit(&mut self, index: u32, request: &Request<'_>, now_ms: u64) -> Result<(), Refusal> {
+        if !self.admission.policy.origins.allow(request.header("Origin"), request.host()) {
+            return Err(Refusal::ForbiddenOrigin);
+        }
+        let Some(mut client) = self.get(index) else { return Ok(()) };
+        if !client.counted {
+            client.address = self.admission.policy.trusted_proxies.client(request, client.address);
+            self.count(&mut client)?;
+            self.seat(index, Some(client));
+        }
+        if client.counted { self.admission.handshake_came(client.address, now_ms) } else { Ok(()) }
+    }
+
+    fn get(&self, index: u32) -> Option<Client> {
+        self.known.get(index as usize).copied().flatten()
+    }
+
+    fn is_proxy(&self, client: Client) -> bool {
+        self.admission.policy.trusted_proxies.contains(client.address)
+    }
+
+    /// Counts a client that is no proxy, unless its address has too many connections.
+    fn count(&self, client: &mut Client) -> Result<(), Refusal> {
+        if !client.counted && !self.is_proxy(*client) {
+            self.admission.connection_came(client.address)?;
+            client.counted = true;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Clients {
+    /// Clients whose own address is known.
+    pub(super) fn counted(&self) -> usize {
+        self.known.iter().flatten().filter(|client| client.counted).count()
+    }
+
+    /// Indexes there is room for.
+    pub(super) fn room(&self) -> usize {
+        self.known.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::admission::AdmissionPolicy;
+    use super::super::limits::Limits;
+    use super::*;
+
+    fn clients() -> Clients {
+        let limits = Limits { connections_per_address_max: 2, ..Limits::default() };
+        let trusted_proxies = "10.0.0.0/8".parse().unwrap();
+        let policy = AdmissionPolicy { trusted_proxies, proxy_protocol: true, ..AdmissionPolicy::default() };
+        Clients::new(Arc::new(Admission::new(policy, &limits)))
+    }
+
+    fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, Refusal> {
+        clients.comes(|| Some(from.parse().unwrap()))
+    }
+
+    #[test]
+    fn one_takes_twenty_bytes_at_most() {
+        assert!(size_of::<Option<Client>>() <= 20);
+    }
+
+    #[test]
+    fn who_gets_no_session_is_not_counted() {
+        let clients = clients();
+        let client = comes(&clients, "192.0.2.1").unwrap();
+        assert_eq!(clients.admission.connections(), 1);
+        clients.send_away(client);
+        assert!(clients.admission.is_empty());
+        clients.send_away(comes(&clients, "10.0.0.1").unwrap());
+        clients.send_away(None);
+        assert!(clients.admission.is_empty());
+    }
+
+    #[test]
+    fn who_goes_is_uncounted_once() {
+        let mut clients = clients();
+        for index in [0, 9] {
+            let client = comes(&clients, "192.0.2.1").unwrap();
+            clients.seat(index, client);
+        }
+        assert_eq!(comes(&clients, "192.0.2.1").unwrap_err(), Refusal::TooManyConnections);
+        [9, 9, 5, 100].into_iter().for_each(|index| clients.goes(index));
+        assert_eq!((clients.admission.connections(), clients.address(9)), (1, None));
+        clients.goes(0);
+        assert!(clients.admission.is_empty());
+    }
+
+    #[test]
+    fn who_has_gone_already_has_no_address() {
+        let mut clients = clients();
+        let client = clients.comes(|| None).unwrap();
+        clients.seat(0, client);
+        assert_eq!((clients.address(0), clients.room()), (None, 0));
+    }
+
+    #[test]
+    fn a_proxy_header_is_read_once() {
+        let mut clients = clients();
+        let client = comes(&clients, "10.0.0.1").unwrap();
+        clients.seat(0, client);
+        let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1 1\r\n";
+        assert_eq!(clients.read_proxy_header(0, &header[..7]), Ok(None));
+        assert_eq!(clients.read_proxy_header(0, header), Ok(Some(header.len())));
+        assert_eq!(clients.read_proxy_header(0, header), Ok(Some(0)));
+        assert_eq!(clients.address(0), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(clients.admission.connections(), 1);
+    }
+}
