@@ -167,6 +167,14 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
         "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",
         limits.messages.message_bytes_max, limits.assembly_timeout_ms, limits.messages.empty_fragments_max
     )?;
+    let mode = match &limits.compression {
+        None => "off".to_owned(),
+        Some(agreed) => {
+            let mode = if agreed.context_takeover { "dedicated" } else { "shared" };
+            format!("{mode}, level {}, from {} bytes on", agreed.level, agreed.message_bytes_min)
+        }
+    };
+    writeln!(out, "  compression  {mode}")?;
     writeln!(
         out,
         "  requests     {} bytes, {} headers, {} bytes in the first line",
