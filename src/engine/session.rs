@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::common::Common;
 use super::handler::Sent;
 use super::outbox::Outbox;
+use super::reasons::{DropReason, End};
 use super::slab::Slab;
 use super::tasks::SessionHandle;
 use super::wheel::TICK_MS;
@@ -76,6 +77,8 @@ pub(super) struct Slot<S> {
     pub(super) finished: bool,
     /// The socket does not work any more.
     pub(super) broken: bool,
+    /// Why it ends, once that is certain. What comes after it on the way to the end changes nothing.
+    pub(super) end: Option<End>,
     /// Tick at which bytes last came.
     pub(super) heard: u32,
     /// Tick by which the phase, or the closing handshake, must be over.
@@ -122,6 +125,7 @@ impl<S> Slot<S> {
             parting: false,
             finished: false,
             broken: false,
+            end: None,
             heard: tick,
             deadline,
             discarded: 0,
@@ -174,9 +178,11 @@ impl<S> Session<'_, S> {
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         let message = message.into();
         let full = self.is_full();
-        if full || self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open {
+        let closing = self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open;
+        if full || closing {
             self.slot.pressed |= full;
-            self.common.counters.messages_dropped.add(1);
+            let reason = if closing { DropReason::Closing } else { DropReason::OutboxFull };
+            self.common.counters.messages_dropped.add(&reason);
             return Sent::Dropped;
         }
         self.common.counters.messages_sent.add(1);
@@ -204,6 +210,7 @@ impl<S> Session<'_, S> {
         if self.slot.phase == Phase::Open
             && self.slot.connection.close(&mut self.common.reply, Some(Close::new(code, reason)), None)
         {
+            self.common.counters.closes_sent.add(&Some(code));
             self.common.set_deadline(self.slot, self.token, self.common.limits.close_timeout_ms);
             // The peer's Close frame is awaited now, whatever the handler wanted to hear before.
             self.resume();

@@ -152,7 +152,9 @@ impl From<&Refusal> for Response {
             Refusal::UpgradeRequired | Refusal::WebSocketVersionUnsupported => {
                 response.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Version", "13")
             }
-            Refusal::OverCapacity | Refusal::ShuttingDown => response.with_header("Retry-After", RETRY_AFTER_SECONDS),
+            Refusal::OverCapacity | Refusal::OutOfDescriptors | Refusal::ShuttingDown => {
+                response.with_header("Retry-After", RETRY_AFTER_SECONDS)
+            }
             _ => response,
         }
     }
@@ -390,6 +392,7 @@ mod tests {
             (431, TooManyHeaders { limit: 64 }),
             (500, HandlerFailed),
             (503, OverCapacity),
+            (503, OutOfDescriptors),
             (503, ShuttingDown),
             (505, HttpVersionUnsupported),
             (505, HandshakeNeedsHttp11),

@@ -194,7 +194,9 @@ impl<H: Handler> World<H> {
         assert_eq!(self.network.violations(), Vec::<String>::new());
         let counters = &self.counters;
         let (accepted, closed) = (counters.accepted.read(), counters.closed.read());
+        // Each end is counted once, and for a reason.
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
+        assert!(counters.sessions_closed.read() <= counters.upgraded.read());
         assert_eq!(self.connections.load(Ordering::Relaxed), self.core.sessions());
         assert!(self.core.common.reply.is_empty(), "a reply belongs to the session at hand");
         assert!(!self.log.sent_after_end.get(), "nothing can be sent once a session has ended");
@@ -218,6 +220,7 @@ impl<H: Handler> World<H> {
         opened.sort_by_key(SessionId::to_string);
         closed.sort_by_key(SessionId::to_string);
         assert_eq!(opened, closed, "every session that was opened is closed, once");
+        assert_eq!(self.counters.sessions_closed.read(), self.counters.upgraded.read());
     }
 }
 
