@@ -60,6 +60,28 @@ impl fmt::Display for Address {
     }
 }
 
+/// Where to tell of the server, as it was written: an address, or `none`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AdminAddress(pub Option<Address>);
+
+impl FromStr for AdminAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = (text != "none").then(|| text.parse()).transpose();
+        address.map(Self).map_err(|reason: String| format!("{reason}, or none"))
+    }
+}
+
+impl TryFrom<String> for AdminAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
 macro_rules! options {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $value:literal, $env:literal;)+) => {
         /// What one source says.
@@ -99,6 +121,9 @@ macro_rules! options {
 options! {
     /// Where to listen [default: 127.0.0.1:9000]
     listen: Address = Address("127.0.0.1:9000".to_owned()), "ADDRESS:PORT", "RINGSOCK_LISTEN";
+    /// Where to give metrics, on a listener of its own; none for nowhere [default: 127.0.0.1:9001]
+    admin_listen: AdminAddress = AdminAddress(Some(Address("127.0.0.1:9001".to_owned()))),
+        "ADDRESS:PORT", "RINGSOCK_ADMIN_LISTEN";
     /// Cores, each a thread with its own listener and ring; 0 for one on each processor [default: 0]
     cores: usize = 0, "COUNT", "RINGSOCK_CORES";
     /// How cores talk to the kernel [default: auto]
@@ -313,7 +338,8 @@ mod tests {
             let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
             let default = help.rsplit_once("[default: ").and_then(|(_, text)| text.strip_suffix(']')).unwrap();
             let debug = match name {
-                "listen" => format!("listen: Address(\"{default}\")"),
+                "listen" => format!("{{ listen: Address(\"{default}\")"),
+                "admin_listen" => format!("admin_listen: AdminAddress(Some(Address(\"{default}\")))"),
                 "reactor" => "reactor: Auto".to_owned(),
                 "compression" => "compression: Off".to_owned(),
                 "allow_origin" | "trusted_proxies" => format!("{name}: \"{default}\""),
@@ -346,5 +372,9 @@ mod tests {
         assert!(":9000".parse::<Address>().is_err());
         assert!("[::1]:9000".parse::<Address>().is_ok());
         assert!("localhost:9000".parse::<Address>().is_ok());
+        let metrics = |text: &str| toml::from_str::<Options>(&format!("admin_listen = \"{text}\"")).map_err(drop);
+        assert_eq!(metrics("none").unwrap().admin_listen, Some(AdminAddress(None)));
+        assert_eq!(metrics("[::1]:1").unwrap().admin_listen, "[::1]:1".parse().ok());
+        assert!(metrics("nowhere").is_err());
     }
 }

@@ -71,10 +71,18 @@ fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
         .with_env_filter(filter)
         .init();
     let file = serve.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
-    let config = Config::from(serve.options.or(file)).checked()?;
+    let options = serve.options.or(file);
+    let admin_is_wanted = options.admin_listen.is_some();
+    let config = Config::from(options).checked()?;
     let status: Arc<engine::Status> = Arc::default();
     let told = Arc::clone(&status);
-    let server = builder(&config)?.start_with_status(status, move |_core| Site::new(Arc::clone(&told)))?;
+    let builder = builder(&config)?;
+    let builder = match &config.admin_listen.0 {
+        Some(address) if admin_is_wanted => builder.admin_listen(address),
+        Some(address) => builder.admin_listen_if_free(address),
+        None => builder,
+    };
+    let server = builder.start_with_status(status, move |_core| Site::new(Arc::clone(&told)))?;
     announce(&server, &config)?;
     server.join()?;
     Ok(())
@@ -190,6 +198,10 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
         "  silence      ping after {} ms, gone after {} ms",
         config.ping_interval_ms, config.dead_peer_timeout_ms
     )?;
+    match server.admin_address() {
+        Some(admin) => writeln!(out, "  metrics      http://{admin}/metrics")?,
+        None => writeln!(out, "  metrics      none")?,
+    }
     writeln!(out, "ringsock is ready on ws://{address}/echo (http://{address}/ to try it)")?;
     out.flush()
 }

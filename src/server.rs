@@ -1,5 +1,10 @@
-//! A server put together: where it listens, its limits, its cores. Start, drain, join.
+//! A server put together: where it listens, its limits, its cores, and a second, small one that tells of it. Start, drain,
+//! join.
+//!
+//! The administrator's listener is a server of its own: what it costs and whom it lets in has nothing to do with the
+//! first one's limits and counters, and it serves until the first one has ended.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
@@ -7,15 +12,18 @@ use std::thread;
 use thiserror::Error;
 
 use crate::engine::{
-    AdmissionPolicy, Controller, Cores, Counters, Handler, Limits, ReactorKind, Setup, StartError, Status, Stopped,
+    AdmissionPolicy, Controller, Cores, Counters, DESCRIPTORS_PER_CORE, Handler, Limits, ReactorKind, Setup,
+    StartError, Status, Stopped,
 };
 use crate::protocol::{Origins, TrustedProxies};
+use crate::service::{Admin, Metrics};
 
 /// A server; see [`Server::builder`].
 #[derive(Debug)]
 pub struct Server {
     cores: Cores,
     status: Arc<Status>,
+    admin: Option<Cores>,
 }
 
 impl Server {
@@ -30,12 +38,18 @@ impl Server {
             share_port: false,
             stall_timeout_ms: STALL_TIMEOUT_MS,
             handle_signals: true,
+            admin: None,
         }
     }
 
     /// Where it listens; the port is the kernel's choice if 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.cores.address()
+    }
+
+    /// Where it tells of itself, if it does.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Cores::address)
     }
 
     /// The reactor in use.
@@ -53,6 +67,11 @@ impl Server {
         self.cores.counters()
     }
 
+    /// What it has counted, for Prometheus.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::new(self.counters(), self.status(), self.reactor(), self.limits())
+    }
+
     /// Whether it serves.
     pub fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
@@ -66,7 +85,13 @@ impl Server {
     /// Serves until drained. Everything else that ends a server is an error, after which the process should end too: a
     /// core that died or hangs cannot be replaced.
     pub fn join(self) -> Result<(), Error> {
-        match self.cores.supervise() {
+        let stopped = self.cores.supervise();
+        if let Some(admin) = self.admin {
+            // Nobody waits for its last answers if the process is about to end with an error.
+            let at_once = stopped != Stopped::Drained;
+            end(admin, at_once);
+        }
+        match stopped {
             Stopped::Drained => Ok(()),
             Stopped::Forced => Err(Error::Forced),
             Stopped::CoreDied { core, reason } => Err(Error::CoreDied { core, reason }),
@@ -121,6 +146,14 @@ pub enum Error {
     },
 }
 
+/// Where to tell of a server.
+#[derive(Clone, Debug)]
+struct AdminListener {
+    address: String,
+    /// Whether the server is not to start without it, even if the address is only in use.
+    required: bool,
+}
+
 /// Settings of a server. Every setter replaces a default.
 #[derive(Clone, Debug)]
 pub struct Builder {
@@ -132,6 +165,7 @@ pub struct Builder {
     share_port: bool,
     stall_timeout_ms: u64,
     handle_signals: bool,
+    admin: Option<AdminListener>,
 }
 
 impl Builder {
@@ -196,6 +230,20 @@ impl Builder {
         self
     }
 
+    /// Has [`Admin`] tell of the server on a listener of its own: `/metrics`, `/health` and `/readyz`. It runs on one thread
+    /// at the lowest priority, with limits of its own ([`Admin::limits`]), and has no password: keep the address private.
+    /// Default: none.
+    pub fn admin_listen(mut self, address: impl ToString) -> Self {
+        self.admin = Some(AdminListener { address: address.to_string(), required: true });
+        self
+    }
+
+    /// As [`Builder::admin_listen`], but if the address is in use, the server logs a warning and does without.
+    pub fn admin_listen_if_free(mut self, address: impl ToString) -> Self {
+        self.admin = Some(AdminListener { address: address.to_string(), required: false });
+        self
+    }
+
     /// Starts the server; every core makes its own handler. Returns once all cores accept connections.
     pub fn start<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Server, Error> {
         self.start_with_status(Arc::default(), handler)
@@ -207,13 +255,11 @@ impl Builder {
         status: Arc<Status>,
         handler: impl Fn(usize) -> H + Send + Sync + 'static,
     ) -> Result<Server, Error> {
-        let resolved = self.listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-        let address = resolved.ok_or(Error::Address { address: self.listen })?;
         if self.admission.proxy_protocol && self.admission.trusted_proxies.is_empty() {
             return Err(Error::ProxyProtocolWithoutProxies);
         }
         let setup = Setup {
-            address,
+            address: resolve(&self.listen)?,
             cores: self.cores,
             reactor: self.reactor,
             limits: self.limits,
@@ -221,13 +267,71 @@ impl Builder {
             share_port: self.share_port,
             stall_timeout_ms: self.stall_timeout_ms,
             handle_signals: self.handle_signals,
+            in_background: false,
+            descriptors_reserved: self.admin.as_ref().map_or(0, |_| admin_descriptors()),
         };
+        let admin_address = self.admin.as_ref().map(|admin| resolve(&admin.address)).transpose()?;
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
-        Ok(Server { cores, status })
+        let mut server = Server { cores, status, admin: None };
+        let Some((listener, address)) = self.admin.zip(admin_address) else { return Ok(server) };
+        match start_admin(address, server.metrics()) {
+            Ok(admin) => server.admin = Some(admin),
+            Err(StartError::Listen { source, .. }) if !listener.required && source.kind() == ErrorKind::AddrInUse => {
+                tracing::warn!(
+                    "No metrics: {address} is in use, perhaps by another ringsock. Give this one an --admin-listen \
+                     address of its own, or none."
+                );
+            }
+            Err(error) => {
+                end(server.cores, true);
+                return Err(Error::Start(error));
+            }
+        }
+        Ok(server)
     }
 
     /// Starts the server and serves until it is drained.
     pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
         self.start(handler)?.join()
+    }
+}
+
+fn resolve(address: &str) -> Result<SocketAddr, Error> {
+    let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    resolved.ok_or_else(|| Error::Address { address: address.to_owned() })
+}
+
+/// Descriptors that the administrator's listener may take.
+fn admin_descriptors() -> usize {
+    Admin::limits().connections_max + DESCRIPTORS_PER_CORE
+}
+
+/// One core on epoll, which has the smaller footprint and is allowed everywhere.
+fn start_admin(address: SocketAddr, metrics: Metrics) -> Result<Cores, StartError> {
+    let setup = Setup {
+        address,
+        cores: 1,
+        reactor: ReactorKind::Epoll,
+        limits: Admin::limits(),
+        admission: AdmissionPolicy::default(),
+        share_port: false,
+        stall_timeout_ms: 0,
+        handle_signals: false,
+        in_background: true,
+        descriptors_reserved: 0,
+    };
+    Cores::start(setup, Arc::default(), move |_core| Admin::new(metrics.clone()))
+}
+
+/// Drains cores that serve nobody of importance.
+fn end(cores: Cores, at_once: bool) {
+    let controller = cores.controller();
+    controller.drain();
+    if at_once {
+        controller.drain();
+    }
+    let stopped = cores.supervise();
+    if !matches!(stopped, Stopped::Drained | Stopped::Forced) {
+        tracing::warn!(?stopped, "The administrator's listener had ended before the server.");
     }
 }

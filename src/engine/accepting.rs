@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::core::Core;
 use super::handler::Handler;
+use super::reasons::End;
 use super::session::{Slot, ticks};
 use crate::protocol::http::{Refusal, Response};
 use crate::reactor::{Reactor, Socket};
@@ -92,8 +93,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn turn_away(&mut self, socket: Socket, refusal: &Refusal) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.common.counters.turned_away.add(1);
-        self.common.counters.closed.add(1);
+        self.count_turned_away(refusal);
+        self.common.counters.closed.add(&End::TurnedAway);
         let answer = farewell(refusal);
         // Best effort: the connection is given up either way.
         let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
@@ -106,7 +107,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Without descriptors, the spare one lets waiting clients know.
     fn turn_away_waiting(&mut self) {
         let Some(listener) = self.listener else { return };
-        self.shed(listener, &Refusal::OverCapacity, TURNED_AWAY_PER_BACKOFF_MAX);
+        self.shed(listener, &Refusal::OutOfDescriptors, TURNED_AWAY_PER_BACKOFF_MAX);
     }
 
     fn shed(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
@@ -115,8 +116,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             if self.reactor.shed(listener, &answer).is_err() {
                 break;
             }
-            self.common.counters.turned_away.add(1);
+            self.count_turned_away(refusal);
         }
+    }
+
+    fn count_turned_away(&self, refusal: &Refusal) {
+        self.common.counters.turned_away.add(1);
+        self.common.counters.http_refusals.add(refusal);
     }
 
     /// Takes in what still waits in the backlog, so that closing the listener resets nobody, and closes it.
@@ -137,9 +143,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// A connection has been closed: its descriptor can serve another one.
-    pub(super) fn released(&mut self) {
+    pub(super) fn released(&mut self, end: End) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.common.counters.closed.add(1);
+        self.common.counters.closed.add(&end);
         if let Some(at) = &mut self.accept_again_ms {
             *at = self.now_ms;
         }

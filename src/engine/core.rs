@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::handler::Handler;
 use super::head::PendingUpgrades;
 use super::limits::Limits;
+use super::reasons::End;
 use super::session::{Phase, Slot};
 use super::slab::Slab;
 use super::tasks::{Spawner, Tasks};
@@ -376,7 +377,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let bound = if cut_off { until } else { until.min(from.saturating_add(TIMERS_PER_TURN_MAX as u32)) };
         for index in from..bound {
             if let Some(token) = self.sessions.token_at(index) {
-                if cut_off { self.cut_off(token) } else { self.say_goodbye(token) }
+                if cut_off { self.cut_off(token, End::CutOff) } else { self.say_goodbye(token) }
             }
         }
         if let Some(drain) = &mut self.draining {

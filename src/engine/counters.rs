@@ -1,6 +1,13 @@
 //! What a core has done, counted. Written by its core alone, readable from any thread.
+//!
+//! Every counter is one row of the table below: its name, what it is exported as, and what it says.
 
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::reasons::{DropReason, End};
+use crate::protocol::http::Refusal;
+use crate::protocol::{CloseCode, Reason, Violation};
 
 /// A number that one thread raises and any thread reads.
 #[derive(Debug, Default)]
@@ -24,66 +31,147 @@ impl Counter {
     }
 }
 
+/// Numbers that one thread raises and any thread reads, one for each reason.
+#[derive(Debug)]
+pub struct ByReason<R> {
+    counters: Box<[Counter]>,
+    reason: PhantomData<fn(R)>,
+}
+
+impl<R: Reason> ByReason<R> {
+    /// One more for this reason. Only the owning core may call it.
+    #[inline]
+    pub fn add(&self, reason: &R) {
+        if let Some(counter) = self.counters.get(reason.index()) {
+            counter.add(1);
+        }
+    }
+
+    /// The count so far, for this reason.
+    pub fn read_for(&self, reason: &R) -> u64 {
+        self.counters.get(reason.index()).map_or(0, Counter::read)
+    }
+
+    /// The count so far, over all reasons.
+    pub fn read(&self) -> u64 {
+        self.counters.iter().map(Counter::read).sum()
+    }
+}
+
+impl<R: Reason> Default for ByReason<R> {
+    fn default() -> Self {
+        Self { counters: R::NAMES.iter().map(|_| Counter::default()).collect(), reason: PhantomData }
+    }
+}
+
+/// What one counter says at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// What it is exported as.
+    pub name: &'static str,
+    /// What it counts, in a sentence.
+    pub help: &'static str,
+    /// What it is told apart by; empty if it is one number.
+    pub label: &'static str,
+    /// The counts by name; one without a name if it is one number.
+    pub counts: Vec<(&'static str, u64)>,
+}
+
+impl Family {
+    /// The count over all names.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// What a row of the table can be.
+trait Row {
+    fn family(&self, name: &'static str, help: &'static str) -> Family;
+}
+
+impl Row for Counter {
+    fn family(&self, name: &'static str, help: &'static str) -> Family {
+        Family { name, help, label: "", counts: vec![("", self.read())] }
+    }
+}
+
+impl<R: Reason> Row for ByReason<R> {
+    fn family(&self, name: &'static str, help: &'static str) -> Family {
+        let counts = self.counters.iter().map(Counter::read);
+        Family { name, help, label: R::LABEL, counts: R::NAMES.iter().copied().zip(counts).collect() }
+    }
+}
+
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
+    ($(#[doc = $doc:literal] $field:ident: $row:ty = $name:literal,)+) => {
         /// The counters of one core.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $($(#[doc = $doc])+ pub $name: Counter,)+
+            $(#[doc = $doc] pub $field: $row,)+
+            /// When the last turn was, in milliseconds since the server began: a core that stalls stops counting.
+            pub last_turn_ms: Counter,
         }
 
         impl Counters {
-            /// Every counter by name, in a fixed order.
-            pub fn all(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.read()),)+]
+            /// What every counter says, in a fixed order.
+            pub fn all(&self) -> Vec<Family> {
+                vec![$(self.$field.family($name, $doc.trim_ascii()),)+]
             }
         }
     };
 }
 
 counters! {
-    /// Connections accepted.
-    accepted,
+    /// Connections that were accepted.
+    accepted: Counter = "connections_accepted",
     /// Attempts to accept that failed, most often for want of descriptors.
-    accept_errors,
-    /// Connections turned away because the server was full or had no descriptor left, or their address had too many.
-    turned_away,
-    /// Connections that are gone.
-    closed,
-    /// Upgrades answered with 101.
-    upgraded,
-    /// Requests answered otherwise.
-    http_answers,
-    /// Requests refused by the protocol: 4xx and 5xx that no handler asked for.
-    http_refusals,
+    accept_errors: Counter = "accept_errors",
+    /// Connections that got an answer and no session, for a reason that ringsock_refusals_total tells.
+    turned_away: Counter = "connections_turned_away",
+    /// Connections that are gone, by the first thing that made their end certain.
+    closed: ByReason<End> = "connections_closed",
+    /// Upgrades that were answered with 101, each a WebSocket session.
+    upgraded: Counter = "sessions_opened",
+    /// WebSocket sessions that are over, whatever ended them.
+    sessions_closed: Counter = "sessions_closed",
+    /// Requests that a handler answered, upgrades that it rejected included.
+    http_answers: Counter = "http_answers",
+    /// Requests and connections that were refused before a handler saw them, or because it failed.
+    http_refusals: ByReason<Refusal> = "refusals",
     /// Connections that did not complete a request in time.
-    handshake_timeouts,
-    /// Messages received.
-    messages_received,
-    /// Messages sent.
-    messages_sent,
-    /// Messages sent compressed.
-    messages_compressed,
-    /// Messages dropped because an outbox was full or the session was closing.
-    messages_dropped,
-    /// Connections failed because the peer broke the protocol.
-    violations,
-    /// Handler calls that panicked.
-    handler_panics,
-    /// Pings sent.
-    pings_sent,
-    /// Pongs left out because newer pings replaced theirs.
-    pongs_coalesced,
-    /// Sessions ended because the peer was silent for too long.
-    dead_peers,
-    /// Sessions ended because nothing left for too long.
-    send_timeouts,
-    /// Sessions ended because their closing handshake took too long.
-    close_timeouts,
+    handshake_timeouts: Counter = "handshake_timeouts",
+    /// Messages that were received.
+    messages_received: Counter = "messages_received",
+    /// Messages that handlers sent, on the socket or waiting for it.
+    messages_sent: Counter = "messages_sent",
+    /// Messages that were sent compressed.
+    messages_compressed: Counter = "messages_compressed",
+    /// Messages that handlers wanted to send and that were dropped.
+    messages_dropped: ByReason<DropReason> = "messages_dropped",
+    /// Rules that peers of WebSocket sessions broke, each of which failed a session.
+    violations: ByReason<Violation> = "violations",
+    /// Close frames that peers sent.
+    closes_received: ByReason<Option<CloseCode>> = "close_frames_received",
+    /// Close frames that this server sent, echoes included.
+    closes_sent: ByReason<Option<CloseCode>> = "close_frames_sent",
+    /// Calls and tasks of handlers that panicked.
+    handler_panics: Counter = "handler_panics",
+    /// Pings that were sent.
+    pings_sent: Counter = "pings_sent",
+    /// Pongs that were left out because newer pings replaced theirs.
+    pongs_coalesced: Counter = "pongs_coalesced",
+    /// Bytes that came after the last word to a peer, and were thrown away.
+    bytes_discarded: Counter = "discarded_bytes",
+    /// Connections that were cut off because too much came after the last word to them.
+    input_overruns: Counter = "input_overruns",
+    /// Sessions that were ended because their peer was silent for too long.
+    dead_peers: Counter = "dead_peers",
+    /// Sessions that were ended because nothing left for too long.
+    send_timeouts: Counter = "send_timeouts",
+    /// Connections that were cut off because their end took too long.
+    close_timeouts: Counter = "close_timeouts",
     /// Turns of the core's loop.
-    turns,
-    /// When the last turn was, in milliseconds since the server began: a core that stalls stops counting.
-    last_turn_ms,
+    turns: Counter = "turns",
 }
 
 #[cfg(test)]
@@ -91,9 +179,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_listed_by_name() {
+    fn counters_are_listed_by_name_and_reason() {
         let counters = Counters::default();
         counters.accepted.add(2);
-        assert_eq!(counters.all()[0], ("accepted", 2));
+        counters.closed.add(&End::Violation);
+        counters.closes_sent.add(&None);
+        counters.closes_sent.add(&CloseCode::new(4999));
+        let all = counters.all();
+        assert_eq!((all[0].name, &all[0].counts[..]), ("connections_accepted", &[("", 2)][..]));
+        let family = |name| all.iter().find(|family| family.name == name).unwrap();
+        let counted =
+            |name| family(name).counts.iter().copied().filter(|(_, count)| *count > 0).collect::<Vec<(&str, u64)>>();
+        assert_eq!(counted("connections_closed"), [("violation", 1)]);
+        assert_eq!(counted("close_frames_sent"), [("4000-4999", 1), ("none", 1)]);
+        assert_eq!((family("close_frames_sent").label, family("close_frames_sent").total()), ("code", 2));
+        assert_eq!((family("connections_closed").label, family("turns").label), ("reason", ""));
+        assert_eq!((counters.closed.read_for(&End::Violation), counters.closed.read()), (1, 1));
+    }
+
+    #[test]
+    fn every_counter_has_a_name_of_its_own_and_says_in_a_sentence_what_it_counts() {
+        let all = Counters::default().all();
+        let mut names: Vec<_> = all.iter().map(|family| family.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all.len());
+        for family in all {
+            assert!(family.help.starts_with(char::is_uppercase) && family.help.ends_with('.'), "{family:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::common::Common;
 use super::core::Core;
 use super::handler::{Ended, Handler, Sent};
+use super::reasons::{DropReason, End};
 use super::session::{Backlog, NEVER, Phase, Slot, ticks};
 use super::tasks::Command;
 use crate::protocol::http::Refusal;
@@ -36,7 +37,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn settle(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.broken {
-            return self.end(token);
+            return self.end(token, End::SocketError);
         }
         // What waits to be sent is sent first; the deadlines see to it that this does not take for ever.
         if slot.outbox.is_some() {
@@ -44,8 +45,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let closed = slot.phase == Phase::Open && slot.connection.state() == State::Closed;
         if slot.finished || (closed && !slot.parting) {
+            let end = match slot.phase {
+                Phase::Open if closed => End::ClosingHandshake,
+                Phase::Open => End::EndOfStream,
+                _ => End::LeftBeforeUpgrade,
+            };
             // RFC 6455 7.1.1: the server closes first.
-            self.end(token);
+            self.end(token, end);
         } else if slot.parting && slot.phase != Phase::Lingering {
             self.linger(token);
         }
@@ -64,8 +70,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn discard_input(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.discarded = slot.discarded.saturating_add(bytes as u32);
+        self.common.counters.bytes_discarded.add(bytes as u64);
         if slot.discarded > DISCARDED_BYTES_MAX {
-            self.cut_off(token);
+            self.common.counters.input_overruns.add(1);
+            // What it ends for was said with the last word.
+            self.cut_off(token, End::CutOff);
         }
     }
 
@@ -113,18 +122,18 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.call(token, |_, session| session.close(CloseCode::AWAY, "The server is shutting down."));
             }
             // Nothing was asked yet, or anything more. A request that is half here is answered once it is whole.
-            Phase::Head if slot.backlog.is_none() => slot.parting = true,
+            Phase::Head if slot.backlog.is_none() => slot.parts(End::Shutdown),
             _ => {}
         }
         self.flush_and_settle(token);
     }
 
     /// Ends a session without another word, and drops what its peer has not read.
-    pub(super) fn cut_off(&mut self, token: Token) {
+    pub(super) fn cut_off(&mut self, token: Token, end: End) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase != Phase::Ended {
             self.reactor.discard_on_close(slot.socket);
-            self.end(token);
+            self.end(token, end);
         }
     }
 
@@ -134,10 +143,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if slot.watched || slot.sending {
             return;
         }
+        // Whatever ended it has said so; only the socket needs nobody to say anything.
+        let end = slot.end.unwrap_or(End::SocketError);
         self.reactor.close(slot.socket);
         self.sessions.remove(token);
         self.common.clients.goes(token.index);
-        self.released();
+        self.released(end);
     }
 
     /// Carries out what tasks asked for.
@@ -148,10 +159,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         for command in self.common.tasks.take() {
             match command {
                 Command::Send { token, message, outcome } => {
-                    let mut sent = Sent::Dropped;
-                    self.call(token, |_, session| sent = session.send(message.borrow()));
+                    let mut sent = None;
+                    self.call(token, |_, session| sent = Some(session.send(message.borrow())));
                     self.flush_and_settle(token);
-                    outcome.set(sent);
+                    outcome.set(sent.unwrap_or_else(|| {
+                        self.common.counters.messages_dropped.add(&DropReason::SessionGone);
+                        Sent::Dropped
+                    }));
                 }
                 Command::Close { token, code, reason } => {
                     self.call(token, |_, session| session.close(code, &reason));
@@ -178,9 +192,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
     }
 
-    /// Ends a session. Its socket is closed as soon as nothing is in flight any more.
-    fn end(&mut self, token: Token) {
+    /// Ends a session, for this reason unless it was to end for another already. Its socket is closed as soon as nothing
+    /// is in flight any more.
+    fn end(&mut self, token: Token, end: End) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.end.get_or_insert(end);
         slot.connection.abandon();
         self.tell_closed(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
@@ -214,8 +230,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Tells the handler, once, that a session ended without a closing handshake.
     fn tell_closed(&mut self, token: Token) {
-        let told = self.sessions.get_mut(token).is_some_and(|slot| std::mem::take(&mut slot.opened));
-        if told {
+        let Self { sessions, common, .. } = self;
+        if sessions.get_mut(token).is_some_and(|slot| common.is_over(slot)) {
             let ended = Ended { code: None, reason: "", clean: false };
             self.call(token, |handler, session| handler.close(session, ended));
             // A closed session has nothing more to say.
@@ -228,25 +244,27 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match slot.phase {
             Phase::Head if !slot.parting => {
                 self.common.counters.handshake_timeouts.add(1);
+                slot.end.get_or_insert(End::HandshakeTimeout);
                 // An answer that the client does not read must not keep the connection for ever.
                 self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
                 // Who has sent nothing is told nothing.
                 if slot.backlog.is_some() {
                     self.refuse(token, &Refusal::HandshakeTimeout);
                 } else {
-                    slot.parting = true;
+                    slot.parts(End::HandshakeTimeout);
                     self.settle(token);
                 }
             }
             Phase::Upgrading => {
                 self.common.counters.handshake_timeouts.add(1);
+                slot.end.get_or_insert(End::HandshakeTimeout);
                 self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
                 self.refuse(token, &Refusal::HandlerFailed);
             }
             Phase::Ended => {}
             _ => {
                 self.common.counters.close_timeouts.add(1);
-                self.cut_off(token);
+                self.cut_off(token, End::CloseTimeout);
             }
         }
     }
@@ -259,17 +277,22 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
                 self.common.write_ping(&[]);
                 self.flush_and_settle(token);
-                return self.look_at_deadlines(token);
+                self.look_at_deadlines(token);
             }
             Action::FailAssembly => {
                 let timeout_ms = self.common.limits.assembly_timeout_ms;
                 self.fail(token, &Violation::MessageTimeout { timeout_ms });
-                return self.flush_and_settle(token);
+                self.flush_and_settle(token);
             }
-            Action::DeadPeer => self.common.counters.dead_peers.add(1),
-            Action::SendStalled => self.common.counters.send_timeouts.add(1),
+            Action::DeadPeer => {
+                self.common.counters.dead_peers.add(1);
+                self.cut_off(token, End::DeadPeer);
+            }
+            Action::SendStalled => {
+                self.common.counters.send_timeouts.add(1);
+                self.cut_off(token, End::SendTimeout);
+            }
         }
-        self.cut_off(token);
     }
 }
 
@@ -292,6 +315,13 @@ struct Due {
 }
 
 impl Common {
+    /// Notes that an open session is over; says so once.
+    pub(super) fn is_over<S>(&self, slot: &mut Slot<S>) -> bool {
+        let over = std::mem::take(&mut slot.opened);
+        self.counters.sessions_closed.add(u64::from(over));
+        over
+    }
+
     /// Whether the session's socket may be read.
     pub(super) fn may_read<S>(&self, slot: &Slot<S>) -> bool {
         !slot.finished
@@ -346,6 +376,12 @@ impl Common {
 }
 
 impl<S> Slot<S> {
+    /// Has it linger once all is sent, because of this, unless it was to end for another reason already.
+    pub(super) fn parts(&mut self, end: End) {
+        self.end.get_or_insert(end);
+        self.parting = true;
+    }
+
     /// Whether [`Core::settle`] might have something to do: a quick test for the common case that it has not.
     #[inline]
     fn may_be_over(&self) -> bool {

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::common::Common;
 use super::core::Core;
 use super::handler::{Ended, Handler};
+use super::reasons::End;
 use super::session::{Backlog, Phase, Session, Slot, ticks};
 use crate::protocol::{Close, CloseCode, Event, Incoming, Violation};
 use crate::reactor::{Reactor, Sockets, Token};
@@ -60,28 +61,32 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Fails a connection whose peer broke the protocol.
     pub(super) fn fail(&mut self, token: Token, violation: &Violation) {
-        self.common.counters.violations.add(1);
-        self.fail_with(token, violation.close_code(), &violation.to_string());
+        self.common.counters.violations.add(violation);
+        self.fail_with(token, End::Violation, Close::new(violation.close_code(), &violation.to_string()));
     }
 
     /// Ends the session that a handler's call or task was for.
     pub(super) fn panicked(&mut self, token: Token) {
         self.common.counters.handler_panics.add(1);
-        self.fail_with(token, CloseCode::INTERNAL_ERROR, "The server failed while it handled this session.");
+        let reason = "The server failed while it handled this session.";
+        self.fail_with(token, End::HandlerPanic, Close::new(CloseCode::INTERNAL_ERROR, reason));
     }
 
-    fn fail_with(&mut self, token: Token, code: CloseCode, reason: &str) {
+    fn fail_with(&mut self, token: Token, end: End, close: Close<'_>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase == Phase::Open {
-            slot.connection.fail(&mut self.common.reply, Close::new(code, reason), None);
-            slot.parting = true;
+            if slot.connection.fail(&mut self.common.reply, close, None) {
+                self.common.counters.closes_sent.add(&Some(close.code));
+            }
+            slot.parts(end);
             slot.backlog = None;
             self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
         }
     }
 }
 
-/// Hands out the events that `input` completes, in order, and says how many bytes the session does not take now. What was answered before a violation stays answered.
+/// Hands out the events that `input` completes, in order, and says how many bytes the session does not take now. What
+/// was answered before a violation stays answered.
 fn read_frames<H: Handler>(
     handler: &mut H,
     slot: &mut Slot<H::State>,
@@ -104,16 +109,16 @@ fn read_frames<H: Handler>(
             }
             Event::Pong(payload) => handler.pong(&mut Session { slot, token, common, sockets }, payload),
             Event::Close(close) => {
-                if std::mem::take(&mut slot.opened) {
-                    let ended = Ended {
-                        code: close.map(|close| close.code),
-                        reason: close.map_or("", |close| close.reason),
-                        clean: true,
-                    };
+                let code = close.map(|close| close.code);
+                common.counters.closes_received.add(&code);
+                if common.is_over(slot) {
+                    let ended = Ended { code, reason: close.map_or("", |close| close.reason), clean: true };
                     handler.close(&mut Session { slot, token, common, sockets }, ended);
                 }
                 // The code is echoed (RFC 6455 5.5.1). Nothing happens when this end began.
-                slot.connection.close(&mut common.reply, close, None);
+                if slot.connection.close(&mut common.reply, close, None) {
+                    common.counters.closes_sent.add(&code);
+                }
                 common.set_deadline(slot, token, common.limits.close_timeout_ms);
             }
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::core::Core;
 use super::handler::{Handler, Upgrade, UpgradeRequest};
+use super::reasons::End;
 use super::session::{Backlog, NEVER, Phase, ticks};
 use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
@@ -136,7 +137,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Some(Upgrade::Reject(response)) => {
                 self.common.counters.http_answers.add(1);
-                self.write_last(token, &response);
+                self.write_last(token, &response, End::Answered);
             }
             Some(Upgrade::Later(decision)) => {
                 let protocols = offered.map(str::to_owned).collect();
@@ -169,7 +170,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let keep_alive = request.keep_alive();
         response.write(&mut self.common.reply, keep_alive, request.method() == "HEAD");
         if let Some(slot) = self.sessions.get_mut(token) {
-            slot.parting |= !keep_alive;
+            if !keep_alive {
+                slot.parts(End::Answered);
+            }
             slot.deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
         }
         keep_alive
@@ -247,16 +250,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Writes the answer to a request that breaks a rule. Always false: the connection serves no other.
     fn write_refusal(&mut self, token: Token, refusal: &Refusal) -> bool {
-        self.common.counters.http_refusals.add(1);
-        self.write_last(token, &Response::from(refusal));
+        self.common.counters.http_refusals.add(refusal);
+        self.write_last(token, &Response::from(refusal), End::Refused);
         false
     }
 
-    fn write_last(&mut self, token: Token, response: &Response) {
+    fn write_last(&mut self, token: Token, response: &Response, end: End) {
         response.write(&mut self.common.reply, false, false);
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.phase = Phase::Head;
-            slot.parting = true;
+            slot.parts(end);
         }
     }
 

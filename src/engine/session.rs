@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::common::Common;
 use super::handler::{Compress, Sent};
 use super::outbox::Outbox;
+use super::reasons::{DropReason, End};
 use super::slab::Slab;
 use super::tasks::SessionHandle;
 use super::wheel::TICK_MS;
@@ -77,6 +78,8 @@ pub(super) struct Slot<S> {
     pub(super) finished: bool,
     /// The socket does not work any more.
     pub(super) broken: bool,
+    /// Why it ends, once that is certain. What comes after it on the way to the end changes nothing.
+    pub(super) end: Option<End>,
     /// Tick at which bytes last came.
     pub(super) heard: u32,
     /// Tick by which the phase, or the closing handshake, must be over.
@@ -123,6 +126,7 @@ impl<S> Slot<S> {
             parting: false,
             finished: false,
             broken: false,
+            end: None,
             heard: tick,
             deadline,
             discarded: 0,
@@ -190,9 +194,11 @@ impl<S> Session<'_, S> {
     #[inline]
     fn send_by(&mut self, write: impl FnOnce(&mut Common, &mut Slot<S>, Token, &mut dyn Sockets)) -> Sent {
         let full = self.is_full();
-        if full || self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open {
+        let closing = self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open;
+        if full || closing {
             self.slot.pressed |= full;
-            self.common.counters.messages_dropped.add(1);
+            let reason = if closing { DropReason::Closing } else { DropReason::OutboxFull };
+            self.common.counters.messages_dropped.add(&reason);
             return Sent::Dropped;
         }
         self.common.counters.messages_sent.add(1);
@@ -220,6 +226,7 @@ impl<S> Session<'_, S> {
         if self.slot.phase == Phase::Open
             && self.slot.connection.close(&mut self.common.reply, Some(Close::new(code, reason)), None)
         {
+            self.common.counters.closes_sent.add(&Some(code));
             self.common.set_deadline(self.slot, self.token, self.common.limits.close_timeout_ms);
             // The peer's Close frame is awaited now, whatever the handler wanted to hear before.
             self.resume();

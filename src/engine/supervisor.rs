@@ -80,6 +80,11 @@ pub struct Setup {
     pub stall_timeout_ms: u64,
     /// Whether SIGTERM and SIGINT drain the server.
     pub handle_signals: bool,
+    /// Whether the cores take only what others leave them: they are not pinned to processors and run at the lowest
+    /// priority.
+    pub in_background: bool,
+    /// Descriptors that are kept free for others in this process.
+    pub descriptors_reserved: usize,
 }
 
 /// Why a server did not start.
@@ -174,6 +179,7 @@ pub struct Cores {
     reactor: ReactorKind,
     limits: Limits,
     stall_timeout_ms: u64,
+    in_background: bool,
     events: Receiver<Event>,
     controller: Controller,
     counters: Vec<Arc<Counters>>,
@@ -221,7 +227,8 @@ impl Cores {
     ) -> Result<Self, StartError> {
         let cores = setup.cores.clamp(1, usize::from(u16::MAX));
         let mut limits = setup.limits;
-        limits.connections_max = connections_max(limits.connections_max, cores)?;
+        let reserved = setup.descriptors_reserved + cores * DESCRIPTORS_PER_CORE;
+        limits.connections_max = connections_max(limits.connections_max, reserved)?;
         let admission = Arc::new(Admission::new(setup.admission, &limits));
         let reactor = choose_reactor(setup.reactor)?;
         let (listeners, address) = reactor::listen(setup.address, cores, setup.share_port)
@@ -233,6 +240,7 @@ impl Cores {
             reactor,
             limits,
             stall_timeout_ms: setup.stall_timeout_ms,
+            in_background: setup.in_background,
             events,
             controller,
             counters: (0..cores).map(|_| Arc::default()).collect(),
@@ -304,7 +312,9 @@ impl Cores {
             match self.events.recv_timeout(WATCH_INTERVAL) {
                 Ok(Event::DrainWanted) if drain_ends.is_some() => return Stopped::Forced,
                 Ok(Event::DrainWanted) => {
-                    tracing::info!("Draining: no new connections, 1001 to every session.");
+                    if !self.in_background {
+                        tracing::info!("Draining: no new connections, 1001 to every session.");
+                    }
                     self.status.ready.store(false, Ordering::Relaxed);
                     self.controller.control.drain();
                     self.controller.wake();
@@ -365,10 +375,16 @@ impl Cores {
             events: self.controller.events.clone(),
             epoch: self.epoch,
         };
-        let reactor = self.reactor;
-        let spawned = thread::Builder::new().name(format!("ringsock-core-{core}")).spawn(move || {
+        let (reactor, in_background) = (self.reactor, self.in_background);
+        // The kernel keeps 15 bytes of a name.
+        let name = if in_background { format!("ringsock-back-{core}") } else { format!("ringsock-core-{core}") };
+        let spawned = thread::Builder::new().name(name).spawn(move || {
             let (events, control, epoch) = (seed.events.clone(), Arc::clone(&seed.control), seed.epoch);
-            pin(core);
+            if in_background {
+                yield_to_others(core)
+            } else {
+                pin(core)
+            }
             let ran = catch_unwind(AssertUnwindSafe(|| match reactor {
                 ReactorKind::Epoll => runtime::run_on_epoll(|| seed.grow(Epoll::new()?, &*handler), &control, epoch),
                 _ => runtime::run_on_uring(|| seed.grow(Uring::new()?, &*handler), &control, epoch),
@@ -451,15 +467,22 @@ fn pin(core: usize) {
     }
 }
 
-/// Connections the process can have; an error when more were asked for.
-fn connections_max(wanted: usize, cores: usize) -> Result<usize, StartError> {
+/// Lowers this thread's priority; where that is not allowed, it keeps the usual one.
+fn yield_to_others(core: usize) {
+    if let Err(error) = reactor::yield_to_others() {
+        tracing::debug!(core, %error, "The priority of a core in the background could not be lowered.");
+    }
+}
+
+/// Connections the process can have beside so many other descriptors; an error when more were asked for.
+fn connections_max(wanted: usize, reserved: usize) -> Result<usize, StartError> {
     let limit = reactor::raise_descriptor_limit().map_err(StartError::Process)?;
-    let possible = limit.saturating_sub(cores * DESCRIPTORS_PER_CORE);
+    let possible = limit.saturating_sub(reserved);
     if wanted == usize::MAX || wanted == 0 {
         return Ok(possible);
     }
     if wanted > possible {
-        let needed = wanted.saturating_add(cores * DESCRIPTORS_PER_CORE);
+        let needed = wanted.saturating_add(reserved);
         return Err(StartError::TooFewDescriptors { wanted, needed, limit, possible });
     }
     Ok(wanted)

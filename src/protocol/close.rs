@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::frame::CONTROL_PAYLOAD_MAX;
+use super::reason::Reason;
 use super::violation::Violation;
 
 /// Bytes of a close reason: a control frame's payload less the code.
@@ -49,6 +50,40 @@ impl CloseCode {
 impl fmt::Display for CloseCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The code of a Close frame, if it carries one, as it is counted: those of the registry one by one, those of libraries
+/// and of applications together, because a peer chooses among a thousand of each.
+impl Reason for Option<CloseCode> {
+    const LABEL: &'static str = "code";
+
+    const NAMES: &'static [&'static str] = &[
+        "1000",
+        "1001",
+        "1002",
+        "1003",
+        "1007",
+        "1008",
+        "1009",
+        "1010",
+        "1011",
+        "1012",
+        "1013",
+        "1014",
+        "3000-3999",
+        "4000-4999",
+        "none",
+    ];
+
+    fn index(&self) -> usize {
+        match self.map(CloseCode::number) {
+            Some(code @ ..=1003) => usize::from(code.saturating_sub(1000)),
+            Some(code @ ..=1014) => usize::from(code.saturating_sub(1003)),
+            Some(..=3999) => 12,
+            Some(_) => 13,
+            None => 14,
+        }
     }
 }
 
@@ -103,6 +138,19 @@ mod tests {
             let verdict = Close::parse(&code.to_be_bytes()).map(|close| close.map(|close| close.code.number()));
             assert_eq!(verdict, if allowed { Ok(Some(code)) } else { Err(Violation::CloseCodeForbidden { code }) });
         }
+    }
+
+    #[test]
+    fn every_code_is_counted_under_its_name() {
+        for code in (0..=u16::MAX).filter_map(CloseCode::new) {
+            let name = match code.number() {
+                3000..=3999 => "3000-3999".to_owned(),
+                4000..=4999 => "4000-4999".to_owned(),
+                number => number.to_string(),
+            };
+            assert_eq!(Option::<CloseCode>::NAMES[Some(code).index()], name);
+        }
+        assert_eq!(Option::<CloseCode>::NAMES[None.index()], "none");
     }
 
     #[test]

@@ -144,12 +144,15 @@ impl Connection {
         true
     }
 
-    /// Fails the connection (RFC 6455 7.1.7): a Close frame, if none was sent yet, and nothing more is read.
-    pub fn fail(&mut self, out: &mut Vec<u8>, close: Close<'_>, mask: Option<MaskKey>) {
-        if matches!(self.state, State::Open | State::CloseReceived) {
+    /// Fails the connection (RFC 6455 7.1.7): a Close frame, if none was sent yet, and nothing more is read. Says whether
+    /// the frame was written.
+    pub fn fail(&mut self, out: &mut Vec<u8>, close: Close<'_>, mask: Option<MaskKey>) -> bool {
+        let writes = matches!(self.state, State::Open | State::CloseReceived);
+        if writes {
             frame::write_close(out, Some(close), mask);
         }
         self.abandon();
+        writes
     }
 
     /// Ends without a word: the transport is gone.

@@ -2,6 +2,8 @@
 //!
 //! Never writes an answer: that is for [`Response`](super::http::Response). Never repeats a peer's bytes.
 
+use super::reasons;
+
 /// Why a request was refused. Its text is the body of the answer; [`Refusal::status`] is the status.
 ///
 /// Convert it with `Response::from`, and close the connection after it: what follows a refused head is unknown.
@@ -144,6 +146,9 @@ pub enum Refusal {
     /// The server holds as many connections as it may.
     #[error("The server is at its limit of connections. Try again later.")]
     OverCapacity,
+    /// The server has no file descriptor for another connection.
+    #[error("The server has no room for another connection. Try again later.")]
+    OutOfDescriptors,
     /// The server takes no new connections because it is about to stop.
     #[error("The server is shutting down. Connect again.")]
     ShuttingDown,
@@ -190,8 +195,51 @@ impl Refusal {
             TooManyConnections | TooManyHandshakes => 429,
             HeadTooLarge { .. } | TooManyHeaders { .. } => 431,
             HandlerFailed => 500,
-            OverCapacity | ShuttingDown => 503,
+            OverCapacity | OutOfDescriptors | ShuttingDown => 503,
             HttpVersionUnsupported | HandshakeNeedsHttp11 => 505,
         }
     }
+}
+
+// What it is counted as. A new variant needs a line here.
+reasons! {
+    Refusal:
+    TlsOnPlainPort = "tls_on_plain_port",
+    MethodInvalid = "method_invalid",
+    BareLineFeed = "bare_line_feed",
+    RequestLineInvalid = "request_line_invalid",
+    TargetInvalid = "target_invalid",
+    ObsoleteFold = "obsolete_fold",
+    FieldNameInvalid = "field_name_invalid",
+    FieldValueInvalid = "field_value_invalid",
+    HeaderMissing = "header_missing",
+    HeaderDuplicate = "header_duplicate",
+    HostInvalid = "host_invalid",
+    TransferEncoding = "transfer_encoding",
+    ContentLengthInvalid = "content_length_invalid",
+    BodyUnexpected = "body_unexpected",
+    UpgradeIncomplete = "upgrade_incomplete",
+    KeyInvalid = "key_invalid",
+    ProtocolsInvalid = "protocols_invalid",
+    ExtensionsInvalid = "extensions_invalid",
+    EarlyData = "early_data",
+    ProxyHeaderMissing = "proxy_header_missing",
+    ProxyHeaderInvalid = "proxy_header_invalid",
+    ForbiddenOrigin = "forbidden_origin",
+    MethodNotAllowed = "method_not_allowed",
+    HandshakeTimeout = "handshake_timeout",
+    RequestLineTooLong = "request_line_too_long",
+    ExpectationFailed = "expectation_failed",
+    UpgradeRequired = "upgrade_required",
+    WebSocketVersionUnsupported = "websocket_version_unsupported",
+    HeadTooLarge = "head_too_large",
+    TooManyHeaders = "too_many_headers",
+    TooManyConnections = "too_many_connections",
+    TooManyHandshakes = "too_many_handshakes",
+    HandlerFailed = "handler_failed",
+    OverCapacity = "over_capacity",
+    OutOfDescriptors = "out_of_descriptors",
+    ShuttingDown = "shutting_down",
+    HttpVersionUnsupported = "http_version_unsupported",
+    HandshakeNeedsHttp11 = "handshake_needs_http11",
 }

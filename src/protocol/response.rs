@@ -152,7 +152,8 @@ impl From<&Refusal> for Response {
             Refusal::UpgradeRequired | Refusal::WebSocketVersionUnsupported => {
                 response.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Version", "13")
             }
-            Refusal::OverCapacity
+            Refusal::OutOfDescriptors
+            | Refusal::OverCapacity
             | Refusal::ShuttingDown
             | Refusal::TooManyConnections
             | Refusal::TooManyHandshakes => response.with_header("Retry-After", RETRY_AFTER_SECONDS),
@@ -399,6 +400,7 @@ mod tests {
             (431, TooManyHeaders { limit: 64 }),
             (500, HandlerFailed),
             (503, OverCapacity),
+            (503, OutOfDescriptors),
             (503, ShuttingDown),
             (505, HttpVersionUnsupported),
             (505, HandshakeNeedsHttp11),

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::close::CloseCode;
+use super::reasons;
 
 /// A rule that the peer broke. The connection is failed (RFC 6455 7.1.7): one Close frame with
 /// [`Violation::close_code`] is sent, and nothing more is read.
@@ -103,4 +104,28 @@ impl Violation {
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
+}
+
+// What it is counted as. A new variant needs a line here.
+reasons! {
+    Violation:
+    CloseCodeCut = "close_code_cut",
+    CloseCodeForbidden = "close_code_forbidden",
+    CloseReasonNotUtf8 = "close_reason_not_utf8",
+    CompressedDataInvalid = "compressed_data_invalid",
+    ControlFragmented = "control_fragmented",
+    ControlTooLong = "control_too_long",
+    EmptyFragments = "empty_fragments",
+    InflationRatio = "inflation_ratio",
+    InterleavedMessage = "interleaved_message",
+    LengthNotMinimal = "length_not_minimal",
+    LengthTooLarge = "length_too_large",
+    Masked = "masked",
+    MessageTimeout = "message_timeout",
+    MessageTooLarge = "message_too_large",
+    NotUtf8 = "not_utf8",
+    ReservedBits = "reserved_bits",
+    ReservedOpcode = "reserved_opcode",
+    UnexpectedContinuation = "unexpected_continuation",
+    Unmasked = "unmasked",
 }

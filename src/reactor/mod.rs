@@ -20,6 +20,7 @@ mod conformance;
 mod descriptors;
 pub mod epoll;
 mod listener;
+mod priority;
 pub mod sim;
 mod socket;
 pub mod uring;
@@ -34,6 +35,7 @@ use bytes::Bytes;
 
 pub use descriptors::raise_descriptor_limit;
 pub use listener::listen;
+pub use priority::yield_to_others;
 pub use socket::EventFd;
 
 /// Sessions one core can name: 24 bits of index, because a completion carries index, generation and operation in the

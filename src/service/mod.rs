@@ -1,5 +1,11 @@
-//! What `ringsock serve` offers on its engine.
+//! What `ringsock serve` offers on its engine, and what it tells of itself to whoever runs it.
 
+mod admin;
+mod health;
+mod metrics;
+mod process;
 mod site;
 
+pub use admin::Admin;
+pub use metrics::Metrics;
 pub use site::Site;

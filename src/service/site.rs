@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::health;
 use crate::engine::{Handler, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::Message;
 use crate::protocol::http::{Refusal, Request, Response};
@@ -24,10 +25,6 @@ impl Site {
     pub fn new(status: Arc<Status>) -> Self {
         Self { status }
     }
-
-    fn readiness(&self) -> Response {
-        if self.status.is_ready() { Response::text(200, "ready") } else { Response::text(503, "not ready") }
-    }
 }
 
 impl Handler for Site {
@@ -41,16 +38,16 @@ impl Handler for Site {
     }
 
     fn request(&mut self, request: &Request<'_>) -> Response {
-        let response = match request.path() {
-            "/health" => Response::text(200, "ok"),
-            "/readyz" => self.readiness(),
-            "/" => Response::html(200, PAGE).with_header("Content-Security-Policy", PAGE_POLICY),
-            "/echo" => return upgrade_required(request.method()),
-            _ => return not_found(),
-        };
-        match request.method() {
-            "GET" | "HEAD" => response,
-            _ => Response::text(405, "Only GET and HEAD are answered here.\n").with_header("Allow", "GET, HEAD"),
+        if let Some(response) = health::answer(request.path(), &self.status) {
+            return health::to_readers(request, response);
+        }
+        match request.path() {
+            "/" => {
+                let page = Response::html(200, PAGE).with_header("Content-Security-Policy", PAGE_POLICY);
+                health::to_readers(request, page)
+            }
+            "/echo" => upgrade_required(request.method()),
+            _ => not_found(),
         }
     }
 

@@ -84,5 +84,5 @@ impl Handler for Misbehaving {
 /// A counter, over all cores.
 fn count(name: &str) -> u64 {
     let cores = COUNTERS.get().into_iter().flatten();
-    cores.flat_map(|counters| counters.all()).filter(|(own, _)| *own == name).map(|(_, count)| count).sum()
+    cores.flat_map(|counters| counters.all()).filter(|family| family.name == name).map(|family| family.total()).sum()
 }

@@ -16,6 +16,7 @@ mod drain;
 mod input;
 mod panics;
 mod races;
+mod reasons;
 mod requests;
 mod storm;
 mod tasks;

@@ -225,7 +225,9 @@ impl<H: Handler> World<H> {
         assert_eq!(self.network.violations(), Vec::<String>::new());
         let counters = &self.counters;
         let (accepted, closed) = (counters.accepted.read(), counters.closed.read());
+        // Each end is counted once, and for a reason.
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
+        assert!(counters.sessions_closed.read() <= counters.upgraded.read());
         assert_eq!(self.connections.load(Ordering::Relaxed), self.core.sessions());
         let counted = self.core.common.clients.counted();
         assert!(counted <= self.core.sessions(), "an address is remembered of a session that is gone");
@@ -256,6 +258,7 @@ impl<H: Handler> World<H> {
         opened.sort_by_key(SessionId::to_string);
         closed.sort_by_key(SessionId::to_string);
         assert_eq!(opened, closed, "every session that was opened is closed, once");
+        assert_eq!(self.counters.sessions_closed.read(), self.counters.upgraded.read());
     }
 }
 

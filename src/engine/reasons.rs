@@ -1,0 +1,78 @@
+//! Why connections end and messages are dropped, as it is counted.
+//!
+//! Every connection has one [`End`]: the first thing that made its end certain. What happens on the way there (a peer
+//! that resets a connection that is being failed, say) changes nothing.
+
+use crate::protocol::reasons;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Both ends sent a Close frame.
+    ClosingHandshake,
+    /// A request was answered for the last time: the client wanted no more, or the handler rejected its upgrade.
+    Answered,
+    /// A request was refused.
+    Refused,
+    /// There was no room for it.
+    TurnedAway,
+    /// The client went before it had a WebSocket, perhaps after requests that were answered.
+    LeftBeforeUpgrade,
+    /// The peer of a WebSocket ended its stream without a closing handshake.
+    EndOfStream,
+    /// The socket failed, most often because the peer reset it.
+    SocketError,
+    /// No whole request came in time.
+    HandshakeTimeout,
+    /// The peer was silent for too long.
+    DeadPeer,
+    /// Nothing left for too long.
+    SendTimeout,
+    /// The closing handshake, or the end of an answered request, took too long.
+    CloseTimeout,
+    /// The peer broke the protocol.
+    Violation,
+    /// A call to its handler, or a task of it, panicked.
+    HandlerPanic,
+    /// It asked for nothing when the server began to drain.
+    Shutdown,
+    /// It was left when the drain timeout was over.
+    CutOff,
+}
+
+reasons! {
+    End:
+    ClosingHandshake = "closing_handshake",
+    Answered = "answered",
+    Refused = "refused",
+    TurnedAway = "turned_away",
+    LeftBeforeUpgrade = "left_before_upgrade",
+    EndOfStream = "end_of_stream",
+    SocketError = "socket_error",
+    HandshakeTimeout = "handshake_timeout",
+    DeadPeer = "dead_peer",
+    SendTimeout = "send_timeout",
+    CloseTimeout = "close_timeout",
+    Violation = "violation",
+    HandlerPanic = "handler_panic",
+    Shutdown = "shutdown",
+    CutOff = "cut_off",
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// The outbox was full.
+    OutboxFull,
+    /// The session was closing.
+    Closing,
+    /// The session was gone when a task's message reached its core.
+    SessionGone,
+}
+
+reasons! {
+    DropReason:
+    OutboxFull = "outbox_full",
+    Closing = "closing",
+    SessionGone = "session_gone",
+}

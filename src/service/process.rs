@@ -1,0 +1,97 @@
+//! What the kernel knows of this process, under the names that every Prometheus client gives to it.
+//!
+//! Read from /proc when asked for; what cannot be read is left out. Costs the same however many descriptors there are,
+//! from Linux 6.2 on.
+
+use std::fs;
+
+/// Ticks in a second as /proc counts them (USER_HZ): 100 on every architecture that Rust's standard library serves.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// What is known of this process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Process {
+    /// CPU time that all of its threads have used, in seconds.
+    pub(super) cpu_seconds: Option<f64>,
+    /// When it began, in seconds since 1970.
+    pub(super) start_time_seconds: Option<f64>,
+    /// Memory that it occupies.
+    pub(super) resident_memory_bytes: Option<u64>,
+    /// Memory that it has mapped.
+    pub(super) virtual_memory_bytes: Option<u64>,
+    /// Descriptors that are open.
+    pub(super) open_fds: Option<u64>,
+    /// Descriptors that may be open; `None` also if there is no limit.
+    pub(super) max_fds: Option<u64>,
+}
+
+impl Process {
+    /// Asks the kernel.
+    pub(super) fn read() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let (stat, status) = (read("/proc/self/stat"), read("/proc/self/status"));
+        // Fields are counted from behind the name, which may contain anything; that of the state is proc(5)'s third.
+        let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').collect();
+        let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
+        let booted = word_after(&read("/proc/stat"), "btime ").map(|seconds| seconds as f64);
+        Self {
+            cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, system)| user + system),
+            start_time_seconds: booted.zip(seconds(22)).map(|(booted, after)| booted + after),
+            resident_memory_bytes: word_after(&status, "VmRSS:").map(|kibibytes| kibibytes * 1024),
+            virtual_memory_bytes: word_after(&status, "VmSize:").map(|kibibytes| kibibytes * 1024),
+            open_fds: open_fds(),
+            max_fds: word_after(&read("/proc/self/limits"), "Max open files"),
+        }
+    }
+}
+
+/// The directory's size is their number from Linux 6.2 on; before, it is 0 and they are counted.
+fn open_fds() -> Option<u64> {
+    const DIRECTORY: &str = "/proc/self/fd";
+    match fs::metadata(DIRECTORY).ok()?.len() {
+        // Less the one that reads the directory.
+        0 => Some((fs::read_dir(DIRECTORY).ok()?.count() as u64).saturating_sub(1)),
+        open => Some(open),
+    }
+}
+
+/// The number that follows `name` at the beginning of a line.
+fn word_after(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_understood() {
+        let process = Process::read();
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+        let started = process.start_time_seconds.unwrap();
+        assert!(started <= now + 1.0 && started > now - 86_400.0, "{started} at {now}");
+        assert!((0.0..86_400.0).contains(&process.cpu_seconds.unwrap()));
+        let resident = process.resident_memory_bytes.unwrap();
+        assert!(resident > 100_000 && resident < process.virtual_memory_bytes.unwrap());
+        assert!(process.open_fds.unwrap() >= 3 && process.max_fds.is_none_or(|max| max >= process.open_fds.unwrap()));
+    }
+
+    #[test]
+    fn descriptors_are_counted_as_they_come() {
+        let before = open_fds().unwrap();
+        let files: Vec<_> = (0..200).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+        // Other tests open and close some at the same time.
+        assert!(open_fds().unwrap() >= before + 100, "{before}");
+        drop(files);
+    }
+
+    #[test]
+    fn a_number_is_found_by_the_beginning_of_its_line() {
+        assert_eq!(word_after("A: 1\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12));
+        assert_eq!(word_after("Max open files            unlimited  unlimited files", "Max open files"), None);
+        assert_eq!(word_after("", "VmRSS:"), None);
+    }
+}
