@@ -94,10 +94,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return self.refuse(token, &Refusal::ShuttingDown);
         }
         match decision {
-            None => {
-                self.common.counters.handler_panics.add(1);
-                return self.refuse(token, &Refusal::HandlerFailed);
-            }
+            None => return self.refuse(token, &Refusal::HandlerFailed),
             Some(Upgrade::Accept(accept)) if !accept.speaks_only(|wanted| offered.any(|own| own == wanted)) => {
                 tracing::error!("A handler chose a subprotocol that the client had not offered.");
                 self.let_go(accept);
@@ -177,9 +174,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Self { handler, reactor, .. } = self;
         let peer = || reactor.peer_address(socket).ok();
         let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer };
-        let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked)));
+        let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked))).ok();
+        self.count_panic(&decision);
         let accept_key = handshake::accept_key(handshake.key());
-        self.decide_upgrade(token, accept_key, handshake.protocols(), decision.ok());
+        self.decide_upgrade(token, accept_key, handshake.protocols(), decision);
     }
 
     fn await_decision(
@@ -199,11 +197,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out the decisions that handlers took their time for.
     pub(super) fn carry_out_upgrades(&mut self) {
         for (token, asked, decision) in self.upgrades.take() {
+            self.count_panic(&decision);
             if self.sessions.get_mut(token).is_none_or(|slot| slot.phase != Phase::Upgrading) {
                 self.let_go(decision);
                 continue;
             }
             self.decide_upgrade(token, asked.accept_key, asked.protocols.iter().map(String::as_str), decision);
+        }
+    }
+
+    /// A handler that panicked is counted, whether anyone still waits for its decision or not.
+    fn count_panic(&self, decision: &Option<Upgrade<H::State>>) {
+        if decision.is_none() {
+            self.common.counters.handler_panics.add(1);
         }
     }
 
