@@ -185,9 +185,9 @@ pub const PANICS: [&str; 12] = [
 /// How often a decision that comes soon is asked for before.
 const SOON_POLLS: usize = 5;
 
-/// The callback of this name.
+/// The callback of this name, if there is one.
 fn callback(name: &str) -> &'static str {
-    PANICS.iter().copied().find(|known| *known == name).expect("a callback")
+    PANICS.iter().copied().find(|known| *known == name).unwrap_or_default()
 }
 
 /// A panic without the noise of one.
@@ -234,11 +234,13 @@ impl App {
     /// Does what a message says. Anything else is echoed.
     fn obey(&mut self, session: &mut Session<'_, Member>, command: &str) -> bool {
         let words: Vec<&str> = command.split(' ').collect();
-        let number = |at: usize| words[at].parse::<usize>().expect("a number");
+        // What a hostile client cut off or ran together means as little as it likes, and is no panic of its own.
+        let word = |at: usize| words.get(at).copied().unwrap_or_default();
+        let number = |at: usize| word(at).parse::<usize>().unwrap_or_default();
         let (log, handle) = (Rc::clone(&self.log), session.handle());
         match words[0] {
             "/panic" => log.fail("message"),
-            "/panic-in" => session.state().panic_in = callback(words[1]),
+            "/panic-in" => session.state().panic_in = callback(word(1)),
             "/bomb" => session.state().bomb = Some(log),
             "/say-and-panic" => {
                 session.send("the last word");
@@ -253,14 +255,14 @@ impl App {
                     handle.resume();
                 });
             }
-            "/ping" => session.ping(words[1].as_bytes()),
-            "/close" => session.close(CloseCode::new(number(1) as u16).expect("a code"), words[2]),
+            "/ping" => session.ping(word(1).as_bytes()),
+            "/close" => session.close(CloseCode::new(number(1) as u16).unwrap_or(CloseCode::NORMAL), word(2)),
             "/close-and-send" => {
                 session.close(CloseCode::NORMAL, "");
                 let sent = session.send("too late");
                 log.sent.borrow_mut().push(sent);
             }
-            "/flood" => flood(session, &log, number(1), number(2)),
+            "/flood" => flood(session, &log, number(1), number(2).max(4)),
             "/handle" => log.handles.borrow_mut().push(handle),
             "/task-send" => session.spawn(async move {
                 let sent = handle.send("from a task").await;

@@ -29,6 +29,9 @@ const LONG_MS: u64 = 180_000;
 /// The longest message that the application sends.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
+/// How often a task is polled at most before it has something to do.
+pub const POLLS_MAX: usize = 30;
+
 /// How often a session may be paused by what its client has sent.
 const PAUSES_MAX: usize = 100;
 
@@ -320,6 +323,7 @@ impl<H: Handler> World<H> {
         self.peers.iter().for_each(Peer::finish);
         self.advance(LONG_MS);
         self.resume_all();
+        self.turns(POLLS_MAX);
         self.check();
         assert_eq!(self.core.sessions(), 0, "sessions outlive their clients");
         assert_eq!(self.core.has_tasks(), !self.log.gate.is_clear(), "tasks are left");

@@ -8,6 +8,7 @@ use super::endings::{Ending, NO_CODE};
 use super::tally::Tally;
 use crate::engine::tests::client::{Client, Frame, fragment, masked, masked_close};
 use crate::engine::tests::dice::Dice;
+use crate::engine::tests::world::POLLS_MAX;
 use crate::protocol::Opcode;
 
 /// Steps for which a client may do nothing at all, as if its network were gone.
@@ -182,7 +183,7 @@ impl Honest {
             self.message(dice, &mut bytes);
         }
         if dice.once_in(6) {
-            let polls = dice.below(30);
+            let polls = dice.below(POLLS_MAX);
             bytes.extend(masked(Opcode::Text, format!("/pause-for {polls}").as_bytes()));
         }
         cut(bytes, dice, self.drips, &mut self.pieces);

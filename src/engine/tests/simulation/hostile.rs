@@ -15,6 +15,8 @@ use crate::protocol::Opcode;
 pub struct Hostile {
     client: Client,
     open: bool,
+    /// Steps for which it awaits the answer to its first request, so that it does harm to more than that.
+    patience: usize,
     /// It writes no more.
     finished: bool,
     /// The server has sent a Close frame.
@@ -24,6 +26,9 @@ pub struct Hostile {
     /// It asked for words of a task.
     awaits_task: bool,
 }
+
+/// The longest patience: most answers come before.
+const PATIENCE_STEPS_MAX: usize = 40;
 
 const TARGETS: [&str; 13] = [
     "/",
@@ -72,6 +77,7 @@ impl Hostile {
         let mut hostile = Self {
             client,
             open: false,
+            patience: 0,
             finished: false,
             closed: false,
             codes: Some(BTreeSet::new()),
@@ -79,17 +85,22 @@ impl Hostile {
         };
         if !dice.once_in(4) {
             hostile.ask(dice);
+            hostile.patience = dice.below(PATIENCE_STEPS_MAX);
         }
         hostile
     }
 
     pub fn act(&mut self, dice: &mut Dice, weather: Weather, tally: &mut Tally) {
         self.hear(weather, tally);
+        if !self.open && self.patience > 0 {
+            self.patience -= 1;
+            return;
+        }
         if self.finished {
             return;
         }
         let peer = &self.client.peer;
-        match dice.below(44) {
+        match dice.below(60) {
             0 => {
                 peer.reset();
                 tally.add("deeds", "reset", 1);
