@@ -105,7 +105,9 @@ mod tests {
     #[test]
     fn the_latest_pong_comes_before_what_is_said_after_its_ping() {
         let mut outbox = Outbox::default();
-        (0..100u32).for_each(|n| drop(outbox.pong(&n.to_be_bytes())));
+        (0..100u32).for_each(|n| {
+            outbox.pong(&n.to_be_bytes());
+        });
         outbox.push(b"the last word");
         let sent = bytes_of(&outbox.take().unwrap());
         assert!(sent.ends_with(b"\0\0\0\x63the last word"));

@@ -220,11 +220,6 @@ impl App {
         Self { log }
     }
 
-    /// Begins every call for a session.
-    fn enter(&self, session: &mut Session<'_, Member>, callback: &'static str) {
-        self.log.note_call(session, callback);
-    }
-
     fn panic_if_told(&self, session: &mut Session<'_, Member>, callback: &'static str) {
         if session.state().panic_in == callback {
             self.log.fail(callback);
@@ -346,13 +341,13 @@ impl Handler for App {
     }
 
     fn open(&mut self, session: &mut Session<'_, Member>) {
-        self.enter(session, "open");
+        self.log.note_call(session, "open");
         self.log.opened.borrow_mut().push(session.id());
         self.panic_if_told(session, "open");
     }
 
     fn message(&mut self, session: &mut Session<'_, Member>, message: Message<'_>) {
-        self.enter(session, "message");
+        self.log.note_call(session, "message");
         session.state().longest = session.state().longest.max(message.as_bytes().len());
         if let Message::Text(command) = message
             && self.obey(session, command)
@@ -365,25 +360,25 @@ impl Handler for App {
     }
 
     fn ping(&mut self, session: &mut Session<'_, Member>, payload: &[u8]) {
-        self.enter(session, "ping");
+        self.log.note_call(session, "ping");
         self.log.pings.borrow_mut().push(payload.to_vec());
         self.panic_if_told(session, "ping");
     }
 
     fn pong(&mut self, session: &mut Session<'_, Member>, payload: &[u8]) {
-        self.enter(session, "pong");
+        self.log.note_call(session, "pong");
         self.log.pongs.borrow_mut().push(payload.to_vec());
         self.panic_if_told(session, "pong");
     }
 
     fn drain(&mut self, session: &mut Session<'_, Member>) {
-        self.enter(session, "drain");
+        self.log.note_call(session, "drain");
         self.log.drained.borrow_mut().push((session.id(), session.buffered_amount()));
         self.panic_if_told(session, "drain");
     }
 
     fn close(&mut self, session: &mut Session<'_, Member>, ended: Ended<'_>) {
-        self.enter(session, "close");
+        self.log.note_call(session, "close");
         let Ended { code, reason, clean } = ended;
         let (id, code, reason) = (session.id(), code.map(|code| code.number()), reason.to_owned());
         self.log.closed.borrow_mut().push(Closed { id, code, reason, clean });

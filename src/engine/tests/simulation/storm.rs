@@ -12,6 +12,7 @@ use super::hostile::Hostile;
 use super::tally::Tally;
 use super::{asker, endings};
 use crate::engine::Limits;
+use crate::engine::tests::client::Client;
 use crate::engine::tests::dice::Dice;
 use crate::engine::tests::handler::{App, PANICS};
 use crate::engine::tests::world::{Process, World};
@@ -40,7 +41,7 @@ pub struct Storm {
     limits: Limits,
     /// Nothing breaks, and nobody is sent away.
     fair: bool,
-    clients: Vec<(usize, Client)>,
+    guests: Vec<(usize, Guest)>,
     arrived: usize,
     tally: Tally,
 }
@@ -69,7 +70,7 @@ struct Seat {
     draining: bool,
 }
 
-enum Client {
+enum Guest {
     Honest(Honest),
     Asker(Asker),
     Hostile(Hostile),
@@ -96,7 +97,7 @@ impl Storm {
         announce(&mut tally);
         tally.add("simulation", if fair { "seeds in fair weather" } else { "seeds in foul weather" }, 1);
         tally.add("simulation", format_args!("processes of {cores} cores"), 1);
-        Self { dice, process, seats, limits, fair, clients: Vec::new(), arrived: 0, tally }
+        Self { dice, process, seats, limits, fair, guests: Vec::new(), arrived: 0, tally }
     }
 
     pub fn run(mut self) -> Outcome {
@@ -105,7 +106,7 @@ impl Storm {
                 seat.world.network.descriptor_limit(3 + self.dice.below(4));
             }
         }
-        for _ in 0..30 + self.dice.below(100) {
+        for _ in 0..40 + self.dice.below(200) {
             self.arrivals();
             self.step(false);
         }
@@ -113,7 +114,7 @@ impl Storm {
             (0..self.seats.len()).for_each(|at| self.drain(at));
         }
         let mut steps = 0;
-        while !self.clients.iter().all(|(_, client)| client.is_done()) {
+        while !self.guests.iter().all(|(_, guest)| guest.is_done()) {
             self.step(true);
             steps += 1;
             assert!(steps < CALM_STEPS_MAX, "an honest client waits for ever");
@@ -146,28 +147,28 @@ impl Storm {
     }
 
     fn arrivals(&mut self) {
-        let guests = |is: fn(&Client) -> bool| self.clients.iter().filter(|(_, client)| is(client)).count();
-        let honest = guests(|client| matches!(client, Client::Honest(_)));
-        let askers = guests(|client| matches!(client, Client::Asker(_)));
-        let hostile = guests(|client| matches!(client, Client::Hostile(_)));
+        let count = |is: fn(&Guest) -> bool| self.guests.iter().filter(|(_, guest)| is(guest)).count();
+        let honest = count(|guest| matches!(guest, Guest::Honest(_)));
+        let askers = count(|guest| matches!(guest, Guest::Asker(_)));
+        let hostile = count(|guest| matches!(guest, Guest::Hostile(_)));
         let cores = self.seats.len();
         if self.dice.once_in(8) && honest < 4 + 2 * cores {
             self.arrive(|client, dice, _| {
                 let longest = dice.choose(&[1_000, 20_000]);
-                Client::Honest(Honest::new(client, dice, longest))
+                Guest::Honest(Honest::new(client, dice, longest))
             });
         }
         if self.dice.once_in(20) && askers < 2 * cores {
-            self.arrive(|client, dice, tally| Client::Asker(Asker::new(client, dice, tally)));
+            self.arrive(|client, dice, tally| Guest::Asker(Asker::new(client, dice, tally)));
         }
         if self.dice.once_in(6) && hostile < 8 + 4 * cores {
-            self.arrive(|client, dice, _| Client::Hostile(Hostile::new(client, dice)));
+            self.arrive(|client, dice, _| Guest::Hostile(Hostile::new(client, dice)));
         }
     }
 
     /// A client connects, and the kernel chooses one of the listeners there are (SO_REUSEPORT). Some clients come from
     /// one address, each from a port of its own.
-    fn arrive(&mut self, client: impl FnOnce(super::super::client::Client, &mut Dice, &mut Tally) -> Client) {
+    fn arrive(&mut self, guest: impl FnOnce(Client, &mut Dice, &mut Tally) -> Guest) {
         let listening = |at: &usize| self.seats[*at].world.core.listener.is_some();
         let listening: Vec<usize> = (0..self.seats.len()).filter(listening).collect();
         if listening.is_empty() {
@@ -178,14 +179,14 @@ impl Storm {
         let address = SocketAddr::from((host, 10_000 + self.arrived as u16));
         self.arrived += 1;
         let connected = self.seats[at].world.connect_from(address);
-        self.clients.push((at, client(connected, &mut self.dice, &mut self.tally)));
+        self.guests.push((at, guest(connected, &mut self.dice, &mut self.tally)));
         self.tally.add("clients", "came", 1);
     }
 
     fn step(&mut self, calm: bool) {
-        for (at, client) in &mut self.clients {
+        for (at, guest) in &mut self.guests {
             let weather = Weather { fair: self.fair, calm, draining: self.seats[*at].draining };
-            client.act(&mut self.dice, weather, &mut self.tally);
+            guest.act(&mut self.dice, weather, &mut self.tally);
         }
         self.meddle(calm);
         for _ in 0..=self.dice.below(3 * self.seats.len()) {
@@ -201,7 +202,8 @@ impl Storm {
     /// What the operator, the application and the machine do of their own accord.
     fn meddle(&mut self, calm: bool) {
         let at = self.dice.below(self.seats.len());
-        if self.dice.once_in(10) {
+        // Later on only its own task may bring back who was paused.
+        if !calm && self.dice.once_in(10) {
             self.resume_someone(at);
         }
         if self.dice.once_in(200) {
@@ -250,8 +252,8 @@ impl Storm {
         let milliseconds = self.dice.below(15) as u64;
         self.skip(milliseconds);
         // Honest clients never keep the server waiting for long.
-        if self.dice.once_in(60) && !self.clients.iter().any(|(_, client)| client.is_hurried()) {
-            self.clients.iter().for_each(|(_, client)| client.resume_reading());
+        if self.dice.once_in(60) && !self.guests.iter().any(|(_, guest)| guest.is_hurried()) {
+            self.guests.iter().for_each(|(_, guest)| guest.resume_reading());
             self.seats.iter_mut().for_each(|seat| seat.world.settle());
             let milliseconds = self.dice.below(4_000) as u64;
             self.skip(milliseconds);
@@ -285,35 +287,35 @@ impl Seat {
     }
 }
 
-impl Client {
+impl Guest {
     fn act(&mut self, dice: &mut Dice, weather: Weather, tally: &mut Tally) {
         match self {
-            Client::Honest(client) => client.act(dice, weather, tally),
-            Client::Asker(client) => client.act(dice, weather, tally),
-            Client::Hostile(client) if !weather.calm => client.act(dice, weather, tally),
-            Client::Hostile(_) => {}
+            Guest::Honest(client) => client.act(dice, weather, tally),
+            Guest::Asker(client) => client.act(dice, weather, tally),
+            Guest::Hostile(client) if !weather.calm => client.act(dice, weather, tally),
+            Guest::Hostile(_) => {}
         }
     }
 
     /// Whether nothing more is due to it.
     fn is_done(&self) -> bool {
         match self {
-            Client::Honest(client) => client.is_done(),
-            Client::Asker(client) => client.is_done(),
-            Client::Hostile(_) => true,
+            Guest::Honest(client) => client.is_done(),
+            Guest::Asker(client) => client.is_done(),
+            Guest::Hostile(_) => true,
         }
     }
 
     fn is_hurried(&self) -> bool {
         match self {
-            Client::Honest(client) => client.is_hurried(),
-            Client::Asker(client) => !client.is_done(),
-            Client::Hostile(_) => false,
+            Guest::Honest(client) => client.is_hurried(),
+            Guest::Asker(client) => !client.is_done(),
+            Guest::Hostile(_) => false,
         }
     }
 
     fn resume_reading(&self) {
-        if let Client::Honest(client) = self {
+        if let Guest::Honest(client) = self {
             client.resume_reading();
         }
     }
