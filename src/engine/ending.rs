@@ -36,6 +36,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes the next step towards the end, if it is time for one.
     pub(super) fn settle(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
+        // Whose watch or send is still awaited takes no further step.
+        if slot.phase == Phase::Ended {
+            return;
+        }
         if slot.broken {
             return self.end(token, End::SocketError);
         }

@@ -108,10 +108,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return self.refuse(token, &Refusal::ShuttingDown);
         }
         match decision {
-            None => {
-                self.common.counters.handler_panics.add(1);
-                return self.refuse(token, &Refusal::HandlerFailed);
-            }
+            None => return self.refuse(token, &Refusal::HandlerFailed),
             Some(Upgrade::Accept(accept)) if !accept.speaks_only(|wanted| offered.any(|own| own == wanted)) => {
                 tracing::error!("A handler chose a subprotocol that the client had not offered.");
                 self.let_go(accept);
@@ -197,12 +194,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Self { handler, reactor, .. } = self;
         let peer = || reactor.peer_address(socket).ok();
         let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer, client };
-        let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked)));
+        let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked))).ok();
+        self.count_panic(&decision);
         let accept_key = handshake::accept_key(handshake.key());
         // Without compression no extension is looked at.
         let extensions =
             if self.common.limits.compression.is_some() { handshake.extensions_sent() } else { Vec::new() };
-        self.decide_upgrade(token, accept_key, handshake.protocols(), &extensions, decision.ok());
+        self.decide_upgrade(token, accept_key, handshake.protocols(), &extensions, decision);
     }
 
     fn await_decision(
@@ -222,12 +220,20 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out the decisions that handlers took their time for.
     pub(super) fn carry_out_upgrades(&mut self) {
         for (token, asked, decision) in self.upgrades.take() {
+            self.count_panic(&decision);
             if self.sessions.get_mut(token).is_none_or(|slot| slot.phase != Phase::Upgrading) {
                 self.let_go(decision);
                 continue;
             }
             let protocols = asked.protocols.iter().map(String::as_str);
             self.decide_upgrade(token, asked.accept_key, protocols, &asked.extensions, decision);
+        }
+    }
+
+    /// A handler that panicked is counted, whether anyone still waits for its decision or not.
+    fn count_panic(&self, decision: &Option<Upgrade<H::State>>) {
+        if decision.is_none() {
+            self.common.counters.handler_panics.add(1);
         }
     }
 

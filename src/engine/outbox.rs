@@ -35,8 +35,9 @@ impl Outbox {
         self.bytes() == 0 && self.latest_ping.is_none()
     }
 
-    /// Queues whole frames.
+    /// Queues whole frames, behind the pong of every ping that came before: nothing follows a Close frame.
     pub fn push(&mut self, frames: &[u8]) {
+        self.queue_latest_pong();
         self.queue.extend_from_slice(frames);
     }
 
@@ -56,9 +57,7 @@ impl Outbox {
 
     /// Takes what waits; `None` when nothing does. What is taken counts as in flight until [`Outbox::left`].
     pub fn take(&mut self) -> Option<Chunks> {
-        if let Some(payload) = self.latest_ping.take() {
-            write_frame(&mut self.queue, Opcode::Pong, &payload, None);
-        }
+        self.queue_latest_pong();
         self.pongs = 0;
         if self.queue.is_empty() {
             return None;
@@ -71,6 +70,12 @@ impl Outbox {
     pub fn left(&mut self, bytes: usize, tick: u32) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
         self.progress = tick;
+    }
+
+    fn queue_latest_pong(&mut self) {
+        if let Some(payload) = self.latest_ping.take() {
+            write_frame(&mut self.queue, Opcode::Pong, &payload, None);
+        }
     }
 }
 
@@ -95,6 +100,17 @@ mod tests {
         assert_eq!(bytes_of(&outbox.take().unwrap()), b"three");
         outbox.left(5, 2);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn the_latest_pong_comes_before_what_is_said_after_its_ping() {
+        let mut outbox = Outbox::default();
+        (0..100u32).for_each(|n| {
+            outbox.pong(&n.to_be_bytes());
+        });
+        outbox.push(b"the last word");
+        let sent = bytes_of(&outbox.take().unwrap());
+        assert!(sent.ends_with(b"\0\0\0\x63the last word"));
     }
 
     #[test]

@@ -111,6 +111,24 @@ impl<T> Slab<T> {
         matches!(entry.content, Content::Occupied(_)).then_some(Token { index, generation: entry.generation })
     }
 
+    /// Whether every entry is in use or on the list of free ones, and on that once.
+    #[cfg(test)]
+    pub fn is_sound(&self) -> bool {
+        let mut seen = vec![false; self.capacity() as usize];
+        let mut next = self.free;
+        while let Some(index) = next {
+            let entry = &self.chunks[index as usize / CHUNK][index as usize % CHUNK];
+            let Content::Free(following) = entry.content else { return false };
+            if std::mem::replace(&mut seen[index as usize], true) {
+                return false;
+            }
+            next = following;
+        }
+        let free = seen.iter().filter(|free| **free).count();
+        free + self.occupied == seen.len()
+            && (0..self.capacity()).filter_map(|at| self.token_at(at)).count() == self.occupied
+    }
+
     #[inline]
     fn entry_mut(&mut self, index: u32) -> Option<&mut Entry<T>> {
         self.chunks.get_mut(index as usize / CHUNK)?.get_mut(index as usize % CHUNK)

@@ -21,7 +21,7 @@ pub struct Metrics {
     cores: Vec<(String, Arc<Counters>)>,
     status: Arc<Status>,
     reactor: ReactorKind,
-    connections_max: usize,
+    connections_max: u64,
 }
 
 impl Metrics {
@@ -31,7 +31,7 @@ impl Metrics {
     /// The metrics of a server with these cores.
     pub fn new(cores: &[Arc<Counters>], status: Arc<Status>, reactor: ReactorKind, limits: &Limits) -> Self {
         let cores = cores.iter().enumerate().map(|(core, counters)| (core.to_string(), Arc::clone(counters)));
-        Self { cores: cores.collect(), status, reactor, connections_max: limits.connections_max }
+        Self { cores: cores.collect(), status, reactor, connections_max: limits.connections_max as u64 }
     }
 
     /// Whether the server serves.

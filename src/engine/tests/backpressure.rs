@@ -1,6 +1,6 @@
 //! A peer that does not read slows only itself: what waits for it is bounded, in order, and complete.
 
-use super::client::{Frame, masked, text};
+use super::client::{Frame, close, masked, text};
 use super::handler::numbered;
 use super::world::World;
 use crate::engine::{Limits, Sent};
@@ -216,4 +216,21 @@ fn pongs_keep_their_place_among_messages() {
     client.peer.resume_reading();
     world.settle();
     assert_eq!(client.frames()[3..], [text("one"), Frame::Pong(b"two".to_vec()), text("three")]);
+}
+
+#[test]
+fn no_pong_follows_the_close_frame_however_many_pings_came_before_it() {
+    let mut world = World::new();
+    let mut client = world.open("/");
+    client.peer.stop_reading();
+    client.send("/flood 3 60000");
+    world.settle();
+    (0..100).for_each(|_| client.ping(b"again"));
+    client.close(1000, "");
+    world.settle();
+    client.peer.resume_reading();
+    world.settle();
+    let frames = client.frames();
+    assert_eq!(frames.last(), Some(&close(1000, "")), "{} frames", frames.len());
+    assert!(frames.contains(&Frame::Pong(b"again".to_vec())));
 }

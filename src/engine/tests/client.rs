@@ -3,6 +3,9 @@
 //! It writes frames through the protocol's own encoder and reads them strictly: what a server may not send fails the
 //! test.
 
+use std::rc::Rc;
+
+use super::trace::Trace;
 use crate::protocol::client_handshake::{ClientHandshake, ClientHandshakeError};
 use crate::protocol::http::{HeadLimits, HeadScan};
 use crate::protocol::{Close, CloseCode, FrameHeader, MaskKey, Opcode, Role, apply_mask, write_close, write_frame};
@@ -12,6 +15,7 @@ const KEY: MaskKey = [0x9a, 0x3c, 0x51, 0xe7];
 
 pub struct Client {
     pub peer: Peer,
+    trace: Rc<Trace>,
     handshake: Option<ClientHandshake>,
     received: Vec<u8>,
 }
@@ -86,8 +90,8 @@ pub fn get(target: &str, headers: &str) -> Vec<u8> {
 }
 
 impl Client {
-    pub fn new(peer: Peer) -> Self {
-        Self { peer, handshake: None, received: Vec::new() }
+    pub fn new(peer: Peer, trace: Rc<Trace>) -> Self {
+        Self { peer, trace, handshake: None, received: Vec::new() }
     }
 
     /// Asks for a WebSocket.
@@ -117,7 +121,14 @@ impl Client {
     }
 
     pub fn write(&self, bytes: &[u8]) {
+        self.note("client writes: port, bytes", bytes);
         self.peer.write(bytes);
+    }
+
+    /// Notes what this client does or sees.
+    pub fn note(&self, what: &str, bytes: &[u8]) {
+        let port = u64::from(self.peer.address().port());
+        self.trace.note(what, &[port, bytes.len() as u64], bytes);
     }
 
     /// The status of the answer to [`Client::ask`], once it is here: 101 only if it opens the WebSocket.
@@ -165,11 +176,14 @@ impl Client {
 
     /// The next whole answer.
     pub fn answer(&mut self) -> Option<Answer> {
-        let head = String::from_utf8(self.head()?).expect("heads are ASCII");
+        let head = String::from_utf8(self.whole_head()?.to_vec()).expect("heads are ASCII");
         let length = head.split("Content-Length: ").nth(1).map_or(0, |rest| {
             rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).expect("a number of bytes")
         });
-        assert!(self.received.len() >= length, "an answer was cut");
+        if self.received.len() < head.len() + length {
+            return None;
+        }
+        self.received.drain(..head.len());
         let body = String::from_utf8(self.received.drain(..length).collect()).expect("these bodies are text");
         let status = head[9..12].parse().expect("a status");
         Some(Answer { status, head, body })
@@ -204,14 +218,24 @@ impl Client {
     }
 
     fn head(&mut self) -> Option<Vec<u8>> {
-        self.pull();
-        // A status line passes for a request line as far as its end is concerned.
-        let end = HeadScan::default().find_end(&self.received, &HeadLimits::default()).expect("a good head")?;
+        let end = self.whole_head()?.len();
         Some(self.received.drain(..end).collect())
     }
 
+    /// The head of an answer, if one is here, and left there.
+    fn whole_head(&mut self) -> Option<&[u8]> {
+        self.pull();
+        // A status line passes for a request line as far as its end is concerned.
+        let end = HeadScan::default().find_end(&self.received, &HeadLimits::default()).expect("a good head")?;
+        Some(&self.received[..end])
+    }
+
     fn pull(&mut self) {
-        self.received.extend(self.peer.read());
+        let bytes = self.peer.read();
+        if !bytes.is_empty() {
+            self.note("client reads: port, bytes", &bytes);
+            self.received.extend(bytes);
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The random numbers of the storm, all of them from one seed.
+//! The random numbers of a test, all of them from one seed.
 
 /// SplitMix64.
 pub struct Dice(u64);

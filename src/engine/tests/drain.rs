@@ -183,3 +183,16 @@ fn draining_twice_is_draining_once() {
     world.settle();
     assert_eq!(client.frames(), [close(1001, REASON)]);
 }
+
+#[test]
+fn a_session_that_is_cut_off_in_the_turn_of_the_goodbyes_does_not_linger_anew() {
+    let mut world = World::new();
+    let client = world.connect();
+    client.write(b"nonsense\r\n\r\n");
+    world.settle();
+    assert_eq!(world.core.sessions(), 1, "it lingers");
+    world.skip(Limits::default().close_timeout_ms + 50);
+    world.core.drain();
+    world.settle();
+    assert!(world.core.is_done());
+}

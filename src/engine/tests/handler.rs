@@ -1,6 +1,7 @@
 //! The application of the tests: it echoes, does what its clients tell it, and writes down what it saw.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashSet};
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::resume_unwind;
@@ -32,6 +33,11 @@ pub struct Log {
     pub sent_after_end: Cell<bool>,
     /// Decisions that take time wait for it.
     pub gate: Gate,
+    /// Calls that came before `open`, after `close`, twice, or for a session whose state is another's.
+    pub disorder: RefCell<Vec<String>>,
+    /// How often the application failed, by where.
+    pub panics: RefCell<BTreeMap<&'static str, u64>>,
+    live: RefCell<HashSet<SessionId>>,
 }
 
 /// How a session ended.
@@ -44,6 +50,32 @@ pub struct Closed {
 }
 
 impl Log {
+    /// Notes a call for a session, which is to come between `open` and `close` and to find the state of no other.
+    fn note_call(&self, session: &mut Session<'_, Member>, callback: &str) {
+        let id = session.id();
+        let in_order = match callback {
+            "open" => self.live.borrow_mut().insert(id) && session.state().id.replace(id).is_none(),
+            "close" => self.live.borrow_mut().remove(&id),
+            _ => self.live.borrow().contains(&id),
+        };
+        if !in_order || session.state().id != Some(id) {
+            let state = session.state().id;
+            self.disorder
+                .borrow_mut()
+                .push(format!("{callback} of {id} came out of order, with the state of {state:?}"));
+        }
+    }
+
+    /// Fails, and writes down where.
+    fn fail(&self, place: &'static str) -> ! {
+        self.note_panic(place);
+        burst()
+    }
+
+    fn note_panic(&self, place: &'static str) {
+        *self.panics.borrow_mut().entry(place).or_default() += 1;
+    }
+
     /// How the session ended that ended last.
     pub fn last_closed(&self) -> Closed {
         self.closed.borrow().last().cloned().expect("a session has ended")
@@ -78,28 +110,87 @@ impl Gate {
     }
 }
 
+/// A future that is ready when it has been asked so many times.
+async fn polls(count: usize) {
+    let mut left = count;
+    poll_fn(|_| {
+        left = left.saturating_sub(1);
+        if left == 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
 /// What it keeps for a session.
-#[derive(Default)]
 pub struct Member {
+    /// Whose it is, once the session is open.
+    id: Option<SessionId>,
     /// The callback that is to panic.
-    panic_in: String,
-    /// Dropping it panics.
-    bomb: bool,
+    panic_in: &'static str,
+    /// Dropping it panics, which is written down here.
+    bomb: Option<Rc<Log>>,
+    /// The longest message that was sent to the session.
+    pub longest: usize,
+}
+
+thread_local! {
+    /// Where the next default state is to fail.
+    static FAILING_DEFAULT: RefCell<Option<Rc<Log>>> = const { RefCell::new(None) };
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        if let Some(log) = FAILING_DEFAULT.take() {
+            log.fail("default");
+        }
+        Self { id: None, panic_in: "", bomb: None, longest: 0 }
+    }
 }
 
 impl Member {
-    fn bomb() -> Self {
-        Self { panic_in: String::new(), bomb: true }
+    fn bomb(log: &Rc<Log>) -> Self {
+        let mut member = Self::default();
+        member.bomb = Some(Rc::clone(log));
+        member
+    }
+
+    fn panicking_in(callback: &'static str) -> Self {
+        let mut member = Self::default();
+        member.panic_in = callback;
+        member
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
         // A test that fails drops what is left, and a second panic would end all tests.
-        if self.bomb && !std::thread::panicking() {
-            burst();
+        if let Some(log) = self.bomb.take().filter(|_| !std::thread::panicking()) {
+            log.fail("drop of the state");
         }
     }
+}
+
+/// Places at which the application can be told to fail.
+pub const PANICS: [&str; 12] = [
+    "upgrade",
+    "default",
+    "decision",
+    "request",
+    "open",
+    "message",
+    "ping",
+    "pong",
+    "drain",
+    "close",
+    "task",
+    "drop of the state",
+];
+
+/// How often a decision that comes soon is asked for before.
+const SOON_POLLS: usize = 5;
+
+/// The callback of this name, if there is one.
+fn callback(name: &str) -> &'static str {
+    PANICS.iter().copied().find(|known| *known == name).unwrap_or_default()
 }
 
 /// A panic without the noise of one.
@@ -109,6 +200,7 @@ pub fn burst() -> ! {
 
 /// Sends `count` messages of `bytes` each, numbered, and notes what became of them.
 fn flood(session: &mut Session<'_, Member>, log: &Log, count: usize, bytes: usize) {
+    session.state().longest = session.state().longest.max(bytes);
     for number in 0..count {
         let sent = session.send(&numbered(number, bytes));
         log.sent.borrow_mut().push(sent);
@@ -131,34 +223,44 @@ impl App {
         Self { log }
     }
 
-    fn panic_if_told(&self, session: &mut Session<'_, Member>, callback: &str) {
+    fn panic_if_told(&self, session: &mut Session<'_, Member>, callback: &'static str) {
         if session.state().panic_in == callback {
-            burst();
+            self.log.fail(callback);
         }
     }
 
     /// Does what a message says. Anything else is echoed.
     fn obey(&mut self, session: &mut Session<'_, Member>, command: &str) -> bool {
         let words: Vec<&str> = command.split(' ').collect();
-        let number = |at: usize| words[at].parse::<usize>().expect("a number");
+        // What a hostile client cut off or ran together means as little as it likes, and is no panic of its own.
+        let word = |at: usize| words.get(at).copied().unwrap_or_default();
+        let number = |at: usize| word(at).parse::<usize>().unwrap_or_default();
         let (log, handle) = (Rc::clone(&self.log), session.handle());
         match words[0] {
-            "/panic" => burst(),
-            "/panic-in" => session.state().panic_in = words[1].to_owned(),
-            "/bomb" => session.state().bomb = true,
+            "/panic" => log.fail("message"),
+            "/panic-in" => session.state().panic_in = callback(word(1)),
+            "/bomb" => session.state().bomb = Some(log),
             "/say-and-panic" => {
                 session.send("the last word");
-                burst()
+                log.fail("message")
             }
             "/pause" => session.pause(),
-            "/ping" => session.ping(words[1].as_bytes()),
-            "/close" => session.close(CloseCode::new(number(1) as u16).expect("a code"), words[2]),
+            "/pause-for" => {
+                session.pause();
+                let count = number(1);
+                session.spawn(async move {
+                    polls(count).await;
+                    handle.resume();
+                });
+            }
+            "/ping" => session.ping(word(1).as_bytes()),
+            "/close" => session.close(CloseCode::new(number(1) as u16).unwrap_or(CloseCode::NORMAL), word(2)),
             "/close-and-send" => {
                 session.close(CloseCode::NORMAL, "");
                 let sent = session.send("too late");
                 log.sent.borrow_mut().push(sent);
             }
-            "/flood" => flood(session, &log, number(1), number(2)),
+            "/flood" => flood(session, &log, number(1), number(2).max(4)),
             "/handle" => log.handles.borrow_mut().push(handle),
             "/task-send" => session.spawn(async move {
                 let sent = handle.send("from a task").await;
@@ -172,10 +274,10 @@ impl App {
                     handle.resume();
                 });
             }
-            "/task-panic" => session.spawn(async { burst() }),
+            "/task-panic" => session.spawn(async move { log.fail("task") }),
             "/task-panic-later" => session.spawn(async move {
                 log.gate.clone().pass().await;
-                burst()
+                log.fail("task")
             }),
             "/task-send-later" => session.spawn(async move {
                 log.gate.clone().pass().await;
@@ -193,51 +295,65 @@ impl Handler for App {
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Member> {
         self.log.addresses.borrow_mut().push(request.client_address());
-        let gate = self.log.gate.clone();
-        let later = |decide: fn() -> Upgrade<Member>| {
+        let log = Rc::clone(&self.log);
+        let later = |decide: fn(&Rc<Log>) -> Upgrade<Member>| {
             Upgrade::later(async move {
-                gate.pass().await;
+                log.gate.clone().pass().await;
+                decide(&log)
+            })
+        };
+        let soon = |decide: fn() -> Upgrade<Member>| {
+            Upgrade::later(async move {
+                polls(SOON_POLLS).await;
                 decide()
             })
         };
         let no = || Upgrade::reject(Response::text(403, "No.\n"));
-        let panicking_in = |callback: &str| Member { panic_in: callback.to_owned(), bomb: false };
         match request.path() {
             "/reject" => no(),
-            "/panic" => burst(),
-            "/panic-in-open" => Upgrade::accept_with(panicking_in("open")),
+            "/panic" => self.log.fail("upgrade"),
+            "/panic-in-default" => {
+                FAILING_DEFAULT.set(Some(Rc::clone(&self.log)));
+                Upgrade::accept()
+            }
+            "/panic-in-open" => Upgrade::accept_with(Member::panicking_in("open")),
             "/protocol" => match request.choose_protocol(&["superchat", "chat"]) {
                 Some(protocol) => Upgrade::accept().protocol(protocol.to_owned()),
                 None => no(),
             },
             "/unknown-protocol" => Upgrade::accept().protocol("unheard-of"),
             "/bad-header" => Upgrade::accept().header("X-Split", "a\r\nb"),
-            "/bomb-and-bad-header" => Upgrade::accept_with(Member::bomb()).header("X-Split", "a\r\nb"),
-            "/later" => later(Upgrade::accept),
-            "/later-twice" => later(|| Upgrade::later(async { Upgrade::accept() })),
-            "/later-reject" => later(|| Upgrade::reject(Response::text(403, "No.\n"))),
-            "/later-panic" => later(|| burst()),
-            "/later-unknown-protocol" => later(|| Upgrade::accept().protocol("unheard-of")),
-            "/later-bomb" => later(|| Upgrade::accept_with(Member::bomb())),
+            "/bomb-and-bad-header" => Upgrade::accept_with(Member::bomb(&self.log)).header("X-Split", "a\r\nb"),
+            "/soon" => soon(Upgrade::accept),
+            "/soon-reject" => soon(|| Upgrade::reject(Response::text(403, "No.\n"))),
+            "/later" => later(|_| Upgrade::accept()),
+            "/later-twice" => later(|_| Upgrade::later(async { Upgrade::accept() })),
+            "/later-reject" => later(|_| Upgrade::reject(Response::text(403, "No.\n"))),
+            "/later-panic" => later(|log| log.fail("decision")),
+            "/later-unknown-protocol" => later(|_| Upgrade::accept().protocol("unheard-of")),
+            "/later-bomb" => later(|log| Upgrade::accept_with(Member::bomb(log))),
             _ => Upgrade::accept(),
         }
     }
 
     fn request(&mut self, request: &Request<'_>) -> Response {
         match request.path() {
-            "/panic" => burst(),
+            "/panic" => self.log.fail("request"),
             "/large" => Response::text(200, "x".repeat(40_000)),
             path => Response::text(200, path.to_owned()),
         }
     }
 
     fn open(&mut self, session: &mut Session<'_, Member>) {
+        self.log.note_call(session, "open");
         self.log.opened.borrow_mut().push(session.id());
         self.log.addresses.borrow_mut().push(session.client_address());
         self.panic_if_told(session, "open");
     }
 
     fn message(&mut self, session: &mut Session<'_, Member>, message: Message<'_>) {
+        self.log.note_call(session, "message");
+        session.state().longest = session.state().longest.max(message.as_bytes().len());
         if let Message::Text(command) = message
             && self.obey(session, command)
         {
@@ -249,21 +365,25 @@ impl Handler for App {
     }
 
     fn ping(&mut self, session: &mut Session<'_, Member>, payload: &[u8]) {
+        self.log.note_call(session, "ping");
         self.log.pings.borrow_mut().push(payload.to_vec());
         self.panic_if_told(session, "ping");
     }
 
     fn pong(&mut self, session: &mut Session<'_, Member>, payload: &[u8]) {
+        self.log.note_call(session, "pong");
         self.log.pongs.borrow_mut().push(payload.to_vec());
         self.panic_if_told(session, "pong");
     }
 
     fn drain(&mut self, session: &mut Session<'_, Member>) {
+        self.log.note_call(session, "drain");
         self.log.drained.borrow_mut().push((session.id(), session.buffered_amount()));
         self.panic_if_told(session, "drain");
     }
 
     fn close(&mut self, session: &mut Session<'_, Member>, ended: Ended<'_>) {
+        self.log.note_call(session, "close");
         let Ended { code, reason, clean } = ended;
         let (id, code, reason) = (session.id(), code.map(|code| code.number()), reason.to_owned());
         self.log.closed.borrow_mut().push(Closed { id, code, reason, clean });

@@ -1,4 +1,5 @@
-//! The engine over the simulated reactor: every promise on its own, and a storm of all of them at once.
+//! The engine over the simulated reactor: every promise on its own, and a simulation of a whole process
+//! that has to keep all of them at once.
 //!
 //! A test builds a [`world::World`], whose clock only the test moves, and speaks to it through [`client::Client`]s. When
 //! a world goes, it checks what holds after every test: see [`world::World::end`].
@@ -6,6 +7,8 @@
 mod client;
 mod dice;
 mod handler;
+mod ledger;
+mod trace;
 mod world;
 
 mod accepting;
@@ -18,7 +21,7 @@ mod panics;
 mod races;
 mod reasons;
 mod requests;
-mod storm;
+mod simulation;
 mod tasks;
 mod timeouts;
 mod upgrades;

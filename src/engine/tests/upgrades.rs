@@ -118,3 +118,21 @@ fn a_decision_for_a_draining_core_is_answered_with_503() {
         assert!(client.is_at_end());
     }
 }
+
+#[test]
+fn a_decision_that_panics_is_counted_though_its_client_has_gone_or_the_server_drains() {
+    for drains in [false, true] {
+        let mut world = World::new();
+        let mut client = world.connect();
+        client.ask("/later-panic", &[]);
+        world.settle();
+        if drains {
+            world.core.drain();
+        } else {
+            client.peer.reset();
+        }
+        world.log.gate.open();
+        world.settle();
+        assert_eq!(world.counters.handler_panics.read(), 1);
+    }
+}

@@ -13,8 +13,11 @@ use std::time::Duration;
 
 use super::client::Client;
 use super::handler::{App, Log};
+use super::ledger::{Ledger, Moment};
+use super::trace::{Trace, Traced};
+use crate::engine::session::Phase;
 use crate::engine::{Admission, AdmissionPolicy, BoxedTask, Core, CoreSetup, Counters, Handler, Limits, SessionId};
-use crate::reactor::Socket;
+use crate::reactor::Reactor;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Network, Peer, Sim};
 
 /// Turns after which a core that still finds something to do is taken to be spinning.
@@ -23,23 +26,60 @@ const SETTLE_TURNS_MAX: usize = 100_000;
 /// Longer than any timeout of the engine: by then whoever was to be cut off is.
 const LONG_MS: u64 = 180_000;
 
+/// The longest message that the application sends.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// How often a task is polled at most before it has something to do.
+pub const POLLS_MAX: usize = 30;
+
 /// How often a session may be paused by what its client has sent.
 const PAUSES_MAX: usize = 100;
 
+/// What the cores of one process have in common.
+#[derive(Clone)]
+pub struct Process {
+    connections: Arc<AtomicUsize>,
+    pub admission: Arc<Admission>,
+    pub trace: Rc<Trace>,
+}
+
+impl Process {
+    pub fn new(policy: AdmissionPolicy, limits: &Limits) -> Self {
+        let admission = Arc::new(Admission::new(policy, limits));
+        Self { connections: Arc::default(), admission, trace: Rc::default() }
+    }
+
+    /// Connections that it takes itself to have.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
 pub struct World<H: Handler = App> {
-    pub core: Core<H, Sim>,
+    pub core: Core<H, Traced>,
     pub network: Network,
     pub counters: Arc<Counters>,
     pub log: Rc<Log>,
     pub admission: Arc<Admission>,
-    listener: Socket,
-    connections: Arc<AtomicUsize>,
+    process: Process,
     tasks: Executor,
     now_ms: u64,
     peers: Vec<Peer>,
+    ledger: Ledger,
+    /// When a timer wakes the core, if it sleeps: see [`World::run`].
+    asleep: Option<u64>,
+    drain_wanted: bool,
 }
 
 impl World {
+    /// The longest message sent to whoever has this slot; as long as any may be, if its state is gone already.
+    pub fn longest_message(&mut self, index: u32) -> usize {
+        let sessions = &mut self.core.sessions;
+        let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return 0 };
+        let of_any = if slot.phase == Phase::Ended { MESSAGE_BYTES_MAX } else { 0 };
+        slot.state.as_ref().map_or(of_any, |member| member.longest)
+    }
+
     pub fn new() -> Self {
         Self::with(Limits::default())
     }
@@ -53,40 +93,52 @@ impl World {
     }
 
     pub fn guarded(policy: AdmissionPolicy, limits: Limits, seed: u64, faults: Faults) -> Self {
-        Self::made(App::new, policy, limits, seed, faults)
+        Self::within(&Process::new(policy, &limits), 0, App::new, limits, seed, faults)
     }
 }
 
 impl<H: Handler> World<H> {
     pub fn serving(handler: impl FnOnce(Rc<Log>) -> H, limits: Limits, seed: u64, faults: Faults) -> Self {
-        Self::made(handler, AdmissionPolicy::default(), limits, seed, faults)
+        Self::within(&Process::new(AdmissionPolicy::default(), &limits), 0, handler, limits, seed, faults)
     }
 
-    fn made(
+    /// One of several cores.
+    pub fn within(
+        process: &Process,
+        core: u16,
         handler: impl FnOnce(Rc<Log>) -> H,
-        policy: AdmissionPolicy,
         limits: Limits,
         seed: u64,
         faults: Faults,
     ) -> Self {
         let (reactor, network) = Sim::new(seed, faults);
-        let (counters, connections) = (Arc::<Counters>::default(), Arc::<AtomicUsize>::default());
+        let counters = Arc::<Counters>::default();
         let (log, tasks) = (Rc::<Log>::default(), Executor::default());
-        let (admission, listener) = (Arc::new(Admission::new(policy, &limits)), network.listen());
         let core = Core::new(CoreSetup {
-            core: 0,
+            core,
             handler: handler(Rc::clone(&log)),
-            reactor,
-            listener,
+            reactor: Traced::new(reactor, Rc::clone(&process.trace)),
+            listener: network.listen(),
             limits,
             counters: Arc::clone(&counters),
-            connections: Arc::clone(&connections),
-            admission: Arc::clone(&admission),
+            connections: Arc::clone(&process.connections),
+            admission: Arc::clone(&process.admission),
             spawner: tasks.spawner(),
         });
-        let peers = Vec::new();
-        let mut world =
-            Self { core, network, counters, log, admission, listener, connections, tasks, now_ms: 0, peers };
+        let mut world = Self {
+            core,
+            network,
+            counters,
+            log,
+            admission: Arc::clone(&process.admission),
+            process: process.clone(),
+            tasks,
+            now_ms: 0,
+            peers: Vec::new(),
+            ledger: Ledger::default(),
+            asleep: None,
+            drain_wanted: false,
+        };
         world.settle();
         world
     }
@@ -94,17 +146,26 @@ impl<H: Handler> World<H> {
     /// A client that has connected and said nothing.
     pub fn connect(&mut self) -> Client {
         let peer = self.network.connect().expect("somebody listens");
+        self.welcome(peer)
+    }
+
+    /// A client from this address, which is not to be that of another connection of this moment.
+    pub fn connect_at(&mut self, address: SocketAddr) -> Client {
+        let listener = self.core.listener.expect("somebody listens");
+        let peer = self.network.connect_to(listener, address).expect("there is room");
+        self.welcome(peer)
+    }
+
+    fn welcome(&mut self, peer: Peer) -> Client {
         self.peers.push(peer.clone());
-        Client::new(peer)
+        Client::new(peer, Rc::clone(&self.process.trace))
     }
 
     /// A client from this address that has connected and said nothing.
     pub fn connect_from(&mut self, address: &str) -> Client {
         let address: IpAddr = address.parse().expect("an address");
         let from = SocketAddr::new(address, 40_000 + self.peers.len() as u16);
-        let peer = self.network.connect_to(self.listener, from).expect("somebody listens");
-        self.peers.push(peer.clone());
-        Client::new(peer)
+        self.connect_at(from)
     }
 
     /// A client with an open WebSocket.
@@ -125,10 +186,46 @@ impl<H: Handler> World<H> {
 
     /// One turn of the runtime's loop. Says whether there was anything to do.
     pub fn turn(&mut self) -> bool {
+        self.asleep = None;
+        if std::mem::take(&mut self.drain_wanted) {
+            self.core.drain();
+        }
         let more = self.core.turn(self.now_ms);
         let ended = self.tasks.run();
-        let completed = self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered");
+        let completed = self.enter();
         more || ended || completed
+    }
+
+    /// What the runtime does with a core: turns while there is something to do, and then none until a completion, a task's
+    /// wish or a timer wakes it. Says whether it had a turn. Whatever fails to wake the core here would be late by up to
+    /// half a second in production.
+    pub fn run(&mut self) -> bool {
+        self.tasks.run();
+        if let Some(wake_ms) = self.asleep {
+            let completed = self.enter();
+            if !completed && !self.core.has_commands_or_wake(Waker::noop()) && self.now_ms < wake_ms {
+                return false;
+            }
+        }
+        if std::mem::take(&mut self.drain_wanted) {
+            self.core.drain();
+        }
+        self.process.trace.note("turn: core, time", &[u64::from(self.core.common.core), self.now_ms], b"");
+        let more = self.core.turn(self.now_ms);
+        let completed = self.enter();
+        let idle_ms = || self.core.idle_ms().unwrap_or(LONG_MS);
+        self.asleep = (!more && !completed).then(|| self.now_ms + idle_ms());
+        true
+    }
+
+    fn enter(&mut self) -> bool {
+        self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered")
+    }
+
+    /// What the supervisor does to have a core drain.
+    pub fn ask_to_drain(&mut self) {
+        self.drain_wanted = true;
+        self.core.reactor().waker().wake();
     }
 
     pub fn turns(&mut self, count: usize) {
@@ -220,37 +317,41 @@ impl<H: Handler> World<H> {
         (slot.outbox_bytes(), slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len()))
     }
 
-    /// What holds at every moment.
-    pub fn check(&self) {
+    /// What holds after every turn.
+    pub fn check(&mut self) {
         assert_eq!(self.network.violations(), Vec::<String>::new());
         let counters = &self.counters;
         let (accepted, closed) = (counters.accepted.read(), counters.closed.read());
         // Each end is counted once, and for a reason.
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
         assert!(counters.sessions_closed.read() <= counters.upgraded.read());
-        assert_eq!(self.connections.load(Ordering::Relaxed), self.core.sessions());
         let counted = self.core.common.clients.counted();
         assert!(counted <= self.core.sessions(), "an address is remembered of a session that is gone");
-        let limit = self.core.common.limits.connections_per_address_max;
-        let expected = if limit > 0 { counted } else { 0 };
-        assert_eq!(self.admission.connections() as usize, expected, "what is counted are the sessions there are");
-        assert!(self.admission.connections_of_busiest() <= limit);
+        assert!(self.admission.connections_of_busiest() <= self.core.common.limits.connections_per_address_max);
         assert!(self.core.common.reply.is_empty(), "a reply belongs to the session at hand");
+        assert!(self.core.sessions.is_sound(), "a slot is free twice, or neither free nor in use");
         assert!(!self.log.sent_after_end.get(), "nothing can be sent once a session has ended");
+        assert_eq!(*self.log.disorder.borrow(), Vec::<String>::new());
         assert_eq!(counters.upgraded.read(), self.log.opened.borrow().len() as u64);
+        let moment = Moment { tick: self.core.common.tick, turn: self.network.turns() };
+        for index in 0..self.core.sessions.capacity() {
+            let Some(token) = self.core.sessions.token_at(index) else { continue };
+            let slot = self.core.sessions.get_mut(token).expect("a token of now");
+            let address = self.network.address_of(slot.socket).expect("a session has a socket");
+            self.ledger.look(token, slot, address, &self.core.common.limits, moment);
+        }
     }
 
     /// Every client goes away, and then nothing may be left. Runs by itself when a test is over.
     pub fn end(&mut self) {
-        self.check();
         self.network.set_faults(Faults::default());
         self.peers.iter().for_each(Peer::finish);
         self.advance(LONG_MS);
         self.resume_all();
+        self.turns(POLLS_MAX);
         self.check();
         assert_eq!(self.core.sessions(), 0, "sessions outlive their clients");
         assert_eq!(self.core.has_tasks(), !self.log.gate.is_clear(), "tasks are left");
-        assert!(self.admission.is_empty(), "an address is counted whose connections are gone");
         let listeners = usize::from(!self.core.is_draining());
         assert_eq!(self.network.open_sockets(), listeners, "a socket was not closed");
         let mut opened = self.log.opened.borrow().clone();
@@ -266,6 +367,8 @@ impl<H: Handler> Drop for World<H> {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             self.end();
+            assert_eq!(self.process.connections(), 0, "the process counts a connection that is gone");
+            assert!(self.admission.is_empty(), "an address is counted whose connections are gone");
         }
     }
 }

@@ -3,35 +3,65 @@
 //! Nothing here knows sockets. Invariant: every number comes from the one seed, so that the same seed and the same
 //! calls give the same numbers.
 
-/// How often each fault strikes, in chances of a thousand whenever it could. By default nothing ever goes wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $rate:ident $fault:ident,)+) => {
+        /// How often each fault strikes, in chances of a thousand whenever it could. By default nothing ever goes wrong.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Faults {
+            $($(#[doc = $doc])+ pub $rate: u16,)+
+        }
+
+        /// What can go wrong, each as in [`Faults`].
+        #[derive(Clone, Copy, Debug)]
+        pub(super) enum Fault {
+            $($fault,)+
+        }
+
+        impl Fault {
+            const NAMES: &[&str] = &[$(stringify!($rate),)+];
+
+            fn rate(self, faults: &Faults) -> u16 {
+                match self {
+                    $(Fault::$fault => faults.$rate,)+
+                }
+            }
+        }
+    };
+}
+
+faults! {
     /// An `enter` hands out its completions in any order; those of one operation stay in order.
-    pub reorder: u16,
+    reorder Reorder,
     /// A completion comes up to [`super::DELAY_MAX_TURNS`] calls of `enter` late.
-    pub delay: u16,
+    delay Delay,
     /// `recv` returns less than there is and than there was room for; another `Readable` follows.
-    pub short_recv: u16,
+    short_recv ShortRecv,
     /// `recv` finds nothing though something waits; another `Readable` follows.
-    pub recv_would_block: u16,
+    recv_would_block RecvWouldBlock,
+    /// `recv` is interrupted by a signal before it has read anything; another call reads.
+    recv_interrupted RecvInterrupted,
+    /// The connection breaks when something is to be read: ECONNRESET, ETIMEDOUT or EHOSTUNREACH.
+    recv_error RecvError,
     /// An `enter` reports some watched socket as readable though nothing has happened to it.
-    pub spurious_readable: u16,
+    spurious_readable SpuriousReadable,
     /// Fewer bytes leave than there is room for.
-    pub short_send: u16,
+    short_send ShortSend,
     /// `send_now` finds no room though there is some.
-    pub send_would_block: u16,
+    send_would_block SendWouldBlock,
     /// The connection breaks when something is sent: ECONNRESET, EPIPE or ETIMEDOUT.
-    pub send_error: u16,
+    send_error SendError,
     /// A `Readable` ends its watch, as happens when the completion queue overflows.
-    pub watch_ended: u16,
+    watch_ended WatchEnded,
+    /// A watch never begins: the kernel has no memory for it.
+    watch_refused WatchRefused,
     /// A connection that was accepted ends accepting, for the same reason.
-    pub accept_ended: u16,
+    accept_ended AcceptEnded,
     /// Accepting fails: EMFILE, ENFILE, or ECONNABORTED, which costs the connection.
-    pub accept_error: u16,
+    accept_error AcceptError,
     /// A reset takes bytes with it that have arrived but were not read.
-    pub reset_drops_unread: u16,
+    reset_drops_unread ResetDropsUnread,
     /// A connection has small buffers, of random sizes.
-    pub small_buffers: u16,
+    small_buffers SmallBuffers,
 }
 
 impl Faults {
@@ -42,6 +72,7 @@ impl Faults {
             delay: 200,
             short_recv: 200,
             recv_would_block: 100,
+            recv_interrupted: 50,
             spurious_readable: 100,
             short_send: 200,
             send_would_block: 100,
@@ -54,7 +85,40 @@ impl Faults {
 
     /// Everything at once, at rates that let most connections get something done before they break.
     pub fn chaos() -> Self {
-        Self { send_error: 10, accept_error: 50, reset_drops_unread: 500, ..Self::harmless() }
+        Self {
+            recv_error: 5,
+            send_error: 10,
+            watch_refused: 10,
+            accept_error: 50,
+            reset_drops_unread: 500,
+            ..Self::harmless()
+        }
+    }
+}
+
+/// What decides when which fault strikes, and counts how often it did.
+#[derive(Debug)]
+pub(super) struct Fate {
+    pub faults: Faults,
+    pub random: Random,
+    struck: [u64; Fault::NAMES.len()],
+}
+
+impl Fate {
+    pub fn new(seed: u64, faults: Faults) -> Self {
+        Self { faults, random: Random::new(seed), struck: [0; Fault::NAMES.len()] }
+    }
+
+    /// Whether this fault strikes, where it could.
+    pub fn strikes(&mut self, fault: Fault) -> bool {
+        let strikes = self.random.strikes(fault.rate(&self.faults));
+        self.struck[fault as usize] += u64::from(strikes);
+        strikes
+    }
+
+    /// How often each fault struck, by name.
+    pub fn struck(&self) -> Vec<(&'static str, u64)> {
+        Fault::NAMES.iter().copied().zip(self.struck).collect()
     }
 }
 
@@ -134,6 +198,15 @@ mod tests {
         assert_eq!(count(0), 0);
         assert_eq!(count(1000), 10_000);
         assert!((900..1100).contains(&count(100)));
+    }
+
+    #[test]
+    fn faults_are_counted_by_name() {
+        let mut fate = Fate::new(5, Faults { delay: 1000, ..Faults::default() });
+        assert!((0..7).all(|_| fate.strikes(Fault::Delay) && !fate.strikes(Fault::Reorder)));
+        let mut struck = fate.struck();
+        struck.retain(|(_, count)| *count > 0);
+        assert_eq!(struck, [("delay", 7)]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::connection::{Connection, errno};
-use super::faults::{Faults, Random};
+use super::faults::{Fate, Fault, Faults};
 use super::schedule::Schedule;
 use crate::reactor::{Socket, Token};
 use operations::{Accept, Outgoing, Watch};
@@ -33,10 +33,9 @@ pub(super) type Shared<T> = Rc<RefCell<T>>;
 
 #[derive(Debug)]
 pub(super) struct Kernel {
-    pub faults: Faults,
+    pub fate: Fate,
     pub descriptors_max: usize,
     pub violations: Vec<String>,
-    random: Random,
     /// Connections made so far, of which each client's address is made.
     connections: u32,
     /// Numbers below `never_used` that are free; the lowest is used first, as POSIX has it.
@@ -64,10 +63,9 @@ struct Open {
 impl Kernel {
     pub fn new(seed: u64, faults: Faults) -> Self {
         Self {
-            faults,
+            fate: Fate::new(seed, faults),
             descriptors_max: usize::MAX,
             violations: Vec::new(),
-            random: Random::new(seed),
             connections: 0,
             free: BTreeSet::new(),
             never_used: FIRST_DESCRIPTOR,
@@ -83,6 +81,10 @@ impl Kernel {
 
     pub fn open_sockets(&self) -> usize {
         self.listeners.len() + self.sockets.len()
+    }
+
+    pub fn address_of(&self, socket: Socket) -> Option<SocketAddr> {
+        self.sockets.get(&socket.raw()).map(|open| open.connection.borrow().address)
     }
 
     pub fn turn(&self) -> u64 {
@@ -110,7 +112,7 @@ impl Kernel {
     /// One of the listeners, as the kernel shares out connections to an address that several listen on.
     pub fn some_listener(&mut self) -> Option<Socket> {
         let count = self.listeners.len();
-        let choice = if count > 0 { self.random.below(count) } else { 0 };
+        let choice = if count > 0 { self.fate.random.below(count) } else { 0 };
         self.listeners.keys().nth(choice).copied().map(Socket::from_raw)
     }
 
@@ -120,9 +122,9 @@ impl Kernel {
         if backlog.len() == BACKLOG_MAX {
             return None;
         }
-        let [receive_space, send_space] = if self.random.strikes(self.faults.small_buffers) {
+        let [receive_space, send_space] = if self.fate.strikes(Fault::SmallBuffers) {
             let Range { start, end } = SMALL_BUFFER_BYTES;
-            [(); 2].map(|()| start + self.random.below(end - start))
+            [(); 2].map(|()| start + self.fate.random.below(end - start))
         } else {
             [BUFFER_BYTES; 2]
         };
@@ -141,8 +143,8 @@ impl Kernel {
     }
 
     pub fn client_reset(&mut self, connection: &mut Connection) {
-        if !connection.is_dead() && self.random.strikes(self.faults.reset_drops_unread) {
-            let count = self.random.below(connection.waiting() + 1);
+        if !connection.is_dead() && self.fate.strikes(Fault::ResetDropsUnread) {
+            let count = self.fate.random.below(connection.waiting() + 1);
             connection.drop_unread(count);
         }
         connection.reset();
@@ -161,13 +163,21 @@ impl Kernel {
         }
         // Only a watch brings the caller back to what these two faults leave behind.
         let watched = self.is_watched(fd);
-        if watched && connection.is_readable() && self.random.strikes(self.faults.recv_would_block) {
+        if watched && connection.is_readable() && self.fate.strikes(Fault::RecvWouldBlock) {
             self.raise(fd);
             return Err(errno(libc::EAGAIN));
         }
+        if connection.is_readable() && self.fate.strikes(Fault::RecvInterrupted) {
+            return Err(errno(libc::EINTR));
+        }
+        if !connection.is_dead() && connection.waiting() > 0 && self.fate.strikes(Fault::RecvError) {
+            let lost = connection.waiting();
+            connection.drop_unread(lost);
+            connection.fail(self.fate.random.choose([libc::ECONNRESET, libc::ETIMEDOUT, libc::EHOSTUNREACH]));
+        }
         let waiting = connection.waiting().min(buffer.len());
-        let short = watched && waiting > 1 && self.random.strikes(self.faults.short_recv);
-        let limit = if short { self.random.part(waiting - 1) } else { buffer.len() };
+        let short = watched && waiting > 1 && self.fate.strikes(Fault::ShortRecv);
+        let limit = if short { self.fate.random.part(waiting - 1) } else { buffer.len() };
         let result = connection.recv(&mut buffer[..limit]);
         if connection.arrive() || short {
             self.raise(fd);
@@ -187,7 +197,7 @@ impl Kernel {
         if whole == 0 {
             return Ok(0);
         }
-        if count == 0 || self.random.strikes(self.faults.send_would_block) {
+        if count == 0 || self.fate.strikes(Fault::SendWouldBlock) {
             return Err(errno(libc::EAGAIN));
         }
         let sent = count;
@@ -263,8 +273,8 @@ impl Kernel {
         let Some(connection) = self.listeners.get_mut(&fd).and_then(VecDeque::pop_front) else {
             return Err(errno(libc::EAGAIN));
         };
-        if self.random.strikes(self.faults.accept_error) {
-            let error = self.random.choose([libc::EMFILE, libc::ENFILE, libc::ECONNABORTED]);
+        if self.fate.strikes(Fault::AcceptError) {
+            let error = self.fate.random.choose([libc::EMFILE, libc::ENFILE, libc::ECONNABORTED]);
             if error == libc::ECONNABORTED {
                 connection.borrow_mut().fail(error);
             } else if let Some(backlog) = self.listeners.get_mut(&fd) {
@@ -306,18 +316,18 @@ impl Kernel {
 
     /// How many of `wanted` bytes can be sent now.
     fn make_room(&mut self, fd: RawFd, connection: &mut Connection, wanted: usize) -> io::Result<usize> {
-        if !connection.is_dead() && self.random.strikes(self.faults.send_error) {
-            connection.fail(self.random.choose([libc::ECONNRESET, libc::EPIPE, libc::ETIMEDOUT]));
+        if !connection.is_dead() && self.fate.strikes(Fault::SendError) {
+            connection.fail(self.fate.random.choose([libc::ECONNRESET, libc::EPIPE, libc::ETIMEDOUT]));
             self.raise(fd);
         }
         let departing = connection.departing();
         if departing > 0 {
-            let short = self.random.strikes(self.faults.short_send);
-            connection.depart(if short { self.random.part(departing) } else { departing });
+            let short = self.fate.strikes(Fault::ShortSend);
+            connection.depart(if short { self.fate.random.part(departing) } else { departing });
         }
         let count = connection.room()?.min(wanted);
-        let short = count > 1 && self.random.strikes(self.faults.short_send);
-        Ok(if short { self.random.part(count - 1) } else { count })
+        let short = count > 1 && self.fate.strikes(Fault::ShortSend);
+        Ok(if short { self.fate.random.part(count - 1) } else { count })
     }
 
     fn allocate(&mut self) -> RawFd {

@@ -52,7 +52,17 @@ impl Network {
 
     /// What goes wrong from now on. A simulation ends well when all is served once this is `Faults::default()`.
     pub fn set_faults(&self, faults: Faults) {
-        self.kernel.borrow_mut().faults = faults;
+        self.kernel.borrow_mut().fate.faults = faults;
+    }
+
+    /// How often each fault struck, by the name it has in [`Faults`].
+    pub fn faults_struck(&self) -> Vec<(&'static str, u64)> {
+        self.kernel.borrow().fate.struck()
+    }
+
+    /// The client's address on a connection that the server has open, even if it is broken.
+    pub fn address_of(&self, socket: Socket) -> Option<SocketAddr> {
+        self.kernel.borrow().address_of(socket)
     }
 
     /// How often the server has entered the kernel.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::RawFd;
 
-use super::faults::{Faults, Random};
+use super::faults::{Fate, Fault};
 use crate::reactor::Completion;
 
 /// How many turns later than possible a completion may come.
@@ -43,14 +43,14 @@ impl Schedule {
         self.turn += 1;
     }
 
-    pub fn post(&mut self, operation: Operation, completion: Completion, faults: &Faults, random: &mut Random) {
-        let late = random.strikes(faults.delay);
-        let delay = if late { random.part(DELAY_MAX_TURNS as usize) as u64 } else { 0 };
+    pub fn post(&mut self, operation: Operation, completion: Completion, fate: &mut Fate) {
+        let late = fate.strikes(Fault::Delay);
+        let delay = if late { fate.random.part(DELAY_MAX_TURNS as usize) as u64 } else { 0 };
         self.due.push(Due { turn: self.turn + delay, operation, completion });
     }
 
     /// Takes out what may come in this turn, each with its descriptor.
-    pub fn take_due(&mut self, faults: &Faults, random: &mut Random) -> Vec<(RawFd, Completion)> {
+    pub fn take_due(&mut self, fate: &mut Fate) -> Vec<(RawFd, Completion)> {
         let mut held = BTreeSet::new();
         let mut order = Vec::new();
         let mut ready: BTreeMap<Operation, VecDeque<Completion>> = BTreeMap::new();
@@ -64,8 +64,8 @@ impl Schedule {
             }
         }
         // Shuffled is who speaks next, never what each has to say.
-        if random.strikes(faults.reorder) {
-            random.shuffle(&mut order);
+        if fate.strikes(Fault::Reorder) {
+            fate.random.shuffle(&mut order);
         }
         let next = |operation: Operation| {
             let completion = ready.get_mut(&operation).and_then(VecDeque::pop_front)?;
@@ -91,21 +91,22 @@ impl Operation {
 mod tests {
     use super::*;
     use crate::reactor::Token;
+    use crate::reactor::sim::Faults;
 
     /// Posts ten progresses of two sends each, and returns the turns and the order in which they come.
-    fn run(seed: u64, faults: &Faults) -> Vec<(u64, RawFd, usize)> {
-        let mut random = Random::new(seed);
+    fn run(seed: u64, faults: Faults) -> Vec<(u64, RawFd, usize)> {
+        let mut fate = Fate::new(seed, faults);
         let mut schedule = Schedule::default();
         for step in 0..10 {
             for fd in [3, 4] {
                 let token = Token { index: fd as u32, generation: 0 };
                 let completion = Completion::Sent { token, result: Ok(step), more: true };
-                schedule.post(Operation::Send(fd), completion, faults, &mut random);
+                schedule.post(Operation::Send(fd), completion, &mut fate);
             }
         }
         let mut trace = Vec::new();
         for _ in 0..=DELAY_MAX_TURNS {
-            for (fd, completion) in schedule.take_due(faults, &mut random) {
+            for (fd, completion) in schedule.take_due(&mut fate) {
                 let Completion::Sent { result: Ok(step), .. } = completion else { panic!("{completion:?}") };
                 trace.push((schedule.turn(), fd, step));
             }
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn without_faults_everything_comes_at_once_and_in_order() {
-        let trace = run(1, &Faults::default());
+        let trace = run(1, Faults::default());
         assert!(trace.iter().map(|(turn, fd, step)| (turn, step, fd)).is_sorted());
         assert!(trace.iter().all(|(turn, _, _)| *turn == 0));
     }
@@ -133,7 +134,7 @@ mod tests {
     fn delayed_completions_come_late_but_before_long() {
         let faults = Faults { delay: 500, ..Faults::default() };
         for seed in 0..100 {
-            let trace = run(seed, &faults);
+            let trace = run(seed, faults);
             assert!(is_in_order(&trace));
             assert!(trace.iter().any(|(turn, _, _)| *turn > 0));
         }
@@ -143,9 +144,9 @@ mod tests {
     fn reordered_completions_of_one_operation_stay_in_order() {
         let faults = Faults { reorder: 1000, ..Faults::default() };
         for seed in 0..100 {
-            let trace = run(seed, &faults);
+            let trace = run(seed, faults);
             assert!(is_in_order(&trace));
-            assert_ne!(trace, run(seed, &Faults::default()));
+            assert_ne!(trace, run(seed, Faults::default()));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::super::connection::errno;
+use super::super::faults::Fault;
 use super::super::schedule::Operation;
 use super::Kernel;
 use crate::reactor::{Chunks, Completion, Socket, Token};
@@ -70,7 +71,12 @@ impl Kernel {
             self.violation(format!("watch on descriptor {fd}, which is watched already"));
             return;
         }
-        self.watches.insert(fd, Watch { token, raised: false, ended: false });
+        let refused = self.fate.strikes(Fault::WatchRefused);
+        self.watches.insert(fd, Watch { token, raised: false, ended: refused });
+        if refused {
+            let result = Err(errno(libc::ENOMEM));
+            return self.post(Operation::Watch(fd), Completion::WatchEnded { token, result });
+        }
         if connection.borrow().is_readable() {
             self.raise(fd);
         }
@@ -118,8 +124,8 @@ impl Kernel {
         for fd in self.sends.keys().copied().collect::<Vec<_>>() {
             self.continue_send(fd);
         }
-        if !self.watches.is_empty() && self.random.strikes(self.faults.spurious_readable) {
-            let choice = self.random.below(self.watches.len());
+        if !self.watches.is_empty() && self.fate.strikes(Fault::SpuriousReadable) {
+            let choice = self.fate.random.below(self.watches.len());
             if let Some(&fd) = self.watches.keys().nth(choice) {
                 self.raise(fd);
             }
@@ -139,7 +145,7 @@ impl Kernel {
             if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 return;
             }
-            more = result.is_ok() && !self.random.strikes(self.faults.accept_ended);
+            more = result.is_ok() && !self.fate.strikes(Fault::AcceptEnded);
             self.post(Operation::Accept(fd), Completion::Accepted { result, more });
         }
         if let Some(accept) = self.accepts.get_mut(&fd) {
@@ -184,7 +190,7 @@ impl Kernel {
         watch.raised = true;
         let token = watch.token;
         self.post(Operation::Watch(fd), Completion::Readable { token, ended: false });
-        if self.random.strikes(self.faults.watch_ended) {
+        if self.fate.strikes(Fault::WatchEnded) {
             self.end_watch(fd);
         }
     }
@@ -197,11 +203,11 @@ impl Kernel {
     }
 
     fn post(&mut self, operation: Operation, completion: Completion) {
-        self.schedule.post(operation, completion, &self.faults, &mut self.random);
+        self.schedule.post(operation, completion, &mut self.fate);
     }
 
     fn deliver(&mut self, completions: &mut Vec<Completion>) {
-        for (fd, mut completion) in self.schedule.take_due(&self.faults, &mut self.random) {
+        for (fd, mut completion) in self.schedule.take_due(&mut self.fate) {
             // What a poll reports is what is there when it reports, not when it was woken.
             if let (Completion::Readable { ended, .. }, Some(open)) = (&mut completion, self.sockets.get(&fd)) {
                 *ended = open.connection.borrow().has_ended();

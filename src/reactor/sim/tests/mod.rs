@@ -109,9 +109,9 @@ mod without_faults {
 mod with_harmless_faults {
     use super::*;
 
-    /// The suite's caller never asks anew for what it did not end.
+    /// The suite's caller never asks anew for what it did not end, nor reads again what was interrupted.
     fn faults() -> Faults {
-        Faults { watch_ended: 0, accept_ended: 0, ..Faults::harmless() }
+        Faults { watch_ended: 0, accept_ended: 0, recv_interrupted: 0, ..Faults::harmless() }
     }
 
     suite!(0..20, |seed| Simulated::new(seed, faults()));
@@ -178,6 +178,37 @@ fn a_recv_that_would_block_without_reason_is_followed_by_another_edge() {
     }
     network.set_faults(Faults::default());
     assert_eq!(sim.recv(socket, &mut [0; 8]).expect("it was there all the time"), 1);
+}
+
+#[test]
+fn a_recv_that_was_interrupted_can_be_called_again() {
+    let (mut sim, network, peer, socket) = struck_by(Faults { recv_interrupted: 1000, ..Faults::default() });
+    peer.write(b"x");
+    let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault strikes");
+    assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+    network.set_faults(Faults::default());
+    assert_eq!(sim.recv(socket, &mut [0; 8]).expect("it was there all the time"), 1);
+}
+
+#[test]
+fn a_connection_can_break_when_it_is_read() {
+    let (mut sim, _network, peer, socket) = struck_by(Faults { recv_error: 1000, ..Faults::default() });
+    peer.write(b"lost");
+    let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault strikes");
+    assert!(matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::ETIMEDOUT | libc::EHOSTUNREACH)));
+    assert_eq!(sim.recv(socket, &mut [0; 8]).expect("the error was told already"), 0);
+    assert!(peer.was_reset());
+}
+
+#[test]
+fn a_watch_can_be_refused() {
+    let (mut sim, network, peer, socket) = struck_by(Faults { watch_refused: 1000, ..Faults::default() });
+    sim.watch(socket, TOKEN);
+    peer.write(b"x");
+    assert!(matches!(turn(&mut sim)[..], [Completion::WatchEnded { token: TOKEN, result: Err(_) }]));
+    assert!(turn(&mut sim).is_empty());
+    sim.close(socket);
+    assert!(network.violations().is_empty());
 }
 
 #[test]

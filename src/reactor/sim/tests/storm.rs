@@ -57,10 +57,13 @@ impl Echo {
                 }
             }
             Completion::Readable { token, .. } => self.read(sim, *token),
-            Completion::WatchEnded { token, .. } => {
+            Completion::WatchEnded { token, result } => {
                 let Some(session) = self.session(*token) else { return };
-                session.watched = !session.over;
-                if session.watched {
+                session.watched = false;
+                if result.is_err() {
+                    session.end(sim);
+                } else if !session.over {
+                    session.watched = true;
                     sim.watch(session.socket, *token);
                 }
             }
@@ -93,6 +96,7 @@ impl Echo {
                 Ok(0) => session.end(sim),
                 Ok(count) => session.output.extend(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => session.end(sim),
             }
         }

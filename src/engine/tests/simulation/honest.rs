@@ -1,10 +1,18 @@
-//! A client that keeps the rules and holds the server to its own: every message comes back, in order, as it was.
+//! A client that keeps the rules and holds the server to its own: every message comes back, in order, as it was, and what
+//! it does at the end is answered as it is to be.
 
 use std::collections::VecDeque;
 
+use super::Weather;
+use super::endings::{Ending, NO_CODE};
+use super::tally::Tally;
 use crate::engine::tests::client::{Client, Frame, fragment, masked, masked_close};
 use crate::engine::tests::dice::Dice;
+use crate::engine::tests::world::POLLS_MAX;
 use crate::protocol::Opcode;
+
+/// Steps for which a client may do nothing at all, as if its network were gone.
+const ABSENCE_STEPS_MAX: usize = 40;
 
 pub struct Honest {
     client: Client,
@@ -19,31 +27,31 @@ pub struct Honest {
     longest: usize,
     /// It says no more until it has every echo, so that nothing but the server itself can bring them.
     patient: bool,
+    /// It writes a byte at a time.
+    drips: bool,
+    /// Steps for which it is away.
+    away: usize,
+    ending: Ending,
+    /// Its Close frame is written, or about to be.
+    said_goodbye: bool,
+    /// The server's has come.
+    heard_goodbye: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Asking,
     Open,
-    /// Its Close frame is written, or about to be.
-    Closing,
+    /// Its ending is written, or about to be.
+    Ending,
     Done,
-}
-
-/// What a client has to put up with.
-#[derive(Clone, Copy)]
-pub struct Weather {
-    /// Nothing is lost and nobody is sent away.
-    pub fair: bool,
-    /// No more mischief: everyone reads, and brings to an end what it has begun.
-    pub calm: bool,
-    pub draining: bool,
 }
 
 impl Honest {
     pub fn new(mut client: Client, dice: &mut Dice, longest: usize) -> Self {
+        let drips = dice.once_in(10);
         let mut pieces = VecDeque::new();
-        cut(client.request("/"), dice, &mut pieces);
+        cut(client.request(dice.choose(&["/", "/", "/soon"])), dice, drips, &mut pieces);
         Self {
             client,
             stage: Stage::Asking,
@@ -51,8 +59,13 @@ impl Honest {
             expected: VecDeque::new(),
             pings: VecDeque::new(),
             messages: dice.below(12),
-            longest,
+            longest: if drips { 200 } else { longest },
             patient: dice.once_in(2),
+            drips,
+            away: 0,
+            ending: Ending::choose(dice),
+            said_goodbye: false,
+            heard_goodbye: false,
         }
     }
 
@@ -60,9 +73,9 @@ impl Honest {
         self.stage == Stage::Done
     }
 
-    /// Whether its handshake is under way, which has five seconds in all.
-    pub fn is_asking(&self) -> bool {
-        self.stage == Stage::Asking
+    /// Whether the server waits for it no longer than some seconds.
+    pub fn is_hurried(&self) -> bool {
+        matches!(self.stage, Stage::Asking | Stage::Ending)
     }
 
     pub fn resume_reading(&self) {
@@ -70,16 +83,23 @@ impl Honest {
     }
 
     /// Reads, judges, and says something.
-    pub fn act(&mut self, dice: &mut Dice, weather: Weather) {
+    pub fn act(&mut self, dice: &mut Dice, weather: Weather, tally: &mut Tally) {
         if self.stage == Stage::Done {
+            return;
+        }
+        if self.away > 0 && !weather.calm {
+            self.away -= 1;
             return;
         }
         if weather.calm || dice.once_in(5) {
             self.client.peer.resume_reading();
         } else if dice.once_in(30) {
             self.client.peer.stop_reading();
+        } else if dice.once_in(60) {
+            self.away = dice.below(ABSENCE_STEPS_MAX);
+            tally.add("clients", "went away for a while", 1);
         }
-        self.hear(weather);
+        self.hear(weather, tally);
         if self.stage == Stage::Open && self.pieces.is_empty() {
             self.say_something(dice, weather);
         }
@@ -88,55 +108,72 @@ impl Honest {
                 self.client.write(&piece);
             }
         }
-        self.notice_the_end(weather);
+        self.notice_the_end(weather, tally);
     }
 
-    fn hear(&mut self, weather: Weather) {
+    fn hear(&mut self, weather: Weather, tally: &mut Tally) {
         if self.stage == Stage::Asking {
             match self.client.verdict() {
                 None => return,
                 Some(101) => self.stage = Stage::Open,
                 Some(status) => {
-                    assert!(!weather.fair || (status == 503 && weather.draining), "refused with {status}");
+                    assert!(weather.may_refuse_with(status), "refused with {status}");
+                    tally.add("honest clients", format_args!("refused with {status}"), 1);
                     self.stage = Stage::Done;
                     return;
                 }
             }
         }
         for frame in self.client.frames() {
+            assert!(!self.heard_goodbye, "something came after the server's Close frame");
             match frame {
                 Frame::Text(_) | Frame::Binary(_) => {
                     assert!(self.expected.pop_front() == Some(frame), "an echo is wrong, or out of order");
+                    tally.add("honest clients", "echoes", 1);
                 }
                 Frame::Ping(payload) => self.pieces.push_back(masked(Opcode::Pong, &payload)),
                 Frame::Pong(payload) => {
                     let answered = self.pings.iter().position(|ping| *ping == payload);
                     let answered = answered.expect("a pong answers a ping");
                     self.pings.drain(..=answered);
+                    tally.add("honest clients", "pongs", 1);
                 }
-                Frame::Close(code, _) if !weather.fair || (weather.draining && code == 1001) => {
-                    if self.stage == Stage::Open {
-                        self.pieces.push_back(masked_close(code, ""));
-                        self.stage = Stage::Closing;
-                    }
-                    // What crossed it is dropped.
-                    self.expected.clear();
-                }
-                Frame::Close(code, reason) => {
-                    assert!(self.stage == Stage::Closing && code == 1000, "closed with {code}: {reason}");
-                    assert!(self.expected.is_empty(), "the server closed before it had answered");
-                }
-                Frame::CloseEmpty => panic!("a close without a code was not asked for"),
+                Frame::Close(code, reason) => self.hear_goodbye(code, &reason, weather, tally),
+                Frame::CloseEmpty => self.hear_goodbye(NO_CODE, "", weather, tally),
             }
         }
+    }
+
+    fn hear_goodbye(&mut self, code: u16, reason: &str, weather: Weather, tally: &mut Tally) {
+        self.heard_goodbye = true;
+        if self.stage == Stage::Ending && code == self.ending.code {
+            let all_answered = self.expected.is_empty() || weather.may_close_with(code);
+            assert!(all_answered, "the server closed before it had answered");
+            tally.add("endings", format_args!("{}, answered with {code}", self.ending.name), 1);
+        } else {
+            assert!(weather.may_close_with(code), "closed with {code}: {reason}");
+            tally.add("honest clients", format_args!("sent away with {code}"), 1);
+            // What crossed it is dropped.
+            self.expected.clear();
+        }
+        if !self.said_goodbye {
+            self.pieces.push_back(masked_close(if code == NO_CODE { 1000 } else { code }, ""));
+            self.said_goodbye = true;
+        }
+        self.stage = Stage::Ending;
     }
 
     fn say_something(&mut self, dice: &mut Dice, weather: Weather) {
         if self.messages == 0 || (weather.calm && dice.once_in(4)) {
             // Otherwise what is on its way comes before the echo of the close frame.
             if !self.patient || self.expected.is_empty() {
-                cut(masked_close(1000, "done"), dice, &mut self.pieces);
-                self.stage = Stage::Closing;
+                cut(std::mem::take(&mut self.ending.bytes), dice, self.drips, &mut self.pieces);
+                match self.ending.echo.take() {
+                    Some(Frame::Pong(payload)) => self.pings.push_back(payload),
+                    echo => self.expected.extend(echo),
+                }
+                self.said_goodbye = self.ending.says_goodbye;
+                self.stage = Stage::Ending;
             }
             return;
         }
@@ -145,7 +182,11 @@ impl Honest {
         for _ in 0..=dice.below(4) {
             self.message(dice, &mut bytes);
         }
-        cut(bytes, dice, &mut self.pieces);
+        if dice.once_in(6) {
+            let polls = dice.below(POLLS_MAX);
+            bytes.extend(masked(Opcode::Text, format!("/pause-for {polls}").as_bytes()));
+        }
+        cut(bytes, dice, self.drips, &mut self.pieces);
     }
 
     /// A message in some fragments, with pings before, between and behind them.
@@ -179,22 +220,27 @@ impl Honest {
         });
     }
 
-    fn notice_the_end(&mut self, weather: Weather) {
+    fn notice_the_end(&mut self, weather: Weather, tally: &mut Tally) {
         let peer = &self.client.peer;
         if !peer.was_reset() && !peer.is_at_end() {
             return;
         }
-        let agreed = self.stage == Stage::Closing && self.expected.is_empty() && self.client.is_at_end();
+        let agreed = self.heard_goodbye && self.client.is_at_end();
         assert!(!weather.fair || weather.draining || agreed, "the connection ended before everything was said");
+        tally.add("honest clients", if agreed { "ended in order" } else { "broken off" }, 1);
         self.stage = Stage::Done;
     }
 }
 
 /// Cuts what is to be written into pieces.
-fn cut(bytes: Vec<u8>, dice: &mut Dice, pieces: &mut VecDeque<Vec<u8>>) {
+pub fn cut(bytes: Vec<u8>, dice: &mut Dice, drips: bool, pieces: &mut VecDeque<Vec<u8>>) {
     let mut rest = &bytes[..];
     while !rest.is_empty() {
-        let count = if dice.once_in(3) { rest.len() } else { 1 + dice.below(rest.len().min(200)) };
+        let count = match () {
+            () if drips => 1,
+            () if dice.once_in(3) => rest.len(),
+            () => 1 + dice.below(rest.len().min(200)),
+        };
         let (piece, later) = rest.split_at(count);
         pieces.push_back(piece.to_vec());
         rest = later;

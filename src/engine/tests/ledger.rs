@@ -1,0 +1,91 @@
+//! What a test remembers of every session of a core, to see that none lives on under the name of another, and that none
+//! outlives the time it has.
+//!
+//! It looks at sessions between turns and never touches them. A core that was just given a turn has had its chance to
+//! end whatever was due, however long it was kept from running before.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::engine::limits::Limits;
+use crate::engine::session::{Phase, Slot, ticks};
+use crate::protocol::State;
+use crate::reactor::Token;
+use crate::reactor::sim::DELAY_MAX_TURNS;
+
+/// Turns in which what is in flight on an ended session's socket has come back: a watch and a send, each of which may
+/// have one completion before the last.
+const RELEASE_TURNS_MAX: u64 = 4 * DELAY_MAX_TURNS;
+
+#[derive(Default)]
+pub struct Ledger(BTreeMap<u32, Entry>);
+
+/// Who was last seen in a slot.
+struct Entry {
+    token: Token,
+    address: SocketAddr,
+    stage: Stage,
+    /// The first tick and the first turn at which it was in this stage.
+    since: u32,
+    since_turn: u64,
+}
+
+/// What a session's time depends on. With each change it begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stage {
+    phase: Phase,
+    connection: State,
+    parting: bool,
+    finished: bool,
+}
+
+/// When a core was looked at.
+#[derive(Clone, Copy)]
+pub struct Moment {
+    pub tick: u32,
+    pub turn: u64,
+}
+
+impl Ledger {
+    /// Looks at a session after its core's turn.
+    pub fn look<S>(&mut self, token: Token, slot: &Slot<S>, address: SocketAddr, limits: &Limits, now: Moment) {
+        let connection = slot.connection.state();
+        let stage = Stage { phase: slot.phase, connection, parting: slot.parting, finished: slot.finished };
+        let fresh = Entry { token, address, stage, since: now.tick, since_turn: now.turn };
+        let entry = self.0.entry(token.index).or_insert(fresh);
+        if entry.token == token {
+            assert_eq!(entry.address, address, "{token:?} names the sessions of two clients");
+        } else {
+            assert!(entry.token.generation < token.generation, "{token:?} came after {:?}", entry.token);
+        }
+        if entry.token != token || entry.stage != stage {
+            *entry = Entry { token, address, stage, since: now.tick, since_turn: now.turn };
+        }
+        let (lived, turns) = (now.tick - entry.since, now.turn - entry.since_turn);
+        if let Some(bound_ms) = stage.bound_ms(limits) {
+            assert!(
+                lived <= ticks(bound_ms),
+                "{token:?} has been {stage:?} for {lived} ticks; deadline {} now {} since {}",
+                slot.deadline,
+                now.tick,
+                entry.since
+            );
+        }
+        assert!(stage.phase != Phase::Ended || turns <= RELEASE_TURNS_MAX, "{token:?} is never released");
+        assert!(stage.phase == Phase::Ended || slot.deadline > now.tick, "{token:?} lives beyond its deadline");
+    }
+}
+
+impl Stage {
+    /// How long a session may be in this stage; `None` where that is not for the server to say.
+    fn bound_ms(self, limits: &Limits) -> Option<u64> {
+        match self.phase {
+            Phase::Ended => None,
+            Phase::Lingering => Some(limits.close_timeout_ms),
+            Phase::Upgrading => Some(limits.handshake_timeout_ms),
+            _ if self.parting || self.finished => Some(limits.handshake_timeout_ms.max(limits.close_timeout_ms)),
+            Phase::Open if self.connection != State::Open => Some(limits.close_timeout_ms),
+            Phase::Head | Phase::Open => None,
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A client that asks for pages and wants each of them, in order; its last request may be one that is refused.
+
+use std::collections::VecDeque;
+
+use super::Weather;
+use super::tally::Tally;
+use crate::engine::tests::client::{Client, get, upgrade_request};
+use crate::engine::tests::dice::Dice;
+
+pub struct Asker {
+    client: Client,
+    pieces: VecDeque<Vec<u8>>,
+    /// The statuses that are due, each with what its body has to be, if that is known.
+    due: VecDeque<(u16, Option<String>)>,
+    done: bool,
+}
+
+/// How many requests there are that are the last on their connection.
+pub const LAST_COUNT: usize = 18;
+
+/// The last request of a client, and the status of its answer.
+pub fn last(number: usize) -> (&'static str, Vec<u8>, u16) {
+    let upgrade = |target: &str| upgrade_request(target, &[]).0;
+    let without = |line: &str| {
+        let request = String::from_utf8(upgrade("/")).expect("a request is ASCII");
+        request.split_inclusive("\r\n").filter(|it| !it.starts_with(line)).collect::<String>().into_bytes()
+    };
+    match number {
+        0 => ("a page", get("/last", "Connection: close\r\n"), 200),
+        1 => ("lines without CR", b"GET / HTTP/1.1\nHost: localhost\n\n".to_vec(), 400),
+        2 => ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), 400),
+        3 => ("a method in lower case", b"get / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(), 400),
+        4 => ("HTTP of the future", b"GET / HTTP/2.0\r\nHost: localhost\r\n\r\n".to_vec(), 505),
+        5 => ("a long target", get(&format!("/{}", "a".repeat(9_000)), ""), 414),
+        6 => ("many headers", get("/", &"A: b\r\n".repeat(70)), 431),
+        7 => ("a large head", get("/", &format!("A: {}\r\n", "b".repeat(17_000))), 431),
+        8 => ("a body", get("/", "Content-Length: 5\r\n"), 400),
+        9 => ("no key", without("Sec-WebSocket-Key"), 400),
+        10 => ("no version", without("Sec-WebSocket-Version"), 400),
+        11 => ("no host", without("Host"), 400),
+        12 => ("a page whose handler panics", get("/panic", ""), 500),
+        13 => ("an upgrade whose handler panics", upgrade("/panic"), 500),
+        14 => ("an upgrade whose state panics", upgrade("/panic-in-default"), 500),
+        15 => ("an upgrade with a bad header", upgrade("/bad-header"), 500),
+        16 => ("an upgrade that is rejected", upgrade("/reject"), 403),
+        _ => ("an upgrade that is rejected soon", upgrade("/soon-reject"), 403),
+    }
+}
+
+impl Asker {
+    pub fn new(client: Client, dice: &mut Dice, tally: &mut Tally) -> Self {
+        let (mut bytes, mut due) = (Vec::new(), VecDeque::new());
+        for number in 0..dice.below(6) {
+            if dice.once_in(5) {
+                bytes.extend(get("/large", ""));
+                due.push_back((200, None));
+            } else {
+                bytes.extend(get(&format!("/page-{number}"), ""));
+                due.push_back((200, Some(format!("/page-{number}"))));
+            }
+        }
+        let (name, request, status) = last(dice.below(LAST_COUNT));
+        tally.add("requests", format_args!("{name}, {status}"), 1);
+        bytes.extend(request);
+        due.push_back((status, None));
+        let mut pieces = VecDeque::new();
+        super::honest::cut(bytes, dice, false, &mut pieces);
+        Self { client, pieces, due, done: false }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    pub fn act(&mut self, dice: &mut Dice, weather: Weather, tally: &mut Tally) {
+        if self.done {
+            return;
+        }
+        for _ in 0..=dice.below(3) {
+            if let Some(piece) = self.pieces.pop_front() {
+                self.client.write(&piece);
+            }
+        }
+        while let Some(answer) = self.client.answer() {
+            let due = self.due.pop_front();
+            let as_due = due
+                .is_some_and(|(status, body)| status == answer.status && body.is_none_or(|body| body == answer.body));
+            assert!(as_due || weather.may_refuse_with(answer.status), "{answer:?} is not what was asked for");
+            if !as_due {
+                self.due.clear();
+            }
+            tally.add("requests", "answers in order", u64::from(as_due));
+        }
+        let peer = &self.client.peer;
+        if peer.was_reset() || peer.is_at_end() {
+            assert!(!weather.fair || weather.draining || self.due.is_empty(), "a request was not answered");
+            self.done = true;
+        }
+    }
+}
