@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use super::trace::Trace;
 use crate::protocol::client_handshake::{ClientHandshake, ClientHandshakeError};
+use crate::protocol::deflate::{Agreement, Compression, Compressors, Offer};
 use crate::protocol::http::{HeadLimits, HeadScan};
-use crate::protocol::{Close, CloseCode, FrameHeader, MaskKey, Opcode, Role, apply_mask, write_close, write_frame};
+use crate::protocol::{AssemblyPool, Close, CloseCode, Connection, Event, FrameHeader, Incoming, Limits, MaskKey};
+use crate::protocol::{Opcode, Role, apply_mask, write_close, write_frame};
 use crate::reactor::sim::Peer;
 
 const KEY: MaskKey = [0x9a, 0x3c, 0x51, 0xe7];
@@ -18,6 +20,34 @@ pub struct Client {
     trace: Rc<Trace>,
     handshake: Option<ClientHandshake>,
     received: Vec<u8>,
+    /// What compression it offers when it asks.
+    offer: Option<Offer>,
+    /// Its end of a connection that may be compressed.
+    link: Option<Link>,
+}
+
+struct Link {
+    connection: Connection,
+    compressors: Compressors,
+    pool: AssemblyPool,
+}
+
+impl Link {
+    fn new(agreement: Agreement) -> Self {
+        Self {
+            connection: Connection::compressed(Role::Client, agreement),
+            compressors: Compressors::new(&Compression::default()),
+            pool: AssemblyPool::default(),
+        }
+    }
+
+    fn inflate(&mut self, frame: &mut [u8]) -> Frame {
+        let mut incoming = Incoming::new(frame, 0);
+        match incoming.next(&mut self.connection, &mut self.pool, &Limits::default()) {
+            Ok(Some(Event::Message(message))) => Frame::new(message.kind().opcode(), message.as_bytes()),
+            other => panic!("no compressed message: {other:?}"),
+        }
+    }
 }
 
 /// A frame from the server.
@@ -66,6 +96,13 @@ pub fn fragment(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The first frame of a compressed message, or its only one.
+pub fn compressed_fragment(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = fragment(opcode, fin, payload);
+    bytes[0] |= 0x40;
+    bytes
+}
+
 pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     let code = CloseCode::new(code).expect("a code that may be sent");
@@ -75,12 +112,17 @@ pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
 
 /// A request for a WebSocket, and what its answer has to prove.
 pub fn upgrade_request(target: &str, protocols: &[&str]) -> (Vec<u8>, ClientHandshake) {
-    upgrade_request_with(target, protocols, &[])
+    upgrade_request_with(target, protocols, None, &[])
 }
 
-fn upgrade_request_with(target: &str, protocols: &[&str], headers: &[(&str, &str)]) -> (Vec<u8>, ClientHandshake) {
+fn upgrade_request_with(
+    target: &str,
+    protocols: &[&str],
+    offer: Option<Offer>,
+    headers: &[(&str, &str)],
+) -> (Vec<u8>, ClientHandshake) {
     let mut bytes = Vec::new();
-    let handshake = ClientHandshake::write_request(&mut bytes, "localhost", target, [7; 16], protocols, None, headers);
+    let handshake = ClientHandshake::write_request(&mut bytes, "localhost", target, [7; 16], protocols, offer, headers);
     (bytes, handshake.expect("a request that can be sent"))
 }
 
@@ -91,7 +133,23 @@ pub fn get(target: &str, headers: &str) -> Vec<u8> {
 
 impl Client {
     pub fn new(peer: Peer, trace: Rc<Trace>) -> Self {
-        Self { peer, trace, handshake: None, received: Vec::new() }
+        Self { peer, trace, handshake: None, received: Vec::new(), offer: None, link: None }
+    }
+
+    /// Has it offer compression when it asks.
+    pub fn offer(&mut self, offer: Offer) {
+        self.offer = Some(offer);
+    }
+
+    /// Whether its messages may be compressed.
+    pub fn is_compressed(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// A message's payload as it is sent compressed; `None` if it is to be sent as it is.
+    pub fn compress(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        let link = self.link.as_mut()?;
+        link.connection.compress(payload, &mut link.compressors).map(<[u8]>::to_vec)
     }
 
     /// Asks for a WebSocket.
@@ -101,14 +159,14 @@ impl Client {
 
     /// Asks for a WebSocket with more headers.
     pub fn ask_with(&mut self, target: &str, protocols: &[&str], headers: &[(&str, &str)]) {
-        let (request, handshake) = upgrade_request_with(target, protocols, headers);
+        let (request, handshake) = upgrade_request_with(target, protocols, self.offer, headers);
         self.handshake = Some(handshake);
         self.write(&request);
     }
 
     /// What [`Client::ask`] writes, for a client that writes it piece by piece.
     pub fn request(&mut self, target: &str) -> Vec<u8> {
-        let (request, handshake) = upgrade_request(target, &[]);
+        let (request, handshake) = upgrade_request_with(target, &[], self.offer, &[]);
         self.handshake = Some(handshake);
         request
     }
@@ -117,7 +175,9 @@ impl Client {
     pub fn is_accepted(&mut self) -> bool {
         let Some(head) = self.head() else { return false };
         let handshake = self.handshake.expect("the client has asked");
-        handshake.check_response(&head, &["chat", "superchat"]).is_ok()
+        let accepted = handshake.check_response(&head, &["chat", "superchat"]);
+        self.link = accepted.as_ref().ok().and_then(|accept| accept.compression).map(Link::new);
+        accepted.is_ok()
     }
 
     pub fn write(&self, bytes: &[u8]) {
@@ -135,7 +195,10 @@ impl Client {
     pub fn verdict(&mut self) -> Option<u16> {
         let head = self.head()?;
         match self.handshake.expect("the client has asked").check_response(&head, &[]) {
-            Ok(_) => Some(101),
+            Ok(accept) => {
+                self.link = accept.compression.map(Link::new);
+                Some(101)
+            }
             Err(ClientHandshakeError::Status { status }) => Some(status),
             Err(error) => panic!("{error}"),
         }
@@ -161,15 +224,20 @@ impl Client {
     pub fn frames(&mut self) -> Vec<Frame> {
         self.pull();
         let mut frames = Vec::new();
-        while let Some((header, start)) = FrameHeader::parse(&self.received, Role::Client, false).expect("a good frame")
+        let compression = self.link.is_some();
+        while let Some((header, start)) =
+            FrameHeader::parse(&self.received, Role::Client, compression).expect("a good frame")
         {
             assert!(header.fin, "the server does not fragment");
             let end = start + header.payload_bytes as usize;
             if self.received.len() < end {
                 break;
             }
-            let frame: Vec<u8> = self.received.drain(..end).collect();
-            frames.push(Frame::new(header.opcode, &frame[start..]));
+            let mut frame: Vec<u8> = self.received.drain(..end).collect();
+            frames.push(match &mut self.link {
+                Some(link) if header.compressed => link.inflate(&mut frame),
+                _ => Frame::new(header.opcode, &frame[start..]),
+            });
         }
         frames
     }

@@ -3,8 +3,9 @@
 //! Each is determined: in fair weather the server has no other answer. What may be answered in several ways is for
 //! `hostile`.
 
-use crate::engine::tests::client::{Frame, fragment, masked, masked_close, text};
+use crate::engine::tests::client::{Frame, compressed_fragment, fragment, masked, masked_close, text};
 use crate::engine::tests::dice::Dice;
+use crate::protocol::deflate::{Compression, Compressors, WindowBits};
 use crate::protocol::{FrameHeader, Limits, Opcode, write_frame};
 
 /// The code that stands for a Close frame without one (RFC 6455 7.1.5).
@@ -22,12 +23,20 @@ pub struct Ending {
 }
 
 /// How many there are.
-pub const COUNT: usize = 36;
+pub const COUNT: usize = 38;
 
 impl Ending {
     pub fn choose(dice: &mut Dice) -> Self {
         // Every other client leaves as clients do.
         if dice.once_in(2) { Self::number(0) } else { Self::number(dice.below(COUNT)) }
+    }
+
+    /// Where compression was not agreed, a compressed message breaks another rule.
+    pub fn settle(&mut self, compressed: bool) {
+        const FIRST_BYTE: u8 = 0xC2;
+        if !compressed && self.bytes.first() == Some(&FIRST_BYTE) {
+            self.code = 1002;
+        }
     }
 
     /// The ending of this number.
@@ -42,7 +51,7 @@ impl Ending {
             3 => ("close for going away", 1001, masked_close(1001, "")),
             4 => ("message without a mask", 1002, unmasked(Opcode::Text, b"bare")),
             5 => ("ping without a mask", 1002, unmasked(Opcode::Ping, b"")),
-            6 => ("reserved bit", 1002, altered(masked(Opcode::Text, b"bit"), 0, 0x40)),
+            6 => ("reserved bit", 1002, altered(masked(Opcode::Text, b"bit"), 0, 0x20)),
             7 => ("reserved bit of a control frame", 1002, altered(masked(Opcode::Ping, b""), 0, 0x10)),
             8 => ("reserved opcode", 1002, altered(masked(Opcode::Text, b"op"), 0, 0x02)),
             9 => ("reserved control opcode", 1002, altered(masked(Opcode::Pong, b""), 0, 0x01)),
@@ -83,7 +92,9 @@ impl Ending {
             32 => ("panic in the drop of the state", 1000, then("/bomb", masked_close(1000, ""))),
             33 => ("close by the server", 4000, command("/close 4000 why-not")),
             34 => ("close by the server before more is said", 1000, command("/close-and-send")),
-            _ => ("close by a task", 1001, command("/task-close")),
+            35 => ("close by a task", 1001, command("/task-close")),
+            36 => ("damaged compressed message", 1007, compressed_fragment(Opcode::Binary, true, &[0xFF])),
+            _ => ("compressed message that becomes too large", 1009, too_large()),
         };
         let echo = match number {
             27 => Some(Frame::Pong(b"boo".to_vec())),
@@ -92,6 +103,14 @@ impl Ending {
         };
         Self { name, bytes, echo, code, says_goodbye: matches!(number, 0..=3 | 32) }
     }
+}
+
+/// A few bytes that become more than a message may have: one literal of zero, and copies of it (RFC 1951 3.2.6).
+fn too_large() -> Vec<u8> {
+    let mut compressors = Compressors::new(&Compression::default());
+    let zeros = vec![0; Limits::default().message_bytes_max as usize + 1];
+    let compressed = compressors.compress(&zeros, WindowBits::MAX).expect("zeros become less");
+    compressed_fragment(Opcode::Binary, true, compressed)
 }
 
 fn unmasked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {

@@ -3,13 +3,14 @@
 
 use std::collections::VecDeque;
 
-use super::Weather;
 use super::endings::{Ending, NO_CODE};
 use super::tally::Tally;
-use crate::engine::tests::client::{Client, Frame, fragment, masked, masked_close};
+use super::{Weather, compression};
+use crate::engine::tests::client::{Client, Frame, compressed_fragment, fragment, masked, masked_close};
 use crate::engine::tests::dice::Dice;
 use crate::engine::tests::world::POLLS_MAX;
 use crate::protocol::Opcode;
+use crate::protocol::deflate::Offer;
 
 /// Steps for which a client may do nothing at all, as if its network were gone.
 const ABSENCE_STEPS_MAX: usize = 40;
@@ -50,6 +51,9 @@ enum Stage {
 impl Honest {
     pub fn new(mut client: Client, dice: &mut Dice, longest: usize) -> Self {
         let drips = dice.once_in(10);
+        if dice.once_in(2) {
+            client.offer(Offer::new(&compression(dice)));
+        }
         let mut pieces = VecDeque::new();
         cut(client.request(dice.choose(&["/", "/", "/soon"])), dice, drips, &mut pieces);
         Self {
@@ -167,6 +171,7 @@ impl Honest {
         if self.messages == 0 || (weather.calm && dice.once_in(4)) {
             // Otherwise what is on its way comes before the echo of the close frame.
             if !self.patient || self.expected.is_empty() {
+                self.ending.settle(self.client.is_compressed());
                 cut(std::mem::take(&mut self.ending.bytes), dice, self.drips, &mut self.pieces);
                 match self.ending.echo.take() {
                     Some(Frame::Pong(payload)) => self.pings.push_back(payload),
@@ -196,7 +201,9 @@ impl Honest {
         let payload: Vec<u8> =
             if is_text { (0..length).map(|_| b'a' + dice.below(26) as u8).collect() } else { dice.bytes(length) };
         let mut opcode = if is_text { Opcode::Text } else { Opcode::Binary };
-        let mut rest = &payload[..];
+        // What is not compressed, though it may be, is sent between what is.
+        let compressed = if dice.once_in(4) { None } else { self.client.compress(&payload) };
+        let mut rest = compressed.as_deref().unwrap_or(&payload);
         loop {
             if dice.once_in(8) {
                 let length = dice.below(126);
@@ -207,7 +214,12 @@ impl Honest {
             let (now, later) =
                 if dice.once_in(2) { rest.split_at(dice.below(rest.len() + 1)) } else { (rest, &[][..]) };
             rest = later;
-            bytes.extend(fragment(opcode, rest.is_empty(), now));
+            bytes.extend(match opcode {
+                Opcode::Text | Opcode::Binary if compressed.is_some() => {
+                    compressed_fragment(opcode, rest.is_empty(), now)
+                }
+                opcode => fragment(opcode, rest.is_empty(), now),
+            });
             if rest.is_empty() {
                 break;
             }

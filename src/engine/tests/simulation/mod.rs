@@ -18,6 +18,8 @@ use std::thread;
 use std::time::Instant;
 
 use self::storm::{Outcome, Storm};
+use super::dice::Dice;
+use crate::protocol::deflate::{Compression, WindowBits};
 
 /// Seeds tried when nobody says how many: some ten seconds of a processor.
 const SEEDS: u64 = 2_000;
@@ -27,6 +29,14 @@ const SEEDS_ENOUGH: u64 = 1_000;
 
 /// Seeds that have failed when no more are tried.
 const FAILURES_MAX: usize = 5;
+
+/// How one end compresses, and what it agrees to.
+fn compression(dice: &mut Dice) -> Compression {
+    let mut window = || WindowBits::new(dice.choose(&[9, 12, 15])).expect("a size there is");
+    let (server_window_bits, client_window_bits) = (window(), window());
+    let (context_takeover, message_bytes_min) = (dice.once_in(2), dice.choose(&[0, 256]));
+    Compression { context_takeover, message_bytes_min, server_window_bits, client_window_bits, level: 1 }
+}
 
 /// What clients have to put up with.
 #[derive(Clone, Copy)]

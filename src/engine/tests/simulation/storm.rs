@@ -5,11 +5,11 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::Weather;
 use super::asker::Asker;
 use super::honest::Honest;
 use super::hostile::Hostile;
 use super::tally::Tally;
+use super::{Weather, compression};
 use super::{asker, endings};
 use crate::engine::tests::client::Client;
 use crate::engine::tests::dice::Dice;
@@ -153,11 +153,10 @@ impl Storm {
             let Seat { world, .. } = seat;
             let counters = world.counters.all();
             for family in &counters {
-                for (reason, count) in &family.counts {
+                self.tally.add("engine", family.name, family.total());
+                for (reason, count) in family.counts.iter().filter(|(_, count)| *count > 0) {
                     self.process.trace.note(family.name, &[*count], reason.as_bytes());
-                    let place =
-                        if reason.is_empty() { family.name.to_owned() } else { format!("{} {reason}", family.name) };
-                    self.tally.add("engine", place, *count);
+                    self.tally.add("reasons", format_args!("{} {reason}", family.name), *count);
                 }
             }
             world.network.faults_struck().into_iter().for_each(|(name, count)| self.tally.add("faults", name, count));
@@ -352,6 +351,10 @@ impl Guest {
 
 fn limits(fair: bool, dice: &mut Dice) -> Limits {
     let mut limits = Limits { outbox_bytes_max: dice.choose(&[500, 20_000, 256 * 1024]), ..Limits::default() };
+    if dice.once_in(2) {
+        limits.compression = Some(compression(dice));
+        limits.compression_contexts_max = dice.choose(&[0, 1, 1024]);
+    }
     if !fair {
         limits.connections_max = dice.choose(&[3, usize::MAX]);
         limits.handshake_timeout_ms = dice.choose(&[100, 5_000]);
