@@ -18,9 +18,11 @@ use ringsock::config::Options;
 /// A start or a refusal takes some 50 ms; the rest is for a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The program, with no setting from elsewhere.
+/// The program, with no setting from elsewhere, and without metrics: several run at once.
 fn ringsock(arguments: &[&str]) -> Command {
-    isolated(Command::new(env!("CARGO_BIN_EXE_ringsock")), arguments)
+    let mut command = isolated(Command::new(env!("CARGO_BIN_EXE_ringsock")), arguments);
+    command.env("RINGSOCK_ADMIN_LISTEN", "none");
+    command
 }
 
 /// The program with at most so many descriptors.
@@ -218,6 +220,7 @@ fn a_bad_flag_or_value_is_named_in_the_first_line() {
         (&["--reactor", "kqueue"], "--reactor"),
         (&["--listen", "127.0.0.1"], "--listen"),
         (&["--share-port"], "--share-port"),
+        (&["--admin-listen", "127.0.0.1"], "--admin-listen"),
     ] {
         let said = Run::new(ringsock(&[&["serve"], arguments].concat())).refusal();
         let first = said.lines().next().unwrap_or_default();
@@ -274,10 +277,37 @@ fn a_file_that_is_not_there_or_not_understood_is_refused_by_name() {
 
 #[test]
 fn more_connections_than_descriptors_are_refused_with_the_numbers() {
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--cores", "2", "--max-connections", "1000"];
-    let said = one_line(Run::new(ringsock_with_descriptors(256, &arguments)).refusal());
-    assert!(said.contains("1000 connections need 1128 file descriptors, but the limit is 256."), "{said}");
-    assert!(said.contains("at most 128 connections"), "{said}");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--cores", "2", "--max-connections", "1000", "--admin-listen"];
+    let refusal =
+        |admin| one_line(Run::new(ringsock_with_descriptors(512, &[&arguments[..], &[admin]].concat())).refusal());
+    let said = refusal("none");
+    assert!(said.contains("1000 connections need 1128 file descriptors, but the limit is 512."), "{said}");
+    assert!(said.contains("at most 384 connections"), "{said}");
+    // The listener for metrics has its share put aside.
+    let said = refusal("127.0.0.1:0");
+    assert!(said.contains("1000 connections need 1256 file descriptors, but the limit is 512."), "{said}");
+    assert!(said.contains("at most 256 connections"), "{said}");
+}
+
+#[test]
+fn an_address_for_metrics_that_was_asked_for_is_needed_and_the_default_is_not() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = refusal(&["--listen", "127.0.0.1:0", "--admin-listen", &address]);
+    assert!(said.contains(&format!("Cannot listen on {address}: Address already in use")), "{said}");
+
+    // Whoever has the default address, this test sees to it that somebody has it.
+    let _holder = std::net::TcpListener::bind("127.0.0.1:9001");
+    let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env_remove("RINGSOCK_ADMIN_LISTEN");
+    let server = Run::new(command);
+    let banner = server.banner();
+    assert!(banner.contains("\n  metrics      none\n"), "{banner}");
+    let log: Vec<String> = server.errors.try_iter().collect();
+    let [warning] = &log[..] else { panic!("{log:?}") };
+    for words in ["WARN", "No metrics: 127.0.0.1:9001 is in use", "--admin-listen"] {
+        assert!(warning.contains(words), "{warning}");
+    }
 }
 
 #[test]

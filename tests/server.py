@@ -110,7 +110,7 @@ def running(flags):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGSOCK_")}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [BINARY, "serve", "--listen", address, *flags],
+            [BINARY, "serve", "--listen", address, "--admin-listen", "none", *flags],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

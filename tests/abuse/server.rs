@@ -37,7 +37,8 @@ impl Server {
     /// The same with so many descriptors.
     pub fn start_with_descriptors(reactor: &str, flags: &[&str], descriptors: Option<u64>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--cores", "2", "--reactor", reactor]).args(flags);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "none", "--cores", "2"]);
+        command.args(["--reactor", reactor]).args(flags);
         Self::run(command, descriptors)
     }
 

@@ -1,0 +1,387 @@
+//! Metrics as a scraper meets them: what the program counts, in a text that a strict reader understands, beside a server
+//! that a storm of scrapers does not slow down.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Far longer than anything here takes on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const UPGRADE: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// A running program. Ends with this value.
+struct Program {
+    process: Child,
+    address: String,
+    admin: String,
+}
+
+impl Program {
+    fn start(flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
+            command.env_remove(name);
+        }
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(flags);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let end_with_test = || {
+            // SAFETY: takes integers and touches no memory.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            Ok(())
+        };
+        // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
+        unsafe { command.pre_exec(end_with_test) };
+        let mut process = command.spawn().unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        let (mut banner, mut line) = (String::new(), String::new());
+        while !line.contains("ready on ws://") {
+            line.clear();
+            assert!(output.read_line(&mut line).unwrap() > 0, "it ended after\n{banner}");
+            banner.push_str(&line);
+        }
+        let between = |from: &str, to: &str| {
+            let (_, rest) = banner.split_once(from).unwrap_or_else(|| panic!("no {from} in\n{banner}"));
+            rest.split(to).next().unwrap().to_owned()
+        };
+        let (address, admin) = (between("ready on ws://", "/"), between("metrics      http://", "/metrics"));
+        Self { process, address, admin }
+    }
+
+    /// A request of its own connection, to its end.
+    fn connect_and_say(&self, bytes: &[u8]) -> String {
+        exchange(&self.address, bytes)
+    }
+
+    fn session(&self) -> Session {
+        let mut stream = connect(&self.address);
+        stream.write_all(UPGRADE.as_bytes()).unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101 "));
+        Session(stream)
+    }
+
+    fn scrape(&self) -> Metrics {
+        let answer = exchange(&self.admin, get("/metrics").as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{head}");
+        Metrics::parse(body)
+    }
+
+    /// Scrapes until what was brought about has been counted.
+    fn scrape_until(&self, counted: impl Fn(&Metrics) -> bool) -> Metrics {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let metrics = self.scrape();
+            if counted(&metrics) {
+                return metrics;
+            }
+            assert!(Instant::now() < end, "not counted: {:?}", metrics.counted());
+            thread::sleep(Duration::from_millis(110));
+        }
+    }
+
+    /// The nice value of each thread, by the thread's name.
+    fn nice(&self) -> BTreeMap<String, i32> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let nice = tasks.map(|task| {
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+            let (name, fields) = stat.rsplit_once(") ").unwrap();
+            let name = name.split_once('(').unwrap().1.to_owned();
+            (name, fields.split(' ').nth(16).unwrap().parse().unwrap())
+        });
+        nice.collect()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+}
+
+fn exchange(address: &str, bytes: &[u8]) -> String {
+    let mut stream = connect(address);
+    stream.write_all(bytes).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// An open WebSocket.
+struct Session(TcpStream);
+
+impl Session {
+    /// A frame masked with zeros, which leave a payload as it is.
+    fn write(&mut self, first: u8, payload: &[u8]) {
+        let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        self.0.write_all(&frame).unwrap();
+    }
+
+    fn echo(&mut self, text: &str) -> Duration {
+        let begun = Instant::now();
+        self.write(0x81, text.as_bytes());
+        let mut frame = vec![0; 2 + text.len()];
+        self.0.read_exact(&mut frame).unwrap();
+        assert_eq!(&frame[2..], text.as_bytes());
+        begun.elapsed()
+    }
+
+    /// Reads to the end and says goodbye: then it is over at the other end as well.
+    fn end(mut self) {
+        let mut rest = Vec::new();
+        let _ = self.0.read_to_end(&mut rest);
+    }
+}
+
+/// What was scraped: values by name and labels.
+struct Metrics(BTreeMap<(String, BTreeMap<String, String>), f64>);
+
+impl Metrics {
+    /// Reads the text as strictly as the format is written: any line that is not in it fails the test.
+    fn parse(text: &str) -> Self {
+        assert!(text.ends_with('\n'), "the last line ends in a line feed");
+        let (mut values, mut described, mut kind) = (BTreeMap::new(), BTreeSet::new(), ("", ""));
+        let mut help = "";
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# HELP ") {
+                let (name, words) = rest.split_once(' ').unwrap();
+                assert!(words.ends_with('.') && words.starts_with(char::is_uppercase), "{line}");
+                assert!(described.insert(name), "{name} is described twice");
+                help = name;
+            } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+                kind = rest.split_once(' ').unwrap();
+                assert!(kind.0 == help && ["counter", "gauge"].contains(&kind.1), "{line}");
+                assert_eq!(kind.1 == "counter", kind.0.ends_with("_total"), "{line}");
+            } else {
+                let (name, labels, value) = sample(line);
+                assert_eq!(name, kind.0, "values follow their description: {line}");
+                assert!(values.insert((name.to_owned(), labels), value).is_none(), "{line} is there twice");
+            }
+        }
+        assert!(values.len() > 200, "only {} values", values.len());
+        Self(values)
+    }
+
+    /// The sum over all values that have these labels.
+    fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        let has = |own: &BTreeMap<String, String>| {
+            labels.iter().all(|(label, value)| own.get(*label).map(String::as_str) == Some(value))
+        };
+        let mut found = self.0.iter().filter(|((own, own_labels), _)| own == name && has(own_labels)).peekable();
+        assert!(found.peek().is_some(), "there is no {name} with {labels:?}");
+        found.map(|(_, value)| *value as u64).sum()
+    }
+
+    /// What is not 0 of a counter with reasons or codes, over all cores.
+    fn reasons(&self, name: &str, label: &str) -> Vec<(String, u64)> {
+        let mut sums = BTreeMap::<String, u64>::new();
+        for ((_, labels), value) in self.0.iter().filter(|((own, _), _)| own == name) {
+            *sums.entry(labels[label].clone()).or_default() += *value as u64;
+        }
+        sums.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn counted(&self) -> Vec<(&(String, BTreeMap<String, String>), &f64)> {
+        self.0.iter().filter(|(_, value)| **value != 0.0).collect()
+    }
+
+    /// For each core: who was accepted is there, or has ended for one reason.
+    fn assert_reconciled(&self, cores: usize) {
+        for core in 0..cores {
+            let core = core.to_string();
+            let sum = |name| self.sum(name, &[("core", &core)]);
+            let accounted = sum("ringsock_connections") + sum("ringsock_connections_closed_total");
+            assert_eq!(sum("ringsock_connections_accepted_total"), accounted, "core {core}");
+            let accounted = sum("ringsock_sessions") + sum("ringsock_sessions_closed_total");
+            assert_eq!(sum("ringsock_sessions_opened_total"), accounted, "core {core}");
+        }
+    }
+}
+
+/// `name{label="value",…} number`.
+fn sample(line: &str) -> (&str, BTreeMap<String, String>, f64) {
+    let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+    let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
+    let (name, labels) = match series.strip_suffix('}') {
+        Some(series) => series.split_once('{').unwrap_or_else(|| panic!("{line}")),
+        None => (series, ""),
+    };
+    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && !text.is_empty();
+    assert!(is_name(name), "{line}");
+    let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
+        let (label, value) = label.split_once('=').unwrap_or_else(|| panic!("{line}"));
+        let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+        let value = value.unwrap_or_else(|| panic!("{line}"));
+        assert!(is_name(label) && !value.contains(['"', '\\']), "{line}");
+        (label.to_owned(), value.to_owned())
+    });
+    (name, labels.collect(), value)
+}
+
+fn named(counts: &[(&str, u64)]) -> Vec<(String, u64)> {
+    counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+}
+
+#[test]
+fn what_happens_is_counted_exactly_by_reason_and_per_core() {
+    let server = Program::start(&["--cores", "2", "--max-connections", "40", "--max-message-bytes", "100"]);
+    assert!(server.connect_and_say(get("/health").as_bytes()).ends_with("ok"));
+    for _ in 0..2 {
+        assert!(server.connect_and_say(b"GET / HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 400 "));
+    }
+    assert!(server.connect_and_say(b"GET / HTTP/2.0\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 505 "));
+    for (first, payload) in [(0x80, &b""[..]), (0x81, b"\xff"), (0x81, b"\xfe"), (0x82, &[0; 101])] {
+        let mut session = server.session();
+        session.write(first, payload);
+        session.end();
+    }
+    for payload in [&1000u16.to_be_bytes()[..], &3001u16.to_be_bytes(), &4999u16.to_be_bytes(), b""] {
+        let mut session = server.session();
+        session.echo("hello");
+        session.write(0x88, payload);
+        session.end();
+    }
+    drop(server.session());
+    let metrics = server.scrape_until(|metrics| metrics.sum("ringsock_connections", &[]) == 0);
+    metrics.assert_reconciled(2);
+
+    let refusals = [("header_missing", 2), ("http_version_unsupported", 1)];
+    assert_eq!(metrics.reasons("ringsock_refusals_total", "reason"), named(&refusals));
+    let violations = [("message_too_large", 1), ("not_utf8", 2), ("unexpected_continuation", 1)];
+    assert_eq!(metrics.reasons("ringsock_violations_total", "reason"), named(&violations));
+    let ends = [("answered", 1), ("closing_handshake", 4), ("end_of_stream", 1), ("refused", 3), ("violation", 4)];
+    assert_eq!(metrics.reasons("ringsock_connections_closed_total", "reason"), named(&ends));
+    let received = [("1000", 1), ("3000-3999", 1), ("4000-4999", 1), ("none", 1)];
+    assert_eq!(metrics.reasons("ringsock_close_frames_received_total", "code"), named(&received));
+    let sent = [("1000", 1), ("1002", 1), ("1007", 2), ("1009", 1), ("3000-3999", 1), ("4000-4999", 1), ("none", 1)];
+    assert_eq!(metrics.reasons("ringsock_close_frames_sent_total", "code"), named(&sent));
+    assert_eq!(metrics.sum("ringsock_messages_received_total", &[]), 4);
+    assert_eq!(metrics.sum("ringsock_messages_sent_total", &[]), 4);
+    assert_eq!(metrics.sum("ringsock_connections_accepted_total", &[]), 13);
+    assert_eq!(metrics.sum("ringsock_ready", &[]), 1);
+}
+
+#[test]
+fn what_is_open_and_who_is_turned_away_is_told_and_scrapers_are_no_part_of_it() {
+    let server = Program::start(&["--cores", "2", "--max-connections", "5"]);
+    let sessions: Vec<Session> = (0..5).map(|_| server.session()).collect();
+    assert!(server.connect_and_say(get("/").as_bytes()).starts_with("HTTP/1.1 503 "));
+    let _scraper = connect(&server.admin);
+    let metrics = server.scrape_until(|metrics| metrics.sum("ringsock_connections_turned_away_total", &[]) == 1);
+    metrics.assert_reconciled(2);
+    assert_eq!(metrics.sum("ringsock_connections", &[]), 5);
+    assert_eq!(metrics.sum("ringsock_sessions", &[]), 5);
+    assert_eq!(metrics.sum("ringsock_connections_max", &[]), 5);
+    assert_eq!(metrics.reasons("ringsock_refusals_total", "reason"), named(&[("over_capacity", 1)]));
+    assert_eq!(metrics.reasons("ringsock_connections_closed_total", "reason"), named(&[("turned_away", 1)]));
+    assert!(metrics.sum("process_open_fds", &[]) >= 5);
+    drop(sessions);
+}
+
+#[test]
+fn the_listener_for_metrics_answers_what_it_knows_and_opens_no_websocket() {
+    let server = Program::start(&["--cores", "1"]);
+    let ask = |request: &str| exchange(&server.admin, request.as_bytes());
+    assert!(ask(&get("/health")).ends_with("\r\n\r\nok"));
+    assert!(ask(&get("/readyz")).ends_with("\r\n\r\nready"));
+    assert!(ask(&get("/")).contains("/metrics"));
+    assert!(ask(&get("/echo")).starts_with("HTTP/1.1 404 "));
+    assert!(ask(&get("/metrics").replace("GET", "POST")).starts_with("HTTP/1.1 405 "));
+    assert!(ask(UPGRADE).starts_with("HTTP/1.1 404 "));
+    let nice = server.nice();
+    assert_eq!((nice["ringsock-back-0"], nice["ringsock-core-0"]), (19, nice["ringsock"]), "{nice:?}");
+}
+
+#[test]
+fn a_storm_of_scrapers_slows_no_echo_and_ends_with_an_answer_for_everyone() {
+    const STORM: usize = 300;
+    let server = Program::start(&["--cores", "1"]);
+    let mut session = server.session();
+    let mut p99 = || {
+        let mut times: Vec<Duration> = (0..1_000).map(|_| session.echo("how long does this take")).collect();
+        times.sort_unstable();
+        times[989]
+    };
+    let calm = p99();
+    // Those that ask again and again and never read, and more than there are places for them.
+    let mut storm: Vec<TcpStream> = (0..STORM).map(|_| connect(&server.admin)).collect();
+    for scraper in &mut storm {
+        scraper.set_nonblocking(true).unwrap();
+        let _ = scraper.write_all(get("/metrics").replace("close", "keep-alive").repeat(50).as_bytes());
+    }
+    let stormy = p99();
+    // On a loaded machine a scheduler's time slice is a few milliseconds, whatever this server does.
+    assert!(stormy < calm * 10 + Duration::from_millis(10), "{stormy:?} in the storm, {calm:?} before it");
+    let begun = Instant::now();
+    let answered = loop {
+        let answer = exchange_until_reset(&server.admin, get("/metrics").as_bytes());
+        if answer.starts_with("HTTP/1.1 200 ") {
+            break begun.elapsed();
+        }
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(begun.elapsed() < PATIENCE, "no scrape is answered any more");
+        thread::sleep(Duration::from_millis(20));
+    };
+    println!("p99 {calm:?} in calm, {stormy:?} in the storm; a scrape is answered after {answered:?}");
+    // Who does not read is cut off after 2.5 s.
+    assert!(answered < Duration::from_secs(8), "{answered:?}");
+    let metrics = server.scrape();
+    assert_eq!(metrics.sum("ringsock_connections_accepted_total", &[]), 1, "scrapers do not count as clients");
+    metrics.assert_reconciled(1);
+    drop(storm);
+}
+
+/// As [`exchange`], where an answer may be overtaken by the end of a connection for which there was no room.
+fn exchange_until_reset(address: &str, bytes: &[u8]) -> String {
+    let mut stream = connect(address);
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn after_sigterm_the_listener_for_metrics_ends_with_the_server() {
+    let mut server = Program::start(&["--cores", "1"]);
+    // A scraper that keeps its connection does not hold the process up.
+    let mut scraper = connect(&server.admin);
+    scraper.write_all(get("/health").replace("close", "keep-alive").as_bytes()).unwrap();
+    let _ = scraper.read(&mut [0; 1024]).unwrap();
+    let pid = server.process.id().to_string();
+    assert!(Command::new("sh").args(["-c", "kill -s TERM $0", &pid]).status().unwrap().success());
+    let begun = Instant::now();
+    while server.process.try_wait().unwrap().is_none() {
+        assert!(begun.elapsed() < PATIENCE, "it does not end");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(server.process.wait().unwrap().success());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
