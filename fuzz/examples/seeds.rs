@@ -44,6 +44,7 @@ fn main() -> io::Result<()> {
     answers(&mut seeds)?;
     streams(&mut seeds)?;
     messages(&mut seeds)?;
+    compressed(&mut seeds)?;
     closes(&mut seeds)
 }
 
@@ -136,6 +137,40 @@ fn messages(seeds: &mut Seeds) -> io::Result<()> {
         for shape in (0..=255).step_by(3) {
             let frames = [0x20 | shape, 3, b'a', b'b', b'c', 13, 2, b'p', b'q', shape, 2, b'd', b'e'];
             seeds.write("message", &[&[shape, limit, limit], &SPLITS[usize::from(limit) % 3], &frames.repeat(2)])?;
+        }
+    }
+    Ok(())
+}
+
+fn compressed(seeds: &mut Seeds) -> io::Result<()> {
+    // The examples of RFC 7692 7.2.3: fixed codes, a reference to before, a stored, a final, two blocks.
+    let examples: [&[u8]; 6] = [
+        b"\xF2\x48\xCD\xC9\xC9\x07\x00",
+        b"\xF2\x00\x11\x00\x00",
+        b"\x00\x05\x00\xFA\xFF\x48\x65\x6C\x6C\x6F\x00",
+        b"\xF3\x48\xCD\xC9\xC9\x07\x00\x00",
+        b"\xF2\x48\x05\x00\x00\x00\xFF\xFF\xCA\xC9\xC9\x07\x00",
+        b"",
+    ];
+    let text: Vec<u8> = (0..200).flat_map(|number| format!("{{\"number\":{number}}}, ").into_bytes()).collect();
+    let made = (0..=10).map(|level| miniz_oxide::deflate::compress_to_vec(&text, level));
+    let payloads: Vec<Vec<u8>> = examples.iter().map(|example| example.to_vec()).chain(made).collect();
+    for (number, payload) in (0..).zip(&payloads) {
+        for takeover in 0..4 {
+            let split = &SPLITS[usize::from(takeover) % 3];
+            seeds.write("deflate", &[&[0, number & 1, 0, 0, takeover, 0, 0, number], split, payload])?;
+        }
+    }
+    for choice in 0..64 {
+        let (client, server) = ([choice & 1, choice % 10, choice % 8, 0], [choice >> 1 & 1, choice % 7, 0, choice % 5]);
+        let messages = [0xC1, 90, 0x02, 1, 0x04, choice, 0, 8, b'r', b'i', b'n', b'g', b's', b'o', b'c', b'k', 1];
+        seeds.write("deflate", &[&[1], &client, &server, &[choice & 1], &SPLITS[1], &messages.repeat(3)])?;
+        let level = [choice % 11, 0x80 | choice, choice, choice];
+        seeds.write("deflate", &[&[3, choice, 0, choice % 8], &SPLITS[usize::from(choice) % 3], &level])?;
+    }
+    for first in 0x80..0x8C {
+        for second in 0x80..0x8C {
+            seeds.write("deflate", &[&[2, first, 0, 3, 4, 0, 0x80, first, 0x87, second, 0x88, 0x8A, 0x80, 0x81]])?;
         }
     }
     Ok(())

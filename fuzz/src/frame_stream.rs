@@ -1,5 +1,5 @@
 //! Frames in both roles, any bytes at all: whatever the cuts between reads, the outcome is the same; what was read can
-//! be written and read again; a broken rule ends it with one close code.
+//! be written and read again; a broken rule ends it with one close code. Compression may be agreed on.
 
 use ringsock::protocol::{Close, CloseCode};
 use ringsock::protocol::{FrameHeader, Opcode, Role, write_close, write_frame};
@@ -16,7 +16,7 @@ pub fn check(data: &[u8]) {
     let bytes = sent::stream(&mut input, endpoint.role);
     let outcome = outcome(&endpoint, &bytes, &split);
     check_events(&endpoint, &outcome);
-    check_header(&bytes, endpoint.role);
+    check_header(&bytes, &endpoint);
     if !endpoint.close_sent {
         check_round_trip(&endpoint, outcome);
     }
@@ -35,7 +35,7 @@ pub fn outcome(endpoint: &Endpoint, bytes: &[u8], split: &Split) -> Outcome {
     whole
 }
 
-fn check_events(endpoint: &Endpoint, outcome: &Outcome) {
+pub fn check_events(endpoint: &Endpoint, outcome: &Outcome) {
     for event in &outcome.events {
         let (bytes, bytes_max) = match event {
             Received::Text(text) => (text.len(), endpoint.limits.message_bytes_max),
@@ -53,12 +53,13 @@ fn check_events(endpoint: &Endpoint, outcome: &Outcome) {
 }
 
 /// A header has one form only: what was read is written to the same bytes, and no part of it is a header.
-fn check_header(bytes: &[u8], role: Role) {
-    let Ok(Some((header, length))) = FrameHeader::parse(bytes, role) else { return };
+fn check_header(bytes: &[u8], endpoint: &Endpoint) {
+    let parse = |bytes| FrameHeader::parse(bytes, endpoint.role, endpoint.compression.is_some());
+    let Ok(Some((header, length))) = parse(bytes) else { return };
     let (written, written_length) = header.encode();
     assert_eq!(written[..written_length], bytes[..length]);
     for cut in 0..length {
-        assert_eq!(FrameHeader::parse(&bytes[..cut], role), Ok(None));
+        assert_eq!(parse(&bytes[..cut]), Ok(None));
     }
 }
 

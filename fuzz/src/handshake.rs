@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ringsock::protocol::client_handshake::ClientHandshake;
+use ringsock::protocol::deflate::{self, Compression, Offer};
 use ringsock::protocol::handshake::{self, Handshake, PROTOCOLS_MAX};
 use ringsock::protocol::http::{HeadLimits, Headers, Request};
 
@@ -23,7 +24,7 @@ pub const ANSWER_PHRASES: &[&[u8]] = &[
     b"\r\n",
     b"Sec-WebSocket-Protocol: chat\r\n",
     b"Sec-WebSocket-Protocol: ",
-    b"Sec-WebSocket-Extensions: permessage-deflate\r\n",
+    b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n",
     b"Sec-WebSocket-Extensions: ",
     b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n",
     b"HTTP/1.0 101 x\r\n",
@@ -35,9 +36,10 @@ pub const ANSWER_PHRASES: &[&[u8]] = &[
 
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
-    match input.byte() % 3 {
+    let kind = input.byte();
+    match kind % 3 {
         0 => check_server(&mut input),
-        1 => check_client(&mut input),
+        1 => check_client(&mut input, kind & 0x80 == 0x80),
         _ => check_written(&mut input),
     }
 }
@@ -74,8 +76,9 @@ fn check_accepted(request: &Request<'_>, handshake: &Handshake<'_>) {
 fn check_both_ends(request: &Request<'_>, handshake: &Handshake<'_>, key: [u8; 16], protocols: &[&str]) {
     let host = request.host().expect("HTTP/1.1 has a host");
     let target = [request.path(), request.query().map_or("", |_| "?"), request.query().unwrap_or_default()].concat();
-    let mut asked = Vec::new();
-    let client = ClientHandshake::write_request(&mut asked, host, &target, key, protocols, &[])
+    let (mut asked, compression) = (Vec::new(), Compression::default());
+    let offer = (key[0] & 1 == 1).then(|| Offer::new(&compression));
+    let client = ClientHandshake::write_request(&mut asked, host, &target, key, protocols, offer, &[])
         .expect("what was read can be written");
     let mut headers = Headers::default();
     let again = Request::parse(&asked, &mut headers).expect("our client's request is accepted");
@@ -85,16 +88,21 @@ fn check_both_ends(request: &Request<'_>, handshake: &Handshake<'_>, key: [u8; 1
 
     let chosen = handshake::choose_protocol(handshake, protocols.last().map_or(&[], std::slice::from_ref));
     assert_eq!(chosen, protocols.last().copied());
+    let agreed = deflate::answer(again.extensions(), &compression);
+    assert_eq!(agreed.is_some(), offer.is_some());
     let accept = handshake::accept_key(handshake.key());
     let mut answer = Vec::new();
-    handshake::write_switching_protocols(&mut answer, &accept, chosen, None, &[]).expect("a token can be sent");
+    let extensions = agreed.as_ref().map(|agreed| &agreed.header[..]);
+    handshake::write_switching_protocols(&mut answer, &accept, chosen, extensions, &[]).expect("it can be sent");
     assert_eq!(find_end(&answer, &[], &HeadLimits::default()), Ok(Some(answer.len())));
     let accepted = client.check_response(&answer, protocols).expect("our client accepts our answer");
     assert_eq!(accepted.protocol, chosen);
+    assert_eq!(accepted.compression, agreed.map(|agreed| agreed.agreement));
 }
 
-fn check_client(input: &mut Input<'_>) {
+fn check_client(input: &mut Input<'_>, offers_compression: bool) {
     let split = Split::new(input);
+    let offer = offers_compression.then(|| Offer::new(&Compression::default()));
     let bytes = head::head(input, ANSWER_PHRASES);
     let limits = HeadLimits::default();
     let found = find_end(&bytes, &[], &limits);
@@ -102,7 +110,7 @@ fn check_client(input: &mut Input<'_>) {
         assert_eq!(find_end(&bytes, &cuts, &limits), found, "the cuts changed the verdict");
     }
     let Ok(Some(end)) = found else { return };
-    let client = ClientHandshake::write_request(&mut Vec::new(), "a", "/", KEY_BYTES, OFFERED, &[])
+    let client = ClientHandshake::write_request(&mut Vec::new(), "a", "/", KEY_BYTES, OFFERED, offer, &[])
         .expect("this request can be sent");
     match client.check_response(&bytes[..end], OFFERED) {
         Err(error) => assert!(error.to_string().ends_with('.'), "no sentence: {error}"),
@@ -113,6 +121,7 @@ fn check_client(input: &mut Input<'_>) {
             assert!(count(b"HTTP/1.1 101") >= 1);
             assert!(accepted.protocol.is_none_or(|protocol| OFFERED.contains(&protocol)));
             assert_eq!(count(b"\n"), count(b"\r\n"), "a bare LF was accepted");
+            assert!(accepted.compression.is_none() || offer.is_some(), "compressed without an offer");
         }
     }
 }
@@ -132,7 +141,7 @@ fn check_written(input: &mut Input<'_>) {
     }
     let (host, target) = (input.text(), input.text());
     let mut out = b"before".to_vec();
-    let written = ClientHandshake::write_request(&mut out, host, target, KEY_BYTES, protocol.as_slice(), &extra);
+    let written = ClientHandshake::write_request(&mut out, host, target, KEY_BYTES, protocol.as_slice(), None, &extra);
     if written.is_err() {
         assert_eq!(out, b"before", "part of a request was written");
     } else {

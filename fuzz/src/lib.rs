@@ -5,6 +5,7 @@
 //! names. See docs/fuzzing.md.
 
 pub mod close;
+pub mod deflate;
 pub mod differential;
 pub mod frame_stream;
 pub mod handshake;
@@ -30,6 +31,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// All targets; the corpora are directories of these names.
 pub const TARGETS: &[Target] = &[
     ("close", close::check),
+    ("deflate", deflate::check),
     ("differential", differential::check),
     ("frame_stream", frame_stream::check),
     ("handshake", handshake::check),

@@ -16,9 +16,12 @@ const FRAMES_MAX: usize = 256;
 /// What an incomplete message may cost beyond its bytes: the assembly itself and the smallest buffer.
 const SMALL: isize = 8 * 1024;
 
+/// A decompressor, of a connection or of a core.
+const STREAMS: isize = 64 * 1024;
+
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
-    let endpoint = Endpoint { close_sent: false, ..sent::endpoint(&mut input) };
+    let endpoint = Endpoint { close_sent: false, compression: None, ..sent::endpoint(&mut input) };
     let split = Split::new(&mut input);
     let (mut frames, mut in_message) = (Vec::new(), false);
     while !input.is_empty() && frames.len() < FRAMES_MAX {
@@ -105,13 +108,21 @@ pub fn close(payload: &[u8]) -> Result<Received, Violation> {
     Ok(Received::Close(Some((code, reason.to_owned()))))
 }
 
-/// Between reads a connection holds at most twice the limit, for its buffer doubles; within a read, the pool of a core
-/// may hold a second one. Nothing remains when it ends.
-fn check_budget(endpoint: &Endpoint, bytes: &mut [u8], cuts: &[usize]) {
+/// Between reads a connection holds at most twice the limit, for its buffer doubles, and what context takeover needs;
+/// within a read, the pool of a core may hold a second one. Nothing remains when it ends.
+pub fn check_budget(endpoint: &Endpoint, bytes: &mut [u8], cuts: &[usize]) {
     let limit = endpoint.limits.message_bytes_max;
-    let budget = 2 * limit as isize + SMALL;
+    // What is compressed may be larger on its way, see `check_size` in src/protocol/incoming.rs.
+    let (wire_limit, streams) = match endpoint.compression {
+        Some(_) => (limit + limit / 8 + 64, STREAMS),
+        None => (limit, 0),
+    };
+    let budget = 2 * wire_limit as isize + SMALL + streams;
     let growth = Growth::start();
-    let mut connection = Connection::new(endpoint.role);
+    let mut connection = match endpoint.compression {
+        Some(agreement) => Connection::compressed(endpoint.role, agreement),
+        None => Connection::new(endpoint.role),
+    };
     let mut start = 0;
     for end in cuts.iter().copied().chain([bytes.len()]) {
         let mut pool = AssemblyPool::default();

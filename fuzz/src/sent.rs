@@ -1,11 +1,15 @@
 //! What a peer sends: frames that are mostly good, made of a fuzzer's bytes, and streams of them that are partly not.
 
+use ringsock::protocol::deflate::{Agreement, WindowBits};
 use ringsock::protocol::{Limits, Role};
 
 use crate::ending::KEY;
 use crate::harness::Endpoint;
 use crate::input::Input;
 use crate::wire::{self, BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT};
+
+/// Says of a message's first frame that the message is compressed (RFC 7692 6).
+pub const RSV1: u8 = 0x40;
 
 /// Bytes of one stream at most: enough for a few messages of any form of length.
 const STREAM_BYTES_MAX: usize = 136 * 1024;
@@ -50,7 +54,7 @@ impl Frame {
     }
 }
 
-fn payload(input: &mut Input<'_>, form: u8) -> Vec<u8> {
+pub fn payload(input: &mut Input<'_>, form: u8) -> Vec<u8> {
     match form {
         // Up to the second form of length, and beyond.
         0 => input.short().to_vec(),
@@ -93,14 +97,32 @@ pub fn limits(input: &mut Input<'_>) -> Limits {
     Limits {
         message_bytes_max: input.choose(&[65_536, 0, 1, 3, 100, 125, 126, 1000, 4095, 4096, 4097, 65_535]),
         empty_fragments_max: input.choose(&[64, 0, 1, 2]),
+        ..Limits::default()
     }
 }
 
-/// A server or a client, fresh or with its Close frame sent.
+/// A server or a client, fresh or with its Close frame sent, that may have agreed on compression.
 pub fn endpoint(input: &mut Input<'_>) -> Endpoint {
     let choice = input.byte();
     let role = if choice & 1 == 0 { Role::Server } else { Role::Client };
-    Endpoint { role, limits: limits(input), close_sent: choice & 6 == 6 }
+    let limits = limits(input);
+    let compression = (choice & 8 == 8).then(|| agreement(input));
+    Endpoint { role, limits, close_sent: choice & 6 == 6, compression }
+}
+
+/// What two ends may have agreed on.
+pub fn agreement(input: &mut Input<'_>) -> Agreement {
+    let takeover = input.byte();
+    Agreement {
+        server_context_takeover: takeover & 1 == 1,
+        client_context_takeover: takeover & 2 == 2,
+        server_window_bits: window_bits(input),
+        client_window_bits: window_bits(input),
+    }
+}
+
+pub fn window_bits(input: &mut Input<'_>) -> WindowBits {
+    WindowBits::new(15 - input.byte() % 8).unwrap_or(WindowBits::MAX)
 }
 
 /// A byte string for an endpoint in `role`: the rest of the input as it is, or frames made of it.
@@ -122,6 +144,8 @@ pub fn stream(input: &mut Input<'_>, role: Role) -> Vec<u8> {
             _ => Frame::next(input, &mut in_message).write(&mut bytes, role),
         }
         match fault {
+            // RSV1, as of a compressed message: its payload is seldom one that can be inflated, see `deflate`.
+            240..=248 => bytes[start] |= RSV1,
             // Reserved bits, reserved opcodes, a missing FIN; then a wrong mask bit or length; then any byte.
             252 => bytes[start] ^= input.byte(),
             251 => bytes[start + 1] ^= input.byte(),
