@@ -67,9 +67,11 @@ fn requests(seeds: &mut Seeds) -> io::Result<()> {
 }
 
 fn answers(seeds: &mut Seeds) -> io::Result<()> {
-    for (split, line) in SPLITS.iter().cycle().zip(0x80..0x8E) {
+    for (split, line) in SPLITS.iter().cycle().zip(0x80..0x90) {
         seeds.write("handshake", &[&[1], split, &[0, 0x80, 0x81, 0x82, line, 0x83]])?;
-        seeds.write("handshake", &[&[1], split, &[0, 0x80, line, b'c', b'h', b'a', b't', 0x83, 0x83]])?;
+        seeds.write("handshake", &[&[1], split, &[0, 0x80, 0x81, line, 0x83]])?;
+        seeds
+            .write("handshake", &[&[0x82], split, &[0, 0x80, 0x81, 0x82, line, b'c', b'h', b'a', b't', 0x83, 0x83]])?;
     }
     seeds.write("handshake", &[b"\x02\x01\x04chat\x01\x12permessage-deflate\x01\x03X-A\x01b\x09localhost\x05/chat"])?;
     seeds.write("handshake", &[b"\x02\x00\x00\x02\x03X-A\x06b\r\nC: d\x06Server\x01x\x01a\x01/"])?;
@@ -122,6 +124,21 @@ fn streams(seeds: &mut Seeds) -> io::Result<()> {
         seeds.write("differential", &[&[0], &SPLITS[0], &[1], &huge])?;
         seeds.write("frame_stream", &[&[0, 0, 0], &SPLITS[0], &[1], &huge])?;
     }
+    // Lengths in longer forms than needed, and just long enough.
+    for length in [0u16, 125, 126, 300] {
+        let short = [&[FIN | BINARY, 0xFE][..], &length.to_be_bytes(), &[0; 304]].concat();
+        let long = [&[FIN | BINARY, 0xFF][..], &u64::from(length).to_be_bytes(), &[0; 304]].concat();
+        for bytes in [short, long] {
+            seeds.write("differential", &[&[0], &SPLITS[1], &[1], &bytes])?;
+            seeds.write("frame_stream", &[&[0, 0, 0], &SPLITS[1], &[1], &bytes])?;
+        }
+    }
+    // Masked by a server, not masked by a client.
+    for first in [FIN | TEXT, BINARY, FIN | PING, FIN | CLOSE] {
+        seeds.write("differential", &[&[0], &SPLITS[0], &[1], &plain(first, b"\x03\xE8k")])?;
+        seeds.write("frame_stream", &[&[0, 0, 0], &SPLITS[0], &[1], &plain(first, b"\x03\xE8k")])?;
+        seeds.write("frame_stream", &[&[1, 0, 0], &SPLITS[0], &[1], &masked(first, b"\x03\xE8k")])?;
+    }
     // Frames made of bytes: every fault before every shape.
     for fault in 248..=255 {
         for shape in (0..=255).step_by(7) {
@@ -133,6 +150,21 @@ fn streams(seeds: &mut Seeds) -> io::Result<()> {
 }
 
 fn messages(seeds: &mut Seeds) -> io::Result<()> {
+    // Empty fragments in a row and apart, and messages around every limit.
+    for most in 0..4 {
+        let apart = [0x20, 0, 0x20, 1, b'a', 0x20, 0, 0x20, 1, b'b', 0x20, 0, 0x20, 0, 0x20, 1, b'c', 0, 0];
+        seeds.write("message", &[&[0, 0, most], &SPLITS[0], &apart])?;
+        seeds.write("message", &[&[1, 0, most], &SPLITS[0], &apart[6..]])?;
+    }
+    for (index, limit) in [65_536usize, 0, 1, 3, 100, 125, 126, 1000, 4095, 4096, 4097, 65_535].iter().enumerate() {
+        for bytes in limit.saturating_sub(1)..limit + 2 {
+            let length = if bytes < 1008 { [(bytes / 4) as u8, (bytes % 4) as u8] } else { [252, 0] };
+            let whole = [&[0x40 | 0x10, b'x'], &length[..]].concat();
+            let in_two = [&[0x20, 1, b'x', 0x40, b'y'], &length[..]].concat();
+            seeds.write("message", &[&[0, index as u8, 0], &SPLITS[1], &whole])?;
+            seeds.write("message", &[&[0, index as u8, 0], &SPLITS[2], &in_two])?;
+        }
+    }
     for limit in 0..12 {
         for shape in (0..=255).step_by(3) {
             let frames = [0x20 | shape, 3, b'a', b'b', b'c', 13, 2, b'p', b'q', shape, 2, b'd', b'e'];

@@ -29,6 +29,9 @@ pub fn outcome(endpoint: &Endpoint, bytes: &[u8], split: &Split) -> Outcome {
     for cuts in [split.cuts(bytes.len()), every_byte(bytes.len())] {
         assert_eq!(reader.read_in_pieces(bytes, &cuts), whole, "the cuts changed the outcome");
     }
+    if whole.end == End::Closed {
+        assert_eq!(reader.connection.assembling_since(), None, "a connection that was closed holds a buffer");
+    }
     if let Some(violation) = reader.violation {
         ending::check(endpoint.role, reader.connection, &violation);
     }
@@ -52,12 +55,15 @@ pub fn check_events(endpoint: &Endpoint, outcome: &Outcome) {
     assert_eq!(outcome.end == End::Closed, last, "the end contradicts the events");
 }
 
-/// A header has one form only: what was read is written to the same bytes, and no part of it is a header.
+/// A header has one form only: what was read is written to the same bytes, and no part of it is a header. It is masked
+/// if a client sent it, and then only.
 fn check_header(bytes: &[u8], endpoint: &Endpoint) {
     let parse = |bytes| FrameHeader::parse(bytes, endpoint.role, endpoint.compression.is_some());
     let Ok(Some((header, length))) = parse(bytes) else { return };
     let (written, written_length) = header.encode();
     assert_eq!(written[..written_length], bytes[..length]);
+    assert_eq!(header.mask.is_some(), endpoint.role == Role::Server);
+    assert!(header.fin && header.payload_bytes <= 125 || !header.opcode.is_control());
     for cut in 0..length {
         assert_eq!(parse(&bytes[..cut]), Ok(None));
     }

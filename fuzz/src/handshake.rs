@@ -32,6 +32,8 @@ pub const ANSWER_PHRASES: &[&[u8]] = &[
     b"Upgrade: h2c\r\n",
     b"\r\n folded\r\n",
     b"Transfer-Encoding: chunked\r\n",
+    b"Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n",
+    b"Sec-WebSocket-Accept: \r\n",
 ];
 
 pub fn check(data: &[u8]) {

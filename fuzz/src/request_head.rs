@@ -49,8 +49,11 @@ pub fn check(data: &[u8]) {
         Ok(None) => assert!(bytes.len() < limits.head_bytes_max.max(3), "a head above the limit is still awaited"),
         Err(refusal) => check_refusal(&refusal),
     }
-    // Whoever parses what no scan delimited gets a verdict as well.
-    let _ = Request::parse(&bytes, &mut Headers::default());
+    // Whoever parses what no scan delimited is protected as well.
+    if let Ok(request) = Request::parse(&bytes, &mut Headers::default()) {
+        check_lines(&bytes);
+        check_request(&request);
+    }
 }
 
 fn check_head(head: &[u8], limits: &HeadLimits) {
