@@ -76,8 +76,9 @@ impl End {
     fn fail(&mut self, close: Close<'_>) {
         let before = self.connection.state();
         let mask = self.mask();
-        self.connection.fail(&mut self.out, close, mask);
-        self.note_close(matches!(before, State::Open | State::CloseReceived));
+        let wrote = self.connection.fail(&mut self.out, close, mask);
+        assert_eq!(wrote, matches!(before, State::Open | State::CloseReceived));
+        self.note_close(wrote);
     }
 
     fn note_close(&mut self, wrote: bool) {

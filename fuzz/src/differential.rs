@@ -22,6 +22,9 @@ enum Difference {
     /// ringsock refuses a length in a longer form than needed (RFC 6455 5.2: "the minimal number of bytes MUST be
     /// used"); tungstenite takes it.
     LengthNotMinimal,
+    /// The same of a control frame, whose length ringsock refuses before it reads it: no longer form is short enough
+    /// (RFC 6455 5.5).
+    ControlLengthNotMinimal,
     /// ringsock bounds empty fragments in a row; tungstenite does not.
     EmptyFragments,
     /// tungstenite hands out a Close frame with a forbidden code as one with the code 1002, which it also answers;
@@ -93,6 +96,7 @@ fn agree(outcome: &Outcome, theirs: &Verdict) -> Result<Option<Difference>, Stri
     };
     let difference = match (violation, theirs.fault) {
         (Violation::LengthNotMinimal { .. }, _) => Difference::LengthNotMinimal,
+        (Violation::ControlTooLong, _) if takes_control_frame(more, theirs) => Difference::ControlLengthNotMinimal,
         (Violation::EmptyFragments { .. }, _) => Difference::EmptyFragments,
         (Violation::CloseCodeForbidden { .. }, None) if more == [protocol_violation()] => {
             return Ok(Some(Difference::CloseCodeForbidden));
@@ -101,8 +105,19 @@ fn agree(outcome: &Outcome, theirs: &Verdict) -> Result<Option<Difference>, Stri
         (violation, Some(Fault::Size)) if is_of_the_header(violation) => Difference::HeaderBeforeSize,
         _ => return Err("Both failed, but for different reasons, or tungstenite did not.".to_owned()),
     };
-    let goes_on = matches!(difference, Difference::LengthNotMinimal | Difference::EmptyFragments);
+    let goes_on = matches!(
+        difference,
+        Difference::LengthNotMinimal | Difference::ControlLengthNotMinimal | Difference::EmptyFragments
+    );
     if more.is_empty() || goes_on { Ok(Some(difference)) } else { Err("tungstenite read on.".to_owned()) }
+}
+
+/// Whether tungstenite read a control frame to its end: it hands it out, or finds fault with the reason of a close.
+fn takes_control_frame(more: &[Received], theirs: &Verdict) -> bool {
+    match more.first() {
+        Some(event) => matches!(event, Received::Ping(_) | Received::Pong(_) | Received::Close(_)),
+        None => theirs.fault == Some(Fault::Utf8),
+    }
 }
 
 /// Violations that a header shows, before or without its length.
