@@ -21,6 +21,17 @@ fn messages_of_every_form_of_length_arrive() {
     }
 }
 
+/// tungstenite 0.30 takes such frames; the fuzz target that compares the two met one.
+#[test]
+fn rejects_a_control_frame_with_1002_whose_short_length_is_in_a_longer_form() {
+    for first in [FIN | PING, FIN | PONG, FIN | CLOSE] {
+        for length in [&[0xFE, 0, 0][..], &[0xFE, 0, 125], &[0xFF, 0, 0, 0, 0, 0, 0, 0, 0]] {
+            let frame = [&[first][..], length, &KEY, &[0; 125]].concat();
+            assert_eq!(receive(&frame), violated([], Violation::ControlTooLong), "{first:02x} {length:02x?}");
+        }
+    }
+}
+
 #[test]
 fn the_examples_of_rfc_6455_5_7_are_understood() {
     let single = [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];

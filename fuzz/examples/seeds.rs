@@ -1,0 +1,225 @@
+//! Writes the inputs that fuzzing begins with, made of what the tests use: `seeds DIRECTORY`.
+
+use std::path::PathBuf;
+use std::{env, fs, io};
+
+#[allow(dead_code, reason = "the handshake's tests use all of it")]
+mod requests {
+    include!("../../tests/data/requests.rs");
+}
+#[allow(dead_code, reason = "the protocol's tests use all of it")]
+#[path = "../../tests/protocol/wire.rs"]
+mod wire;
+
+use wire::{BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT, close_payload, header, masked, plain};
+
+/// Larger inputs slow fuzzing down and find nothing that smaller ones do not.
+const SEED_BYTES_MAX: usize = 4096;
+
+/// Pieces of 1 to 4, of 17, and of 3584 bytes.
+const SPLITS: [[u8; 4]; 3] = [[0, 1, 2, 3], [16; 4], [134; 4]];
+
+struct Seeds {
+    directory: PathBuf,
+    count: usize,
+}
+
+impl Seeds {
+    fn write(&mut self, target: &str, parts: &[&[u8]]) -> io::Result<()> {
+        let bytes = parts.concat();
+        if bytes.len() > SEED_BYTES_MAX {
+            return Ok(());
+        }
+        self.count += 1;
+        let directory = self.directory.join(target);
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join(format!("seed-{:04}", self.count)), bytes)
+    }
+}
+
+fn main() -> io::Result<()> {
+    let directory = env::args_os().nth(1).ok_or_else(|| io::Error::other("usage: seeds DIRECTORY"))?;
+    let mut seeds = Seeds { directory: directory.into(), count: 0 };
+    requests(&mut seeds)?;
+    answers(&mut seeds)?;
+    streams(&mut seeds)?;
+    messages(&mut seeds)?;
+    compressed(&mut seeds)?;
+    closes(&mut seeds)
+}
+
+fn requests(seeds: &mut Seeds) -> io::Result<()> {
+    let rows = [requests::refused(), requests::accepted(), requests::early_data(), requests::unfinished()].concat();
+    for (row, split) in rows.iter().zip(SPLITS.iter().cycle()) {
+        seeds.write("request_head", &[&[0; 3], split, &[1], &row.bytes])?;
+        if row.status == 101 || row.status == 400 {
+            seeds.write("handshake", &[&[0, 1], &row.bytes])?;
+        }
+    }
+    // In phrases, under every choice of limits.
+    for limit in 0..6 {
+        seeds.write("request_head", &[&[limit; 3], &SPLITS[0], &[0, 0x81, 0x84, 0x85, 0x83]])?;
+    }
+    for choice in 0x86..0x98 {
+        seeds.write("handshake", &[&[0, 0, 0x81, 0x84, 0x85, choice], b"chat, superchat\r\n\r\n"])?;
+    }
+    Ok(())
+}
+
+fn answers(seeds: &mut Seeds) -> io::Result<()> {
+    for (split, line) in SPLITS.iter().cycle().zip(0x80..0x90) {
+        seeds.write("handshake", &[&[1], split, &[0, 0x80, 0x81, 0x82, line, 0x83]])?;
+        seeds.write("handshake", &[&[1], split, &[0, 0x80, 0x81, line, 0x83]])?;
+        seeds
+            .write("handshake", &[&[0x82], split, &[0, 0x80, 0x81, 0x82, line, b'c', b'h', b'a', b't', 0x83, 0x83]])?;
+    }
+    seeds.write("handshake", &[b"\x02\x01\x04chat\x01\x12permessage-deflate\x01\x03X-A\x01b\x09localhost\x05/chat"])?;
+    seeds.write("handshake", &[b"\x02\x00\x00\x02\x03X-A\x06b\r\nC: d\x06Server\x01x\x01a\x01/"])?;
+    seeds.write("handshake", &[b"\x02\x01\x02a\n\x01\x02a;\x00\x03[::\x02/#"])
+}
+
+/// What Autobahn's groups send: lengths, controls, reserved bits and opcodes, fragments, UTF-8, closes.
+fn frames() -> Vec<Vec<(u8, Vec<u8>)>> {
+    let text = "Hello-µ@ßöäüàá-UTF-8!!".as_bytes();
+    let mut cases = Vec::new();
+    for length in [0, 1, 125, 126, 127, 128, 1000, 3000] {
+        cases.push(vec![(FIN | TEXT, vec![b'*'; length])]);
+        cases.push(vec![(FIN | BINARY, vec![0xFE; length])]);
+        cases.push(vec![(FIN | PING, vec![0xFE; length]), (FIN | PONG, vec![0xFE; length])]);
+    }
+    for first in 0..=255 {
+        cases.push(vec![(FIN | TEXT, text.to_vec()), (first, b"x".to_vec()), (FIN | PING, Vec::new())]);
+    }
+    for end in 0..text.len() {
+        cases.push(vec![(TEXT, text[..end].to_vec()), (FIN | PING, b"p".to_vec()), (FIN, text[end..].to_vec())]);
+    }
+    for bytes in
+        [&b"\xCE\xBA\xE1\xBD\xB9\xED\xA0\x80e"[..], b"\xF4\x90\x80\x80", b"\xC0\xAF", b"\xED\xBF\xBF", b"\xE2\x82"]
+    {
+        cases.push(vec![(FIN | TEXT, bytes.to_vec())]);
+        cases.push(bytes.iter().enumerate().map(|(at, byte)| (u8::from(at == 0), vec![*byte])).collect());
+    }
+    for code in [0, 999, 1000, 1003, 1004, 1005, 1007, 1011, 1014, 1015, 1016, 2999, 3000, 4999, 5000, 65_535] {
+        cases.push(vec![(FIN | CLOSE, close_payload(code, "reason")), (FIN | TEXT, b"late".to_vec())]);
+        cases.push(vec![(TEXT, b"cut".to_vec()), (FIN | CLOSE, close_payload(code, ""))]);
+    }
+    cases.push(vec![(FIN | CLOSE, Vec::new())]);
+    cases.push(vec![(FIN | CLOSE, vec![3])]);
+    cases.push(vec![(FIN | CLOSE, b"\x03\xE8\xFF".to_vec())]);
+    cases.push([vec![(BINARY, Vec::new())], vec![(CONTINUATION, Vec::new()); 70], vec![(FIN, Vec::new())]].concat());
+    cases
+}
+
+fn streams(seeds: &mut Seeds) -> io::Result<()> {
+    for (case, split) in frames().iter().zip(SPLITS.iter().cycle()) {
+        let from_client: Vec<u8> = case.iter().flat_map(|(first, payload)| masked(*first, payload)).collect();
+        let from_server: Vec<u8> = case.iter().flat_map(|(first, payload)| plain(*first, payload)).collect();
+        seeds.write("differential", &[&[0], split, &[1], &from_client])?;
+        seeds.write("frame_stream", &[&[0, 0, 0], split, &[1], &from_client])?;
+        seeds.write("frame_stream", &[&[1, 0, 0], split, &[1], &from_server])?;
+        seeds.write("frame_stream", &[&[6, 0, 0], split, &[1], &from_client])?;
+    }
+    for length in [126, 65_535, 65_536, 1 << 31, 1 << 62] {
+        let huge = header(FIN | BINARY, Some(wire::KEY), length);
+        seeds.write("differential", &[&[0], &SPLITS[0], &[1], &huge])?;
+        seeds.write("frame_stream", &[&[0, 0, 0], &SPLITS[0], &[1], &huge])?;
+    }
+    // Lengths in longer forms than needed, and just long enough.
+    for length in [0u16, 125, 126, 300] {
+        let short = [&[FIN | BINARY, 0xFE][..], &length.to_be_bytes(), &[0; 304]].concat();
+        let long = [&[FIN | BINARY, 0xFF][..], &u64::from(length).to_be_bytes(), &[0; 304]].concat();
+        for bytes in [short, long] {
+            seeds.write("differential", &[&[0], &SPLITS[1], &[1], &bytes])?;
+            seeds.write("frame_stream", &[&[0, 0, 0], &SPLITS[1], &[1], &bytes])?;
+        }
+    }
+    // Masked by a server, not masked by a client.
+    for first in [FIN | TEXT, BINARY, FIN | PING, FIN | CLOSE] {
+        seeds.write("differential", &[&[0], &SPLITS[0], &[1], &plain(first, b"\x03\xE8k")])?;
+        seeds.write("frame_stream", &[&[0, 0, 0], &SPLITS[0], &[1], &plain(first, b"\x03\xE8k")])?;
+        seeds.write("frame_stream", &[&[1, 0, 0], &SPLITS[0], &[1], &masked(first, b"\x03\xE8k")])?;
+    }
+    // Frames made of bytes: every fault before every shape.
+    for fault in 248..=255 {
+        for shape in (0..=255).step_by(7) {
+            seeds.write("frame_stream", &[&[shape, 0, 0], &SPLITS[1], &[0, fault, shape, 5], b"hello", &[9; 9]])?;
+            seeds.write("differential", &[&[0], &SPLITS[1], &[0, fault, shape, 5], b"hello", &[9; 9]])?;
+        }
+    }
+    Ok(())
+}
+
+fn messages(seeds: &mut Seeds) -> io::Result<()> {
+    // Empty fragments in a row and apart, and messages around every limit.
+    for most in 0..4 {
+        let apart = [0x20, 0, 0x20, 1, b'a', 0x20, 0, 0x20, 1, b'b', 0x20, 0, 0x20, 0, 0x20, 1, b'c', 0, 0];
+        seeds.write("message", &[&[0, 0, most], &SPLITS[0], &apart])?;
+        seeds.write("message", &[&[1, 0, most], &SPLITS[0], &apart[6..]])?;
+    }
+    for (index, limit) in [65_536usize, 0, 1, 3, 100, 125, 126, 1000, 4095, 4096, 4097, 65_535].iter().enumerate() {
+        for bytes in limit.saturating_sub(1)..limit + 2 {
+            let length = if bytes < 1008 { [(bytes / 4) as u8, (bytes % 4) as u8] } else { [252, 0] };
+            let whole = [&[0x40 | 0x10, b'x'], &length[..]].concat();
+            let in_two = [&[0x20, 1, b'x', 0x40, b'y'], &length[..]].concat();
+            seeds.write("message", &[&[0, index as u8, 0], &SPLITS[1], &whole])?;
+            seeds.write("message", &[&[0, index as u8, 0], &SPLITS[2], &in_two])?;
+        }
+    }
+    for limit in 0..12 {
+        for shape in (0..=255).step_by(3) {
+            let frames = [0x20 | shape, 3, b'a', b'b', b'c', 13, 2, b'p', b'q', shape, 2, b'd', b'e'];
+            seeds.write("message", &[&[shape, limit, limit], &SPLITS[usize::from(limit) % 3], &frames.repeat(2)])?;
+        }
+    }
+    Ok(())
+}
+
+fn compressed(seeds: &mut Seeds) -> io::Result<()> {
+    // The examples of RFC 7692 7.2.3: fixed codes, a reference to before, a stored, a final, two blocks.
+    let examples: [&[u8]; 6] = [
+        b"\xF2\x48\xCD\xC9\xC9\x07\x00",
+        b"\xF2\x00\x11\x00\x00",
+        b"\x00\x05\x00\xFA\xFF\x48\x65\x6C\x6C\x6F\x00",
+        b"\xF3\x48\xCD\xC9\xC9\x07\x00\x00",
+        b"\xF2\x48\x05\x00\x00\x00\xFF\xFF\xCA\xC9\xC9\x07\x00",
+        b"",
+    ];
+    let text: Vec<u8> = (0..200).flat_map(|number| format!("{{\"number\":{number}}}, ").into_bytes()).collect();
+    let made = (0..=10).map(|level| miniz_oxide::deflate::compress_to_vec(&text, level));
+    let payloads: Vec<Vec<u8>> = examples.iter().map(|example| example.to_vec()).chain(made).collect();
+    for (number, payload) in (0..).zip(&payloads) {
+        for takeover in 0..4 {
+            let split = &SPLITS[usize::from(takeover) % 3];
+            seeds.write("deflate", &[&[0, number & 1, 0, 0, takeover, 0, 0, number], split, payload])?;
+        }
+    }
+    for choice in 0..64 {
+        let (client, server) = ([choice & 1, choice % 10, choice % 8, 0], [choice >> 1 & 1, choice % 7, 0, choice % 5]);
+        let messages = [0xC1, 90, 0x02, 1, 0x04, choice, 0, 8, b'r', b'i', b'n', b'g', b's', b'o', b'c', b'k', 1];
+        seeds.write("deflate", &[&[1], &client, &server, &[choice & 1], &SPLITS[1], &messages.repeat(3)])?;
+        let level = [choice % 11, 0x80 | choice, choice, choice];
+        seeds.write("deflate", &[&[3, choice, 0, choice % 8], &SPLITS[usize::from(choice) % 3], &level])?;
+    }
+    for first in 0x80..0x8C {
+        for second in 0x80..0x8C {
+            seeds.write("deflate", &[&[2, first, 0, 3, 4, 0, 0x80, first, 0x87, second, 0x88, 0x8A, 0x80, 0x81]])?;
+        }
+    }
+    Ok(())
+}
+
+fn closes(seeds: &mut Seeds) -> io::Result<()> {
+    for code in [0, 999, 1000, 1004, 1005, 1006, 1014, 1015, 2999, 3000, 4999, 5000] {
+        for reason in ["", "bye", "äöü", &"€".repeat(50), &"x".repeat(130)] {
+            seeds.write("close", &[&close_payload(code, reason)])?;
+        }
+    }
+    // Both ends act in every order, and the wires deliver between.
+    for first in 0..32 {
+        for second in 0..32 {
+            let steps = [first, 0x03, 0xE9, 3, b'b', b'y', b'e', second, 16, 40, 17, 40, second, first, 18, 3, 19, 3];
+            seeds.write("close", &[&steps])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! What the fuzz targets assert, one module each, apart from libFuzzer: the same checks replay the corpora in
+//! `scripts/test`.
+//!
+//! Every `check` takes any bytes at all. It panics if, and only if, ringsock broke one of the rules that its module
+//! names. See docs/fuzzing.md.
+
+pub mod close;
+pub mod deflate;
+pub mod differential;
+pub mod frame_stream;
+pub mod handshake;
+pub mod message;
+pub mod request_head;
+
+mod ending;
+mod head;
+mod input;
+mod memory;
+mod sent;
+
+#[allow(dead_code, reason = "the protocol's tests use all of it")]
+#[path = "../../tests/protocol/harness.rs"]
+mod harness;
+#[allow(dead_code, reason = "the protocol's tests use all of it")]
+#[path = "../../tests/protocol/wire.rs"]
+mod wire;
+
+/// A target's name, and what it asserts of an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets; the corpora are directories of these names.
+pub const TARGETS: &[Target] = &[
+    ("close", close::check),
+    ("deflate", deflate::check),
+    ("differential", differential::check),
+    ("frame_stream", frame_stream::check),
+    ("handshake", handshake::check),
+    ("message", message::check),
+    ("request_head", request_head::check),
+];
