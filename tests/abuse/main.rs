@@ -62,6 +62,10 @@ use std::time::Duration;
 
 use table::{figure, say};
 
+/// As in the program, since servers built of this one are measured too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tests take turns: they measure CPU and time, and would disturb each other.
 static TURN: Mutex<()> = Mutex::new(());
 
