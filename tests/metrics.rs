@@ -90,7 +90,7 @@ impl Program {
             if counted(&metrics) {
                 return metrics;
             }
-            assert!(Instant::now() < end, "not counted: {:?}", metrics.counted());
+            assert!(Instant::now() < end, "not counted: {}", metrics.counted());
             thread::sleep(Duration::from_millis(110));
         }
     }
@@ -209,8 +209,9 @@ impl Metrics {
         sums.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
-    fn counted(&self) -> Vec<(&(String, BTreeMap<String, String>), &f64)> {
-        self.0.iter().filter(|(_, value)| **value != 0.0).collect()
+    fn counted(&self) -> String {
+        let counted: Vec<_> = self.0.iter().filter(|(_, value)| **value != 0.0).collect();
+        format!("{counted:?}")
     }
 
     /// For each core: who was accepted is there, or has ended for one reason.

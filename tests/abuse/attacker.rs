@@ -50,6 +50,16 @@ impl Peer {
         Self::new(socket.into()).unwrap()
     }
 
+    /// Over a path of small segments and with next to no room for what comes, as from far away: what it does not read
+    /// waits at the server. On loopback, segments of 64 KiB would let the kernel hold megabytes for it.
+    pub fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.set_tcp_mss(1400).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::new(socket.into()).unwrap()
+    }
+
     pub fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         Self::new(TcpStream::connect(address)?)
     }
@@ -69,12 +79,26 @@ impl Peer {
         peer
     }
 
+    /// A session, asked for with these headers besides, and the head of the answer in lower case.
+    pub fn open_with(address: SocketAddr, headers: &str) -> (Self, String) {
+        let mut peer = Self::connect(address);
+        peer.write(&[&UPGRADE[..UPGRADE.len() - 2], headers.as_bytes(), b"\r\n"].concat());
+        let head = peer.read_head().unwrap();
+        assert!(head.starts_with("http/1.1 101"), "{head}");
+        (peer, head)
+    }
+
     /// Many sessions.
     pub fn open_many(address: SocketAddr, count: usize) -> Vec<Self> {
+        Self::open_many_by(address, count, Self::connect)
+    }
+
+    /// Many sessions on connections made so.
+    pub fn open_many_by(address: SocketAddr, count: usize, connect: fn(SocketAddr) -> Self) -> Vec<Self> {
         let mut peers: Vec<Self> = Vec::with_capacity(count);
         while peers.len() < count {
             let from = peers.len();
-            peers.extend((from..count.min(from + OPENED_AT_ONCE)).map(|_| Self::connect(address)));
+            peers.extend((from..count.min(from + OPENED_AT_ONCE)).map(|_| connect(address)));
             peers[from..].iter_mut().for_each(|peer| peer.write(UPGRADE));
             peers[from..].iter_mut().for_each(Self::expect_session);
         }
@@ -128,21 +152,35 @@ impl Peer {
 
     /// The status of the next answer, and whether it says that the connection closes.
     pub fn read_answer(&mut self) -> Option<(u16, bool)> {
+        let head = self.read_head()?;
+        let status = head.strip_prefix("http/1.1 ")?.get(..3)?.parse().ok()?;
+        self.read_bytes(body_bytes(&head))?;
+        Some((status, header(&head, "connection:") == Some("close")))
+    }
+
+    /// The body of the next answer.
+    pub fn read_body(&mut self) -> Option<String> {
+        let head = self.read_head()?;
+        String::from_utf8(self.read_bytes(body_bytes(&head))?).ok()
+    }
+
+    /// The head of the next answer, in lower case.
+    pub fn read_head(&mut self) -> Option<String> {
         let end = loop {
             match self.received.windows(4).position(|window| window == b"\r\n\r\n") {
                 Some(at) => break at + 4,
                 None => self.receive().ok()?,
             }
         };
-        let head = String::from_utf8(self.received[..end].to_vec()).unwrap().to_ascii_lowercase();
-        let status = head.strip_prefix("http/1.1 ")?.get(..3)?.parse().ok()?;
-        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name).map(str::trim));
-        let body = header("content-length:").map_or(0, |length| length.parse().unwrap());
-        while self.received.len() < end + body {
+        String::from_utf8(self.read_bytes(end)?).ok().map(|head| head.to_ascii_lowercase())
+    }
+
+    /// So many bytes, if they come.
+    pub fn read_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.received.len() < count {
             self.receive().ok()?;
         }
-        self.received.drain(..end + body);
-        Some((status, header("connection:") == Some("close")))
+        Some(self.received.drain(..count).collect())
     }
 
     /// The next frame, or how the connection ended.
@@ -237,6 +275,15 @@ impl Peer {
             }
         }
     }
+}
+
+/// The value of a header in a head in lower case.
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name).map(str::trim))
+}
+
+fn body_bytes(head: &str) -> usize {
+    header(head, "content-length:").map_or(0, |length| length.parse().unwrap())
 }
 
 /// First byte, start and end of the frame that `bytes` begin with. The server never masks.

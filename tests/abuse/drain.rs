@@ -43,14 +43,13 @@ fn row_23_sigterm_tells_every_session_and_resets_none() {
         let Arrivals { answered, refused, cut } = coming.join().unwrap();
         figure(
             23,
-            reactor,
             format!(
                 "SIGTERM, {SESSIONS} sessions: {told} told 1001, {} reset, {status} after {took:.2?}",
                 SESSIONS - ended
             ),
             format!("{SESSIONS}, 0, exit 0 within 11 s"),
         );
-        figure(23, reactor, format!("arrivals meanwhile: {answered} answered, {refused} refused, {cut} cut"), "0 cut");
+        figure(23, format!("arrivals meanwhile: {answered} answered, {refused} refused, {cut} cut"), "0 cut");
         assert_eq!((told, ended, cut), (SESSIONS, SESSIONS, 0));
         assert_eq!(status.code(), Some(0), "{}", server.log());
         assert!(took <= Duration::from_secs(11));
@@ -120,7 +119,7 @@ fn row_23_a_second_sigterm_ends_the_process_at_once() {
         assert_eq!(server.await_exit(Duration::from_millis(700)), None, "it did not wait for anyone");
         server.signal("TERM");
         let (status, took) = server.await_exit(Duration::from_secs(20)).expect("it still runs");
-        figure(23, reactor, format!("second SIGTERM: {status} after {took:.2?}"), "1 s, not 0");
+        figure(23, format!("second SIGTERM: {status} after {took:.2?}"), "1 s, not 0");
         assert_eq!(status.code(), Some(1));
         assert!(server.log().contains("before everyone was told"));
         assert!(took <= Duration::from_secs(1));

@@ -37,7 +37,7 @@ fn row_17_resets_at_any_byte_leave_nothing_behind() {
         let per_round = scaled(100_000) / 3;
         // The first round warms up.
         let mut memory = Vec::new();
-        let descriptors = server.descriptors_at_rest();
+        let descriptors = server.descriptors_before();
         for _ in 0..3 {
             for _ in 0..per_round.div_ceil(AT_ONCE) {
                 reset_some(&server, &frames, &mut random);
@@ -50,7 +50,6 @@ fn row_17_resets_at_any_byte_leave_nothing_behind() {
         let count = 3 * per_round.div_ceil(AT_ONCE) * AT_ONCE;
         figure(
             17,
-            reactor,
             format!("{count} resets: descriptors as before, memory + {} KiB from round 1 to 3", grown >> 10),
             "2 % or 4096 KiB",
         );
@@ -77,7 +76,7 @@ fn row_18_half_closed_connections_are_gone_in_time_and_leave_the_server_idle() {
     on_each_reactor(|reactor| {
         // Whose peer does not read is bound by the send timeout: the end of its stream waits behind what it wrote.
         let server = Server::start(reactor, &["--send-timeout-ms", "5000"]);
-        let descriptors = server.descriptors_at_rest();
+        let descriptors = server.descriptors_before();
         let count = scaled(10_000);
         let mut slowest = Duration::ZERO;
         let mut left = count;
@@ -98,7 +97,6 @@ fn row_18_half_closed_connections_are_gone_in_time_and_leave_the_server_idle() {
                 let open = server.descriptors() - descriptors;
                 figure(
                     18,
-                    reactor,
                     format!(
                         "{count} half-closed: {open} left after {slowest:.2?}, then {:.2} % of a core",
                         idle * 100.0

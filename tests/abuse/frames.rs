@@ -28,7 +28,7 @@ fn row_7_every_unmasked_frame_ends_with_1002() {
                 frames += 1;
             }
         }
-        figure(7, reactor, format!("{frames} unmasked frames, {frames} closed with 1002"), "all");
+        figure(7, format!("{frames} unmasked frames, {frames} closed with 1002"), "all");
     });
 }
 
@@ -48,7 +48,6 @@ fn row_8_a_huge_length_is_refused_before_anything_is_set_aside_for_it() {
         let grown = server.memory().saturating_sub(before);
         figure(
             8,
-            reactor,
             format!("{count} claims of 2^31 to 2^64 − 1: {wrong} wrong codes, memory + {} KiB", grown >> 10),
             "0, 1024 KiB",
         );
@@ -78,7 +77,7 @@ fn row_9_all_first_two_bytes_of_a_frame_get_the_verdict_of_rfc_6455() {
         let step = (65_536 / scaled(65_536)) | 1;
         let starts: Vec<[u8; 2]> = (0..=u16::MAX).step_by(step).map(u16::to_be_bytes).collect();
         let wrong: usize = starts.chunks(AT_ONCE).map(|starts| begin(server.address, starts)).sum();
-        figure(9, reactor, format!("{} first two bytes: {wrong} wrong verdicts", starts.len()), 0);
+        figure(9, format!("{} first two bytes: {wrong} wrong verdicts", starts.len()), 0);
         assert_eq!(wrong, 0);
     });
 }
@@ -163,7 +162,7 @@ fn row_9_of_all_close_codes_those_of_rfc_6455_7_4_are_echoed_and_the_others_refu
                 wrong += usize::from(peer.read_close() != Ok(Some(expected)));
             }
         }
-        figure(9, reactor, format!("{} close codes: {wrong} wrong verdicts", codes.len()), 0);
+        figure(9, format!("{} close codes: {wrong} wrong verdicts", codes.len()), 0);
         let reasons = [(&b"\x03\xE8\xFF"[..], 1007), (b"\x03\xE8\xC3\xA4", 1000), (b"\x03", 1002), (b"", NO_CODE)];
         for (payload, expected) in reasons {
             let mut peer = Peer::open(server.address);
@@ -190,7 +189,7 @@ fn row_12_empty_continuations_end_with_1008_and_cost_little() {
         peer.write(&flood);
         assert_eq!(peer.read_close(), Ok(Some(1008)));
         let spent = server.cpu() - before;
-        figure(12, reactor, format!("{FRAMES} empty continuations: 1008, {spent:.1?} of CPU"), "200 ms");
+        figure(12, format!("{FRAMES} empty continuations: 1008, {spent:.1?} of CPU"), "200 ms");
         assert!(spent <= Duration::from_millis(200));
     });
 }

@@ -37,7 +37,6 @@ fn row_21_a_panic_costs_its_own_session_and_is_counted() {
         let counted: usize = honest[0].ask("count handler_panics").parse().unwrap();
         figure(
             21,
-            reactor,
             format!("{panics} panics among {HONEST} sessions: {dropped} honest ones dropped, {counted} counted"),
             format!("0, {panics}"),
         );
@@ -60,7 +59,6 @@ fn row_22_a_core_that_hangs_makes_the_server_not_ready_until_it_goes_on() {
         let (_, ready) = await_readiness(server.address, 200);
         figure(
             22,
-            reactor,
             format!(
                 "a core hangs for {stalled:.1?}: not ready after {unready:.2?} ({tries} answers missed or still good), \
                  ready again {ready:.2?} after it"
@@ -101,7 +99,7 @@ fn row_22_a_core_that_hangs_for_good_ends_the_process() {
         inside.say("stall 20000");
         let (status, _) = server.await_exit(Duration::from_secs(10)).expect("it still runs");
         let (took, log) = (begun.elapsed(), server.log());
-        figure(22, reactor, format!("a core hangs for good: {status} after {took:.2?}: {log}"), "3 s + 1 s, not 0");
+        figure(22, format!("a core hangs for good: {status} after {took:.2?}: {log}"), "3 s + 1 s, not 0");
         assert_eq!(status.code(), Some(1));
         assert!(log.contains("has made no turn for") && log.lines().count() == 1, "{log}");
         assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(4));
@@ -116,7 +114,7 @@ fn row_22_a_core_that_dies_ends_the_process() {
         inside.say("die");
         let (status, took) = server.await_exit(Duration::from_secs(10)).expect("it still runs");
         let log = server.log();
-        figure(22, reactor, format!("a core dies: {status} after {took:.2?}: {log}"), "2 s, not 0");
+        figure(22, format!("a core dies: {status} after {took:.2?}: {log}"), "2 s, not 0");
         assert_eq!(status.code(), Some(1));
         assert!(log.contains("died: it panicked: a task of the handler's own"), "{log}");
         assert_eq!(log.lines().count(), 1, "{log}");

@@ -1,4 +1,4 @@
-//! Row 2: requests that are no handshake, or almost, cut anywhere.
+//! Rows 2 and 5: requests that are no handshake, or almost, cut anywhere, and requests that hide another.
 //!
 //! Invariant under test: the status depends on the bytes alone, and a connection that was refused is closed in order.
 
@@ -6,49 +6,26 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use ringsock::engine::ReactorKind;
-use ringsock::protocol::Origins;
-use ringsock::protocol::handshake;
-use ringsock::{Handler, Limits, Message, Request, Response, Server, Session};
-
-use crate::attacker::{Next, Peer};
+use crate::attacker::{Next, Peer, UPGRADE};
+use crate::server::Server;
+use crate::wire::{FIN, TEXT, masked};
 use crate::{Random, figure, on_each_reactor};
 
 include!("../data/requests.rs");
 
-/// Long enough for an idle server to read what was written before the rest follows; if it comes too late, the request is
-/// merely split less.
+/// Long enough for an idle server to read what was written before the rest follows; if it comes too late, the request
+/// is merely split less.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections in one go: below the queue of a listener.
 const AT_ONCE: usize = 250;
 
-/// Upgrades every path, and judges whatever does not ask for it as if it had.
-struct Judge;
-
-impl Handler for Judge {
-    type State = ();
-
-    fn request(&mut self, request: &Request<'_>) -> Response {
-        handshake::check(request).map_or_else(|refusal| Response::from(&refusal), |_| Response::new(500))
-    }
-
-    fn message(&mut self, _session: &mut Session<'_, ()>, _message: Message<'_>) {}
-}
-
 #[test]
 fn row_2_every_malformed_handshake_gets_its_status_however_it_is_split() {
     on_each_reactor(|reactor| {
-        let kind = if reactor == "uring" { ReactorKind::Uring } else { ReactorKind::Epoll };
         // Shorter than the default, because 408 is waited for; far longer than any request below takes.
-        let limits = Limits { handshake_timeout_ms: 3_000, ..Limits::default() };
-        let builder = Server::builder().listen("127.0.0.1:0").cores(2).reactor(kind).limits(limits);
-        // Real clients come from pages of all kinds; who may is another matter.
-        let builder = builder.origins(Origins::any());
-        let server = builder.handle_signals(false).start(|_core| Judge).unwrap();
-        let (address, counters, controller) = (server.address(), server.counters().to_vec(), server.controller());
-        let joined = thread::spawn(move || server.join());
-
+        let server = Server::judging(reactor, 3_000);
+        let address = server.address;
         let (rows, early) = ([refused(), accepted()].concat(), early_data());
         let mut sent = 0;
         sent += judge(address, whole(&rows));
@@ -56,11 +33,9 @@ fn row_2_every_malformed_handshake_gets_its_status_however_it_is_split() {
         sent += judge(address, whole(&unfinished()));
         sent += judge(address, split(&rows, &mut Random(2)));
         sent += judge(address, byte_by_byte(&rows));
-        let panics: u64 = counters.iter().map(|counters| counters.handler_panics.read()).sum();
-        figure(2, reactor, format!("{sent} requests, 0 wrong, {panics} panics"), "0 wrong, 0 panics");
+        let panics: usize = Peer::open(address).ask("count handler_panics").parse().unwrap();
+        figure(2, format!("{sent} requests, 0 wrong, {panics} panics"), "0 wrong, 0 panics");
         assert_eq!(panics, 0);
-        controller.drain();
-        joined.join().unwrap().unwrap();
     });
 }
 
@@ -87,6 +62,91 @@ fn split<'a>(rows: &'a [Row], random: &mut Random) -> Vec<Cut<'a>> {
 fn byte_by_byte(rows: &[Row]) -> Vec<Cut<'_>> {
     let short = rows.iter().filter(|row| (1..400).contains(&row.bytes.len())).step_by(40);
     short.map(|row| (row, (1..row.bytes.len()).collect())).collect()
+}
+
+/// What a smuggled request says: it must never be answered.
+const HIDDEN: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Lines with which a proxy in front may see another end of the request than the server does.
+const SHAPES: &[&[u8]] = &[
+    b"Content-Length: 5",
+    b"Content-Length:5",
+    b"content-length:\t5",
+    b"Content-Length: +5",
+    b"Content-Length: -1",
+    b"Content-Length: 0x5",
+    b"Content-Length: 5, 5",
+    b"Content-Length: 5,0",
+    b"Content-Length: 5 5",
+    b"Content-Length: 18446744073709551616",
+    b"Content-Length: 0\r\nContent-Length: 68",
+    b"Content-Length: 68\r\nContent-Length: 0",
+    b"Content-Length: 68\r\ncontent-length: 68",
+    b"Content-Length : 68",
+    b"Content-Length\t: 68",
+    b" Content-Length: 68",
+    b"Content-Length\0: 68",
+    b"X: y\r\n Content-Length: 68",
+    b"X: y\r\n\tContent-Length: 68",
+    b"Content-Length:\r\n 68",
+    b"X: y\nContent-Length: 68",
+    b"X: y\rContent-Length: 68",
+    b"X: y\n\rContent-Length: 68",
+    b"X: y\r\r\nContent-Length: 68",
+    b"X: y\n\nGET /readyz HTTP/1.1",
+    b"Content-Length: 68\r\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding: chunked\r\nContent-Length: 68",
+    b"Transfer-Encoding: chunked",
+    b"transfer-encoding:chunked",
+    b"Transfer-Encoding:\tchunked",
+    b"Transfer-Encoding: identity",
+    b"Transfer-Encoding: xchunked",
+    b"Transfer-Encoding: \x0Bchunked",
+    b"Transfer-Encoding: chunked, identity",
+    b"Transfer-Encoding: gzip, chunked",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+    b"Transfer-Encoding : chunked",
+    b" Transfer-Encoding: chunked",
+    b"X: y\r\n Transfer-Encoding: chunked",
+    b"X: y\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding\r\n: chunked",
+    b"Host: elsewhere.example",
+];
+
+#[test]
+fn row_5_a_request_that_hides_another_is_refused_and_the_other_never_read() {
+    on_each_reactor(|reactor| {
+        let server = Server::misbehaving(reactor, 0, None);
+        let smuggled = SHAPES.iter().flat_map(|shape| {
+            let plain = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            [UPGRADE, plain].map(|request| [&request[..request.len() - 2], shape, b"\r\n\r\n", HIDDEN].concat())
+        });
+        // What a client says before it is told that it may: a frame, half of one, or a request.
+        let frame = masked(FIN | TEXT, b"early");
+        let early = [&frame[..], &frame[..1], HIDDEN, b"\r\n", b"0\r\n\r\n"].map(|after| [UPGRADE, after].concat());
+        let requests: Vec<Vec<u8>> = smuggled.chain(early).collect();
+        let (mut accepted, mut second) = (0, 0);
+        for request in &requests {
+            let mut peer = Peer::connect(server.address);
+            peer.write(request);
+            let answer = peer.read_answer();
+            let refused = matches!(answer, Some((400, true)));
+            accepted += usize::from(!refused);
+            // Whatever else came would be taken for a frame.
+            second += usize::from(!matches!(peer.read_to_end(), Next::End | Next::Reset) || !peer.heard_nothing());
+            assert!(refused, "{:?} was answered {answer:?}", String::from_utf8_lossy(request));
+        }
+        figure(
+            5,
+            format!(
+                "{} requests of {} shapes: {accepted} accepted, {second} second ones answered",
+                requests.len(),
+                SHAPES.len() + 5
+            ),
+            "0, 0",
+        );
+        assert_eq!((accepted, second), (0, 0));
+    });
 }
 
 /// Sends all and compares; gives their number.

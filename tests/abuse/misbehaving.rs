@@ -1,6 +1,7 @@
 //! A server whose handler does on command what handlers must not do. It is this test program, started once more.
 //!
-//! Commands are text messages: `panic`, `stall MS`, `die`, `hoard`, `release`, `core`, `count NAME`. All else is echoed.
+//! Commands are text messages: `panic`, `stall MS`, `die`, `hoard`, `release`, `core`, `count NAME`, and those of
+//! [`readers`] and [`churn`]. All else is echoed. It judges every request as an upgrade, but for whether it is ready.
 
 use std::fs::File;
 use std::sync::{Arc, OnceLock};
@@ -8,12 +9,16 @@ use std::thread;
 use std::time::Duration;
 
 use ringsock::engine::{Counters, ReactorKind, Status};
-use ringsock::{Handler, Message, Request, Response, Server, Session};
+use ringsock::protocol::{Origins, handshake};
+use ringsock::{Handler, Limits, Message, Request, Response, Server, Session};
+
+use crate::churn::Kept;
+use crate::readers::Fanout;
 
 /// The test below, by its full name.
 pub const TEST: &str = "misbehaving::serves_when_told_to";
 
-/// Holds the reactor and the stall timeout of the server to be.
+/// Holds the reactor, the stall timeout and the handshake timeout of the server to be, the times in milliseconds.
 pub const VARIABLE: &str = "RINGSOCK_ABUSE_SERVER";
 
 static COUNTERS: OnceLock<Vec<Arc<Counters>>> = OnceLock::new();
@@ -22,19 +27,33 @@ static COUNTERS: OnceLock<Vec<Arc<Counters>>> = OnceLock::new();
 #[test]
 fn serves_when_told_to() {
     let Ok(told) = std::env::var(VARIABLE) else { return };
-    let (reactor, stall_timeout_ms) = told.split_once(' ').unwrap();
+    let [reactor, stall_timeout_ms, handshake_timeout_ms] = told.split(' ').collect::<Vec<_>>()[..] else {
+        panic!("{told}")
+    };
+    let limits = Limits { handshake_timeout_ms: handshake_timeout_ms.parse().unwrap(), ..Limits::default() };
     // Thousands of panics are wanted; their messages are not.
     std::panic::set_hook(Box::new(|_| {}));
     let status: Arc<Status> = Arc::default();
     let told = Arc::clone(&status);
     let server = Server::builder()
         .listen("127.0.0.1:0")
+        .admin_listen("127.0.0.1:0")
         .cores(2)
         .reactor(if reactor == "uring" { ReactorKind::Uring } else { ReactorKind::Epoll })
+        .limits(limits)
+        // Real clients come from pages of all kinds; who may is another matter.
+        .origins(Origins::any())
         .stall_timeout_ms(stall_timeout_ms.parse().unwrap())
-        .start_with_status(status, move |core| Misbehaving { core, status: Arc::clone(&told), hoard: Vec::new() })
+        .start_with_status(status, move |core| Misbehaving {
+            core,
+            status: Arc::clone(&told),
+            hoard: Vec::new(),
+            fanout: Fanout::default(),
+            kept: Kept::default(),
+        })
         .unwrap();
     COUNTERS.set(server.counters().to_vec()).unwrap();
+    crate::say(&format!("metrics http://{}/metrics", server.admin_address().unwrap()));
     crate::say(&format!("ready on ws://{}/", server.address()));
     let code = match server.join() {
         Ok(()) => 0,
@@ -50,17 +69,26 @@ struct Misbehaving {
     core: usize,
     status: Arc<Status>,
     hoard: Vec<File>,
+    fanout: Fanout,
+    kept: Kept,
 }
 
 impl Handler for Misbehaving {
     type State = ();
 
-    fn request(&mut self, _request: &Request<'_>) -> Response {
-        if self.status.is_ready() { Response::text(200, "ready") } else { Response::text(503, "not ready") }
+    fn request(&mut self, request: &Request<'_>) -> Response {
+        match request.path() {
+            "/readyz" if self.status.is_ready() => Response::text(200, "ready"),
+            "/readyz" => Response::text(503, "not ready"),
+            _ => handshake::check(request).map_or_else(|refusal| Response::from(&refusal), |_| Response::new(500)),
+        }
     }
 
     fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
-        let Message::Text(text) = message else { return };
+        let Message::Text(text) = message else {
+            session.send(message);
+            return;
+        };
         let (command, argument) = text.split_once(' ').unwrap_or((text, ""));
         match command {
             "panic" => panic!("as told"),
@@ -76,6 +104,10 @@ impl Handler for Misbehaving {
             }
             "core" => drop(session.send(&self.core.to_string())),
             "count" => drop(session.send(&count(argument).to_string())),
+            "subscribe" => self.fanout.subscribe(session),
+            "publish" => self.fanout.publish(session, argument.parse().unwrap()),
+            "keep" => self.kept.keep(session, argument),
+            "haunt" => self.kept.haunt(session),
             _ => drop(session.send(text)),
         }
     }

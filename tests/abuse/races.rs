@@ -23,7 +23,7 @@ fn row_20_timeouts_that_race_what_they_wait_for_lose_no_descriptor() {
     let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--ping-interval-ms=50"]).collect();
     on_each_reactor(|reactor| {
         let server = Server::start(reactor, &flags);
-        let descriptors = server.descriptors_at_rest();
+        let descriptors = server.descriptors_before();
         let mut random = Random(20);
         let mut lost = 0;
         for _ in 0..CONNECTIONS / AT_ONCE {
@@ -34,7 +34,6 @@ fn row_20_timeouts_that_race_what_they_wait_for_lose_no_descriptor() {
         honest.say("still here");
         figure(
             20,
-            reactor,
             format!("{CONNECTIONS} races, {lost} lost to the timeout, descriptors {descriptors} → {after}"),
             "all back, some lost and some won",
         );

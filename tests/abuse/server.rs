@@ -2,6 +2,7 @@
 //!
 //! It ends with the value that stands for it, and with the thread that started it, whatever becomes of the test.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -11,7 +12,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::misbehaving;
+use ringsock::Limits;
+
+use crate::attacker::Peer;
+use crate::{misbehaving, table};
 
 /// A start takes some 50 ms; the rest is for a machine that is busy with other things.
 const START_MAX: Duration = Duration::from_secs(20);
@@ -22,10 +26,38 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// Without a change for so long, nothing is going to change: far longer than any step of a start or an end.
 const AT_REST: Duration = Duration::from_millis(300);
 
+/// A counter that moves whatever happens.
+const RESTLESS: &str = "turns";
+
+/// For longer than the server uses a text of its metrics again.
+const STALE: Duration = Duration::from_millis(150);
+
 pub struct Server {
     process: Child,
     pub address: SocketAddr,
     log: Receiver<String>,
+    seen: String,
+    admin: SocketAddr,
+    before: Usage,
+}
+
+/// What a server uses at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    /// In bytes.
+    pub memory: u64,
+    pub descriptors: usize,
+    pub cpu: Duration,
+    /// By name and reason, over all cores.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// What a server used when it began, and by its end.
+pub struct Spent {
+    before: Usage,
+    /// `None` if it was over before it was looked at.
+    after: Option<Usage>,
+    panics: usize,
 }
 
 impl Server {
@@ -37,16 +69,26 @@ impl Server {
     /// The same with so many descriptors.
     pub fn start_with_descriptors(reactor: &str, flags: &[&str], descriptors: Option<u64>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "none", "--cores", "2"]);
+        // The counters are read at the administrator's listener.
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cores", "2"]);
         command.args(["--reactor", reactor]).args(flags);
         Self::run(command, descriptors)
     }
 
     /// This test's own program with the handler of [`misbehaving`].
     pub fn misbehaving(reactor: &str, stall_timeout_ms: u64, descriptors: Option<u64>) -> Self {
+        Self::own(reactor, stall_timeout_ms, Limits::default().handshake_timeout_ms, descriptors)
+    }
+
+    /// The same with less time for a request.
+    pub fn judging(reactor: &str, handshake_timeout_ms: u64) -> Self {
+        Self::own(reactor, 0, handshake_timeout_ms, None)
+    }
+
+    fn own(reactor: &str, stall_timeout_ms: u64, handshake_timeout_ms: u64, descriptors: Option<u64>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", misbehaving::TEST, "--nocapture"]);
-        command.env(misbehaving::VARIABLE, format!("{reactor} {stall_timeout_ms}"));
+        command.env(misbehaving::VARIABLE, format!("{reactor} {stall_timeout_ms} {handshake_timeout_ms}"));
         Self::run(command, descriptors)
     }
 
@@ -58,9 +100,14 @@ impl Server {
         let (sender, log) = channel();
         let errors = BufReader::new(process.stderr.take().unwrap());
         thread::spawn(move || errors.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
-        let address = await_address(&mut process);
-        match address {
-            Some(address) => Self { process, address, log },
+        match await_addresses(&mut process) {
+            Some((admin, address)) => {
+                let before = Usage::default();
+                let mut server = Self { process, address, log, seen: String::new(), admin, before };
+                server.await_rest();
+                server.before = server.usage();
+                server
+            }
             None => {
                 let _ = process.kill();
                 panic!("the server did not start: {}", log.iter().collect::<Vec<_>>().join("\n"));
@@ -75,9 +122,7 @@ impl Server {
 
     /// Memory it occupies, in bytes.
     pub fn memory(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+        self.status("VmRSS:")
     }
 
     /// CPU time its threads have used, kernel included; in nanoseconds in the kernel's books, unlike `stat`.
@@ -90,18 +135,63 @@ impl Server {
         Duration::from_nanos(spent.sum())
     }
 
-    /// Descriptors it has open once it has opened all it needs: a core opens some after the server has said that it is
-    /// ready.
-    pub fn descriptors_at_rest(&self) -> usize {
-        let mut seen = (self.descriptors(), Instant::now());
-        while seen.1.elapsed() < AT_REST {
+    /// Descriptors it had open before anyone came.
+    pub fn descriptors_before(&self) -> usize {
+        self.before.descriptors
+    }
+
+    /// The most memory it occupied since [`Server::forget_peak`], in bytes.
+    pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// From now on the most memory counts (proc(5), `clear_refs`).
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
+    }
+
+    /// Clocks of its threads, to be read without looking for them again.
+    pub fn clocks(&self) -> Vec<fs::File> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        threads.filter_map(|thread| fs::File::open(thread.ok()?.path().join("schedstat")).ok()).collect()
+    }
+
+    /// Everything it uses.
+    fn usage(&self) -> Usage {
+        let counters = self.counters();
+        // The connection that asked is to be gone.
+        self.await_descriptors(self.before.descriptors);
+        Usage { memory: self.memory(), descriptors: self.descriptors(), cpu: self.cpu(), counters }
+    }
+
+    /// What it says at `/metrics` that it has counted.
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let mut peer = Peer::connect(self.admin);
+        peer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let text = peer.read_body().unwrap_or_default();
+        let mut counters = BTreeMap::new();
+        for (name, count) in text.lines().filter_map(counter) {
+            *counters.entry(name).or_insert(0) += count;
+        }
+        counters
+    }
+
+    /// Waits until it has opened all descriptors it needs: a core opens some after the server has said it is ready.
+    fn await_rest(&mut self) {
+        let mut since = Instant::now();
+        while since.elapsed() < AT_REST {
             thread::sleep(Duration::from_millis(20));
             let now = self.descriptors();
-            if now != seen.0 {
-                seen = (now, Instant::now());
+            if now != self.before.descriptors {
+                (self.before.descriptors, since) = (now, Instant::now());
             }
         }
-        seen.0
+    }
+
+    fn status(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Waits until it has as many descriptors open as before; gives the number when it still has others.
@@ -131,28 +221,110 @@ impl Server {
     }
 
     /// What it has logged since it was last asked.
-    pub fn log(&self) -> String {
-        self.log.try_iter().collect::<Vec<_>>().join("\n")
+    pub fn log(&mut self) -> String {
+        let lines = self.log.try_iter().collect::<Vec<_>>().join("\n");
+        self.seen.push_str(&lines);
+        lines
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let runs = self.process.try_wait().is_ok_and(|ended| ended.is_none());
+        let after = runs.then(|| {
+            self.await_descriptors(self.before.descriptors);
+            thread::sleep(STALE);
+            self.usage()
+        });
+        self.log();
+        let panics = self.seen.matches("panicked at").count();
+        table::spent(Spent { before: std::mem::take(&mut self.before), after, panics });
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// The address in the line that says that it is ready.
-fn await_address(process: &mut Child) -> Option<SocketAddr> {
+impl Spent {
+    /// What must not be, whatever the attack was.
+    pub fn faults(&self, panics_are_wanted: bool) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.panics > 0 {
+            faults.push(format!("{} panics", self.panics));
+        }
+        let Some(after) = &self.after else { return faults };
+        if after.descriptors != self.before.descriptors {
+            faults.push(format!("descriptors {}", self.descriptors()));
+        }
+        let total = |name: &str| {
+            let own = after.counters.iter().filter(|(own, _)| own.split('{').next() == Some(name));
+            own.map(|(_, count)| count).sum::<u64>()
+        };
+        if after.counters.is_empty() {
+            faults.push("no metrics".to_owned());
+        }
+        if total("handler_panics") > 0 && !panics_are_wanted {
+            faults.push(format!("{} handlers panicked", total("handler_panics")));
+        }
+        // Nobody is there any more.
+        for (came, gone) in [("connections_accepted", "connections_closed"), ("sessions_opened", "sessions_closed")] {
+            if total(came) != total(gone) {
+                faults.push(format!("{came} {}, but {gone} {}", total(came), total(gone)));
+            }
+        }
+        faults
+    }
+
+    pub fn memory(&self) -> String {
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        self.pair(|usage| format!("{:.1}", mib(usage.memory))) + " MiB"
+    }
+
+    pub fn descriptors(&self) -> String {
+        self.pair(|usage| usage.descriptors.to_string())
+    }
+
+    pub fn cpu(&self) -> String {
+        let spent = self.after.as_ref().map(|after| after.cpu.saturating_sub(self.before.cpu));
+        spent.map_or_else(|| "ended".to_owned(), |spent| format!("{:.2} s", spent.as_secs_f64()))
+    }
+
+    /// Those that moved.
+    pub fn counters(&self) -> String {
+        let after = self.after.iter().flat_map(|after| &after.counters);
+        let moved = after.filter(|(name, _)| *name != RESTLESS).filter_map(|(name, count)| {
+            let more = count - self.before.counters.get(name).copied().unwrap_or(0);
+            (more > 0).then(|| format!("{name} +{more}"))
+        });
+        moved.collect::<Vec<_>>().join(", ")
+    }
+
+    fn pair(&self, of: impl Fn(&Usage) -> String) -> String {
+        let after = self.after.as_ref().map_or_else(|| "ended".to_owned(), &of);
+        format!("{} → {after}", of(&self.before))
+    }
+}
+
+/// A counter in a line of Prometheus' text: its name and labels but for the core, and its count.
+fn counter(line: &str) -> Option<(String, u64)> {
+    let (name, count) = line.strip_prefix("ringsock_")?.rsplit_once(' ')?;
+    let (name, labels) = name.split_once("_total")?;
+    let labels = labels.trim_matches(['{', '}']).split(',').filter(|label| !label.starts_with("core="));
+    let labels = labels.collect::<Vec<_>>().join(",");
+    let name = if labels.is_empty() { name.to_owned() } else { format!("{name}{{{labels}}}") };
+    Some((name, count.parse().ok()?))
+}
+
+/// Where it tells of itself, and where it listens: in the lines up to the one that says that it is ready.
+fn await_addresses(process: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
     let mut output = BufReader::new(process.stdout.take()?);
     let (sender, found) = channel();
     thread::spawn(move || {
-        let ready = output.by_ref().lines().map_while(Result::ok).find_map(|line| {
-            let (_, address) = line.split_once("ready on ws://")?;
-            address.split('/').next()?.parse().ok()
-        });
-        let _ = sender.send(ready);
+        let mut lines = output.by_ref().lines().map_while(Result::ok);
+        let mut address = |before: &str| {
+            lines.find_map(|line| line.split_once(before)?.1.split('/').next()?.parse::<SocketAddr>().ok())
+        };
+        let addresses = address("http://").zip(address("ready on ws://"));
+        let _ = sender.send(addresses);
         // Read on, so that it never waits for a reader.
         output.lines().for_each(drop);
     });

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::attacker::{Next, Peer, UPGRADE};
+use crate::honest::Honest;
 use crate::server::Server;
 use crate::wire::{BINARY, FIN, masked};
 use crate::{figure, on_each_reactor, p99};
@@ -23,7 +24,7 @@ fn row_3_a_head_without_end_is_refused_at_its_limit_and_costs_no_more() {
             assert_eq!(peer.read_status(), Some(431));
         }
         let spent = server.cpu() - before;
-        figure(3, reactor, format!("{HEADS} heads of 20 MB: {spent:.1?} of CPU"), "1 s");
+        figure(3, format!("{HEADS} heads of 20 MB: {spent:.1?} of CPU"), "1 s");
         assert!(spent <= Duration::from_secs(1));
     });
 }
@@ -48,7 +49,6 @@ fn row_3_a_head_that_drips_costs_no_more_than_its_reads() {
         let parsing = as_head.saturating_sub(as_message);
         figure(
             3,
-            reactor,
             format!("a 16 KiB head by single bytes: {as_head:.1?} of CPU, {parsing:.1?} more than a message's bytes"),
             "10 ms more",
         );
@@ -70,24 +70,26 @@ fn row_4_half_handshakes_end_on_time_and_do_not_slow_honest_ones() {
     on_each_reactor(|reactor| {
         let server = Server::start(reactor, &[]);
         let quiet = p99(handshakes(server.address, 500));
-        let descriptors = server.descriptors_at_rest();
+        let mut honest = Honest::new(&server);
+        let quiet_echoes = honest.quiet();
+        let descriptors = server.descriptors_before();
         let address = server.address;
         let attack = thread::spawn(move || slowloris(address, ATTACKERS));
         // All attackers are there by then, and none has been closed yet.
         thread::sleep(Duration::from_millis(1_500));
         let under_attack = p99(handshakes(server.address, 500));
-        let lives = attack.join().unwrap();
+        let (lives, echoes) = honest.during(|| attack.join().unwrap());
+        drop(honest);
         let (first, last) = (lives.iter().min().unwrap(), lives.iter().max().unwrap());
         let after = server.await_descriptors(descriptors);
         figure(
             4,
-            reactor,
-            format!(
-                "{ATTACKERS} half handshakes closed after {first:.2?} to {last:.2?}, descriptors {descriptors} → {after}"
-            ),
+            format!("{ATTACKERS} half handshakes closed after {first:.2?} to {last:.2?}, fds {descriptors} → {after}"),
             "4.5 s to 5.5 s, all back",
         );
-        figure(4, reactor, format!("honest p99 {quiet:.2?} → {under_attack:.2?}"), "2 × quiet, or 10 ms");
+        figure(4, format!("honest p99 {quiet:.2?} → {under_attack:.2?}"), "2 × quiet, or 10 ms");
+        figure(4, format!("honest echoes' p99 {:.2?} → {:.2?}", quiet_echoes.p99, echoes.p99), "2 × quiet, or 10 ms");
+        assert!(echoes.p99 <= quiet_echoes.p99_bound());
         assert_eq!(after, descriptors);
         assert!(*first >= Duration::from_millis(4_500) && *last <= Duration::from_millis(5_500));
         // A shared machine's scheduler alone can take a slice of 10 ms.
@@ -144,7 +146,7 @@ fn a_head_of_which_only_the_empty_line_before_it_came_is_awaited_without_spinnin
             let before = server.cpu();
             thread::sleep(Duration::from_secs(1));
             let spent = server.cpu() - before;
-            figure(4, reactor, format!("after {start:?} alone: {spent:.1?} of CPU in 1 s"), "20 ms");
+            figure(4, format!("after {start:?} alone: {spent:.1?} of CPU in 1 s"), "20 ms");
             assert!(spent <= Duration::from_millis(20));
             peer.write(&b"\r\n"[start.len()..]);
             peer.write(UPGRADE);
@@ -158,7 +160,7 @@ fn who_asks_again_and_again_and_never_reads_an_answer_is_cut_off() {
     let flags = ["--handshake-timeout-ms", "500", "--send-timeout-ms", "1000", "--close-timeout-ms", "500"];
     on_each_reactor(|reactor| {
         let server = Server::start(reactor, &flags);
-        let descriptors = server.descriptors_at_rest();
+        let descriptors = server.descriptors_before();
         let mut peers: Vec<Peer> = (0..4).map(|_| Peer::connect(server.address)).collect();
         peers[0].stuff(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
         peers[1].stuff(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGET");
@@ -169,12 +171,7 @@ fn who_asks_again_and_again_and_never_reads_an_answer_is_cut_off() {
         let begun = Instant::now();
         let after = server.await_descriptors(descriptors);
         let took = begun.elapsed();
-        figure(
-            4,
-            reactor,
-            format!("answers never read: descriptors {descriptors} → {after} in {took:.2?}"),
-            "all, 3 s",
-        );
+        figure(4, format!("answers never read: descriptors {descriptors} → {after} in {took:.2?}"), "all, 3 s");
         assert_eq!(after, descriptors);
         // Each timeout once, and a second for its ticks and for looking from outside.
         assert!(took <= Duration::from_secs(3));

@@ -54,7 +54,7 @@ fn row_10_text_is_judged_as_the_standard_library_does_and_at_its_first_bad_byte(
                 }
             }
         }
-        figure(10, reactor, format!("{good} good texts, {bad} bad ones: {wrong} wrong verdicts"), 0);
+        figure(10, format!("{good} good texts, {bad} bad ones: {wrong} wrong verdicts"), 0);
         assert_eq!(wrong, 0);
         assert!(good > 0 && bad > 0);
     });

@@ -1,0 +1,150 @@
+//! Rows 11 and 13: messages in very many pieces.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::attacker::{Next, Peer};
+use crate::server::Server;
+use crate::wire::{BINARY, CONTINUATION, FIN, PING, PONG, masked};
+use crate::{figure, on_each_reactor, scaled};
+
+/// What a message may have by default.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+const CONNECTIONS: usize = 64;
+
+/// A message that has so many bytes, each in a fragment of its own, and no end.
+fn tiny_fragments(count: usize) -> Vec<u8> {
+    let mut bytes = masked(BINARY, b"a");
+    bytes.extend(masked(CONTINUATION, b"a").repeat(count - 1));
+    bytes
+}
+
+/// Lets each core touch what it has whether attacked or not: its scratch buffer, and its slab's first entries.
+pub fn warm_up(server: &Server) {
+    let many = masked(FIN | BINARY, &[7; 60_000]).repeat(10);
+    for mut peer in Peer::open_many(server.address, 16) {
+        // What the kernel holds for either side is more than all of it.
+        peer.write(&many);
+        assert!((0..10).all(|_| matches!(peer.next(), Next::Frame(0x82, _))));
+    }
+}
+
+#[test]
+fn row_11_tiny_fragments_without_end_are_refused_at_the_size_limit_and_hold_no_more_than_it() {
+    let flood = tiny_fragments(131_000);
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &[]);
+        warm_up(&server);
+        let mut peers = Peer::open_many(server.address, CONNECTIONS);
+        let before = server.memory();
+        server.forget_peak();
+        // All of them side by side, so that all that they can hold is held at once.
+        for part in flood.chunks(32 * 1024) {
+            peers.iter_mut().for_each(|peer| peer.write(part));
+        }
+        let refused = peers.iter_mut().filter_map(|peer| peer.read_close().ok()).filter(|code| *code == Some(1009));
+        let refused = refused.count();
+        let grown = server.peak().saturating_sub(before);
+        figure(
+            11,
+            format!("{CONNECTIONS} × 131,000 one-byte fragments: {refused} × 1009, peak memory + {} KiB", grown >> 10),
+            format!("all, {} KiB", BOUND >> 10),
+        );
+        assert_eq!(refused, CONNECTIONS);
+        assert!(grown <= BOUND);
+    });
+}
+
+/// What row 11 may add to the memory: each message and 8 KiB, and what the allocator keeps of the smaller buffers from
+/// which those of all connections have grown: 1 to 2 MiB, no more when it happens again.
+const BOUND: u64 = (CONNECTIONS * (MESSAGE_BYTES_MAX + 8 * 1024) + (3 << 20)) as u64;
+
+#[test]
+fn row_11_a_message_that_stalls_below_the_limit_ends_with_1008_in_time() {
+    let stalled = tiny_fragments(60_000);
+    // The default of 30 s in full.
+    let timeout = Duration::from_millis(scaled(30_000) as u64);
+    on_each_reactor(|reactor| {
+        // No ping comes before the verdict.
+        let timeout_ms = timeout.as_millis().to_string();
+        let flags = ["--assembly-timeout-ms", &timeout_ms, "--ping-interval-ms", "0"];
+        let server = Server::start(reactor, &flags);
+        warm_up(&server);
+        let mut peers = Peer::open_many(server.address, CONNECTIONS);
+        let before = server.memory();
+        server.forget_peak();
+        let begin = peers.iter_mut().map(|peer| {
+            peer.wait_at_most(timeout + Duration::from_secs(10));
+            peer.write(&stalled[..stalled.len() / 2]);
+            Instant::now()
+        });
+        let begun: Vec<Instant> = begin.collect();
+        peers.iter_mut().for_each(|peer| peer.write(&stalled[stalled.len() / 2..]));
+        // What it holds once all of it has come.
+        thread::sleep(timeout / 2);
+        let held = server.memory().saturating_sub(before);
+        let (mut refused, mut last) = (0, Duration::ZERO);
+        for (peer, begun) in peers.iter_mut().zip(begun) {
+            refused += usize::from(peer.read_close() == Ok(Some(1008)));
+            last = last.max(begun.elapsed());
+        }
+        let peak = server.peak().saturating_sub(before);
+        figure(
+            11,
+            format!(
+                "{CONNECTIONS} × 60,000, then silence: {refused} × 1008 by {last:.1?}, memory + {} KiB, at the peak {}",
+                held >> 10,
+                peak >> 10
+            ),
+            format!("all by {timeout:?} + 1 s, {} KiB", BOUND >> 10),
+        );
+        assert_eq!(refused, CONNECTIONS);
+        // Ticks of 50 ms, and the time it takes to read all of them from outside.
+        assert!(last + Duration::from_millis(100) >= timeout && last <= timeout + Duration::from_secs(1));
+        assert!(held <= BOUND);
+    });
+}
+
+#[test]
+fn row_13_a_message_twice_as_long_in_small_pieces_costs_twice_as_much_and_1009_when_too_long() {
+    const LIMIT: usize = 16 << 20;
+    const PIECE: usize = 64;
+    let piece = masked(CONTINUATION, &[1; PIECE]);
+    let message = |bytes: usize| {
+        let mut message = masked(BINARY, &[1; PIECE]);
+        message.extend(piece.repeat(bytes / PIECE - 1));
+        message
+    };
+    let (half, whole) = (message(LIMIT / 2), message(LIMIT));
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &["--max-message-bytes", &LIMIT.to_string()]);
+        // The best of three, since other programs on the machine make work dearer, never cheaper.
+        let best = |message: &[u8]| (0..3).map(|_| taken_in(&server, message)).min().unwrap();
+        let (once, twice) = (best(&half), best(&whole));
+        let ratio = twice.as_secs_f64() / once.as_secs_f64();
+        let mut peer = Peer::open(server.address);
+        peer.write(&whole);
+        peer.write(&masked(CONTINUATION, b"a"));
+        let code = peer.read_close();
+        figure(
+            13,
+            format!(
+                "8 MiB by {PIECE} bytes: {once:.1?} of CPU, 16 MiB: {twice:.1?}, × {ratio:.2}; a byte more: {code:?}"
+            ),
+            "× 2.3, 1009",
+        );
+        assert_eq!(code, Ok(Some(1009)));
+        assert!(ratio <= 2.3);
+    });
+}
+
+/// What the server spends on a message that has no end, until it has read all of it.
+fn taken_in(server: &Server, message: &[u8]) -> Duration {
+    let mut peer = Peer::open(server.address);
+    let before = server.cpu();
+    peer.write(message);
+    peer.write(&masked(FIN | PING, b"all?"));
+    assert_eq!(peer.next(), Next::Frame(FIN | PONG, b"all?".to_vec()));
+    server.cpu() - before
+}

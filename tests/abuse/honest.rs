@@ -1,0 +1,124 @@
+//! Clients that keep every rule, at a steady pace, and measure how long their echoes take.
+//!
+//! Invariant: every echo is checked, and none that was late is left out: who should have been heard meanwhile counts
+//! from the moment it was due. Time in which the server or this client was ready to run and the processors were others'
+//! does not count, because the attack runs on the same machine.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::attacker::Peer;
+use crate::p99;
+use crate::server::Server;
+
+const CLIENTS: usize = 50;
+
+/// From one echo to the next, over all clients.
+const PACE: Duration = Duration::from_millis(2);
+
+/// Fewer say nothing about one in a hundred.
+const ECHOES_MIN: usize = 300;
+
+/// A machine's scheduler alone can take a slice of so long.
+pub const FLOOR: Duration = Duration::from_millis(10);
+
+pub struct Honest {
+    peers: Vec<Peer>,
+    clocks: Vec<File>,
+}
+
+/// How the clients were served.
+pub struct Served {
+    pub p99: Duration,
+    pub longest: Duration,
+    pub echoes: usize,
+}
+
+impl Honest {
+    pub fn new(server: &Server) -> Self {
+        Self { peers: Peer::open_many(server.address, CLIENTS), clocks: server.clocks() }
+    }
+
+    /// While nothing else happens.
+    pub fn quiet(&mut self) -> Served {
+        self.during(|| {}).1
+    }
+
+    /// While an attack is under way, and at least until enough is known.
+    pub fn during<T>(&mut self, attack: impl FnOnce() -> T) -> (T, Served) {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let measuring = scope.spawn(|| self.measure(&over));
+            // Also when the attack fails, or the scope would wait for ever.
+            let ended = EndsWith(&over);
+            let result = attack();
+            drop(ended);
+            (result, measuring.join().unwrap())
+        })
+    }
+
+    fn measure(&mut self, over: &AtomicBool) -> Served {
+        let own = File::open("/proc/thread-self/schedstat").unwrap();
+        let Self { peers, clocks } = self;
+        let mut times = Vec::new();
+        let mut due = Instant::now();
+        for turn in 0.. {
+            if over.load(Ordering::Relaxed) && times.len() >= ECHOES_MIN {
+                break;
+            }
+            let early = due.saturating_duration_since(Instant::now());
+            let since = if early.is_zero() {
+                due
+            } else {
+                thread::sleep(early);
+                Instant::now()
+            };
+            let before = delays(clocks, &own);
+            let text = format!("echo {turn}");
+            assert_eq!(peers[turn % CLIENTS].ask(&text), text);
+            let took = since.elapsed().saturating_sub(kept_waiting(&before, &delays(clocks, &own)));
+            times.push(took);
+            due = (due + PACE).max(Instant::now().checked_sub(took).unwrap_or(due));
+        }
+        Served { longest: times.iter().max().copied().unwrap(), echoes: times.len(), p99: p99(times) }
+    }
+}
+
+/// How long each thread has been ready and waited for a processor: the server's, and this one (proc(5), `schedstat`,
+/// second field, in nanoseconds).
+fn delays(clocks: &[File], own: &File) -> Vec<u64> {
+    clocks.iter().chain([own]).map(delay).collect()
+}
+
+/// For how long the processors were others': at most what one of the server's threads waited, and what this one did.
+fn kept_waiting(before: &[u64], after: &[u64]) -> Duration {
+    let mut waits: Vec<u64> = before.iter().zip(after).map(|(before, after)| after.saturating_sub(*before)).collect();
+    let own = waits.pop().unwrap_or(0);
+    Duration::from_nanos(own + waits.into_iter().max().unwrap_or(0))
+}
+
+fn delay(clock: &File) -> u64 {
+    let mut text = [0; 64];
+    let count = clock.read_at(&mut text, 0).unwrap_or(0);
+    let fields = std::str::from_utf8(&text[..count]).unwrap_or_default();
+    fields.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+/// Says that an attack is over, however it ended.
+struct EndsWith<'a>(&'a AtomicBool);
+
+impl Drop for EndsWith<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Served {
+    /// Twice what was normal, but what a busy scheduler may take is no fault.
+    pub fn p99_bound(&self) -> Duration {
+        (self.p99 * 2).max(FLOOR)
+    }
+}

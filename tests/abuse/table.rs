@@ -1,0 +1,85 @@
+//! The table that a run prints: a line for each attack on each reactor, with its figures and what the server spent.
+//!
+//! Invariant: an attack that fails has its line too. It passes only if, besides its own figures, every server it left
+//! running has as many descriptors open as before, has not panicked, and knows what became of each connection.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::io::{Write, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::server::Spent;
+
+/// What the attack under way has shown so far.
+static RECORD: Mutex<Record> = Mutex::new(Record { row: 0, figures: Vec::new(), servers: Vec::new() });
+
+struct Record {
+    row: u32,
+    figures: Vec<(String, String)>,
+    servers: Vec<Spent>,
+}
+
+/// Runs an attack and prints its line; gives why it failed.
+pub fn run(reactor: &str, attack: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
+    let outcome = catch_unwind(AssertUnwindSafe(attack));
+    let record = std::mem::replace(
+        &mut *RECORD.lock().unwrap_or_else(PoisonError::into_inner),
+        Record { row: 0, figures: Vec::new(), servers: Vec::new() },
+    );
+    let panics_are_wanted = record.row == 21;
+    let faults: Vec<String> = record.servers.iter().flat_map(|spent| spent.faults(panics_are_wanted)).collect();
+    let ok = outcome.is_ok() && faults.is_empty();
+    say(&record.line(reactor, ok, &faults));
+    outcome?;
+    if ok { Ok(()) } else { Err(Box::new(faults.join("; "))) }
+}
+
+/// One figure of the attack under way: its row, what was measured and what was demanded of it.
+pub fn figure(row: u32, measured: impl Display, bound: impl Display) {
+    let mut record = RECORD.lock().unwrap_or_else(PoisonError::into_inner);
+    record.row = row;
+    record.figures.push((measured.to_string(), bound.to_string()));
+}
+
+/// What a server has spent by its end.
+pub fn spent(spent: Spent) {
+    RECORD.lock().unwrap_or_else(PoisonError::into_inner).servers.push(spent);
+}
+
+/// Past the test harness, which would keep it for itself unless the test fails.
+pub fn say(line: &str) {
+    writeln!(stdout().lock(), "{line}").unwrap();
+}
+
+impl Record {
+    /// `| row | attack | reactor | figure | bound | memory | descriptors | CPU | counters | ok |`
+    fn line(&self, reactor: &str, ok: bool, faults: &[String]) -> String {
+        let test = thread::current().name().unwrap_or_default().to_owned();
+        let sentence = test.rsplit("::").next().unwrap_or_default().replace('_', " ");
+        let row = self.row.to_string();
+        let attack = sentence.strip_prefix(&format!("row {row} ")).unwrap_or(&sentence);
+        let (figures, bounds): (Vec<&str>, Vec<&str>) =
+            self.figures.iter().map(|(measured, bound)| (&**measured, &**bound)).unzip();
+        let of_servers = |cell: fn(&Spent) -> String| self.servers.iter().map(cell).collect::<Vec<_>>().join("; ");
+        let verdict = match (ok, faults) {
+            (true, _) => "ok".to_owned(),
+            (false, []) => "FAILED".to_owned(),
+            (false, faults) => format!("FAILED: {}", faults.join("; ")),
+        };
+        let cells = [
+            &row,
+            attack,
+            reactor,
+            &figures.join("; "),
+            &bounds.join("; "),
+            &of_servers(Spent::memory),
+            &of_servers(Spent::descriptors),
+            &of_servers(Spent::cpu),
+            &of_servers(Spent::counters),
+            &verdict,
+        ];
+        format!("| {} |", cells.map(|cell| cell.replace(['|', '\n'], " ")).join(" | "))
+    }
+}
