@@ -283,7 +283,7 @@ impl Builder {
                 );
             }
             Err(error) => {
-                end(server.cores, true);
+                server.cores.stop();
                 return Err(Error::Start(error));
             }
         }

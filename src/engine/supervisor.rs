@@ -292,6 +292,14 @@ impl Cores {
         self.controller.clone()
     }
 
+    /// Ends the cores at once, with a word to nobody: for a server that could not be put together.
+    pub fn stop(mut self) {
+        self.status.ready.store(false, Ordering::Relaxed);
+        self.controller.control.stop();
+        self.controller.wake();
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+
     /// Watches the cores until they have ended.
     pub fn supervise(mut self) -> Stopped {
         let stopped = self.watch();
