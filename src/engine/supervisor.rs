@@ -124,6 +124,17 @@ pub enum StartError {
         /// Connections the limit allows.
         possible: usize,
     },
+    /// The descriptor limit leaves none for a connection.
+    #[error(
+        "The limit of file descriptors is {limit}, but {reserved} are set aside before the first connection. Raise it \
+         (ulimit -Hn, LimitNOFILE), or configure fewer cores, or no listener for metrics (--admin-listen none)."
+    )]
+    NoDescriptors {
+        /// Descriptors set aside for cores and the listener for metrics.
+        reserved: usize,
+        /// The hard limit.
+        limit: usize,
+    },
     /// A core could not be started.
     #[error("Core {core} could not start: {reason}.")]
     Core {
@@ -486,6 +497,9 @@ fn yield_to_others(core: usize) {
 fn connections_max(wanted: usize, reserved: usize) -> Result<usize, StartError> {
     let limit = reactor::raise_descriptor_limit().map_err(StartError::Process)?;
     let possible = limit.saturating_sub(reserved);
+    if possible == 0 {
+        return Err(StartError::NoDescriptors { reserved, limit });
+    }
     if wanted == usize::MAX || wanted == 0 {
         return Ok(possible);
     }
