@@ -12,7 +12,7 @@ use super::counters::Counters;
 use super::handler::Compress;
 use super::limits::Limits;
 use super::outbox::Outbox;
-use super::session::{NEVER, Slot, ticks};
+use super::session::{NEVER, Phase, Slot, ticks};
 use super::tasks::Tasks;
 use super::wheel::Wheel;
 use crate::protocol::deflate::{Answer, Compression, Compressors, Prepared, answer};
@@ -28,6 +28,16 @@ const DIRECT_BYTES_MIN: usize = 8 * 1024;
 /// The reply buffer is sent when it holds this much, even if more is to come: it stays within the second-level cache.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes that compressed messages may become in a turn before others have to wait for the next one. A message is inflated
+/// whole, so a turn exceeds this by one message at most.
+const INFLATED_BYTES_PER_TURN_MAX: u64 = 1024 * 1024;
+
+/// Compressed bytes that never wait: they become a megabyte at most, which takes less than a millisecond.
+const LIGHT_BYTES_MAX: usize = 1024;
+
+/// Bytes read at a time from a session that may have to wait with them, since they are kept meanwhile.
+pub(super) const POSTPONED_BYTES_MAX: usize = 64 * 1024;
+
 /// See the module.
 pub(super) struct Common {
     pub(super) core: u16,
@@ -41,6 +51,12 @@ pub(super) struct Common {
     /// Sessions that may keep compression streams of their own.
     pub(super) compression_contexts: usize,
     pub(super) tasks: Tasks,
+    /// Bytes that messages may still become in this turn.
+    pub(super) inflation_left: u64,
+    /// Someone waits for the next turn with what would become more.
+    postponed: bool,
+    /// Someone has waited for this one.
+    waiting: bool,
     /// The time of this turn.
     pub(super) tick: u32,
     /// What the session at hand has said and not sent.
@@ -65,6 +81,9 @@ impl Common {
             pool: AssemblyPool::default(),
             compressors: None,
             compression_contexts: 0,
+            inflation_left: 0,
+            postponed: false,
+            waiting: false,
             tasks,
             tick: 0,
             reply,
@@ -87,6 +106,36 @@ impl Common {
             return self.write_compressed(slot, token, sockets, message);
         }
         self.write_payload(slot, token, sockets, message.kind().opcode(), false, message.as_bytes());
+    }
+
+    /// At the start of a turn: those who waited come before those who come now, but after what costs little.
+    pub(super) fn begin_inflating(&mut self) {
+        self.waiting = std::mem::take(&mut self.postponed);
+        self.inflation_left = if self.waiting { 0 } else { INFLATED_BYTES_PER_TURN_MAX };
+    }
+
+    /// Now those who waited may go on.
+    pub(super) fn go_on_inflating(&mut self) {
+        if std::mem::take(&mut self.waiting) {
+            self.inflation_left = INFLATED_BYTES_PER_TURN_MAX;
+        }
+    }
+
+    /// After a session consumed its input.
+    #[inline]
+    pub(super) fn note_inflating(&mut self) {
+        self.inflation_left = self.inflation_left.saturating_sub(self.pool.take_inflated_bytes());
+    }
+
+    /// Whether a session has to wait for the next turn with so many bytes of input, because they might become many and
+    /// enough has been inflated in this one: a bomb, or an honest large message, never keeps others waiting for long.
+    pub(super) fn postpones<S>(&mut self, slot: &Slot<S>, bytes: usize) -> bool {
+        let postponed = self.inflation_left == 0
+            && slot.phase == Phase::Open
+            && slot.connection.compression().is_some()
+            && slot.connection.assembled_bytes() + bytes > LIGHT_BYTES_MAX;
+        self.postponed |= postponed;
+        postponed
     }
 
     /// What is answered to a client's offers of compression; `None` when it is left out.

@@ -114,9 +114,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.common.tick = u32::try_from(now_ms / TICK_MS).unwrap_or(u32::MAX - 1);
         self.common.counters.turns.add(1);
         self.common.counters.last_turn_ms.write(now_ms);
+        self.common.begin_inflating();
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();
+        self.common.go_on_inflating();
         self.go_on_reading();
         self.look_at_timers();
         self.say_goodbyes();
@@ -227,6 +229,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 break;
             }
             if let Some(backlog) = slot.take_consumable_backlog() {
+                if self.common.postpones(slot, backlog.bytes.len() - backlog.start) {
+                    slot.backlog = Some(backlog);
+                    // What was reported is not read now.
+                    slot.readable = true;
+                    break;
+                }
                 bytes += self.consume_backlog(token, backlog);
                 continue;
             }
@@ -244,6 +252,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     slot.pinged = false;
                     let short = count < room && !slot.ended;
                     slot.readable = !short;
+                    if self.common.postpones(slot, count) {
+                        self.set_aside(token, Phase::Open, &scratch[..count], None);
+                        break;
+                    }
                     self.consume(token, &mut scratch[..count]);
                     // A short read means that there is no more, unless the end waits behind it; what comes later is
                     // reported anew.

@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::common::Common;
+use super::common::{Common, POSTPONED_BYTES_MAX};
 use super::core::Core;
 use super::handler::{Ended, Handler, Sent};
 use super::reasons::{DropReason, End};
@@ -341,7 +341,8 @@ impl Common {
     /// How much of the scratch buffer a read may fill: of a request head, no byte beyond its limit is ever read.
     pub(super) fn read_size<S>(&self, slot: &Slot<S>, scratch: usize) -> usize {
         if slot.phase != Phase::Head {
-            return scratch;
+            let may_wait = self.inflation_left == 0 && slot.connection.compression().is_some();
+            return if may_wait { scratch.min(POSTPONED_BYTES_MAX) } else { scratch };
         }
         let kept = slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len());
         self.limits.head.head_bytes_max.saturating_sub(kept).clamp(1, scratch)

@@ -28,6 +28,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 0
             }
         };
+        self.common.note_inflating();
         self.flush_and_settle(token);
         rest
     }

@@ -59,6 +59,8 @@ pub struct AssemblyPool {
     bytes: usize,
     /// Inflates the messages of all connections that agreed on no context takeover.
     decompressor: Option<Box<Decompressor>>,
+    /// Bytes that were inflated since somebody asked.
+    pub(super) inflated_bytes: u64,
 }
 
 impl AssemblyPool {
@@ -81,6 +83,12 @@ impl AssemblyPool {
         };
         assembly.stamp = stamp;
         assembly
+    }
+
+    /// Bytes that messages became by inflating, since this was asked last: inflating is what costs most, and a few bytes
+    /// may become very many.
+    pub fn take_inflated_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.inflated_bytes)
     }
 
     /// The shared decompressor, made when it is first needed, with a window that any peer's fits in.

@@ -126,6 +126,11 @@ impl Connection {
         self.assembly.as_ref().map(|assembly| assembly.stamp)
     }
 
+    /// Bytes that have arrived of the message that is incomplete, compressed if it is.
+    pub fn assembled_bytes(&self) -> usize {
+        self.assembly.as_ref().map_or(0, |assembly| assembly.payload.len())
+    }
+
     /// Has what is incomplete begin at `stamp`: it could not arrive before.
     pub fn restamp(&mut self, stamp: u32) {
         if let Some(assembly) = &mut self.assembly {

@@ -245,6 +245,7 @@ impl<'i> Incoming<'i> {
             other => return Ok(other),
         };
         let verdict = connection.decompress(compressed, &mut inflated.payload, pool, limits);
+        pool.inflated_bytes += inflated.payload.len() as u64;
         if let Some(done) = self.done.replace(inflated) {
             pool.recycle(done);
         }

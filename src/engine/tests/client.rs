@@ -43,7 +43,8 @@ impl Link {
 
     fn inflate(&mut self, frame: &mut [u8]) -> Frame {
         let mut incoming = Incoming::new(frame, 0);
-        match incoming.next(&mut self.connection, &mut self.pool, &Limits::default()) {
+        let limits = Limits { message_bytes_max: 16 << 20, inflation_ratio_max: 0, ..Limits::default() };
+        match incoming.next(&mut self.connection, &mut self.pool, &limits) {
             Ok(Some(Event::Message(message))) => Frame::new(message.kind().opcode(), message.as_bytes()),
             other => panic!("no compressed message: {other:?}"),
         }

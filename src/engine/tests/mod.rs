@@ -15,6 +15,7 @@ mod accepting;
 mod admission;
 mod backpressure;
 mod closing;
+mod compression;
 mod drain;
 mod input;
 mod panics;
