@@ -32,6 +32,13 @@ const SCRATCH_BYTES: usize = 512 * 1024;
 /// bytes this much takes a core some milliseconds.
 const READ_BYTES_PER_TURN_MAX: usize = SCRATCH_BYTES;
 
+/// Bytes of incomplete messages that are read in a turn before each further session gets little: some five milliseconds.
+/// The kernel tells of some twenty sessions at a time, so others may have to wait for several such turns.
+const ASSEMBLED_BYTES_PER_TURN_MAX: usize = 2 * 1024 * 1024;
+
+/// What each further session is read in such a turn: enough for most messages, whole.
+const READ_BYTES_WHEN_CROWDED: usize = 4 * 1024;
+
 /// Sessions whose timers are looked at in a turn, and goodbyes said in a turn of a draining core.
 const TIMERS_PER_TURN_MAX: usize = 1024;
 
@@ -70,6 +77,8 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(super) accept_again_ms: Option<u64>,
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) now_ms: u64,
+    /// Bytes that were read in this turn of messages that are not complete.
+    assembled_bytes: usize,
     completions: Vec<Completion>,
     pub(super) scratch: Vec<u8>,
     /// Indexes whose timer fired and was not looked at yet.
@@ -101,6 +110,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             accept_again_ms: Some(0),
             connections: setup.connections,
             now_ms: 0,
+            assembled_bytes: 0,
             completions: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES],
             fired: Vec::new(),
@@ -114,6 +124,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.common.tick = u32::try_from(now_ms / TICK_MS).unwrap_or(u32::MAX - 1);
         self.common.counters.turns.add(1);
         self.common.counters.last_turn_ms.write(now_ms);
+        self.assembled_bytes = 0;
         self.common.begin_inflating();
         self.accept_if_due();
         self.carry_out_completions();
@@ -221,8 +232,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Reads and consumes what a session received: first what was set aside, then what the socket has.
     pub(super) fn read(&mut self, token: Token) {
         let mut scratch = std::mem::take(&mut self.scratch);
+        let crowded = self.assembled_bytes >= ASSEMBLED_BYTES_PER_TURN_MAX;
+        let bytes_max = if crowded { READ_BYTES_WHEN_CROWDED } else { READ_BYTES_PER_TURN_MAX };
         let mut bytes = 0;
-        while bytes < READ_BYTES_PER_TURN_MAX {
+        while bytes < bytes_max {
             let Some(slot) = self.sessions.get_mut(token) else { break };
             if !self.common.may_read(slot) {
                 slot.readable = true;
@@ -238,7 +251,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 bytes += self.consume_backlog(token, backlog);
                 continue;
             }
-            let room = self.common.read_size(slot, scratch.len());
+            let room = self.common.read_size(slot, scratch.len().min(bytes_max));
             match self.reactor.recv(slot.socket, &mut scratch[..room]) {
                 Ok(0) => {
                     slot.finished = true;
@@ -276,11 +289,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         }
         self.scratch = scratch;
-        self.read_on_if_cut_off(token);
+        self.read_on_if_cut_off(token, bytes);
     }
 
-    fn read_on_if_cut_off(&mut self, token: Token) {
+    fn read_on_if_cut_off(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
+        self.assembled_bytes += bytes.min(slot.connection.assembled_bytes());
         let unread = slot.readable || slot.has_consumable_backlog();
         if unread && self.common.may_read(slot) {
             self.common.resume_next_turn(slot, token);
@@ -326,7 +340,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         self.relieve(token);
         self.settle(token);
-        self.read_on_if_cut_off(token);
+        self.read_on_if_cut_off(token, 0);
     }
 
     fn watch_ended(&mut self, token: Token, result: io::Result<()>) {

@@ -237,3 +237,37 @@ fn pings_of_a_closed_session_are_not_answered() {
     world.settle();
     assert_eq!(client.frames(), [close(1000, "")]);
 }
+
+#[test]
+fn those_who_send_much_are_read_by_turns_and_hold_up_nobody() {
+    const MIB: usize = 1 << 20;
+    let messages = crate::protocol::Limits { message_bytes_max: 4 * MIB as u64, ..Default::default() };
+    let mut world = World::with(Limits { messages, ..Limits::default() });
+    let (mut large, ids): (Vec<_>, Vec<_>) = (0..40).map(|_| world.open_session()).unzip();
+    let mut small = world.open("/");
+    let half = vec![7; 256 * 1024];
+    large.iter().for_each(|client| client.write(&fragment(Opcode::Binary, false, &half)));
+    small.send("a few bytes");
+    let held = |world: &mut World| -> usize {
+        let slots =
+            ids.iter().map(|id| world.core.sessions.get_mut(id.token).map(|slot| slot.connection.assembled_bytes()));
+        slots.flatten().sum()
+    };
+    world.turn();
+    let mut turns = 0;
+    let mut before = held(&mut world);
+    while before < 40 * half.len() {
+        world.turn();
+        let after = held(&mut world);
+        assert!(after - before <= 2 * MIB + 512 * 1024 + 2 * 40 * 4 * 1024, "{} bytes in a turn", after - before);
+        before = after;
+        turns += 1;
+        assert!(turns < 100);
+    }
+    assert!(turns > 3, "it took {turns} turns");
+    assert_eq!(small.frames(), [text("a few bytes")]);
+    large.iter().for_each(|client| client.write(&fragment(Opcode::Continuation, true, b"")));
+    world.settle();
+    let echoes: usize = large.iter_mut().map(|client| client.frames().len()).sum();
+    assert_eq!(echoes, 40);
+}
