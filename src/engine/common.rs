@@ -28,6 +28,10 @@ const DIRECT_BYTES_MIN: usize = 8 * 1024;
 /// The reply buffer is sent when it holds this much, even if more is to come: it stays within the second-level cache.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 
+/// Pongs are handed to the socket when the reply holds this much: of a flood of pings no more than this waits for a peer
+/// that does not read, however many of them one read brought.
+const REPLY_BYTES_BEHIND_PONG_MAX: usize = 4 * 1024;
+
 /// Bytes that compressed messages may become in a turn before others have to wait for the next one. A message is inflated
 /// whole, so a turn exceeds this by one message at most.
 const INFLATED_BYTES_PER_TURN_MAX: u64 = 1024 * 1024;
@@ -269,7 +273,7 @@ impl Common {
     ) {
         if slot.outbox.is_none() {
             write_frame(&mut self.reply, Opcode::Pong, payload, None);
-            if self.reply.len() >= REPLY_BYTES_MAX {
+            if self.reply.len() >= REPLY_BYTES_BEHIND_PONG_MAX {
                 self.flush(slot, token, sockets);
             }
             return;

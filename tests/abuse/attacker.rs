@@ -200,6 +200,17 @@ impl Peer {
         }
     }
 
+    /// The payload of the next message, pings before it answered; empty when none comes.
+    pub fn next_message(&mut self) -> Vec<u8> {
+        loop {
+            match self.next() {
+                Next::Frame(0x89, payload) => self.write(&masked(wire::FIN | wire::PONG, &payload)),
+                Next::Frame(_, payload) => return payload,
+                _ => return Vec::new(),
+            }
+        }
+    }
+
     /// The close code that comes before anything else does: `Ok(None)` is a Close frame without a code.
     pub fn read_close(&mut self) -> Result<Option<u16>, Next> {
         match self.next() {

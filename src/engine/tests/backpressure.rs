@@ -203,6 +203,24 @@ fn a_flood_of_pings_from_a_peer_that_does_not_read_costs_a_few_pongs() {
 }
 
 #[test]
+fn a_flood_of_pings_that_one_read_brought_costs_a_few_kilobytes_of_pongs() {
+    let mut world = World::new();
+    let (mut client, id) = world.open_session();
+    client.peer.stop_reading();
+    client.send("/flood 1 30000");
+    world.settle();
+    assert_eq!(world.bytes_held(id), 0, "there is room in the socket");
+    for number in 0..2_000u32 {
+        client.ping(&[number as u8; 100]);
+    }
+    world.settle();
+    let pong_bytes = 2 + 100;
+    // In flight is what the first read left over with the pongs of that turn; behind it waits what may.
+    let bound = 4 * 1024 + pong_bytes + 2 * 17 * pong_bytes;
+    assert!(world.bytes_held(id) <= bound, "{} bytes are held", world.bytes_held(id));
+}
+
+#[test]
 fn pongs_keep_their_place_among_messages() {
     let mut world = World::new();
     let mut client = world.open("/");
