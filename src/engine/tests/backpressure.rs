@@ -205,7 +205,7 @@ fn a_flood_of_pings_from_a_peer_that_does_not_read_costs_a_few_pongs() {
 #[test]
 fn a_flood_of_pings_that_one_read_brought_costs_a_few_kilobytes_of_pongs() {
     let mut world = World::new();
-    let (mut client, id) = world.open_session();
+    let (client, id) = world.open_session();
     client.peer.stop_reading();
     client.send("/flood 1 30000");
     world.settle();
