@@ -158,6 +158,18 @@ options! {
     max_headers: usize = 64, "COUNT", "RINGSOCK_MAX_HEADERS";
     /// Bytes waiting to be sent to one session; above it, its input is not read [default: 262144]
     max_outbox_bytes: usize = 256 * 1024, "BYTES", "RINGSOCK_MAX_OUTBOX_BYTES";
+    /// What becomes of a topic's messages for a subscriber whose outbox is full: close, drop-newest, drop-oldest or latest;
+    /// for some topics otherwise, as in close,prices/*=latest [default: close]
+    overflow: String = "close".to_owned(), "POLICIES", "RINGSOCK_OVERFLOW";
+    /// How long what was published may wait for a subscriber before its outbox counts as full [default: 10000]
+    outbox_age_ms: u64 = 10_000, "MS", "RINGSOCK_OUTBOX_AGE_MS";
+    /// Bytes that were published and wait to be delivered on one core; from a quarter on, publishers are not read, and
+    /// above it what they publish is dropped [default: 16777216]
+    max_backlog_bytes: usize = 16 * 1024 * 1024, "BYTES", "RINGSOCK_MAX_BACKLOG_BYTES";
+    /// Topics with subscribers on one core; above it a subscription is refused [default: 1000000]
+    max_topics: usize = 1_000_000, "COUNT", "RINGSOCK_MAX_TOPICS";
+    /// Entries of the ring from one core to another; what does not fit is dropped and counted [default: 1024]
+    ring_entries: usize = 1024, "COUNT", "RINGSOCK_RING_ENTRIES";
     /// How messages are compressed with clients that offer it [default: off]
     compression: Compression = Compression::Off, "MODE", "RINGSOCK_COMPRESSION";
     /// From 1, the fastest, to 9, the smallest [default: 1]
@@ -251,7 +263,7 @@ impl Config {
     /// Refuses values that cannot work.
     pub fn checked(self) -> Result<Self, ConfigError> {
         let window = "from 9 to 15";
-        let rules: [(&'static str, u64, bool, &'static str); 14] = [
+        let rules: [(&'static str, u64, bool, &'static str); 18] = [
             (
                 "max-message-bytes",
                 self.max_message_bytes,
@@ -285,6 +297,10 @@ impl Config {
             ),
             ("server-window-bits", self.server_window_bits.into(), (9..=15).contains(&self.server_window_bits), window),
             ("client-window-bits", self.client_window_bits.into(), (9..=15).contains(&self.client_window_bits), window),
+            ("outbox-age-ms", self.outbox_age_ms, self.outbox_age_ms > 0, "above 0"),
+            ("max-backlog-bytes", self.max_backlog_bytes as u64, self.max_backlog_bytes >= 1024, "at least 1024"),
+            ("max-topics", self.max_topics as u64, (1..1 << 31).contains(&self.max_topics), "from 1 to 2147483647"),
+            ("ring-entries", self.ring_entries as u64, (1..=1 << 20).contains(&self.ring_entries), "from 1 to 1048576"),
             ("handshake-timeout-ms", self.handshake_timeout_ms, self.handshake_timeout_ms > 0, "above 0"),
             ("close-timeout-ms", self.close_timeout_ms, self.close_timeout_ms > 0, "above 0"),
             ("send-timeout-ms", self.send_timeout_ms, self.send_timeout_ms > 0, "above 0"),
@@ -342,7 +358,7 @@ mod tests {
                 "admin_listen" => format!("admin_listen: AdminAddress(Some(Address(\"{default}\")))"),
                 "reactor" => "reactor: Auto".to_owned(),
                 "compression" => "compression: Off".to_owned(),
-                "allow_origin" | "trusted_proxies" => format!("{name}: \"{default}\""),
+                "allow_origin" | "trusted_proxies" | "overflow" => format!("{name}: \"{default}\""),
                 name => format!("{name}: {default}"),
             };
             assert!(defaults.contains(&debug), "{name} says {default}, but {defaults}");

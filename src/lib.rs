@@ -26,7 +26,8 @@
 //!
 //! - [`protocol`]: WebSocket and HTTP heads, bytes in and events out. Builds alone, without the `server` feature.
 //! - [`reactor`]: what a core asks of the kernel: io_uring, epoll, or a simulation.
-//! - [`engine`]: cores, sessions, limits, handler calls.
+//! - [`mesh`]: how cores reach each other: bounded rings, and the wake-up of a sleeping core.
+//! - [`engine`]: cores, sessions, topics, limits, handler calls.
 //! - [`service`]: what the program `ringsock serve` offers.
 //! - [`server`]: all of it put together.
 
@@ -34,6 +35,8 @@
 pub mod config;
 #[cfg(feature = "server")]
 pub mod engine;
+#[cfg(feature = "server")]
+pub mod mesh;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod reactor;
@@ -43,10 +46,13 @@ pub mod server;
 pub mod service;
 
 #[cfg(feature = "server")]
-pub use engine::{Compress, Ended, Handler, Limits, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
-pub use protocol::deflate::{Compression, Prepared};
+pub use engine::{
+    Ended, Handler, Hub, Limits, Overflow, Sent, ServerHandle, Session, SessionHandle, SessionId, Subscribe,
+    TopicError, Upgrade, UpgradeRequest,
+};
+pub use protocol::deflate::{Compress, Compression};
 pub use protocol::http::{Request, Response};
-pub use protocol::{CloseCode, Message, Origins, TrustedProxies};
+pub use protocol::{CloseCode, Message, Origins, Prepared, TrustedProxies};
 #[cfg(feature = "server")]
 pub use server::Server;
 

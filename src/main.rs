@@ -8,11 +8,12 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 use ringsock::config::{self, Config, Options, Reactor};
 use ringsock::engine::{Limits, ReactorKind};
+use ringsock::mesh::Capacity;
 use ringsock::protocol;
 use ringsock::protocol::deflate::{Compression, WindowBits};
 use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
 use ringsock::server::Builder;
-use ringsock::service::Site;
+use ringsock::service::{OverflowRules, Site};
 use ringsock::{Server, engine};
 use tracing_subscriber::EnvFilter;
 
@@ -82,7 +83,9 @@ fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
         Some(address) => builder.admin_listen_if_free(address),
         None => builder,
     };
-    let server = builder.start_with_status(status, move |_core| Site::new(Arc::clone(&told)))?;
+    let overflow: OverflowRules =
+        config.overflow.parse().map_err(|error| format!("overflow does not hold: {error}"))?;
+    let server = builder.start_with_status(status, move |_core| Site::new(Arc::clone(&told), overflow.clone()))?;
     announce(&server, &config)?;
     server.join()?;
     Ok(())
@@ -142,6 +145,10 @@ fn limits(config: &Config) -> Limits {
         handshake_timeout_ms: config.handshake_timeout_ms,
         assembly_timeout_ms: config.assembly_timeout_ms,
         outbox_bytes_max: config.max_outbox_bytes,
+        outbox_age_ms_max: config.outbox_age_ms,
+        backlog_bytes_max: config.max_backlog_bytes,
+        topics_max: config.max_topics,
+        mesh: Capacity { ring_entries: config.ring_entries, ..Capacity::default() },
         send_timeout_ms: config.send_timeout_ms,
         ping_interval_ms: config.ping_interval_ms,
         dead_peer_timeout_ms: config.dead_peer_timeout_ms,
@@ -151,6 +158,7 @@ fn limits(config: &Config) -> Limits {
         connections_per_address_max: config.max_connections_per_address,
         handshakes_per_address_per_second_max: config.max_handshakes_per_address_per_second,
         handshake_burst_per_address_max: config.max_handshake_burst_per_address,
+        ..Limits::default()
     }
 }
 

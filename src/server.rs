@@ -12,8 +12,8 @@ use std::thread;
 use thiserror::Error;
 
 use crate::engine::{
-    AdmissionPolicy, Controller, Cores, Counters, DESCRIPTORS_PER_CORE, Handler, Limits, ReactorKind, Setup,
-    StartError, Status, Stopped,
+    AdmissionPolicy, Controller, Cores, Counters, DESCRIPTORS_PER_CORE, Handler, Limits, ReactorKind, ServerHandle,
+    Setup, StartError, Status, Stopped,
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::service::{Admin, Metrics};
@@ -75,6 +75,11 @@ impl Server {
     /// Whether it serves.
     pub fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
+    }
+
+    /// Publishes to topics and sends to sessions, from any thread.
+    pub fn handle(&self) -> ServerHandle {
+        self.cores.handle()
     }
 
     /// Drains it from any thread.

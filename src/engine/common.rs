@@ -9,15 +9,17 @@ use std::sync::Arc;
 
 use super::clients::Clients;
 use super::counters::Counters;
-use super::handler::Compress;
 use super::limits::Limits;
 use super::outbox::Outbox;
+use super::parcel::Parcel;
 use super::session::{NEVER, Phase, Slot, ticks};
 use super::tasks::Tasks;
+use super::topics::Topics;
 use super::wheel::Wheel;
-use crate::protocol::deflate::{Answer, Compression, Compressors, Prepared, answer};
+use crate::mesh::Mesh;
+use crate::protocol::deflate::{Answer, Compress, Compression, Compressors, answer};
 use crate::protocol::handshake::Extension;
-use crate::protocol::{AssemblyPool, CONTROL_PAYLOAD_MAX, FrameHeader, Message, Opcode};
+use crate::protocol::{AssemblyPool, CONTROL_PAYLOAD_MAX, FrameHeader, Message, Opcode, Prepared};
 use crate::protocol::{write_compressed_frame, write_frame};
 use crate::reactor::{Sockets, Token};
 
@@ -51,7 +53,7 @@ pub(super) struct Common {
     pub(super) wheel: Wheel,
     pub(super) pool: AssemblyPool,
     /// Made when a message is first to be compressed.
-    compressors: Option<Box<Compressors>>,
+    pub(super) compressors: Option<Box<Compressors>>,
     /// Sessions that may keep compression streams of their own.
     pub(super) compression_contexts: usize,
     pub(super) tasks: Tasks,
@@ -61,6 +63,14 @@ pub(super) struct Common {
     postponed: bool,
     /// Someone has waited for this one.
     waiting: bool,
+    pub(super) topics: Topics,
+    pub(super) mesh: Mesh<Parcel>,
+    /// Room for the topics that a message goes to; empty between calls.
+    pub(super) targets: Vec<u32>,
+    /// Sessions that published and are not read for the time being.
+    pub(super) held: Vec<Token>,
+    /// Sessions that wait for the latest message of a topic that is just being delivered.
+    pub(super) catching_up: Vec<Token>,
     /// The time of this turn.
     pub(super) tick: u32,
     /// What the session at hand has said and not sent.
@@ -72,7 +82,14 @@ pub(super) struct Common {
 }
 
 impl Common {
-    pub(super) fn new(core: u16, limits: Limits, counters: Arc<Counters>, clients: Clients, tasks: Tasks) -> Self {
+    pub(super) fn new(
+        core: u16,
+        limits: Limits,
+        counters: Arc<Counters>,
+        clients: Clients,
+        tasks: Tasks,
+        mesh: Mesh<Parcel>,
+    ) -> Self {
         let mut reply = vec![0; REPLY_BYTES_MAX];
         // Written once, so that its memory is there from the start.
         reply.clear();
@@ -88,6 +105,11 @@ impl Common {
             inflation_left: 0,
             postponed: false,
             waiting: false,
+            topics: Topics::new(mesh.is_alone()),
+            mesh,
+            targets: Vec::new(),
+            held: Vec::new(),
+            catching_up: Vec::new(),
             tasks,
             tick: 0,
             reply,
@@ -106,8 +128,11 @@ impl Common {
         message: Message<'_>,
         compress: Compress,
     ) {
-        if slot.connection.compresses_with().is_some() && self.is_to_compress(compress, message.len()) {
-            return self.write_compressed(slot, token, sockets, message);
+        if slot.connection.compresses_with().is_some() {
+            self.make_compressors();
+            if self.compressors.as_ref().is_some_and(|with| with.is_to_compress(compress, message.len())) {
+                return self.write_compressed(slot, token, sockets, message);
+            }
         }
         self.write_payload(slot, token, sockets, message.kind().opcode(), false, message.as_bytes());
     }
@@ -151,16 +176,6 @@ impl Common {
         answer(offers, compression)
     }
 
-    fn is_to_compress(&self, compress: Compress, bytes: usize) -> bool {
-        match compress {
-            Compress::IfLarge => {
-                self.limits.compression.as_ref().is_some_and(|compression| bytes >= compression.message_bytes_min)
-            }
-            Compress::Always => true,
-            Compress::Never => false,
-        }
-    }
-
     fn write_compressed<S>(
         &mut self,
         slot: &mut Slot<S>,
@@ -168,7 +183,7 @@ impl Common {
         sockets: &mut dyn Sockets,
         message: Message<'_>,
     ) {
-        let Some(mut compressors) = self.take_compressors() else { return };
+        let Some(mut compressors) = self.compressors.take() else { return };
         let opcode = message.kind().opcode();
         match slot.connection.compress(message.as_bytes(), &mut compressors) {
             Some(compressed) => {
@@ -180,10 +195,12 @@ impl Common {
         self.compressors = Some(compressors);
     }
 
-    /// The compressors, to be put back after use; `None` when compression is off.
-    fn take_compressors(&mut self) -> Option<Box<Compressors>> {
-        let taken = self.compressors.take();
-        taken.or_else(|| self.limits.compression.as_ref().map(|compression| Box::new(Compressors::new(compression))))
+    /// Makes the compressors if they are not there, unless compression is off.
+    pub(super) fn make_compressors(&mut self) {
+        if self.compressors.is_none() {
+            self.compressors =
+                self.limits.compression.as_ref().map(|compression| Box::new(Compressors::new(compression)));
+        }
     }
 
     /// Writes a message that was prepared for many.
@@ -194,12 +211,10 @@ impl Common {
         sockets: &mut dyn Sockets,
         prepared: &Prepared,
     ) {
-        let to_compress = self.is_to_compress(Compress::IfLarge, prepared.len());
-        let mut compressors = if to_compress { self.take_compressors() } else { None };
-        let frame = prepared.frame(&mut slot.connection, compressors.as_deref_mut());
-        if compressors.is_some() {
-            self.compressors = compressors;
+        if slot.connection.compresses_with().is_some() {
+            self.make_compressors();
         }
+        let frame = prepared.frame(&mut slot.connection, self.compressors.as_deref_mut());
         if frame.len() >= DIRECT_BYTES_MIN && slot.outbox.is_none() {
             return self.send_directly(slot, token, sockets, frame);
         }
@@ -251,7 +266,7 @@ impl Common {
             let mut outbox = Box::<Outbox>::default();
             outbox.push(&self.reply[sent.min(head)..]);
             outbox.push(&payload[sent.saturating_sub(head)..]);
-            self.hold(slot, token, outbox);
+            self.hold_back(slot, token, outbox);
         }
         self.reply.clear();
     }
@@ -307,7 +322,7 @@ impl Common {
         if sent < self.reply.len() {
             let mut outbox = Box::<Outbox>::default();
             outbox.push(&self.reply[sent..]);
-            self.hold(slot, token, outbox);
+            self.hold_back(slot, token, outbox);
         }
         self.reply.clear();
     }
@@ -345,7 +360,7 @@ impl Common {
         self.wheel.schedule(token.index, slot.deadline);
     }
 
-    fn hold<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {
+    pub(super) fn hold_back<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {
         outbox.progress = self.tick;
         slot.outbox = Some(outbox);
         self.wheel.schedule(token.index, self.tick.saturating_add(ticks(self.limits.send_timeout_ms)));

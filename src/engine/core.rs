@@ -16,11 +16,13 @@ use super::counters::Counters;
 use super::handler::Handler;
 use super::head::PendingUpgrades;
 use super::limits::Limits;
+use super::parcel::Parcel;
 use super::reasons::End;
 use super::session::{Phase, Slot};
 use super::slab::Slab;
 use super::tasks::{Spawner, Tasks};
 use super::wheel::TICK_MS;
+use crate::mesh::Mesh;
 use crate::protocol::http::Refusal;
 use crate::reactor::{Completion, Reactor, Socket, Token};
 
@@ -42,6 +44,9 @@ const READ_BYTES_WHEN_CROWDED: usize = 4 * 1024;
 /// Sessions whose timers are looked at in a turn, and goodbyes said in a turn of a draining core.
 const TIMERS_PER_TURN_MAX: usize = 1024;
 
+/// How often a core that waits for room in another's ring looks whether there is some.
+const ROOM_INTERVAL_MS: u64 = 1;
+
 /// What a core is made from.
 pub struct CoreSetup<H, R> {
     /// Its number, from 0.
@@ -60,6 +65,8 @@ pub struct CoreSetup<H, R> {
     pub connections: Arc<AtomicUsize>,
     /// Who may come in, and what is known of addresses over all cores.
     pub admission: Arc<Admission>,
+    /// Its end of the rings between cores.
+    pub mesh: Mesh<Parcel>,
     /// What runs handlers' tasks.
     pub spawner: Spawner,
 }
@@ -99,11 +106,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub fn new(setup: CoreSetup<H, R>) -> Self {
         let tasks = Tasks::new(setup.spawner);
         let clients = Clients::new(setup.admission);
+        setup.mesh.wake_by(setup.reactor.waker());
         Self {
             handler: setup.handler,
             reactor: setup.reactor,
             sessions: Slab::default(),
-            common: Common::new(setup.core, setup.limits, setup.counters, clients, tasks),
+            common: Common::new(setup.core, setup.limits, setup.counters, clients, tasks, setup.mesh),
             upgrades: PendingUpgrades::default(),
             listener: Some(setup.listener),
             accepting: false,
@@ -129,12 +137,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();
+        self.take_in();
         self.common.go_on_inflating();
         self.go_on_reading();
         self.look_at_timers();
         self.say_goodbyes();
+        self.fan_out();
         self.send_all();
-        !self.common.resumed.is_empty()
+        self.common.topics.go_on()
+            || !self.common.resumed.is_empty()
             || !self.fired.is_empty()
             || self.common.tasks.has_commands()
             || self.draining.as_ref().is_some_and(|drain| drain.told < self.sessions.capacity())
@@ -146,11 +157,25 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         Ok(!self.completions.is_empty())
     }
 
+    /// Before waiting: whether the core may, since nothing came from other cores or from outside. From then on it is woken
+    /// for what comes, until it is [`awake`](Core::awake).
+    pub fn may_wait(&self) -> bool {
+        self.common.mesh.may_sleep()
+    }
+
+    /// After waiting.
+    pub fn awake(&self) {
+        self.common.mesh.awake();
+    }
+
     /// How long the core may wait, in milliseconds, before a timer needs it; `None` is for ever.
     pub fn idle_ms(&self) -> Option<u64> {
         let timer = self.common.wheel.next().map(|tick| u64::from(tick) * TICK_MS);
         let drain = self.draining.as_ref().map(|drain| drain.deadline_ms);
-        let next = [timer, self.accept_again_ms, drain].into_iter().flatten().min()?;
+        // What waits for room in another core's ring is not told when there is some.
+        let room_is_awaited = !self.common.held.is_empty() || self.common.topics.interest.is_untold();
+        let room = room_is_awaited.then_some(self.now_ms + ROOM_INTERVAL_MS);
+        let next = [timer, self.accept_again_ms, drain, room].into_iter().flatten().min()?;
         Some(next.saturating_sub(self.now_ms))
     }
 

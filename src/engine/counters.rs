@@ -42,8 +42,14 @@ impl<R: Reason> ByReason<R> {
     /// One more for this reason. Only the owning core may call it.
     #[inline]
     pub fn add(&self, reason: &R) {
+        self.add_many(reason, 1);
+    }
+
+    /// So many more for this reason. Only the owning core may call it.
+    #[inline]
+    pub fn add_many(&self, reason: &R, count: u64) {
         if let Some(counter) = self.counters.get(reason.index()) {
-            counter.add(1);
+            counter.add(count);
         }
     }
 
@@ -108,6 +114,10 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $(#[doc = $doc] pub $field: $row,)+
+            /// Topics with subscribers on this core, now.
+            pub topics: Counter,
+            /// Subscriptions of this core's sessions, now.
+            pub subscriptions: Counter,
             /// When the last turn was, in milliseconds since the server began: a core that stalls stops counting.
             pub last_turn_ms: Counter,
         }
@@ -142,11 +152,13 @@ counters! {
     handshake_timeouts: Counter = "handshake_timeouts",
     /// Messages that were received.
     messages_received: Counter = "messages_received",
-    /// Messages that handlers sent, on the socket or waiting for it.
+    /// Messages that handlers published to topics.
+    messages_published: Counter = "messages_published",
+    /// Messages that were sent to sessions, on the socket or waiting for it; a published one counts for each subscriber.
     messages_sent: Counter = "messages_sent",
     /// Messages that were sent compressed.
     messages_compressed: Counter = "messages_compressed",
-    /// Messages that handlers wanted to send and that were dropped.
+    /// Messages that were to be sent and were dropped, some of them while they waited.
     messages_dropped: ByReason<DropReason> = "messages_dropped",
     /// Rules that peers of WebSocket sessions broke, each of which failed a session.
     violations: ByReason<Violation> = "violations",
@@ -170,6 +182,8 @@ counters! {
     send_timeouts: Counter = "send_timeouts",
     /// Connections that were cut off because their end took too long.
     close_timeouts: Counter = "close_timeouts",
+    /// Sessions that were not read for a while because they published more than could be delivered.
+    publishers_held: Counter = "publishers_held",
     /// Turns of the core's loop.
     turns: Counter = "turns",
 }

@@ -84,6 +84,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// After something left: tells a handler that was told to hold back that it may go on.
     pub(super) fn relieve(&mut self, token: Token) {
+        self.catch_up(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.pressed && slot.opened && slot.outbox_bytes() <= self.common.limits.outbox_bytes_max / 2 {
             slot.pressed = false;
@@ -209,6 +210,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         slot.phase = Phase::Ended;
         slot.backlog = None;
+        self.common.leave_all(slot);
         if slot.connection.compression().is_some_and(|agreement| agreement.has_context_takeover()) {
             self.common.compression_contexts -= 1;
         }

@@ -81,6 +81,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             slot.parts(end);
             slot.backlog = None;
+            self.common.leave_all(slot);
             self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
         }
     }
@@ -120,11 +121,12 @@ fn read_frames<H: Handler>(
                 if slot.connection.close(&mut common.reply, close, None) {
                     common.counters.closes_sent.add(&code);
                 }
+                common.leave_all(slot);
                 common.set_deadline(slot, token, common.limits.close_timeout_ms);
             }
         }
         // Before the next message: its answer would be dropped if what was said so far does not fit.
-        if slot.paused || common.is_full(slot, token, sockets) {
+        if slot.paused || slot.held || common.is_full(slot, token, sockets) {
             rest = incoming.rest().len();
             break;
         }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::pin::Pin;
 
+use super::hub::Hub;
 use super::session::Session;
 use crate::protocol::handshake::{self, Handshake};
 use crate::protocol::http::{Request, Response};
@@ -23,14 +24,17 @@ pub trait Handler: Sized + 'static {
 
     /// A client asks for a WebSocket. It comes from an allowed origin, and its address keeps the limits. The default
     /// accepts everyone.
+    ///
+    /// Unless it is decided later, the next call of this handler is [`Handler::open`] for the session that is accepted, or
+    /// there is none.
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Self::State> {
         let _ = request;
         Upgrade::accept()
     }
 
     /// A client asks for anything else. The default knows nothing.
-    fn request(&mut self, request: &Request<'_>) -> Response {
-        let _ = request;
+    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Response {
+        let _ = (request, hub);
         Response::text(404, "There is nothing here.\n")
     }
 
@@ -50,6 +54,16 @@ pub trait Handler: Sized + 'static {
     /// A pong came, asked for or not.
     fn pong(&mut self, session: &mut Session<'_, Self::State>, payload: &[u8]) {
         let _ = (session, payload);
+    }
+
+    /// A subscription holds on every core: nothing that is published from now on is missed.
+    fn subscribed(&mut self, session: &mut Session<'_, Self::State>, topic: &str) {
+        let _ = (session, topic);
+    }
+
+    /// Messages of a topic were dropped because the session does not keep up: see [`Overflow`](super::Overflow).
+    fn dropped(&mut self, session: &mut Session<'_, Self::State>, topic: &str, messages: u64) {
+        let _ = (session, topic, messages);
     }
 
     /// After [`Sent::Backpressure`] or [`Sent::Dropped`]: less than half of the outbox's limit waits by now.
@@ -188,18 +202,6 @@ impl<S> Accept<S> {
     pub(super) fn speaks_only(&self, offered: impl FnOnce(&str) -> bool) -> bool {
         self.protocol.as_deref().is_none_or(offered)
     }
-}
-
-/// Whether a message is compressed, where that was agreed with the client. It makes no difference otherwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Compress {
-    /// If it has at least [`Compression::message_bytes_min`](crate::protocol::deflate::Compression) bytes.
-    #[default]
-    IfLarge,
-    /// Whatever its size: for messages that compress well, or that earlier ones resemble.
-    Always,
-    /// Not at all: for what is compressed already, and for secrets beside what a stranger chose (CRIME, BREACH).
-    Never,
 }
 
 /// What became of a message given to a session.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use super::core::Core;
 use super::handler::{Handler, Upgrade, UpgradeRequest};
+use super::hub::Hub;
 use super::reasons::End;
 use super::session::{Backlog, NEVER, Phase, ticks};
 use crate::protocol::deflate::Agreement;
@@ -159,7 +160,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.upgrade(token, &request, more_follows);
             return false;
         }
-        let Ok(response) = catch_unwind(AssertUnwindSafe(|| self.handler.request(&request))) else {
+        let Self { handler, common, .. } = self;
+        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(&request, &mut Hub { common }))) else {
             self.common.counters.handler_panics.add(1);
             return self.write_refusal(token, &Refusal::HandlerFailed);
         };

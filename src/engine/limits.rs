@@ -1,5 +1,7 @@
 //! Every limit of the engine: its default, its unit and its reason.
 
+use super::topics::SubscriptionLimits;
+use crate::mesh::Capacity;
 use crate::protocol::deflate::Compression;
 use crate::protocol::http::HeadLimits;
 
@@ -19,6 +21,19 @@ pub struct Limits {
     /// Bytes waiting to be sent to one session. Above it, what the peer sends is not read, and what is sent to it is
     /// dropped. Default 256 KiB: a burst on a slow link. A single message may exceed it.
     pub outbox_bytes_max: usize,
+    /// How long what was published may wait for one session before it is taken for one that does not keep up, like one
+    /// with a full outbox: see [`Overflow`](super::Overflow). Default 10 s: what is older is news to nobody.
+    pub outbox_age_ms_max: u64,
+    /// Bytes that were published and wait to be delivered to the subscribers of one core. From a quarter of it on, sessions
+    /// that publish are not read; beyond it, what is published is dropped. Default 16 MiB: some hundred milliseconds of
+    /// copying to one subscriber. A single message may exceed it.
+    pub backlog_bytes_max: usize,
+    /// Subscriptions of one session. Default 128: a person's screen shows fewer topics, and each costs 24 bytes.
+    pub subscriptions_max: u32,
+    /// Topics with subscribers on one core. Default 1,000,000: some 100 MB.
+    pub topics_max: usize,
+    /// Entries of the rings between cores and of the queues that other threads publish into.
+    pub mesh: Capacity,
     /// How long nothing may leave while something waits to. Default 10 s: then the peer is taken for dead.
     pub send_timeout_ms: u64,
     /// Silence after which a ping is sent; 0 sends none. Default 25 s: below the idle timeouts of common proxies (30 s
@@ -48,6 +63,12 @@ pub struct Limits {
     pub handshake_burst_per_address_max: u32,
 }
 
+impl Limits {
+    pub(super) fn subscriptions(&self) -> SubscriptionLimits {
+        SubscriptionLimits { subscriptions_max: self.subscriptions_max, topics_max: self.topics_max }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -56,6 +77,11 @@ impl Default for Limits {
             handshake_timeout_ms: 5_000,
             assembly_timeout_ms: 30_000,
             outbox_bytes_max: 256 * 1024,
+            outbox_age_ms_max: 10_000,
+            backlog_bytes_max: 16 * 1024 * 1024,
+            subscriptions_max: 128,
+            topics_max: 1_000_000,
+            mesh: Capacity::default(),
             send_timeout_ms: 10_000,
             ping_interval_ms: 25_000,
             dead_peer_timeout_ms: 60_000,

@@ -1,6 +1,6 @@
 //! The engine: cores, their sessions, and the calls to handlers.
 //!
-//! Imports protocol and reactor, and knows nothing of what its sessions talk about.
+//! Imports protocol, reactor and mesh, and knows nothing of what its sessions talk about.
 
 mod accepting;
 mod admission;
@@ -9,27 +9,39 @@ mod common;
 mod core;
 mod counters;
 mod ending;
+mod fanout;
 mod frames;
 mod handler;
 mod head;
+mod hub;
 mod limits;
 mod outbox;
+mod parcel;
+mod publish;
 mod reasons;
 mod runtime;
+mod server_handle;
 mod session;
 mod slab;
+mod start_error;
 mod supervisor;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod wheel;
 
 pub use self::core::{Core, CoreSetup};
 pub use admission::{Admission, AdmissionPolicy};
 pub use counters::{ByReason, Counter, Counters, Family};
-pub use handler::{Accept, Compress, Ended, Handler, Sent, Upgrade, UpgradeRequest};
+pub use handler::{Accept, Ended, Handler, Sent, Upgrade, UpgradeRequest};
+pub use hub::Hub;
 pub use limits::Limits;
+pub use parcel::Parcel;
 pub use reasons::{DropReason, End};
+pub use server_handle::{ServerHandle, Subscribers};
 pub use session::{Session, SessionId};
-pub use supervisor::{Controller, Cores, DESCRIPTORS_PER_CORE, ReactorKind, Setup, StartError, Status, Stopped};
+pub use start_error::StartError;
+pub use supervisor::{Controller, Cores, DESCRIPTORS_PER_CORE, ReactorKind, Setup, Status, Stopped};
 pub use tasks::{BoxedTask, SessionHandle, Spawner};
+pub use topics::{Overflow, Subscribe, TOPIC_BYTES_MAX, TopicError, check_topic};

@@ -1,13 +1,15 @@
 //! What waits to be sent to one session, in order.
 //!
 //! It exists only while something waits. What has been handed to the reactor is only counted here: it lives there until
-//! it has left. Invariant: it takes hardly more memory than bytes wait, because it grows by pieces that stay where they
-//! are; a buffer that doubles would take twice as much, and leave as much behind in the allocator.
+//! it has left. What is shared with other sessions is referred to and never copied; what is the session's own is kept in
+//! pieces that stay where they are, because a buffer that doubles would take twice as much, and leave as much behind in
+//! the allocator. Invariant: its own bytes take hardly more memory than they are.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use super::session::NEVER;
 use crate::protocol::{CONTROL_PAYLOAD_MAX, HEADER_BYTES_MAX, Opcode, write_frame};
 use crate::reactor::Chunks;
 
@@ -22,37 +24,94 @@ const PIECE_BYTES: usize = 16 * 1024;
 const PIECE_BYTES_FIRST: usize = 512;
 
 /// See the module.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    pieces: VecDeque<Vec<u8>>,
+#[derive(Debug)]
+pub(super) struct Outbox {
+    pieces: Pieces,
     queued_bytes: usize,
     in_flight_bytes: usize,
-    pongs: u8,
     /// The payload of the latest ping that no pong was queued for.
     latest_ping: Option<Vec<u8>>,
     /// Tick at which something last left, or waiting began.
     pub(super) progress: u32,
+    /// Tick since which the oldest shared frames in flight wait; [`NEVER`] if there are none.
+    in_flight_since: u32,
+    pongs: u8,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            pieces: Pieces::None,
+            queued_bytes: 0,
+            in_flight_bytes: 0,
+            latest_ping: None,
+            progress: 0,
+            in_flight_since: NEVER,
+            pongs: 0,
+        }
+    }
+}
+
+/// What is queued, in order: mostly one piece.
+#[derive(Debug)]
+enum Pieces {
+    None,
+    One(Piece),
+    Many(VecDeque<Piece>),
+}
+
+#[derive(Debug)]
+enum Piece {
+    Own(Vec<u8>),
+    Shared(SharedFrames),
+}
+
+/// Frames that many sessions are sent.
+#[derive(Debug)]
+pub(super) struct SharedFrames {
+    pub(super) frames: Bytes,
+    pub(super) messages: u32,
+    /// The topic that they belong to, by its generation, if they may be dropped again while they wait.
+    pub(super) droppable: Option<u32>,
+    /// Tick at which they were queued.
+    pub(super) since: u32,
 }
 
 impl Outbox {
     /// Bytes that have not left.
-    pub fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         self.queued_bytes + self.in_flight_bytes
     }
 
     /// Whether nothing waits.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.bytes() == 0 && self.latest_ping.is_none()
     }
 
+    /// Tick since which the oldest shared frames wait; [`NEVER`] if there are none.
+    pub(super) fn shared_since(&self) -> u32 {
+        let queued = self.pieces.iter().find_map(|piece| match piece {
+            Piece::Shared(shared) => Some(shared.since),
+            Piece::Own(_) => None,
+        });
+        self.in_flight_since.min(queued.unwrap_or(NEVER))
+    }
+
     /// Queues whole frames, behind the pong of every ping that came before: nothing follows a Close frame.
-    pub fn push(&mut self, frames: &[u8]) {
+    pub(super) fn push(&mut self, frames: &[u8]) {
         self.queue_latest_pong();
         self.queue(frames);
     }
 
+    /// Queues frames that others are sent too.
+    pub(super) fn share(&mut self, shared: SharedFrames) {
+        self.queue_latest_pong();
+        self.queued_bytes += shared.frames.len();
+        self.pieces.push(Piece::Shared(shared));
+    }
+
     /// Queues a pong, unless enough of them wait: then the latest replaces the one before it. Says whether one was lost.
-    pub fn pong(&mut self, payload: &[u8]) -> bool {
+    pub(super) fn pong(&mut self, payload: &[u8]) -> bool {
         debug_assert!(payload.len() <= CONTROL_PAYLOAD_MAX);
         if self.pongs < PONGS_WAITING_MAX {
             self.pongs += 1;
@@ -65,27 +124,68 @@ impl Outbox {
         replaced
     }
 
+    /// Drops shared frames that wait and may be dropped, the oldest first: those that have waited since `since_max`, and
+    /// more until no more than `bytes_max` wait. Gives the number of messages in them.
+    pub(super) fn drop_oldest(&mut self, bytes_max: usize, since_max: u32) -> u32 {
+        let mut excess = self.bytes().saturating_sub(bytes_max);
+        self.drop_shared(|shared| {
+            let drop = excess > 0 || shared.since <= since_max;
+            excess = excess.saturating_sub(shared.frames.len());
+            drop
+        })
+    }
+
+    /// Drops the shared frames of a topic that wait. Gives the number of messages in them.
+    pub(super) fn drop_topic(&mut self, topic: u32) -> u32 {
+        self.drop_shared(|shared| shared.droppable == Some(topic))
+    }
+
     /// Takes what waits, as much as one send may carry; `None` when nothing does. What is taken counts as in flight until
     /// [`Outbox::left`].
-    pub fn take(&mut self) -> Option<Chunks> {
+    pub(super) fn take(&mut self) -> Option<Chunks> {
         self.queue_latest_pong();
         self.pongs = 0;
-        let count = self.pieces.len().min(Chunks::PARTS_MAX);
-        let mut taken = self.pieces.drain(..count).map(Bytes::from);
-        let chunks = match count {
-            0 => return None,
-            1 => Chunks::One(taken.next()?),
-            _ => Chunks::Many(taken.collect()),
+        self.in_flight_since = NEVER;
+        let since = &mut self.in_flight_since;
+        let chunks = match std::mem::replace(&mut self.pieces, Pieces::None) {
+            Pieces::None => return None,
+            Pieces::One(piece) => Chunks::One(piece.into_bytes(since)),
+            Pieces::Many(mut pieces) => {
+                let count = pieces.len().min(Chunks::PARTS_MAX);
+                let taken = pieces.drain(..count).map(|piece| piece.into_bytes(since)).collect();
+                if !pieces.is_empty() {
+                    self.pieces = Pieces::Many(pieces);
+                }
+                Chunks::Many(taken)
+            }
         };
-        self.queued_bytes -= chunks.len();
-        self.in_flight_bytes += chunks.len();
+        let bytes = chunks.len();
+        self.queued_bytes -= bytes;
+        self.in_flight_bytes += bytes;
         Some(chunks)
     }
 
     /// Notes that `bytes` of what was taken have left.
-    pub fn left(&mut self, bytes: usize, tick: u32) {
+    pub(super) fn left(&mut self, bytes: usize, tick: u32) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
         self.progress = tick;
+        if self.in_flight_bytes == 0 {
+            self.in_flight_since = NEVER;
+        }
+    }
+
+    fn drop_shared(&mut self, mut is_dropped: impl FnMut(&SharedFrames) -> bool) -> u32 {
+        let (mut messages, mut bytes) = (0, 0);
+        self.pieces.retain(|piece| match piece {
+            Piece::Shared(shared) if shared.droppable.is_some() && is_dropped(shared) => {
+                messages += shared.messages;
+                bytes += shared.frames.len();
+                false
+            }
+            _ => true,
+        });
+        self.queued_bytes -= bytes;
+        messages
     }
 
     fn queue_latest_pong(&mut self) {
@@ -103,20 +203,84 @@ impl Outbox {
     fn queue(&mut self, mut bytes: &[u8]) {
         self.queued_bytes += bytes.len();
         while !bytes.is_empty() {
-            let room = self.pieces.back().map_or(0, |last| PIECE_BYTES - last.len());
-            if room == 0 {
+            let Some(Piece::Own(last)) = self.pieces.last_mut().filter(|last| last.room() > 0) else {
                 let first = if self.pieces.is_empty() { PIECE_BYTES_FIRST } else { PIECE_BYTES };
-                self.pieces.push_back(Vec::with_capacity(first.max(bytes.len().min(PIECE_BYTES))));
+                self.pieces.push(Piece::Own(Vec::with_capacity(first.max(bytes.len().min(PIECE_BYTES)))));
                 continue;
-            }
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            if let Some(last) = self.pieces.back_mut() {
-                // Only the first piece grows, and never beyond a whole one.
-                let capacity = (last.len() + now.len()).next_power_of_two().min(PIECE_BYTES);
-                last.reserve_exact(capacity.saturating_sub(last.len()));
-                last.extend_from_slice(now);
-            }
+            };
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE_BYTES - last.len()));
+            // Only the first piece grows, and never beyond a whole one.
+            let capacity = (last.len() + now.len()).next_power_of_two().min(PIECE_BYTES);
+            last.reserve_exact(capacity.saturating_sub(last.len()));
+            last.extend_from_slice(now);
             bytes = later;
+        }
+    }
+}
+
+impl Piece {
+    fn room(&self) -> usize {
+        match self {
+            Piece::Own(bytes) => PIECE_BYTES.saturating_sub(bytes.len()),
+            Piece::Shared(_) => 0,
+        }
+    }
+
+    fn into_bytes(self, shared_since: &mut u32) -> Bytes {
+        match self {
+            Piece::Own(bytes) => Bytes::from(bytes),
+            Piece::Shared(shared) => {
+                *shared_since = shared.since.min(*shared_since);
+                shared.frames
+            }
+        }
+    }
+}
+
+impl Pieces {
+    fn is_empty(&self) -> bool {
+        matches!(self, Pieces::None)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Piece> {
+        let (one, many) = match self {
+            Pieces::None => (None, None),
+            Pieces::One(piece) => (Some(piece), None),
+            Pieces::Many(pieces) => (None, Some(pieces)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Piece> {
+        match self {
+            Pieces::None => None,
+            Pieces::One(piece) => Some(piece),
+            Pieces::Many(pieces) => pieces.back_mut(),
+        }
+    }
+
+    fn push(&mut self, piece: Piece) {
+        *self = match std::mem::replace(self, Pieces::None) {
+            Pieces::None => Pieces::One(piece),
+            Pieces::One(first) => Pieces::Many(VecDeque::from([first, piece])),
+            Pieces::Many(mut pieces) => {
+                pieces.push_back(piece);
+                Pieces::Many(pieces)
+            }
+        };
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(&Piece) -> bool) {
+        let is_over = match self {
+            Pieces::None => return,
+            Pieces::One(piece) => !is_kept(piece),
+            Pieces::Many(pieces) => {
+                pieces.retain(is_kept);
+                pieces.is_empty()
+            }
+        };
+        if is_over {
+            *self = Pieces::None;
         }
     }
 }
@@ -127,6 +291,10 @@ mod tests {
 
     fn bytes_of(chunks: &Chunks) -> Vec<u8> {
         chunks.parts().concat()
+    }
+
+    fn shared(frames: &'static str, droppable: Option<u32>, since: u32) -> SharedFrames {
+        SharedFrames { frames: Bytes::from_static(frames.as_bytes()), messages: 1, droppable, since }
     }
 
     #[test]
@@ -149,7 +317,14 @@ mod tests {
         let mut outbox = Outbox::default();
         let said: Vec<u8> = (0..3_000_000u32).map(|n| (n >> 8) as u8).collect();
         said.chunks(70_001).for_each(|part| outbox.push(part));
-        let capacity: usize = outbox.pieces.iter().map(Vec::capacity).sum();
+        let capacity: usize = outbox
+            .pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Own(bytes) => bytes.capacity(),
+                Piece::Shared(_) => 0,
+            })
+            .sum();
         assert!(capacity <= said.len() + PIECE_BYTES, "{capacity}");
         let mut sent = Vec::new();
         while let Some(chunks) = outbox.take() {
@@ -164,7 +339,72 @@ mod tests {
     fn a_few_bytes_take_little_memory() {
         let mut outbox = Outbox::default();
         outbox.push(b"a few");
-        assert_eq!(outbox.pieces[0].capacity(), PIECE_BYTES_FIRST);
+        let Pieces::One(Piece::Own(bytes)) = &outbox.pieces else { panic!("{outbox:?}") };
+        assert_eq!(bytes.capacity(), PIECE_BYTES_FIRST);
+    }
+
+    #[test]
+    fn what_is_shared_is_sent_in_its_place_and_not_copied() {
+        let mut outbox = Outbox::default();
+        let frames = Bytes::from(vec![b'x'; 100]);
+        outbox.push(b"before");
+        outbox.share(SharedFrames { frames: frames.clone(), messages: 1, droppable: None, since: 0 });
+        outbox.push(b"after");
+        let Some(Chunks::Many(parts)) = outbox.take() else { panic!("several parts") };
+        assert_eq!((&parts[0][..], parts[1].as_ptr(), &parts[2][..]), (&b"before"[..], frames.as_ptr(), &b"after"[..]));
+        outbox.share(SharedFrames { frames: frames.clone(), messages: 1, droppable: None, since: 0 });
+        let Some(Chunks::One(part)) = outbox.take() else { panic!("one part") };
+        assert_eq!(part.as_ptr(), frames.as_ptr());
+        assert_eq!(outbox.bytes(), 211);
+    }
+
+    #[test]
+    fn the_oldest_that_may_be_dropped_go_first_and_only_as_many_as_must() {
+        let mut outbox = Outbox::default();
+        outbox.share(shared("in flight", Some(1), 0));
+        outbox.take();
+        outbox.push(b"own ");
+        outbox.share(shared("kept ", None, 3));
+        outbox.share(shared("first ", Some(1), 3));
+        outbox.share(shared("second ", Some(2), 4));
+        outbox.share(shared("third", Some(1), 5));
+        outbox.share(shared("fourth", Some(1), 6));
+        assert_eq!(outbox.drop_oldest(outbox.bytes(), 2), 0);
+        assert_eq!(outbox.drop_oldest(outbox.bytes() - 7, 2), 2, "the first alone is not enough");
+        assert_eq!(outbox.drop_oldest(outbox.bytes(), 5), 1, "it has waited for too long");
+        assert_eq!(outbox.drop_oldest(0, 2), 1);
+        assert_eq!(outbox.bytes(), 9 + 9);
+        outbox.left(9, 1);
+        assert_eq!(bytes_of(&outbox.take().unwrap()), b"own kept ");
+    }
+
+    #[test]
+    fn what_waits_of_one_topic_can_be_dropped() {
+        let mut outbox = Outbox::default();
+        (0..6).for_each(|n| outbox.share(shared(["0", "1", "2", "3", "4", "5"][n], Some(n as u32 % 2), 0)));
+        assert_eq!(outbox.drop_topic(1), 3);
+        assert_eq!(bytes_of(&outbox.take().unwrap()), b"024");
+        outbox.left(3, 0);
+        outbox.share(shared("alone", Some(7), 0));
+        assert_eq!(outbox.drop_topic(7), 1);
+        assert!(outbox.is_empty() && outbox.take().is_none());
+    }
+
+    #[test]
+    fn the_age_is_that_of_the_oldest_shared_frames_in_flight_or_queued() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"own");
+        assert_eq!(outbox.shared_since(), NEVER);
+        outbox.share(shared("a", None, 5));
+        outbox.share(shared("b", None, 6));
+        assert_eq!(outbox.shared_since(), 5);
+        let bytes = outbox.take().unwrap().len();
+        outbox.share(shared("c", None, 7));
+        assert_eq!(outbox.shared_since(), 5);
+        outbox.left(bytes - 1, 8);
+        assert_eq!(outbox.shared_since(), 5);
+        outbox.left(1, 8);
+        assert_eq!(outbox.shared_since(), 7);
     }
 
     #[test]

@@ -66,8 +66,20 @@ pub enum DropReason {
     OutboxFull,
     /// The session was closing.
     Closing,
-    /// The session was gone when a task's message reached its core.
+    /// The session was gone when a message from elsewhere reached its core.
     SessionGone,
+    /// Published, and the subscriber was closed because it did not keep up.
+    TopicClose,
+    /// Published, and the subscriber, which did not keep up, wants the newest dropped.
+    TopicNewest,
+    /// Published, and the subscriber, which did not keep up, wants the oldest dropped.
+    TopicOldest,
+    /// Published, and the subscriber, which did not keep up, wants only the latest.
+    TopicLatest,
+    /// Published, and the ring to another core with subscribers was full.
+    RingFull,
+    /// Published, and too much waited to be delivered.
+    BacklogFull,
 }
 
 reasons! {
@@ -75,4 +87,10 @@ reasons! {
     OutboxFull = "outbox_full",
     Closing = "closing",
     SessionGone = "session_gone",
+    TopicClose = "topic_close",
+    TopicNewest = "topic_newest",
+    TopicOldest = "topic_oldest",
+    TopicLatest = "topic_latest",
+    RingFull = "ring_full",
+    BacklogFull = "backlog_full",
 }

@@ -100,8 +100,9 @@ async fn drive<H: Handler, R: Reactor>(mut core: Core<H, R>, control: &Control, 
             return Ok(());
         }
         let tasks = core.has_tasks();
-        let wait = if more || tasks { Duration::ZERO } else { busy_wait(&core) };
-        let completed = core.enter(wait)?;
+        let idle = !more && !tasks && core.may_wait();
+        let completed = core.enter(if idle { busy_wait(&core) } else { Duration::ZERO })?;
+        core.awake();
         turns = turns.wrapping_add(1);
         if !completed && !more {
             sleep(&mut core, &park).await?;
@@ -119,7 +120,7 @@ fn busy_wait<H: Handler, R: Reactor>(core: &Core<H, R>) -> Duration {
 async fn sleep<H: Handler, R: Reactor>(core: &mut Core<H, R>, park: &TcpStream) -> io::Result<()> {
     core.reactor().arm();
     // What completed before the reactor was armed does not wake anyone: look once more.
-    if !core.enter(Duration::ZERO)? {
+    if core.may_wait() && !core.enter(Duration::ZERO)? {
         let idle_ms = core.idle_ms().map_or(SLEEP_MS_MAX, |idle_ms| idle_ms.min(SLEEP_MS_MAX));
         let mut readable = pin!(park.readable(false));
         let mut elapsed = pin!(monoio::time::sleep(Duration::from_millis(idle_ms)));
@@ -132,6 +133,7 @@ async fn sleep<H: Handler, R: Reactor>(core: &mut Core<H, R>, park: &TcpStream) 
         .await;
         core.enter(Duration::ZERO)?;
     }
+    core.awake();
     core.reactor().disarm();
     Ok(())
 }

@@ -91,6 +91,17 @@ impl<T> Slab<T> {
         }
     }
 
+    /// The entry at an index, and its token.
+    #[inline]
+    pub fn at_mut(&mut self, index: u32) -> Option<(Token, &mut T)> {
+        match self.entry_mut(index)? {
+            Entry { generation, content: Content::Occupied(value) } => {
+                Some((Token { index, generation: *generation }, value))
+            }
+            _ => None,
+        }
+    }
+
     /// Takes the entry out, unless the token is stale; the token is stale from now on.
     pub fn remove(&mut self, token: Token) -> Option<T> {
         let free = self.free;

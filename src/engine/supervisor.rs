@@ -14,14 +14,16 @@ use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
 use super::admission::{Admission, AdmissionPolicy};
 use super::core::{Core, CoreSetup};
 use super::counters::Counters;
 use super::handler::Handler;
 use super::limits::Limits;
+use super::parcel::Parcel;
 use super::runtime::{self, Control};
+use super::server_handle::ServerHandle;
+use super::start_error::StartError;
+use crate::mesh::Mesh;
 use crate::reactor::epoll::Epoll;
 use crate::reactor::uring::Uring;
 use crate::reactor::{self, Reactor, Socket};
@@ -87,67 +89,6 @@ pub struct Setup {
     pub descriptors_reserved: usize,
 }
 
-/// Why a server did not start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The address cannot be listened on.
-    #[error("Cannot listen on {address}: {source}. Choose another address, or end whatever uses it.")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The kernel's reason.
-        source: io::Error,
-    },
-    /// io_uring was asked for and is not to be had.
-    #[error(
-        "io_uring is not available: {source}. It needs Linux 6.1, the sysctl kernel.io_uring_disabled=0, and in a \
-         container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register. \
-         Use --reactor epoll to do without."
-    )]
-    UringUnavailable {
-        /// The kernel's reason.
-        source: io::Error,
-    },
-    /// The descriptor limit is below what the configuration needs.
-    #[error(
-        "{wanted} connections need {needed} file descriptors, but the limit is {limit}. Raise it (ulimit -Hn, \
-         LimitNOFILE) or configure at most {possible} connections."
-    )]
-    TooFewDescriptors {
-        /// Connections configured.
-        wanted: usize,
-        /// Descriptors they need.
-        needed: usize,
-        /// The hard limit.
-        limit: usize,
-        /// Connections the limit allows.
-        possible: usize,
-    },
-    /// The descriptor limit leaves none for a connection.
-    #[error(
-        "The limit of file descriptors is {limit}, but {reserved} are set aside before the first connection. Raise it \
-         (ulimit -Hn, LimitNOFILE), or configure fewer cores, or no listener for metrics (--admin-listen none)."
-    )]
-    NoDescriptors {
-        /// Descriptors set aside for cores and the listener for metrics.
-        reserved: usize,
-        /// The hard limit.
-        limit: usize,
-    },
-    /// A core could not be started.
-    #[error("Core {core} could not start: {reason}.")]
-    Core {
-        /// Its number.
-        core: usize,
-        /// What went wrong.
-        reason: String,
-    },
-    /// The process could not be set up.
-    #[error("The process could not be set up: {0}.")]
-    Process(io::Error),
-}
-
 /// How a server came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
@@ -196,6 +137,7 @@ pub struct Cores {
     counters: Vec<Arc<Counters>>,
     connections: Arc<AtomicUsize>,
     admission: Arc<Admission>,
+    handle: ServerHandle,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
     epoch: Instant,
@@ -244,6 +186,8 @@ impl Cores {
         let reactor = choose_reactor(setup.reactor)?;
         let (listeners, address) = reactor::listen(setup.address, cores, setup.share_port)
             .map_err(|source| StartError::Listen { address: setup.address, source })?;
+        let mut mesh = Mesh::build(cores, limits.mesh);
+        let handle = ServerHandle::new(mesh[0].door());
         let (sender, events) = mpsc::channel();
         let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
         let mut this = Self {
@@ -257,13 +201,14 @@ impl Cores {
             counters: (0..cores).map(|_| Arc::default()).collect(),
             connections: Arc::default(),
             admission,
+            handle,
             status,
             threads: Vec::new(),
             epoch: Instant::now(),
         };
         let handler = Arc::new(handler);
-        for (core, listener) in listeners.into_iter().enumerate() {
-            this.spawn(core, listener, Arc::clone(&handler))?;
+        for (core, (listener, mesh)) in listeners.into_iter().zip(mesh.drain(..)).enumerate() {
+            this.spawn(core, listener, mesh, Arc::clone(&handler))?;
         }
         this.await_start(cores)?;
         if setup.handle_signals {
@@ -296,6 +241,11 @@ impl Cores {
     /// Connections there are now, over all cores.
     pub fn connections(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.connections)
+    }
+
+    /// Reaches topics and sessions from elsewhere.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
     }
 
     /// Drains the server from elsewhere.
@@ -381,11 +331,13 @@ impl Cores {
         &mut self,
         core: usize,
         listener: Socket,
+        mesh: Mesh<Parcel>,
         handler: Arc<impl Fn(usize) -> H + Send + Sync + 'static>,
     ) -> Result<(), StartError> {
         let seed = Seed {
             core,
             listener,
+            mesh,
             limits: self.limits.clone(),
             counters: Arc::clone(&self.counters[core]),
             connections: Arc::clone(&self.connections),
@@ -447,6 +399,7 @@ impl fmt::Debug for Cores {
 struct Seed {
     core: usize,
     listener: Socket,
+    mesh: Mesh<Parcel>,
     limits: Limits,
     counters: Arc<Counters>,
     connections: Arc<AtomicUsize>,
@@ -469,6 +422,7 @@ impl Seed {
             counters: self.counters,
             connections: self.connections,
             admission: self.admission,
+            mesh: self.mesh,
             spawner: Box::new(|task| drop(monoio::spawn(task))),
         });
         // Only now: making the handler may fail. If nobody listens any more, the control says that this core is to end.

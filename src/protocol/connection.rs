@@ -110,7 +110,7 @@ impl Connection {
     }
 
     /// Has this end's next compressed message refer to nothing before it, because something else was sent meanwhile.
-    pub(super) fn forget_sent(&mut self) {
+    pub fn forget_sent(&mut self) {
         if let Some(compressor) = self.streams.as_mut().and_then(|streams| streams.compressor.as_mut()) {
             compressor.forget();
         }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod assembly;
+mod batch;
 pub mod client_handshake;
 mod close;
 mod connection;
@@ -26,6 +27,7 @@ mod utf8;
 mod violation;
 
 pub use assembly::AssemblyPool;
+pub use batch::{Batch, BatchBuilder, Encoding, Prepared};
 pub use close::{Close, CloseCode, REASON_BYTES_MAX};
 pub use connection::{Connection, Event, Limits, State};
 pub use forwarded::{InvalidNetwork, TrustedProxies};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::health;
 use super::metrics::Metrics;
-use crate::engine::{Handler, Limits, Session, Upgrade, UpgradeRequest};
+use crate::engine::{Handler, Hub, Limits, Session, Upgrade, UpgradeRequest};
 use crate::protocol::Message;
 use crate::protocol::http::{HeadLimits, Request, Response};
 
@@ -63,7 +63,7 @@ impl Handler for Admin {
         Upgrade::reject(Response::text(404, "There is no WebSocket here. It is where --listen says.\n"))
     }
 
-    fn request(&mut self, request: &Request<'_>) -> Response {
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
         let response = match request.path() {
             "/" => Response::text(200, "ringsock: /metrics for Prometheus, /health and /readyz for load balancers.\n"),
             "/metrics" => self.metrics(),

@@ -5,7 +5,9 @@ mod health;
 mod metrics;
 mod process;
 mod site;
+mod topics;
 
 pub use admin::Admin;
 pub use metrics::Metrics;
 pub use site::Site;
+pub use topics::{InvalidOverflow, OverflowRules};

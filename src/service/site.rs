@@ -1,11 +1,12 @@
-//! The paths of `ringsock serve`: an echo, a page to try it from, and what a load balancer asks.
+//! The paths of `ringsock serve`: an echo, topics, a page to try them from, and what a load balancer asks.
 
 use std::sync::Arc;
 
 use super::health;
-use crate::engine::{Handler, Session, Status, Upgrade, UpgradeRequest};
-use crate::protocol::Message;
+use super::topics::{Join, OverflowRules};
+use crate::engine::{Handler, Hub, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Refusal, Request, Response};
+use crate::protocol::{CloseCode, Message};
 
 /// The page at `/`, complete in itself.
 const PAGE: &str = include_str!("page.html");
@@ -18,12 +19,27 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 #[derive(Debug)]
 pub struct Site {
     status: Arc<Status>,
+    overflow: OverflowRules,
+    /// What the client wants whose session is opened next.
+    joining: Option<Join>,
+    /// The name of the topic that is just published to.
+    topic: String,
 }
 
 impl Site {
     /// A handler that tells load balancers what `status` says.
-    pub fn new(status: Arc<Status>) -> Self {
-        Self { status }
+    pub fn new(status: Arc<Status>, overflow: OverflowRules) -> Self {
+        Self { status, overflow, joining: None, topic: String::new() }
+    }
+
+    /// Publishes what a client of a topic says.
+    fn publish(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        // It has subscribed to one topic, whose name is in the way of publishing.
+        self.topic.clear();
+        self.topic.extend(session.topics().next());
+        if let Err(error) = session.publish(&self.topic, message) {
+            session.close(CloseCode::POLICY, &error.to_string());
+        }
     }
 }
 
@@ -31,13 +47,27 @@ impl Handler for Site {
     type State = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
-        match request.path() {
-            "/echo" => Upgrade::accept(),
-            _ => Upgrade::reject(not_found()),
+        self.joining = None;
+        match (request.path(), Join::parse(request.path(), request.query())) {
+            ("/echo", _) => Upgrade::accept(),
+            (_, Some(Ok(join))) => {
+                // A state of its own would cost every session memory, those of the echo too.
+                self.joining = Some(join);
+                Upgrade::accept()
+            }
+            (_, Some(Err(error))) => Upgrade::reject(Response::text(400, format!("{error}\n"))),
+            (_, None) => Upgrade::reject(not_found()),
         }
     }
 
-    fn request(&mut self, request: &Request<'_>) -> Response {
+    fn open(&mut self, session: &mut Session<'_, ()>) {
+        let Some(join) = self.joining.take() else { return };
+        if let Err(error) = session.subscribe_with(&join.topic, self.overflow.subscribe(&join)) {
+            session.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+        }
+    }
+
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
         if let Some(response) = health::answer(request.path(), &self.status) {
             return health::to_readers(request, response);
         }
@@ -47,12 +77,17 @@ impl Handler for Site {
                 health::to_readers(request, page)
             }
             "/echo" => upgrade_required(request.method()),
+            path if path.starts_with("/topics/") => upgrade_required(request.method()),
             _ => not_found(),
         }
     }
 
     fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
-        session.send(message);
+        if session.subscriptions() > 0 {
+            self.publish(session, message);
+        } else {
+            session.send(message);
+        }
     }
 }
 
@@ -65,5 +100,5 @@ fn upgrade_required(method: &str) -> Response {
 }
 
 fn not_found() -> Response {
-    Response::text(404, "There is nothing here. Try / in a browser, or a WebSocket on /echo.\n")
+    Response::text(404, "There is nothing here. Try / in a browser, or a WebSocket on /echo or /topics/NAME.\n")
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ringsock::engine::{Counters, ReactorKind, Status};
 use ringsock::protocol::{Origins, handshake};
-use ringsock::{Handler, Limits, Message, Request, Response, Server, Session};
+use ringsock::{Handler, Hub, Limits, Message, Request, Response, Server, Session};
 
 use crate::churn::Kept;
 use crate::readers::Fanout;
@@ -76,7 +76,7 @@ struct Misbehaving {
 impl Handler for Misbehaving {
     type State = ();
 
-    fn request(&mut self, request: &Request<'_>) -> Response {
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
         match request.path() {
             "/readyz" if self.status.is_ready() => Response::text(200, "ready"),
             "/readyz" => Response::text(503, "not ready"),

@@ -4,7 +4,8 @@ use super::client::{Client, compressed_fragment, text};
 use super::world::World;
 use crate::engine::Limits;
 use crate::protocol::Opcode;
-use crate::protocol::deflate::{Compression, Compressors, Offer, Prepared, WindowBits};
+use crate::protocol::Prepared;
+use crate::protocol::deflate::{Compression, Compressors, Offer, WindowBits};
 
 const MIB: usize = 1 << 20;
 

@@ -8,7 +8,7 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::engine::{Ended, Handler, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
+use crate::engine::{Ended, Handler, Hub, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -336,7 +336,7 @@ impl Handler for App {
         }
     }
 
-    fn request(&mut self, request: &Request<'_>) -> Response {
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
         match request.path() {
             "/panic" => self.log.fail("request"),
             "/large" => Response::text(200, "x".repeat(40_000)),

@@ -16,7 +16,10 @@ use super::handler::{App, Log};
 use super::ledger::{Ledger, Moment};
 use super::trace::{Trace, Traced};
 use crate::engine::session::Phase;
-use crate::engine::{Admission, AdmissionPolicy, BoxedTask, Core, CoreSetup, Counters, Handler, Limits, SessionId};
+use crate::engine::{
+    Admission, AdmissionPolicy, BoxedTask, Core, CoreSetup, Counters, Handler, Limits, Parcel, ServerHandle, SessionId,
+};
+use crate::mesh::Mesh;
 use crate::reactor::Reactor;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Network, Peer, Sim};
 
@@ -41,12 +44,19 @@ pub struct Process {
     connections: Arc<AtomicUsize>,
     pub admission: Arc<Admission>,
     pub trace: Rc<Trace>,
+    /// What reaches its topics and sessions from outside.
+    pub handle: ServerHandle,
+    /// The ends of its rings that no core has taken yet.
+    mesh: Rc<RefCell<Vec<Option<Mesh<Parcel>>>>>,
 }
 
 impl Process {
-    pub fn new(policy: AdmissionPolicy, limits: &Limits) -> Self {
+    pub fn new(cores: usize, policy: AdmissionPolicy, limits: &Limits) -> Self {
         let admission = Arc::new(Admission::new(policy, limits));
-        Self { connections: Arc::default(), admission, trace: Rc::default() }
+        let mesh = Mesh::build(cores, limits.mesh);
+        let handle = ServerHandle::new(mesh[0].door());
+        let mesh = Rc::new(RefCell::new(mesh.into_iter().map(Some).collect()));
+        Self { connections: Arc::default(), admission, trace: Rc::default(), handle, mesh }
     }
 
     /// Connections that it takes itself to have.
@@ -93,13 +103,13 @@ impl World {
     }
 
     pub fn guarded(policy: AdmissionPolicy, limits: Limits, seed: u64, faults: Faults) -> Self {
-        Self::within(&Process::new(policy, &limits), 0, App::new, limits, seed, faults)
+        Self::within(&Process::new(1, policy, &limits), 0, App::new, limits, seed, faults)
     }
 }
 
 impl<H: Handler> World<H> {
     pub fn serving(handler: impl FnOnce(Rc<Log>) -> H, limits: Limits, seed: u64, faults: Faults) -> Self {
-        Self::within(&Process::new(AdmissionPolicy::default(), &limits), 0, handler, limits, seed, faults)
+        Self::within(&Process::new(1, AdmissionPolicy::default(), &limits), 0, handler, limits, seed, faults)
     }
 
     /// One of several cores.
@@ -123,6 +133,7 @@ impl<H: Handler> World<H> {
             counters: Arc::clone(&counters),
             connections: Arc::clone(&process.connections),
             admission: Arc::clone(&process.admission),
+            mesh: process.mesh.borrow_mut()[usize::from(core)].take().expect("each core is made once"),
             spawner: tasks.spawner(),
         });
         let mut world = Self {
@@ -219,7 +230,13 @@ impl<H: Handler> World<H> {
     }
 
     fn enter(&mut self) -> bool {
-        self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered")
+        // As production does before it waits; what is said of sleep has to hold here too.
+        let waits = self.core.may_wait();
+        let completed = self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered");
+        if completed || !waits {
+            self.core.awake();
+        }
+        completed || !waits
     }
 
     /// What the supervisor does to have a core drain.

@@ -9,7 +9,6 @@
 mod compressor;
 mod decompressor;
 mod negotiation;
-mod prepared;
 mod window;
 
 pub(super) use compressor::Compressor;
@@ -18,7 +17,6 @@ pub use decompressor::FINAL_BLOCKS_MAX;
 pub(super) use decompressor::{Decompressor, Inflation};
 pub use negotiation::{Agreement, Answer, NAME, answer};
 pub use negotiation::{InvalidAnswer, Offer};
-pub use prepared::Prepared;
 pub use window::WindowBits;
 
 /// How this end compresses, and what it agrees to.
@@ -50,6 +48,18 @@ impl Default for Compression {
             client_window_bits: WindowBits::MAX,
         }
     }
+}
+
+/// Whether a message is compressed, where that was agreed with the client. It makes no difference otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// If it has at least [`Compression::message_bytes_min`] bytes.
+    #[default]
+    IfLarge,
+    /// Whatever its size: for messages that compress well, or that earlier ones resemble.
+    Always,
+    /// Not at all: for what is compressed already, and for secrets beside what a stranger chose (CRIME, BREACH).
+    Never,
 }
 
 /// What ends every message on the wire unsaid (RFC 7692 7.2.1): the length of an empty stored block.

@@ -12,7 +12,7 @@ impl WindowBits {
     /// 512 bytes: the smallest window that zlib compresses with. A peer that allows 256 bytes is sent plain messages.
     pub const COMPRESSOR_MIN: Self = Self(9);
     /// How many sizes there are to compress with.
-    pub(super) const COMPRESSOR_SIZES: usize = 7;
+    pub(in crate::protocol) const COMPRESSOR_SIZES: usize = 7;
 
     /// A size there is.
     pub const fn new(bits: u8) -> Option<Self> {
@@ -37,7 +37,7 @@ impl WindowBits {
     }
 
     /// Where it stands among the sizes there are to compress with; `None` for one that is too small.
-    pub(super) fn compressor_index(self) -> Option<usize> {
+    pub(in crate::protocol) fn compressor_index(self) -> Option<usize> {
         self.0.checked_sub(Self::COMPRESSOR_MIN.0).map(usize::from)
     }
 }

@@ -102,7 +102,8 @@ impl Storm {
             policy.trusted_proxies = "127.0.0.0/8".parse().expect("a network");
             policy.proxy_protocol = true;
         }
-        let (process, cores) = (Process::new(policy, &limits), 1 + dice.below(CORES_MAX));
+        let cores = 1 + dice.below(CORES_MAX);
+        let process = Process::new(cores, policy, &limits);
         let seats = (0..cores).map(|core| {
             let seed = seed.wrapping_mul(CORES_MAX as u64).wrapping_add(core as u64);
             let world = World::within(&process, core as u16, App::new, limits.clone(), seed, faults);

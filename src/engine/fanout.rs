@@ -1,0 +1,275 @@
+//! Fan-out: bringing what was published to every subscriber of this core.
+//!
+//! One buffer for each topic, turn and way of encoding is shared by all; one send for each subscriber and turn carries it.
+//! A fan-out to very many is cut over several turns. Invariant: each subscriber gets what was published to a topic in the
+//! order published, whole, or what is missing is counted under the policy it subscribed with.
+
+use super::common::Common;
+use super::core::Core;
+use super::handler::Handler;
+use super::outbox::SharedFrames;
+use super::reasons::DropReason;
+use super::session::{NEVER, Phase, Slot, ticks};
+use super::topics::{Latest, Member, Overflow, Round};
+use crate::protocol::{CloseCode, State};
+use crate::reactor::{Reactor, Token};
+
+/// Subscribers visited in a turn: some three milliseconds, after which other sessions are looked after. A fan-out that is
+/// not cut gathers more for the next: with half as many, one to a thousand costs a third more.
+const VISITS_PER_TURN_MAX: usize = 1024;
+
+/// Subscribers of one topic visited before the next topic has its turn.
+const VISITS_PER_TOPIC_MAX: usize = 256;
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Delivers what was published, as much as a turn may.
+    pub(super) fn fan_out(&mut self) {
+        for token in std::mem::take(&mut self.common.catching_up) {
+            self.catch_up(token);
+        }
+        self.common.seal_all();
+        let mut visits = VISITS_PER_TURN_MAX;
+        while visits > 0 {
+            let Some(topic) = self.common.topics.next_active() else { break };
+            // A topic with nobody left costs a visit too.
+            visits = visits.saturating_sub(self.deliver(topic, visits.min(VISITS_PER_TOPIC_MAX)).max(1));
+        }
+        self.release_publishers();
+        self.tell_of_topics();
+    }
+
+    /// Delivers to so many subscribers of a topic at most, and says to how many.
+    fn deliver(&mut self, topic: u32, visits_max: usize) -> usize {
+        let Some(mut round) = self.common.topics.take_round(topic) else { return 0 };
+        let mut visits = 0;
+        while visits < visits_max {
+            let Some((number, member)) = self.common.topics.next_member(topic) else { break };
+            self.deliver_to(number, member, &mut round);
+            visits += 1;
+        }
+        self.common.topics.put_back(topic, round);
+        visits
+    }
+
+    /// Costs, for a subscriber that keeps up: a look at its slot, a reference to the frames, an outbox of 96 bytes.
+    #[inline]
+    fn deliver_to(&mut self, number: u32, member: Member, round: &mut Round) {
+        let Some((token, slot)) = self.sessions.at_mut(member.session()) else { return };
+        if slot.phase != Phase::Open || slot.connection.state() != State::Open {
+            return self.common.count_dropped(DropReason::Closing, round.messages());
+        }
+        let is_late = slot.outbox.is_some() && self.common.is_late(slot);
+        let has_own = member.is_echoless() && !round.senders.is_empty();
+        if is_late || has_own || member.is_behind() {
+            return self.deliver_with_care(number, member, token, round);
+        }
+        self.common.share_round(slot, token, member, round);
+    }
+
+    /// The rest: for who is late, was late, or is not to be sent its own.
+    fn deliver_with_care(&mut self, number: u32, member: Member, token: Token, round: &mut Round) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if self.common.is_late(slot) && !self.make_room(number, member, token, round) {
+            return;
+        }
+        // What it waited for is older than this.
+        if self.common.topics.catch_up(number).is_some() {
+            self.drop_for(token, member.topic(), DropReason::TopicLatest, 1);
+        }
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        self.common.share_round(slot, token, member, round);
+    }
+
+    /// Follows the policy of a subscriber that does not keep up, and says whether there is room now.
+    fn make_room(&mut self, number: u32, member: Member, token: Token, round: &mut Round) -> bool {
+        let topic = member.topic();
+        let messages = round.messages() - if member.is_echoless() { round.own_messages(token) } else { 0 };
+        match member.overflow() {
+            Overflow::Close => {
+                self.drop_for(token, topic, DropReason::TopicClose, messages);
+                let reason = "What was published waited for too long to be read.";
+                self.call(token, |_, session| session.close(CloseCode::TRY_AGAIN_LATER, reason));
+                self.flush_and_settle(token);
+            }
+            Overflow::DropNewest => self.drop_for(token, topic, DropReason::TopicNewest, messages),
+            Overflow::DropOldest => {
+                let bytes_max = self.common.limits.outbox_bytes_max.saturating_sub(round.bytes);
+                let since_max = self.common.tick.saturating_sub(ticks(self.common.limits.outbox_age_ms_max));
+                let Some(slot) = self.sessions.get_mut(token) else { return false };
+                let dropped = slot.outbox.as_mut().map_or(0, |outbox| outbox.drop_oldest(bytes_max, since_max));
+                self.drop_for(token, topic, DropReason::TopicOldest, dropped as usize);
+                let Some(slot) = self.sessions.get_mut(token) else { return false };
+                if !self.common.is_late(slot) {
+                    return true;
+                }
+                // The rest waits for good reason or is in flight.
+                self.drop_for(token, topic, DropReason::TopicOldest, messages);
+            }
+            Overflow::Latest => {
+                if messages == 0 {
+                    return false;
+                }
+                let latest = round.latest();
+                let generation = self.common.topics.get(topic).map_or(0, |topic| topic.generation());
+                let Some(slot) = self.sessions.get_mut(token) else { return false };
+                let waiting = slot.outbox.as_mut().map_or(0, |outbox| outbox.drop_topic(generation));
+                slot.behind = true;
+                let was_behind = self.common.topics.fall_behind(topic, number, latest);
+                let dropped = waiting as usize + messages - 1 + usize::from(was_behind);
+                self.drop_for(token, topic, DropReason::TopicLatest, dropped);
+            }
+        }
+        false
+    }
+
+    /// Counts messages that a subscriber does not get, and tells its handler.
+    fn drop_for(&mut self, token: Token, topic: u32, reason: DropReason, messages: usize) {
+        if messages == 0 {
+            return;
+        }
+        self.common.count_dropped(reason, messages);
+        let Some(name) = self.common.topics.get(topic).map(|topic| topic.name.clone()) else { return };
+        self.call(token, |handler, session| handler.dropped(session, &name, messages as u64));
+        self.flush_and_settle(token);
+    }
+
+    /// After something left: sends the latest messages that a session waits for.
+    pub(super) fn catch_up(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if !slot.behind || slot.outbox_bytes() > self.common.limits.outbox_bytes_max / 2 {
+            return;
+        }
+        slot.behind = false;
+        let mut at = self.common.topics.subscriptions(slot.membership).first;
+        while let Some(member) = self.common.topics.members.get(at).copied() {
+            if member.is_behind() && self.common.topics.is_mid_round(member.topic()) {
+                // The latest may be on its way to it. Once that has come to everyone, it is known.
+                slot.behind = true;
+            } else if let Some(latest) = self.common.topics.catch_up(at) {
+                self.common.share_latest(slot, token, member, &latest);
+            }
+            at = member.next_of_session();
+        }
+        if slot.behind {
+            self.common.catching_up.push(token);
+        }
+    }
+
+    /// Lets sessions that published be read again once there is room.
+    fn release_publishers(&mut self) {
+        if self.common.held.is_empty() || self.common.holds_publishers() {
+            return;
+        }
+        for token in std::mem::take(&mut self.common.held) {
+            if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.held) {
+                slot.held = false;
+                slot.heard = self.common.tick;
+                slot.connection.restamp(self.common.tick);
+                self.common.resume_next_turn(slot, token);
+            }
+        }
+    }
+
+    /// Tells the other cores of topics that came and went, and handlers of subscriptions that hold everywhere.
+    fn tell_of_topics(&mut self) {
+        let common = &mut self.common;
+        if common.topics.interest.is_pending() {
+            common.topics.tell(&mut common.mesh);
+        }
+        while let Some((session, topic)) = self.common.topics.next_confirmed() {
+            let Some(token) = self.sessions.token_at(session) else { continue };
+            let Some(name) = self.common.topics.get(topic).map(|topic| topic.name.clone()) else { continue };
+            self.call(token, |handler, session| handler.subscribed(session, &name));
+            self.flush_and_settle(token);
+        }
+        self.common.mesh.wake_others();
+        self.common.counters.topics.write(self.common.topics.subscribed() as u64);
+        self.common.counters.subscriptions.write(self.common.topics.members.len() as u64);
+    }
+}
+
+impl Common {
+    /// Whether a subscriber does not keep up: too much waits for it, or what was published has waited for too long.
+    fn is_late<S>(&self, slot: &Slot<S>) -> bool {
+        slot.outbox.as_ref().is_some_and(|outbox| {
+            let since = outbox.shared_since();
+            outbox.bytes() > self.limits.outbox_bytes_max
+                || (since != NEVER && self.tick >= since.saturating_add(ticks(self.limits.outbox_age_ms_max)))
+        })
+    }
+
+    /// Queues a round for a session, without what it published itself if it does not want that back.
+    #[inline]
+    fn share_round<S>(&mut self, slot: &mut Slot<S>, token: Token, member: Member, round: &mut Round) {
+        let droppable = self.droppable(member);
+        let window = slot.connection.compresses_with();
+        let own = member.is_echoless() && round.senders.iter().any(|(_, sender)| *sender == token);
+        if window.is_some() {
+            slot.connection.forget_sent();
+            self.make_compressors();
+        }
+        if !own {
+            let encoding = round.encoding(window, self.compressors.as_deref_mut());
+            let (frames, messages) = (encoding.frames().clone(), encoding.messages());
+            return self.share(
+                slot,
+                token,
+                SharedFrames { frames, messages: messages as u32, droppable, since: self.tick },
+            );
+        }
+        let mut from = 0;
+        let is_own = |message: &usize| round.senders.iter().any(|(own, sender)| own == message && *sender == token);
+        let edges: Vec<_> = (0..round.messages()).filter(is_own).chain([round.messages()]).collect();
+        let encoding = round.encoding(window, self.compressors.as_deref_mut()).clone();
+        for to in edges {
+            if from < to {
+                let shared = SharedFrames {
+                    frames: encoding.slice(from..to),
+                    messages: (to - from) as u32,
+                    droppable,
+                    since: self.tick,
+                };
+                self.share(slot, token, shared);
+            }
+            from = to + 1;
+        }
+    }
+
+    fn share_latest<S>(&mut self, slot: &mut Slot<S>, token: Token, member: Member, latest: &Latest) {
+        if member.is_echoless() && latest.sender == Some(token) {
+            return;
+        }
+        let window = slot.connection.compresses_with();
+        if window.is_some() {
+            slot.connection.forget_sent();
+            self.make_compressors();
+        }
+        let frames = latest.batch.encoding(window, self.compressors.as_deref_mut()).frames().clone();
+        let shared = SharedFrames { frames, messages: 1, droppable: self.droppable(member), since: self.tick };
+        self.share(slot, token, shared);
+    }
+
+    /// Whether frames may be dropped again while they wait, and of which topic they are then.
+    fn droppable(&self, member: Member) -> Option<u32> {
+        match member.overflow() {
+            Overflow::Close | Overflow::DropNewest => None,
+            Overflow::DropOldest | Overflow::Latest => self.topics.get(member.topic()).map(|topic| topic.generation()),
+        }
+    }
+
+    #[inline]
+    fn share<S>(&mut self, slot: &mut Slot<S>, token: Token, shared: SharedFrames) {
+        self.counters.messages_sent.add(u64::from(shared.messages));
+        if slot.outbox.is_none() {
+            self.hold_back(slot, token, Box::default());
+        }
+        if let Some(outbox) = &mut slot.outbox {
+            outbox.share(shared);
+        }
+        self.mark_dirty(slot, token);
+    }
+
+    pub(super) fn count_dropped(&self, reason: DropReason, messages: usize) {
+        self.counters.messages_dropped.add_many(&reason, messages as u64);
+    }
+}

@@ -1,0 +1,183 @@
+//! Publishing: from a message to the batches that subscribers here and other cores are sent.
+//!
+//! What is published to a topic in one turn is encoded once, into one batch. Invariant: what waits to be delivered on this
+//! core is bounded by [`Limits::backlog_bytes_max`](super::Limits): long before it is reached, sessions that publish are
+//! not read, and beyond it what is published is dropped and counted.
+
+use super::common::Common;
+use super::handler::Sent;
+use super::parcel::{Content, Parcel};
+use super::reasons::DropReason;
+use super::session::Slot;
+use super::topics::{self, Member, Portion, ROUND_BYTES_MAX, TopicError};
+use crate::protocol::deflate::Compress;
+use crate::protocol::{Batch, HEADER_BYTES_MAX, Message};
+use crate::reactor::Token;
+
+/// From this part of the backlog's limit on, those who publish are held up.
+const CONGESTED_AT: usize = 4;
+
+impl Common {
+    /// Publishes a message, from a session that may not want its own back.
+    pub(super) fn publish(
+        &mut self,
+        sender: Option<Token>,
+        topic: &str,
+        message: Message<'_>,
+        compress: Compress,
+    ) -> Result<Sent, TopicError> {
+        topics::check_publishable(topic)?;
+        self.counters.messages_published.add(1);
+        let mut targets = std::mem::take(&mut self.targets);
+        self.topics.each_target(topic, |target| targets.push(target));
+        let mut sent = Sent::Queued;
+        for target in targets.drain(..) {
+            sent = worse(sent, self.gather(target, sender, message, compress));
+        }
+        self.targets = targets;
+        Ok(sent)
+    }
+
+    /// Publishes what is encoded already.
+    pub(super) fn publish_batch(&mut self, topic: &str, batch: &Batch) -> Sent {
+        self.counters.messages_published.add(batch.messages() as u64);
+        let mut targets = std::mem::take(&mut self.targets);
+        self.topics.each_target(topic, |target| targets.push(target));
+        let mut sent = Sent::Queued;
+        for target in targets.drain(..) {
+            sent = worse(sent, self.gather_batch(target, batch));
+        }
+        self.targets = targets;
+        sent
+    }
+
+    /// Whether more waits to be delivered here than should.
+    pub(super) fn is_congested(&self) -> bool {
+        self.topics.backlog_bytes > self.limits.backlog_bytes_max / CONGESTED_AT
+    }
+
+    /// Whether those who publish have to wait: too much is to be delivered here, or is on its way to another core.
+    pub(super) fn holds_publishers(&self) -> bool {
+        self.is_congested() || self.mesh.others().any(|core| self.mesh.is_crowded(core))
+    }
+
+    /// Ends a session's subscriptions: it is closing, and is sent nothing more.
+    pub(super) fn leave_all<S>(&mut self, slot: &mut Slot<S>) {
+        while let Some(member) = self.topics.leave_one(&mut slot.membership) {
+            self.note_left(member);
+        }
+        slot.behind = false;
+    }
+
+    /// After a subscription ended.
+    pub(super) fn note_left(&self, member: Member) {
+        // What it waited for it does not get.
+        self.count_dropped(DropReason::TopicLatest, usize::from(member.is_behind()));
+    }
+
+    /// Has a session that published not be read until there is room again.
+    pub(super) fn hold<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        if !std::mem::replace(&mut slot.held, true) {
+            self.counters.publishers_held.add(1);
+            self.held.push(token);
+        }
+    }
+
+    /// At the end of a turn: makes batches of what was gathered, for subscribers here and for other cores.
+    pub(super) fn seal_all(&mut self) {
+        let mut gathered = std::mem::take(&mut self.topics.gathered);
+        for topic in gathered.drain(..) {
+            self.seal(topic);
+        }
+        self.topics.gathered = gathered;
+    }
+
+    fn gather(&mut self, topic: u32, sender: Option<Token>, message: Message<'_>, compress: Compress) -> Sent {
+        if !self.has_room_for(message.len()) {
+            self.counters.messages_dropped.add(&DropReason::BacklogFull);
+            return Sent::Dropped;
+        }
+        let Some(flow) = self.topics.flow_or_new(topic) else { return Sent::Dropped };
+        let (number, before) = (flow.gathering.messages(), flow.gathering.bytes());
+        flow.gathering.push(message, compress);
+        flow.senders.extend(sender.map(|sender| (number, sender)));
+        let after = flow.gathering.bytes();
+        self.gathered(topic, before, after)
+    }
+
+    fn gather_batch(&mut self, topic: u32, batch: &Batch) -> Sent {
+        if !self.has_room_for(batch.bytes()) {
+            self.counters.messages_dropped.add_many(&DropReason::BacklogFull, batch.messages() as u64);
+            return Sent::Dropped;
+        }
+        if self.limits.compression.is_some() {
+            // As it is, so that what it is compressed to is shared by all topics and cores; what was gathered goes first.
+            self.seal(topic);
+            self.topics.backlog_bytes += batch.bytes();
+            self.dispatch(topic, Portion { batch: batch.clone(), senders: Vec::new(), is_shared: true });
+            return self.queued();
+        }
+        let Some(flow) = self.topics.flow_or_new(topic) else { return Sent::Dropped };
+        let before = flow.gathering.bytes();
+        flow.gathering.append(batch);
+        let after = flow.gathering.bytes();
+        self.gathered(topic, before, after)
+    }
+
+    fn has_room_for(&self, payload_bytes: usize) -> bool {
+        // Even the largest message is taken when nothing else waits.
+        let backlog_bytes = self.topics.backlog_bytes;
+        backlog_bytes == 0 || backlog_bytes + payload_bytes + HEADER_BYTES_MAX <= self.limits.backlog_bytes_max
+    }
+
+    fn gathered(&mut self, topic: u32, before: usize, after: usize) -> Sent {
+        self.topics.backlog_bytes += after - before;
+        if before == 0 {
+            self.topics.gathered.push(topic);
+        }
+        if after >= ROUND_BYTES_MAX {
+            self.seal(topic);
+        }
+        self.queued()
+    }
+
+    fn queued(&self) -> Sent {
+        if self.holds_publishers() { Sent::Backpressure } else { Sent::Queued }
+    }
+
+    /// Makes a batch of what was gathered for a topic.
+    fn seal(&mut self, topic: u32) {
+        let Some(flow) = self.topics.flow_mut(topic) else { return };
+        if flow.gathering.messages() > 0 {
+            let batch = std::mem::take(&mut flow.gathering).finish();
+            let senders = std::mem::take(&mut flow.senders);
+            let is_shared = !self.topics.remotes(topic).is_empty();
+            self.dispatch(topic, Portion { batch, senders, is_shared });
+        }
+    }
+
+    /// Sends a batch on its way: to the other cores with subscribers, and to those here.
+    fn dispatch(&mut self, topic: u32, portion: Portion) {
+        for remote in self.topics.remotes(topic) {
+            let content = Content::Batch { key: remote.key, batch: portion.batch.clone() };
+            if self.mesh.push(remote.core, Parcel(content)).is_err() {
+                self.counters.messages_dropped.add_many(&DropReason::RingFull, portion.batch.messages() as u64);
+            }
+        }
+        if self.topics.get(topic).is_some_and(|topic| topic.members() > 0) {
+            self.topics.await_delivery(topic, portion);
+        } else {
+            self.topics.backlog_bytes -= portion.batch.bytes();
+            self.topics.forget_if_over(topic);
+        }
+    }
+}
+
+/// Of two outcomes the one to tell.
+fn worse(one: Sent, other: Sent) -> Sent {
+    match (one, other) {
+        (Sent::Dropped, _) | (_, Sent::Dropped) => Sent::Dropped,
+        (Sent::Backpressure, _) | (_, Sent::Backpressure) => Sent::Backpressure,
+        _ => Sent::Queued,
+    }
+}

@@ -1,0 +1,204 @@
+//! What was published to a topic and has yet to reach its subscribers on this core.
+//!
+//! It exists only while there is something. Messages are gathered during a turn, wait as batches, and are delivered in
+//! rounds: a round is what one visit to each subscriber brings. Invariant: what is published later is delivered later.
+
+use std::collections::VecDeque;
+
+use super::arena::NONE;
+use crate::protocol::deflate::{Compressors, WindowBits};
+use crate::protocol::{Batch, BatchBuilder, Encoding};
+use crate::reactor::Token;
+
+/// Bytes that one round brings to a subscriber, unless a single batch is larger: a quarter of an outbox, so that who
+/// keeps up is never taken for slow. Batches are no larger than this and one message.
+pub(in crate::engine) const ROUND_BYTES_MAX: usize = 64 * 1024;
+
+/// Which messages are whose, for subscribers that are not to be sent their own.
+pub(in crate::engine) type Senders = Vec<(usize, Token)>;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Flow {
+    pub(in crate::engine) gathering: BatchBuilder,
+    pub(in crate::engine) senders: Senders,
+    pub(super) waiting: VecDeque<Portion>,
+    pub(super) round: Option<Round>,
+    /// The cursor of the round that waits to go on, or is being delivered.
+    pub(super) cursor: u32,
+    /// The latest message, while subscribers wait for it and for nothing else.
+    pub(super) latest: Option<Latest>,
+    /// How many do.
+    pub(super) behind: u32,
+    /// It is on the list of those that have something to deliver.
+    pub(super) active: bool,
+}
+
+impl Flow {
+    /// Whether nothing is left of it.
+    pub(super) fn is_over(&self) -> bool {
+        self.gathering.messages() == 0
+            && self.waiting.is_empty()
+            && self.round.is_none()
+            && self.behind == 0
+            && !self.active
+    }
+
+    /// The next round, of as many batches as it takes.
+    pub(super) fn begin_round(&mut self) -> Option<Round> {
+        let mut portions = vec![self.waiting.pop_front()?];
+        let mut bytes = portions[0].batch.bytes();
+        while let Some(next) = self.waiting.front() {
+            bytes += next.batch.bytes();
+            if bytes > ROUND_BYTES_MAX {
+                bytes -= next.batch.bytes();
+                break;
+            }
+            portions.extend(self.waiting.pop_front());
+        }
+        Some(Round::new(portions, bytes))
+    }
+}
+
+/// A batch that waits.
+#[derive(Debug)]
+pub(in crate::engine) struct Portion {
+    pub(in crate::engine) batch: Batch,
+    pub(in crate::engine) senders: Senders,
+    /// Another core refers to it too.
+    pub(in crate::engine) is_shared: bool,
+}
+
+/// The latest message of a topic.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Latest {
+    pub(in crate::engine) batch: Batch,
+    pub(in crate::engine) sender: Option<Token>,
+}
+
+/// What is being brought to every subscriber.
+#[derive(Debug)]
+pub(in crate::engine) struct Round {
+    portions: Vec<Portion>,
+    plain: Encoding,
+    compressed: Vec<(WindowBits, Encoding)>,
+    latest: Option<Latest>,
+    /// Which of its messages are whose.
+    pub(in crate::engine) senders: Senders,
+    /// Bytes it counts for in the backlog.
+    pub(in crate::engine) bytes: usize,
+}
+
+impl Round {
+    fn new(mut portions: Vec<Portion>, bytes: usize) -> Self {
+        let mut senders = Senders::new();
+        let mut messages = 0;
+        for portion in &mut portions {
+            senders.extend(portion.senders.drain(..).map(|(message, sender)| (messages + message, sender)));
+            messages += portion.batch.messages();
+        }
+        let plain = here(&portions, Encoding::concat(portions.iter().map(|portion| portion.batch.plain())));
+        Self { portions, plain, compressed: Vec::new(), latest: None, senders, bytes }
+    }
+
+    pub(in crate::engine) fn messages(&self) -> usize {
+        self.plain.messages()
+    }
+
+    /// As the messages are sent to a subscriber that agreed on this window, if any. Costs a comparison but for the first.
+    #[inline]
+    pub(in crate::engine) fn encoding(
+        &mut self,
+        window: Option<WindowBits>,
+        compressors: Option<&mut Compressors>,
+    ) -> &Encoding {
+        let (Some(window), Some(compressors)) = (window, compressors) else { return &self.plain };
+        let known = self.compressed.iter().position(|(of, _)| *of == window);
+        let at = known.unwrap_or_else(|| {
+            let parts: Vec<_> = self
+                .portions
+                .iter()
+                .map(|portion| portion.batch.encoding(Some(window), Some(compressors)).clone())
+                .collect();
+            self.compressed.push((window, here(&self.portions, Encoding::concat(parts.iter()))));
+            self.compressed.len() - 1
+        });
+        &self.compressed[at].1
+    }
+
+    /// Its last message alone. Copied only the first time.
+    pub(in crate::engine) fn latest(&mut self) -> Option<Latest> {
+        if self.latest.is_none() {
+            let batch = self.portions.last()?.batch.last()?;
+            let last = self.messages() - 1;
+            let sender = self.senders.iter().rev().find(|(message, _)| *message == last).map(|(_, sender)| *sender);
+            self.latest = Some(Latest { batch, sender });
+        }
+        self.latest.clone()
+    }
+
+    /// How many of its messages a session published that does not want them back.
+    pub(in crate::engine) fn own_messages(&self, token: Token) -> usize {
+        self.senders.iter().filter(|(_, sender)| *sender == token).count()
+    }
+}
+
+/// What other cores count references to is counted here on its own: thousands of subscribers would otherwise have the
+/// cores take the counter from each other.
+fn here(portions: &[Portion], encoding: Encoding) -> Encoding {
+    match portions {
+        [only] if only.is_shared => encoding.counted_anew(),
+        _ => encoding,
+    }
+}
+
+/// Nobody is to be visited.
+pub(in crate::engine) const NOBODY: u32 = NONE;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Message;
+    use crate::protocol::deflate::{Compress, Compression};
+
+    fn portion(messages: &[&str], senders: Senders, is_shared: bool) -> Portion {
+        let mut builder = BatchBuilder::default();
+        messages.iter().for_each(|message| builder.push(Message::Text(message), Compress::Always));
+        Portion { batch: builder.finish(), senders, is_shared }
+    }
+
+    const SENDER: Token = Token { index: 7, generation: 1 };
+
+    #[test]
+    fn a_round_takes_what_waits_as_far_as_there_is_room() {
+        let mut flow = Flow::default();
+        let long = "x".repeat(30_000);
+        for _ in 0..5 {
+            flow.waiting.push_back(portion(&["short", &long], vec![(1, SENDER)], false));
+        }
+        let mut round = flow.begin_round().unwrap();
+        assert_eq!((round.messages(), flow.waiting.len()), (4, 3));
+        assert_eq!(round.senders, [(1, SENDER), (3, SENDER)]);
+        assert_eq!((round.latest().unwrap().sender, round.own_messages(SENDER)), (Some(SENDER), 2));
+        assert_eq!((flow.begin_round().unwrap().messages(), flow.begin_round().unwrap().messages()), (4, 2));
+        assert!(flow.begin_round().is_none() && flow.is_over());
+        flow.waiting.push_back(portion(&[&"x".repeat(3 * ROUND_BYTES_MAX)], Vec::new(), false));
+        assert_eq!(flow.begin_round().unwrap().messages(), 1, "one batch is never too large");
+    }
+
+    #[test]
+    fn a_round_is_encoded_once_for_each_window() {
+        let text = "compressible, ".repeat(100);
+        let mut flow = Flow::default();
+        flow.waiting.push_back(portion(&[&text, "b"], Vec::new(), true));
+        flow.waiting.push_back(portion(&[&text], Vec::new(), true));
+        let mut round = flow.begin_round().unwrap();
+        let mut compressors = Compressors::new(&Compression::default());
+        let wide = round.encoding(Some(WindowBits::MAX), Some(&mut compressors)).frames().clone();
+        assert_eq!(round.encoding(Some(WindowBits::MAX), Some(&mut compressors)).frames().as_ptr(), wide.as_ptr());
+        let plain = round.encoding(None, Some(&mut compressors)).frames().clone();
+        assert!(wide.len() < plain.len() / 4);
+        assert_eq!(round.encoding(Some(WindowBits::MAX), None).frames().as_ptr(), plain.as_ptr());
+        assert_eq!(&round.latest().unwrap().batch.plain().frames()[4..], text.as_bytes());
+    }
+}

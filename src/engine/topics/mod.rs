@@ -1,0 +1,477 @@
+//! The topics of one core: their names, who is subscribed here, which other cores are interested, what is on its way.
+//!
+//! Knows neither sockets nor frames: what it passes on is opaque. Invariant: a topic is kept exactly while somebody here
+//! or elsewhere is subscribed, something is on its way to them, or other cores have yet to hear of a change.
+
+mod arena;
+mod flow;
+mod interest;
+mod members;
+mod policy;
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+
+use hashbrown::HashTable;
+
+use arena::Arena;
+pub(super) use flow::{Flow, Latest, NOBODY, Portion, ROUND_BYTES_MAX, Round};
+pub(super) use interest::Interest;
+pub(super) use members::{Member, Members, Membership};
+pub(super) use policy::check_publishable;
+pub use policy::{Overflow, Subscribe, TOPIC_BYTES_MAX, TopicError, check_topic};
+
+use crate::protocol::Batch;
+use crate::reactor::Token;
+
+/// Names a topic of one core for as long as it is kept there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TopicKey {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+/// A core with subscribers, and what the topic is to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Remote {
+    pub(super) core: u16,
+    pub(super) key: TopicKey,
+}
+
+/// What is kept of a topic.
+#[derive(Debug)]
+pub(super) struct Topic {
+    /// Its name; a pattern ends with `*`.
+    pub(super) name: Box<str>,
+    /// Boxed, because most topics have none.
+    #[allow(clippy::box_collection, reason = "a third of the size where there are none, which is what counts")]
+    remotes: Option<Box<Vec<Remote>>>,
+    flow: Option<Box<Flow>>,
+    members: Membership,
+    hash: u32,
+    generation: u32,
+    /// The other cores were told that it has subscribers here.
+    told: bool,
+    /// It is on the list of those about which the others may have to be told.
+    queued: bool,
+    /// Times that it was told and not every core has heard it.
+    unheard: u8,
+}
+
+/// What a topic may cost beside its name, in bytes, and without its place in the table (5 to 10).
+const TOPIC_RECORD_BYTES_MAX: usize = 64;
+const _: () = assert!(Arena::<Topic>::ENTRY_BYTES <= TOPIC_RECORD_BYTES_MAX);
+
+impl Topic {
+    pub(super) fn remotes(&self) -> &[Remote] {
+        self.remotes.as_deref().map_or(&[], |remotes| remotes)
+    }
+
+    pub(super) fn members(&self) -> u32 {
+        self.members.count
+    }
+
+    /// Names the topic beyond its end.
+    pub(super) fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Topics {
+    records: Arena<Topic>,
+    /// Numbers of records, by name.
+    names: HashTable<u32>,
+    hasher: RandomState,
+    generation: u32,
+    pub(super) members: Members,
+    /// For each session that is subscribed to anything, to what.
+    sessions: Arena<Membership>,
+    /// Topics with subscribers here.
+    subscribed: usize,
+    /// Bytes of the stems of patterns there are, and how many patterns of each.
+    pattern_bytes: BTreeMap<usize, usize>,
+    /// Topics that something was gathered for in this turn.
+    pub(super) gathered: Vec<u32>,
+    /// Topics with something to deliver, in turn.
+    active: VecDeque<u32>,
+    /// Topics that have more to deliver in the next turn.
+    rested: Vec<u32>,
+    /// Bytes that were published and not delivered to everyone here.
+    pub(super) backlog_bytes: usize,
+    pub(super) interest: Interest,
+    /// Members whose handler is to be told that they are subscribed.
+    to_confirm: Vec<u32>,
+}
+
+impl Topics {
+    /// None yet; whether there are no other cores is to be said.
+    pub(super) fn new(is_alone: bool) -> Self {
+        Self { interest: Interest::new(is_alone), ..Self::default() }
+    }
+
+    /// Topics with subscribers on this core.
+    pub(super) fn subscribed(&self) -> usize {
+        self.subscribed
+    }
+
+    pub(super) fn get(&self, index: u32) -> Option<&Topic> {
+        self.records.get(index)
+    }
+
+    pub(super) fn at(&self, key: TopicKey) -> Option<&Topic> {
+        self.records.get(key.index).filter(|topic| topic.generation == key.generation)
+    }
+
+    pub(super) fn key(&self, index: u32) -> Option<TopicKey> {
+        self.records.get(index).map(|topic| TopicKey { index, generation: topic.generation })
+    }
+
+    /// The other cores with subscribers of a topic.
+    pub(super) fn remotes(&self, topic: u32) -> &[Remote] {
+        self.get(topic).map_or(&[], Topic::remotes)
+    }
+
+    /// How many sessions of this core are subscribed to a topic or pattern.
+    pub(super) fn count(&self, name: &str) -> usize {
+        self.find(name.as_bytes()).and_then(|topic| self.get(topic)).map_or(0, |topic| topic.members.count as usize)
+    }
+
+    /// The number of a topic that is kept.
+    pub(super) fn find(&self, name: &[u8]) -> Option<u32> {
+        let hash = self.hash(name);
+        let is_it = |index: &u32| self.records.get(*index).is_some_and(|topic| topic.name.as_bytes() == name);
+        self.names.find(spread(hash), is_it).copied()
+    }
+
+    /// Calls `each` with the number of every topic that a message for `name` goes to: the topic itself, and every pattern
+    /// that it matches. Costs a lookup, and where there are patterns one more for each length of them.
+    pub(super) fn each_target(&self, name: &str, mut each: impl FnMut(u32)) {
+        self.find(name.as_bytes()).into_iter().for_each(&mut each);
+        if self.pattern_bytes.is_empty() {
+            return;
+        }
+        let mut pattern = [0; TOPIC_BYTES_MAX + 1];
+        for bytes in self.pattern_bytes.range(..=name.len().min(TOPIC_BYTES_MAX)).map(|(bytes, _)| *bytes) {
+            pattern[..bytes].copy_from_slice(&name.as_bytes()[..bytes]);
+            pattern[bytes] = b'*';
+            self.find(&pattern[..=bytes]).into_iter().for_each(&mut each);
+        }
+    }
+
+    /// Subscribes a session, and says whether that is new; if not, it is subscribed as is said now.
+    pub(super) fn subscribe(
+        &mut self,
+        name: &str,
+        session: (Token, &mut u32),
+        subscribe: Subscribe,
+        limits: SubscriptionLimits,
+    ) -> Result<bool, TopicError> {
+        policy::check(name)?;
+        let (token, place) = session;
+        let membership = self.subscriptions(*place);
+        let known = self.find(name.as_bytes());
+        if let Some(topic) = known {
+            let its = (topic, self.records.get(topic).map_or_else(Membership::default, |topic| topic.members));
+            if let Some(member) = self.members.find(its, (token.index, membership)) {
+                if let Some(member) = self.members.get_mut(member) {
+                    member.subscribe_as(subscribe);
+                }
+                return Ok(false);
+            }
+        }
+        if membership.count >= limits.subscriptions_max {
+            return Err(TopicError::TooManySubscriptions { max: limits.subscriptions_max });
+        }
+        let is_first = known.and_then(|topic| self.records.get(topic)).is_none_or(|topic| topic.members.count == 0);
+        if is_first && self.subscribed >= limits.topics_max {
+            return Err(TopicError::TooManyTopics { max: limits.topics_max });
+        }
+        let topic = known.unwrap_or_else(|| self.insert(name));
+        if *place == NOBODY {
+            *place = self.sessions.insert(Membership::default());
+        }
+        let (Some(record), Some(membership)) = (self.records.get_mut(topic), self.sessions.get_mut(*place)) else {
+            return Ok(false);
+        };
+        let Some(member) = self.members.add((topic, &mut record.members), (token.index, membership), subscribe) else {
+            return Ok(false);
+        };
+        if is_first {
+            self.subscribed += 1;
+            self.interest_changed(topic);
+        }
+        if self.is_known_everywhere(topic) {
+            self.to_confirm.push(member);
+        }
+        Ok(true)
+    }
+
+    /// Ends a session's subscription, and says what it was; `None` if there was none.
+    pub(super) fn unsubscribe(&mut self, name: &str, session: (u32, &mut u32)) -> Option<Member> {
+        let topic = self.find(name.as_bytes())?;
+        let its = (topic, self.records.get(topic)?.members);
+        let member = self.members.find(its, (session.0, self.subscriptions(*session.1)))?;
+        self.leave(member, session.1)
+    }
+
+    /// Whether a session is subscribed.
+    pub(super) fn is_subscribed(&self, name: &str, session: (u32, u32)) -> bool {
+        let session = (session.0, self.subscriptions(session.1));
+        let topic = self.find(name.as_bytes());
+        let its = topic.and_then(|topic| self.records.get(topic).map(|record| (topic, record.members)));
+        its.is_some_and(|its| self.members.find(its, session).is_some())
+    }
+
+    /// What a session is subscribed to.
+    pub(super) fn subscriptions(&self, place: u32) -> Membership {
+        self.sessions.get(place).copied().unwrap_or_default()
+    }
+
+    /// The names of what a session is subscribed to.
+    pub(super) fn of_session(&self, place: u32) -> impl Iterator<Item = &str> {
+        let mut at = self.subscriptions(place).first;
+        std::iter::from_fn(move || {
+            let member = self.members.get(at)?;
+            at = member.next_of_session();
+            self.records.get(member.topic()).map(|topic| &*topic.name)
+        })
+    }
+
+    /// Ends one of a session's subscriptions, if it has any.
+    pub(super) fn leave_one(&mut self, place: &mut u32) -> Option<Member> {
+        self.leave(self.subscriptions(*place).first, place)
+    }
+
+    fn leave(&mut self, member: u32, place: &mut u32) -> Option<Member> {
+        let topic = self.members.get(member)?.topic();
+        let (record, membership) = (self.records.get_mut(topic)?, self.sessions.get_mut(*place)?);
+        let removed = self.members.remove(member, &mut record.members, membership)?;
+        if membership.count == 0 {
+            self.sessions.remove(std::mem::replace(place, NOBODY));
+        }
+        if let Some(flow) = &mut record.flow {
+            if flow.cursor == member {
+                flow.cursor = removed.next_of_topic();
+            }
+            if removed.is_behind() {
+                flow.behind -= 1;
+            }
+        }
+        if record.members.count == 0 {
+            self.subscribed -= 1;
+            self.interest_changed(topic);
+        }
+        self.forget_if_over(topic);
+        Some(removed)
+    }
+
+    /// The next session whose handler is to be told that it is subscribed, and the topic.
+    pub(super) fn next_confirmed(&mut self) -> Option<(u32, u32)> {
+        while let Some(member) = self.to_confirm.pop() {
+            let topic = self.members.get(member).map(Member::topic);
+            // It may have left, and somebody else taken its place, who is confirmed later.
+            if !topic.is_some_and(|topic| self.is_known_everywhere(topic)) {
+                continue;
+            }
+            if let Some(member) = self.members.get_mut(member).filter(|member| !member.is_confirmed()) {
+                member.confirm();
+                return Some((member.session(), member.topic()));
+            }
+        }
+        None
+    }
+
+    /// What is on its way to a topic's subscribers.
+    pub(super) fn flow_mut(&mut self, topic: u32) -> Option<&mut Flow> {
+        self.records.get_mut(topic)?.flow.as_deref_mut()
+    }
+
+    /// As [`Topics::flow_mut`], and makes it.
+    pub(super) fn flow_or_new(&mut self, topic: u32) -> Option<&mut Flow> {
+        Some(self.records.get_mut(topic)?.flow.get_or_insert_default())
+    }
+
+    /// Has a batch delivered to the subscribers of this core. It counts for the backlog already.
+    pub(super) fn await_delivery(&mut self, topic: u32, portion: Portion) {
+        let Some(flow) = self.flow_or_new(topic) else { return };
+        flow.waiting.push_back(portion);
+        if !std::mem::replace(&mut flow.active, true) {
+            self.active.push_back(topic);
+        }
+    }
+
+    /// Has a batch from another core delivered. One for a topic that has no subscribers any more is dropped.
+    pub(super) fn arrived(&mut self, key: TopicKey, batch: Batch) {
+        if self.at(key).is_some_and(|topic| topic.members.count > 0) {
+            self.backlog_bytes += batch.bytes();
+            self.await_delivery(key.index, Portion { batch, senders: Vec::new(), is_shared: true });
+        }
+    }
+
+    /// The next topic with something to deliver.
+    pub(super) fn next_active(&mut self) -> Option<u32> {
+        self.active.pop_front()
+    }
+
+    /// At the end of a turn: what rested goes on in the next. Says whether there is anything to deliver.
+    pub(super) fn go_on(&mut self) -> bool {
+        self.active.extend(self.rested.drain(..));
+        !self.active.is_empty()
+    }
+
+    /// The round to go on with, a new one if there is none; its cursor is in the flow.
+    pub(super) fn take_round(&mut self, topic: u32) -> Option<Round> {
+        let first = self.records.get(topic)?.members.first;
+        let flow = self.flow_mut(topic)?;
+        if let Some(round) = flow.round.take() {
+            return Some(round);
+        }
+        flow.cursor = first;
+        let round = flow.begin_round();
+        if round.is_none() {
+            flow.active = false;
+            self.forget_if_over(topic);
+        }
+        round
+    }
+
+    /// Whom the round under way reaches next; the one after is next then, whoever leaves meanwhile.
+    #[inline]
+    pub(super) fn next_member(&mut self, topic: u32) -> Option<(u32, Member)> {
+        let flow = self.records.get_mut(topic)?.flow.as_deref_mut()?;
+        let at = flow.cursor;
+        let member = *self.members.get(at)?;
+        flow.cursor = member.next_of_topic();
+        Some((at, member))
+    }
+
+    /// Puts a round aside that has yet to reach some, or ends one that has reached all.
+    pub(super) fn put_back(&mut self, topic: u32, round: Round) {
+        let Some(flow) = self.records.get_mut(topic).and_then(|topic| topic.flow.as_deref_mut()) else { return };
+        if flow.cursor == NOBODY {
+            self.backlog_bytes -= round.bytes;
+        } else {
+            flow.round = Some(round);
+        }
+        flow.active = flow.round.is_some() || !flow.waiting.is_empty();
+        if flow.round.is_some() {
+            self.active.push_back(topic);
+        } else if flow.active {
+            // What comes by the next turn goes with it.
+            self.rested.push(topic);
+        } else {
+            self.forget_if_over(topic);
+        }
+    }
+
+    /// Notes that a member waits for the latest message, and says whether it did so already.
+    pub(super) fn fall_behind(&mut self, topic: u32, member: u32, latest: Option<Latest>) -> bool {
+        let is_new = self.members.get_mut(member).is_some_and(|member| member.set_behind(true));
+        if let Some(flow) = self.flow_or_new(topic) {
+            flow.behind += u32::from(is_new);
+            flow.latest = latest;
+        }
+        !is_new
+    }
+
+    /// Whether a round of the topic has reached some of its subscribers and not others.
+    pub(super) fn is_mid_round(&self, topic: u32) -> bool {
+        self.get(topic).and_then(|topic| topic.flow.as_ref()).is_some_and(|flow| flow.round.is_some())
+    }
+
+    /// Notes that a member does not wait for the latest message any more, and gives it if it did.
+    pub(super) fn catch_up(&mut self, member: u32) -> Option<Latest> {
+        let its = self.members.get_mut(member)?;
+        let topic = its.topic();
+        if !its.set_behind(false) {
+            return None;
+        }
+        let flow = self.flow_mut(topic)?;
+        flow.behind -= 1;
+        let latest = if flow.behind == 0 { flow.latest.take() } else { flow.latest.clone() };
+        self.forget_if_over(topic);
+        latest
+    }
+
+    /// Gives back what a topic needs no more, all of it if nobody is interested.
+    pub(super) fn forget_if_over(&mut self, topic: u32) {
+        let Some(record) = self.records.get_mut(topic) else { return };
+        if record.flow.as_ref().is_some_and(|flow| flow.is_over()) {
+            record.flow = None;
+        }
+        let is_kept = record.members.count > 0
+            || record.remotes.is_some()
+            || record.flow.is_some()
+            || record.told
+            || record.queued
+            || record.unheard > 0;
+        if !is_kept {
+            self.remove(topic);
+        }
+    }
+
+    fn insert(&mut self, name: &str) -> u32 {
+        let hash = self.hash(name.as_bytes());
+        self.generation = self.generation.wrapping_add(1);
+        let index = self.records.insert(Topic {
+            name: name.into(),
+            remotes: None,
+            flow: None,
+            members: Membership::default(),
+            hash,
+            generation: self.generation,
+            told: false,
+            queued: false,
+            unheard: 0,
+        });
+        let records = &self.records;
+        let rehash = |index: &u32| records.get(*index).map_or(0, |topic| spread(topic.hash));
+        self.names.insert_unique(spread(hash), index, rehash);
+        if let Some(stem) = name.strip_suffix('*') {
+            *self.pattern_bytes.entry(stem.len()).or_default() += 1;
+        }
+        index
+    }
+
+    fn remove(&mut self, topic: u32) {
+        let Some(record) = self.records.remove(topic) else { return };
+        if let Ok(entry) = self.names.find_entry(spread(record.hash), |index| *index == topic) {
+            entry.remove();
+        }
+        if self.names.len() < self.names.capacity() / 8 {
+            let records = &self.records;
+            self.names
+                .shrink_to(2 * self.names.len(), |index| records.get(*index).map_or(0, |topic| spread(topic.hash)));
+        }
+        let Some(stem) = record.name.strip_suffix('*') else { return };
+        if let Entry::Occupied(mut patterns) = self.pattern_bytes.entry(stem.len()) {
+            *patterns.get_mut() -= 1;
+            if *patterns.get() == 0 {
+                patterns.remove();
+            }
+        }
+    }
+
+    /// Keyed, so that nobody can choose names that meet in one place.
+    fn hash(&self, name: &[u8]) -> u32 {
+        self.hasher.hash_one(name) as u32
+    }
+}
+
+/// What one session and one core may subscribe to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SubscriptionLimits {
+    pub(super) subscriptions_max: u32,
+    pub(super) topics_max: usize,
+}
+
+/// The 64 bits that the table wants, from the 32 that are kept: it uses the upper and the lower ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[cfg(test)]
+mod tests;

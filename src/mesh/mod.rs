@@ -1,0 +1,310 @@
+//! How cores reach each other: a bounded ring from each core to each other, and a door for everyone else.
+//!
+//! Owns the rings and the sleep of those who read them. Never waits, never allocates once it is built, and knows nothing
+//! of what it carries. Invariant: an entry that was pushed is popped by its core without anything else having to happen,
+//! because a core that went to sleep is woken (see [`park`]); what does not fit is given back at once.
+
+mod door;
+mod park;
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+pub use door::Door;
+use door::Queues;
+use park::Park;
+
+/// How much may be under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Entries from one core to another. Default 1024: some milliseconds of many small topics, 32 KiB.
+    pub ring_entries: usize,
+    /// Entries from outside to one core. Default 4096: callers outside come in bursts and do not share a ring's pace.
+    pub door_entries: usize,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { ring_entries: 1024, door_entries: 4096 }
+    }
+}
+
+/// One core's end of every ring; `T` is what they carry.
+#[derive(Debug)]
+pub struct Mesh<T> {
+    core: u16,
+    /// By the other core's number; none for its own.
+    links: Vec<Option<Link<T>>>,
+    /// Those that something was pushed for since they were last woken.
+    pushed: Vec<u16>,
+    /// Where popping goes on, so that no core is heard before the others again and again.
+    next: usize,
+    shared: Arc<Shared<T>>,
+}
+
+#[derive(Debug)]
+struct Link<T> {
+    to: Producer<T>,
+    from: Consumer<T>,
+    /// Entries pushed so far.
+    sent: u64,
+    /// It is among those to be woken.
+    pushed: bool,
+}
+
+/// What all cores, and those outside, refer to.
+#[derive(Debug)]
+struct Shared<T> {
+    parks: Vec<Park>,
+    queues: Queues<T>,
+}
+
+impl<T> Mesh<T> {
+    /// The ends of a mesh of so many cores, in their order.
+    pub fn build(cores: usize, capacity: Capacity) -> Vec<Self> {
+        let queues = Queues::new(cores, capacity.door_entries);
+        let shared = Arc::new(Shared { parks: (0..cores).map(|_| Park::default()).collect(), queues });
+        let mut ends: Vec<Self> = (0..cores)
+            .map(|core| Self {
+                core: core as u16,
+                links: (0..cores).map(|_| None).collect(),
+                pushed: Vec::with_capacity(cores),
+                next: 0,
+                shared: Arc::clone(&shared),
+            })
+            .collect();
+        for one in 0..cores {
+            for other in one + 1..cores {
+                let (to_other, from_one) = RingBuffer::new(capacity.ring_entries.max(1));
+                let (to_one, from_other) = RingBuffer::new(capacity.ring_entries.max(1));
+                ends[one].links[other] = Some(Link { to: to_other, from: from_other, sent: 0, pushed: false });
+                ends[other].links[one] = Some(Link { to: to_one, from: from_one, sent: 0, pushed: false });
+            }
+        }
+        ends
+    }
+
+    /// Says how this core is woken. Until then nobody wakes it.
+    pub fn wake_by(&self, waker: Waker) {
+        self.shared.parks[usize::from(self.core)].wake_by(waker);
+    }
+
+    /// The way in for threads that are no core.
+    pub fn door(&self) -> Door<T> {
+        Door::new(Arc::clone(&self.shared))
+    }
+
+    /// The other cores.
+    pub fn others(&self) -> impl Iterator<Item = u16> + use<T> {
+        let core = self.core;
+        (0..self.links.len() as u16).filter(move |other| *other != core)
+    }
+
+    /// Whether there are no other cores.
+    pub fn is_alone(&self) -> bool {
+        self.links.len() <= 1
+    }
+
+    /// Hands an entry to another core, or gives it back if its ring is full. The other core hears of it at
+    /// [`Mesh::wake_others`]. Costs no system call.
+    pub fn push(&mut self, to: u16, entry: T) -> Result<(), T> {
+        let Some(Some(link)) = self.links.get_mut(usize::from(to)) else { return Err(entry) };
+        link.to.push(entry).map_err(|PushError::Full(entry)| entry)?;
+        link.sent += 1;
+        if !std::mem::replace(&mut link.pushed, true) {
+            self.pushed.push(to);
+        }
+        Ok(())
+    }
+
+    /// Entries that another core's ring has room for.
+    pub fn room(&self, to: u16) -> usize {
+        self.links.get(usize::from(to)).and_then(Option::as_ref).map_or(0, |link| link.to.slots())
+    }
+
+    /// Whether the ring to another core is more than half full.
+    pub fn is_crowded(&self, to: u16) -> bool {
+        let link = self.links.get(usize::from(to)).and_then(Option::as_ref);
+        link.is_some_and(|link| link.to.slots() < link.to.buffer().capacity() / 2)
+    }
+
+    /// Entries pushed to another core so far.
+    pub fn sent(&self, to: u16) -> u64 {
+        self.links.get(usize::from(to)).and_then(Option::as_ref).map_or(0, |link| link.sent)
+    }
+
+    /// Of the entries pushed to another core, how many it has popped.
+    pub fn popped_by(&self, to: u16) -> u64 {
+        let link = self.links.get(usize::from(to)).and_then(Option::as_ref);
+        link.map_or(0, |link| link.sent - (link.to.buffer().capacity() - link.to.slots()) as u64)
+    }
+
+    /// The next entry from another core, and which; the cores take turns.
+    pub fn pop(&mut self) -> Option<(u16, T)> {
+        let cores = self.links.len();
+        for step in 0..cores {
+            let from = (self.next + step) % cores;
+            if let Some(entry) = self.links[from].as_mut().and_then(|link| link.from.pop().ok()) {
+                self.next = (from + 1) % cores;
+                return Some((from as u16, entry));
+            }
+        }
+        None
+    }
+
+    /// The next entry from outside.
+    pub fn pop_door(&mut self) -> Option<T> {
+        self.shared.queues.pop(self.core)
+    }
+
+    /// Whether anything waits to be popped.
+    pub fn has_entries(&self) -> bool {
+        self.links.iter().flatten().any(|link| !link.from.is_empty()) || self.shared.queues.has_entries(self.core)
+    }
+
+    /// Wakes those that something was pushed for, if they sleep. Costs one system call for each that does.
+    pub fn wake_others(&mut self) {
+        for to in self.pushed.drain(..) {
+            if let Some(Some(link)) = self.links.get_mut(usize::from(to)) {
+                link.pushed = false;
+            }
+            self.shared.parks[usize::from(to)].wake();
+        }
+    }
+
+    /// Has another core woken with the next [`Mesh::wake_others`], though nothing was pushed: it waits for its entries to
+    /// be popped.
+    pub fn wake_later(&mut self, core: u16) {
+        let link = self.links.get_mut(usize::from(core)).and_then(Option::as_mut);
+        if link.is_some_and(|link| !std::mem::replace(&mut link.pushed, true)) {
+            self.pushed.push(core);
+        }
+    }
+
+    /// Before this core waits for anything: whether it may, since nothing is there to be popped. From then on it is woken
+    /// for what comes, until it is [`awake`](Mesh::awake).
+    pub fn may_sleep(&self) -> bool {
+        self.shared.parks[usize::from(self.core)].may_sleep(|| self.has_entries())
+    }
+
+    /// After waiting: nobody needs to wake this core.
+    pub fn awake(&self) {
+        self.shared.parks[usize::from(self.core)].awake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+    use std::thread;
+
+    use super::*;
+
+    fn mesh(cores: usize, ring_entries: usize) -> Vec<Mesh<u64>> {
+        Mesh::build(cores, Capacity { ring_entries, door_entries: 4 })
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn entries_arrive_in_order_and_the_senders_take_turns() {
+        let mut cores = mesh(3, 8);
+        for entry in 0..3 {
+            cores[0].push(2, entry).unwrap();
+            cores[1].push(2, 10 + entry).unwrap();
+        }
+        let popped: Vec<_> = std::iter::from_fn(|| cores[2].pop()).collect();
+        assert_eq!(popped, [(0, 0), (1, 10), (0, 1), (1, 11), (0, 2), (1, 12)]);
+    }
+
+    #[test]
+    fn a_full_ring_gives_the_entry_back_and_no_other_is_affected() {
+        let mut cores = mesh(3, 2);
+        assert_eq!((cores[0].push(1, 1), cores[0].push(1, 2), cores[0].push(1, 3)), (Ok(()), Ok(()), Err(3)));
+        assert!(cores[0].is_crowded(1) && !cores[0].is_crowded(2));
+        assert_eq!(cores[0].push(2, 3), Ok(()));
+        assert_eq!(cores[1].pop(), Some((0, 1)));
+        assert_eq!((cores[0].room(1), cores[0].sent(1), cores[0].popped_by(1)), (1, 2, 1));
+    }
+
+    #[test]
+    fn a_core_cannot_push_to_itself_or_to_one_that_is_not_there() {
+        let mut cores = mesh(2, 2);
+        assert_eq!((cores[0].push(0, 1), cores[0].push(2, 1)), (Err(1), Err(1)));
+        assert_eq!(cores[0].others().collect::<Vec<_>>(), [1]);
+        assert!(!cores[0].is_alone() && mesh(1, 1)[0].is_alone());
+    }
+
+    #[test]
+    fn a_busy_core_is_never_woken_and_a_sleeping_one_once_for_a_batch() {
+        let mut cores = mesh(2, 8);
+        let wakes = Arc::new(Count::default());
+        cores[1].wake_by(Waker::from(Arc::clone(&wakes)));
+        cores[0].push(1, 1).unwrap();
+        cores[0].wake_others();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0, "it does not sleep");
+        assert!(!cores[1].may_sleep(), "there is something to pop");
+        cores[1].pop();
+        assert!(cores[1].may_sleep());
+        (0..3).for_each(|entry| cores[0].push(1, entry).unwrap());
+        cores[0].wake_others();
+        cores[0].push(1, 3).unwrap();
+        cores[0].wake_others();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        cores[1].awake();
+        while cores[1].pop().is_some() {}
+        assert!(cores[1].may_sleep());
+        cores[0].wake_later(1);
+        cores[0].wake_others();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_million_entries_cross_between_threads_in_order_and_nobody_sleeps_for_ever() {
+        const ENTRIES: u64 = if cfg!(miri) { 1_000 } else { 1_000_000 };
+        let cores = mesh(2, 64);
+        let threads: Vec<_> = cores.into_iter().map(|core| thread::spawn(move || exchange(core, ENTRIES))).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+
+    /// Sends so many to the other core and hears as many, sleeping whenever there is nothing to do.
+    fn exchange(mut mesh: Mesh<u64>, entries: u64) {
+        struct Unpark(thread::Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        mesh.wake_by(Waker::from(Arc::new(Unpark(thread::current()))));
+        let other = 1 - mesh.core;
+        let (mut sent, mut heard) = (0, 0);
+        while sent < entries || heard < entries {
+            let mut idle = true;
+            while sent < entries && mesh.push(other, sent).is_ok() {
+                (sent, idle) = (sent + 1, false);
+            }
+            while let Some((from, entry)) = mesh.pop() {
+                assert_eq!((from, entry), (other, heard));
+                (heard, idle) = (heard + 1, false);
+                // It may be waiting for room.
+                mesh.wake_later(from);
+            }
+            mesh.wake_others();
+            if idle && mesh.may_sleep() {
+                // Once nobody wakes it any more, room is all it waits for, and this is how long it may take to see it.
+                thread::park_timeout(std::time::Duration::from_millis(if sent < entries { 1 } else { 10_000 }));
+                mesh.awake();
+            }
+        }
+    }
+}

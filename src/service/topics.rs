@@ -1,0 +1,188 @@
+//! `/topics/{name}`: a topic as a plain WebSocket. What a client says is published, and what is published it hears.
+//!
+//! Owns what the path and the query say; the engine does the rest.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+use thiserror::Error;
+
+use crate::engine::{Overflow, Subscribe, TopicError, check_topic};
+
+/// Where topics are.
+const PREFIX: &str = "/topics/";
+
+/// What a client of `/topics/{name}` wants.
+#[derive(Debug)]
+pub(super) struct Join {
+    /// The topic, or a pattern of topics.
+    pub(super) topic: String,
+    /// Whether it is sent what it publishes itself.
+    pub(super) echo: bool,
+}
+
+/// Why nobody can be let into a topic: the client's fault.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(super) enum JoinError {
+    #[error("The name of the topic is not UTF-8 once it is percent-decoded.")]
+    NotText,
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    #[error("echo is {value:?}, but can be true or false.")]
+    Echo { value: String },
+    #[error("{name:?} means nothing here. A topic takes echo=true or echo=false.")]
+    UnknownParameter { name: String },
+}
+
+impl Join {
+    /// What a target asks for; `None` if it is none of these.
+    pub(super) fn parse(path: &str, query: Option<&str>) -> Option<Result<Self, JoinError>> {
+        let name = path.strip_prefix(PREFIX)?;
+        Some(Self::read(name, query))
+    }
+
+    fn read(name: &str, query: Option<&str>) -> Result<Self, JoinError> {
+        let topic = decode(name)?.into_owned();
+        check_topic(&topic)?;
+        let mut join = Self { topic, echo: true };
+        for (name, value) in parameters(query) {
+            match (&*decode(name)?, &*decode(value)?) {
+                ("echo", "true") => join.echo = true,
+                ("echo", "false") => join.echo = false,
+                ("echo", value) => return Err(JoinError::Echo { value: value.to_owned() }),
+                (name, _) => return Err(JoinError::UnknownParameter { name: name.to_owned() }),
+            }
+        }
+        Ok(join)
+    }
+}
+
+/// The parameters of a query, still percent-encoded.
+pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Text out of its percent-encoding.
+pub(super) fn decode(encoded: &str) -> Result<Cow<'_, str>, JoinError> {
+    percent_decode_str(encoded).decode_utf8().map_err(|_| JoinError::NotText)
+}
+
+/// What becomes of messages that subscribers cannot take, topic by topic: `close`, or `close,prices/*=latest`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OverflowRules {
+    usual: Overflow,
+    /// By pattern or name of topic; the first that matches holds.
+    special: Vec<(String, Overflow)>,
+}
+
+/// Why rules are none: the operator's fault.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidOverflow {
+    /// A policy that there is not.
+    #[error("{given:?} is no policy; give close, drop-newest, drop-oldest or latest")]
+    Policy {
+        /// What was given.
+        given: String,
+    },
+    /// A second policy for all topics.
+    #[error("{given:?} is a second policy for all topics; give one, and others as TOPIC=POLICY or PREFIX*=POLICY")]
+    Second {
+        /// What was given.
+        given: String,
+    },
+    /// A name that is none.
+    #[error("{given:?} names no topic: {source}")]
+    Topic {
+        /// What was given.
+        given: String,
+        /// What is wrong with it.
+        source: TopicError,
+    },
+}
+
+impl OverflowRules {
+    /// How a client of a topic is subscribed.
+    pub(super) fn subscribe(&self, join: &Join) -> Subscribe {
+        let matches = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(stem) => join.topic.starts_with(stem),
+            None => join.topic == *pattern,
+        };
+        let special = self.special.iter().find(|(pattern, _)| matches(pattern));
+        Subscribe { overflow: special.map_or(self.usual, |(_, overflow)| *overflow), echo: join.echo }
+    }
+}
+
+impl FromStr for OverflowRules {
+    type Err = InvalidOverflow;
+
+    fn from_str(text: &str) -> Result<Self, InvalidOverflow> {
+        let (mut usual, mut special) = (None, Vec::new());
+        for rule in text.split(',').map(str::trim) {
+            match rule.rsplit_once('=') {
+                Some((topic, given)) => {
+                    check_topic(topic).map_err(|source| InvalidOverflow::Topic { given: topic.to_owned(), source })?;
+                    special.push((topic.to_owned(), policy(given)?));
+                }
+                None if usual.is_some() => return Err(InvalidOverflow::Second { given: rule.to_owned() }),
+                None => usual = Some(policy(rule)?),
+            }
+        }
+        Ok(Self { usual: usual.unwrap_or_default(), special })
+    }
+}
+
+fn policy(given: &str) -> Result<Overflow, InvalidOverflow> {
+    match given {
+        "close" => Ok(Overflow::Close),
+        "drop-newest" => Ok(Overflow::DropNewest),
+        "drop-oldest" => Ok(Overflow::DropOldest),
+        "latest" => Ok(Overflow::Latest),
+        _ => Err(InvalidOverflow::Policy { given: given.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(target: &str) -> Result<Join, JoinError> {
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        Join::parse(path, query).unwrap()
+    }
+
+    #[test]
+    fn the_path_names_the_topic_and_the_query_says_whether_it_echoes() {
+        assert_eq!(join("/topics/news").unwrap().topic, "news");
+        assert_eq!(join("/topics/a/b%20c%C3%A4").unwrap().topic, "a/b cä");
+        assert_eq!(join("/topics/prices/*").unwrap().topic, "prices/*");
+        assert!(join("/topics/a").unwrap().echo && join("/topics/a?echo=true").unwrap().echo);
+        assert!(!join("/topics/a?echo=false").unwrap().echo);
+        assert!(Join::parse("/topic", None).is_none() && Join::parse("/", None).is_none());
+    }
+
+    #[test]
+    fn a_topic_that_cannot_be_is_refused_with_a_reason() {
+        assert_eq!(join("/topics/").unwrap_err(), JoinError::Topic(TopicError::NameEmpty));
+        assert_eq!(join("/topics/%ff").unwrap_err(), JoinError::NotText);
+        let long = format!("/topics/{}", "x".repeat(256));
+        assert_eq!(join(&long).unwrap_err(), JoinError::Topic(TopicError::NameTooLong { bytes: 256 }));
+        assert_eq!(join("/topics/a?echo=1").unwrap_err(), JoinError::Echo { value: "1".to_owned() });
+        let unknown = JoinError::UnknownParameter { name: "ecko".to_owned() };
+        assert_eq!(join("/topics/a?ecko=false").unwrap_err(), unknown);
+    }
+
+    #[test]
+    fn rules_name_a_policy_for_all_and_others_for_some() {
+        let rules: OverflowRules = "drop-newest, prices/*=latest, log=drop-oldest".parse().unwrap();
+        let policy = |topic: &str| rules.subscribe(&Join { topic: topic.to_owned(), echo: true }).overflow;
+        assert_eq!(policy("prices/a"), Overflow::Latest);
+        assert_eq!((policy("log"), policy("log/a")), (Overflow::DropOldest, Overflow::DropNewest));
+        assert_eq!("close".parse(), Ok(OverflowRules::default()));
+        assert_eq!("a*=latest".parse::<OverflowRules>().unwrap().usual, Overflow::Close);
+        for wrong in ["", "closed", "close,latest", "=close", "a=", "a=b=c"] {
+            assert!(wrong.parse::<OverflowRules>().is_err(), "{wrong:?}");
+        }
+    }
+}
