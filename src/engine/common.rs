@@ -14,7 +14,7 @@ use super::outbox::Outbox;
 use super::parcel::Parcel;
 use super::session::{NEVER, Phase, Slot, ticks};
 use super::tasks::Tasks;
-use super::topics::Topics;
+use super::topics::{Topics, round_bytes_max};
 use super::wheel::Wheel;
 use crate::mesh::Mesh;
 use crate::protocol::deflate::{Answer, Compress, Compression, Compressors, answer};
@@ -95,6 +95,7 @@ impl Common {
         reply.clear();
         Self {
             core,
+            topics: Topics::new(mesh.is_alone(), round_bytes_max(limits.outbox_bytes_max)),
             limits,
             counters,
             clients,
@@ -105,7 +106,6 @@ impl Common {
             inflation_left: 0,
             postponed: false,
             waiting: false,
-            topics: Topics::new(mesh.is_alone()),
             mesh,
             targets: Vec::new(),
             held: Vec::new(),

@@ -69,7 +69,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// The rest: for who is late, was late, or is not to be sent its own.
     fn deliver_with_care(&mut self, number: u32, member: Member, token: Token, round: &mut Round) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if self.common.is_late(slot) && !self.make_room(number, member, token, round) {
+        // Who waits for the latest message goes on waiting until something has left.
+        let is_late = self.common.is_late(slot) || (member.is_behind() && slot.outbox.is_some());
+        if is_late && !self.make_room(number, member, token, round) {
             return;
         }
         // What it waited for is older than this.
@@ -136,21 +138,23 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// After something left: sends the latest messages that a session waits for.
     pub(super) fn catch_up(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if !slot.behind || slot.outbox_bytes() > self.common.limits.outbox_bytes_max / 2 {
+        if !slot.behind || slot.broken || slot.outbox_bytes() > self.common.limits.outbox_bytes_max / 2 {
             return;
         }
         slot.behind = false;
         let mut at = self.common.topics.subscriptions(slot.membership).first;
         while let Some(member) = self.common.topics.members.get(at).copied() {
-            if member.is_behind() && self.common.topics.is_mid_round(member.topic()) {
-                // The latest may be on its way to it. Once that has come to everyone, it is known.
+            let is_full = slot.outbox_bytes() > self.common.limits.outbox_bytes_max;
+            if member.is_behind() && (is_full || self.common.topics.is_mid_round(member.topic())) {
+                // The latest may be on its way to it: that is known once it has come to everyone.
                 slot.behind = true;
             } else if let Some(latest) = self.common.topics.catch_up(at) {
                 self.common.share_latest(slot, token, member, &latest);
             }
             at = member.next_of_session();
         }
-        if slot.behind {
+        // When there is room again something leaves; when a round is over nothing does.
+        if slot.behind && slot.outbox_bytes() <= self.common.limits.outbox_bytes_max {
             self.common.catching_up.push(token);
         }
     }

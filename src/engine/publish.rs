@@ -9,7 +9,7 @@ use super::handler::Sent;
 use super::parcel::{Content, Parcel};
 use super::reasons::DropReason;
 use super::session::Slot;
-use super::topics::{self, Member, Portion, ROUND_BYTES_MAX, TopicError};
+use super::topics::{self, Member, Portion, TopicError};
 use crate::protocol::deflate::Compress;
 use crate::protocol::{Batch, HEADER_BYTES_MAX, Message};
 use crate::reactor::Token;
@@ -135,7 +135,7 @@ impl Common {
         if before == 0 {
             self.topics.gathered.push(topic);
         }
-        if after >= ROUND_BYTES_MAX {
+        if after >= self.topics.round_bytes_max {
             self.seal(topic);
         }
         self.queued()

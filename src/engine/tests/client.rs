@@ -213,6 +213,11 @@ impl Client {
         self.write(&masked(Opcode::Binary, payload));
     }
 
+    /// Has the application publish a message of this number to the topic `a`.
+    pub fn send_binary_publish(&self, number: usize) {
+        self.send(&format!("/publish-number a {number} 1000"));
+    }
+
     pub fn ping(&self, payload: &[u8]) {
         self.write(&masked(Opcode::Ping, payload));
     }

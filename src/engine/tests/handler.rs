@@ -8,7 +8,10 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::task::Poll;
 
-use crate::engine::{Ended, Handler, Hub, Sent, Session, SessionHandle, SessionId, Upgrade, UpgradeRequest};
+use crate::engine::{
+    Ended, Handler, Hub, Overflow, Sent, Session, SessionHandle, SessionId, Subscribe, TopicError, Upgrade,
+    UpgradeRequest,
+};
 use crate::protocol::http::{Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -31,6 +34,12 @@ pub struct Log {
     pub handles: RefCell<Vec<SessionHandle>>,
     /// That something could be sent from `Handler::close`.
     pub sent_after_end: Cell<bool>,
+    /// Subscriptions that hold everywhere.
+    pub subscribed: RefCell<Vec<(SessionId, String)>>,
+    /// Messages that sessions did not get of a topic.
+    pub dropped: RefCell<Vec<(SessionId, String, u64)>>,
+    /// Why a topic was not subscribed or published to.
+    pub topic_errors: RefCell<Vec<TopicError>>,
     /// Decisions that take time wait for it.
     pub gate: Gate,
     /// Calls that came before `open`, after `close`, twice, or for a session whose state is another's.
@@ -170,7 +179,7 @@ impl Drop for Member {
 }
 
 /// Places at which the application can be told to fail.
-pub const PANICS: [&str; 12] = [
+pub const PANICS: [&str; 14] = [
     "upgrade",
     "default",
     "decision",
@@ -180,6 +189,8 @@ pub const PANICS: [&str; 12] = [
     "ping",
     "pong",
     "drain",
+    "subscribed",
+    "dropped",
     "close",
     "task",
     "drop of the state",
@@ -205,6 +216,18 @@ fn flood(session: &mut Session<'_, Member>, log: &Log, count: usize, bytes: usiz
         let sent = session.send(&numbered(number, bytes));
         log.sent.borrow_mut().push(sent);
     }
+}
+
+/// Subscribes as it is told: `close`, `newest`, `oldest` or `latest`, `silent` after any of them.
+fn join(session: &mut Session<'_, Member>, log: &Log, topic: &str, how: &str) {
+    let overflow = match how.trim_end_matches("-silent") {
+        "newest" => Overflow::DropNewest,
+        "oldest" => Overflow::DropOldest,
+        "latest" => Overflow::Latest,
+        _ => Overflow::Close,
+    };
+    let joined = session.subscribe_with(topic, Subscribe { overflow, echo: !how.ends_with("silent") });
+    log.topic_errors.borrow_mut().extend(joined.err());
 }
 
 /// A message that can be told from the others.
@@ -261,6 +284,27 @@ impl App {
                 log.sent.borrow_mut().push(sent);
             }
             "/flood" => flood(session, &log, number(1), number(2).max(4)),
+            "/join" => join(session, &log, word(1), word(2)),
+            "/leave" => {
+                session.unsubscribe(word(1));
+            }
+            "/publish" => {
+                let text = command.splitn(3, ' ').nth(2).unwrap_or_default();
+                match session.publish(word(1), text) {
+                    Ok(sent) => log.sent.borrow_mut().push(sent),
+                    Err(error) => log.topic_errors.borrow_mut().push(error),
+                }
+            }
+            "/publish-number" => {
+                let sent = session.publish(word(1), &numbered(number(2), number(3).max(4)));
+                log.sent.borrow_mut().extend(sent.ok());
+            }
+            "/publish-many" => {
+                (0..number(2)).for_each(|at| match session.publish(word(1), &numbered(at, number(3).max(4))) {
+                    Ok(sent) => log.sent.borrow_mut().push(sent),
+                    Err(error) => log.topic_errors.borrow_mut().push(error),
+                })
+            }
             "/handle" => log.handles.borrow_mut().push(handle),
             "/task-send" => session.spawn(async move {
                 let sent = handle.send("from a task").await;
@@ -374,6 +418,18 @@ impl Handler for App {
         self.log.note_call(session, "pong");
         self.log.pongs.borrow_mut().push(payload.to_vec());
         self.panic_if_told(session, "pong");
+    }
+
+    fn subscribed(&mut self, session: &mut Session<'_, Member>, topic: &str) {
+        self.log.note_call(session, "subscribed");
+        self.log.subscribed.borrow_mut().push((session.id(), topic.to_owned()));
+        self.panic_if_told(session, "subscribed");
+    }
+
+    fn dropped(&mut self, session: &mut Session<'_, Member>, topic: &str, messages: u64) {
+        self.log.note_call(session, "dropped");
+        self.log.dropped.borrow_mut().push((session.id(), topic.to_owned(), messages));
+        self.panic_if_told(session, "dropped");
     }
 
     fn drain(&mut self, session: &mut Session<'_, Member>) {

@@ -5,6 +5,7 @@
 //! a world goes, it checks what holds after every test: see [`world::World::end`].
 
 mod client;
+mod cluster;
 mod dice;
 mod handler;
 mod ledger;
@@ -18,6 +19,7 @@ mod closing;
 mod compression;
 mod drain;
 mod input;
+mod overflow;
 mod panics;
 mod races;
 mod reasons;
@@ -25,4 +27,5 @@ mod requests;
 mod simulation;
 mod tasks;
 mod timeouts;
+mod topics;
 mod upgrades;

@@ -10,9 +10,15 @@ use crate::protocol::deflate::{Compressors, WindowBits};
 use crate::protocol::{Batch, BatchBuilder, Encoding};
 use crate::reactor::Token;
 
-/// Bytes that one round brings to a subscriber, unless a single batch is larger: a quarter of an outbox, so that who
-/// keeps up is never taken for slow. Batches are no larger than this and one message.
-pub(in crate::engine) const ROUND_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that one round brings to a subscriber at most, unless a single batch is larger: a few segments, which a socket
+/// that is read takes at once.
+const ROUND_BYTES_MAX: usize = 64 * 1024;
+
+/// The same where outboxes have this limit: a quarter of it, so that who keeps up is never taken for slow. Batches are no
+/// larger than this and one message.
+pub(in crate::engine) fn round_bytes_max(outbox_bytes_max: usize) -> usize {
+    (outbox_bytes_max / 4).min(ROUND_BYTES_MAX)
+}
 
 /// Which messages are whose, for subscribers that are not to be sent their own.
 pub(in crate::engine) type Senders = Vec<(usize, Token)>;
@@ -45,12 +51,12 @@ impl Flow {
     }
 
     /// The next round, of as many batches as it takes.
-    pub(super) fn begin_round(&mut self) -> Option<Round> {
+    pub(super) fn begin_round(&mut self, round_bytes_max: usize) -> Option<Round> {
         let mut portions = vec![self.waiting.pop_front()?];
         let mut bytes = portions[0].batch.bytes();
         while let Some(next) = self.waiting.front() {
             bytes += next.batch.bytes();
-            if bytes > ROUND_BYTES_MAX {
+            if bytes > round_bytes_max {
                 bytes -= next.batch.bytes();
                 break;
             }
@@ -176,14 +182,20 @@ mod tests {
         for _ in 0..5 {
             flow.waiting.push_back(portion(&["short", &long], vec![(1, SENDER)], false));
         }
-        let mut round = flow.begin_round().unwrap();
+        let mut round = flow.begin_round(ROUND_BYTES_MAX).unwrap();
         assert_eq!((round.messages(), flow.waiting.len()), (4, 3));
         assert_eq!(round.senders, [(1, SENDER), (3, SENDER)]);
         assert_eq!((round.latest().unwrap().sender, round.own_messages(SENDER)), (Some(SENDER), 2));
-        assert_eq!((flow.begin_round().unwrap().messages(), flow.begin_round().unwrap().messages()), (4, 2));
-        assert!(flow.begin_round().is_none() && flow.is_over());
+        assert_eq!(
+            (
+                flow.begin_round(ROUND_BYTES_MAX).unwrap().messages(),
+                flow.begin_round(ROUND_BYTES_MAX).unwrap().messages()
+            ),
+            (4, 2)
+        );
+        assert!(flow.begin_round(ROUND_BYTES_MAX).is_none() && flow.is_over());
         flow.waiting.push_back(portion(&[&"x".repeat(3 * ROUND_BYTES_MAX)], Vec::new(), false));
-        assert_eq!(flow.begin_round().unwrap().messages(), 1, "one batch is never too large");
+        assert_eq!(flow.begin_round(ROUND_BYTES_MAX).unwrap().messages(), 1, "one batch is never too large");
     }
 
     #[test]
@@ -192,7 +204,7 @@ mod tests {
         let mut flow = Flow::default();
         flow.waiting.push_back(portion(&[&text, "b"], Vec::new(), true));
         flow.waiting.push_back(portion(&[&text], Vec::new(), true));
-        let mut round = flow.begin_round().unwrap();
+        let mut round = flow.begin_round(ROUND_BYTES_MAX).unwrap();
         let mut compressors = Compressors::new(&Compression::default());
         let wide = round.encoding(Some(WindowBits::MAX), Some(&mut compressors)).frames().clone();
         assert_eq!(round.encoding(Some(WindowBits::MAX), Some(&mut compressors)).frames().as_ptr(), wide.as_ptr());

@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 
 use arena::Arena;
-pub(super) use flow::{Flow, Latest, NOBODY, Portion, ROUND_BYTES_MAX, Round};
+pub(super) use flow::{Flow, Latest, NOBODY, Portion, Round, round_bytes_max};
 pub(super) use interest::Interest;
 pub(super) use members::{Member, Members, Membership};
 pub(super) use policy::check_publishable;
@@ -86,6 +86,7 @@ pub(super) struct Topics {
     names: HashTable<u32>,
     hasher: RandomState,
     generation: u32,
+    pub(super) round_bytes_max: usize,
     pub(super) members: Members,
     /// For each session that is subscribed to anything, to what.
     sessions: Arena<Membership>,
@@ -107,9 +108,15 @@ pub(super) struct Topics {
 }
 
 impl Topics {
-    /// None yet; whether there are no other cores is to be said.
-    pub(super) fn new(is_alone: bool) -> Self {
-        Self { interest: Interest::new(is_alone), ..Self::default() }
+    /// None yet; whether there are no other cores is to be said, and how much a round may bring.
+    pub(super) fn new(is_alone: bool, round_bytes_max: usize) -> Self {
+        Self { interest: Interest::new(is_alone), round_bytes_max, ..Self::default() }
+    }
+
+    /// Topics that are kept for whatever reason.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.records.len()
     }
 
     /// Topics with subscribers on this core.
@@ -325,12 +332,13 @@ impl Topics {
     /// The round to go on with, a new one if there is none; its cursor is in the flow.
     pub(super) fn take_round(&mut self, topic: u32) -> Option<Round> {
         let first = self.records.get(topic)?.members.first;
+        let round_bytes_max = self.round_bytes_max;
         let flow = self.flow_mut(topic)?;
         if let Some(round) = flow.round.take() {
             return Some(round);
         }
         flow.cursor = first;
-        let round = flow.begin_round();
+        let round = flow.begin_round(round_bytes_max);
         if round.is_none() {
             flow.active = false;
             self.forget_if_over(topic);

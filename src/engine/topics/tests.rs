@@ -26,7 +26,7 @@ struct Core {
 
 impl Core {
     fn new(is_alone: bool) -> Self {
-        Self { topics: Topics::new(is_alone), sessions: [NOBODY; 8] }
+        Self { topics: Topics::new(is_alone, 64 * 1024), sessions: [NOBODY; 8] }
     }
 
     fn join(&mut self, session: usize, name: &str) -> Result<bool, TopicError> {

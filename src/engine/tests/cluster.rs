@@ -1,0 +1,71 @@
+//! Several cores of one process, with every turn in the hands of the test.
+
+use super::client::Client;
+use super::handler::App;
+use super::world::{Process, World};
+use crate::engine::{AdmissionPolicy, Limits, ServerHandle, SessionId};
+use crate::reactor::sim::{DELAY_MAX_TURNS, Faults};
+
+/// Passes over all cores after which they have come to rest, or never will.
+const SETTLE_PASSES_MAX: usize = 10_000;
+
+pub struct Cluster {
+    pub cores: Vec<World>,
+    pub handle: ServerHandle,
+}
+
+impl Cluster {
+    pub fn new(cores: usize) -> Self {
+        Self::with(cores, Limits::default())
+    }
+
+    pub fn with(cores: usize, limits: Limits) -> Self {
+        let process = Process::new(cores, AdmissionPolicy::default(), &limits);
+        let cores = (0..cores as u16)
+            .map(|core| World::within(&process, core, App::new, limits.clone(), u64::from(core), Faults::default()))
+            .collect();
+        Self { cores, handle: process.handle.clone() }
+    }
+
+    /// A client of a core that has joined a topic, with what it was told of it behind it.
+    pub fn member(&mut self, core: usize, topic: &str, how: &str) -> (Client, SessionId) {
+        let (client, id) = self.cores[core].open_session();
+        client.send(&format!("/join {topic} {how}"));
+        self.settle();
+        let told = self.cores[core].log.subscribed.borrow().iter().filter(|(of, _)| *of == id).count();
+        assert_eq!(told, 1, "the subscription is confirmed, once");
+        (client, id)
+    }
+
+    /// Turns until none of the cores has anything to do.
+    pub fn settle(&mut self) {
+        let mut quiet = 0;
+        for _ in 0..SETTLE_PASSES_MAX {
+            let busy = self.cores.iter_mut().fold(false, |busy, core| core.turn() | busy);
+            quiet = if busy { 0 } else { quiet + 1 };
+            // What was delayed may come as late as this.
+            if quiet > DELAY_MAX_TURNS {
+                return;
+            }
+        }
+        panic!("the cores never come to rest");
+    }
+
+    /// Everyone goes, on all cores, before any of them looks whether all are gone.
+    fn end(&mut self) {
+        self.cores.iter_mut().for_each(World::end);
+    }
+
+    /// A count over all cores.
+    pub fn sum(&self, count: impl Fn(&World) -> u64) -> u64 {
+        self.cores.iter().map(count).sum()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.end();
+        }
+    }
+}
