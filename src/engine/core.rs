@@ -145,6 +145,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.fan_out();
         self.send_all();
         self.common.topics.go_on()
+            || !self.common.catching_up.is_empty()
             || !self.common.resumed.is_empty()
             || !self.fired.is_empty()
             || self.common.tasks.has_commands()

@@ -10,7 +10,7 @@ use super::handler::Handler;
 use super::outbox::SharedFrames;
 use super::reasons::DropReason;
 use super::session::{NEVER, Phase, Slot, ticks};
-use super::topics::{Latest, Member, Overflow, Round};
+use super::topics::{Latest, Member, Overflow, Round, TopicKey};
 use crate::protocol::{CloseCode, State};
 use crate::reactor::{Reactor, Token};
 
@@ -76,7 +76,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         // What it waited for is older than this.
         if self.common.topics.catch_up(number).is_some() {
-            self.drop_for(token, member.topic(), DropReason::TopicLatest, 1);
+            let topic = self.common.topics.key(member.topic());
+            topic.into_iter().for_each(|topic| self.drop_for(token, topic, DropReason::TopicLatest, 1));
         }
         let Some(slot) = self.sessions.get_mut(token) else { return };
         self.common.share_round(slot, token, member, round);
@@ -84,7 +85,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Follows the policy of a subscriber that does not keep up, and says whether there is room now.
     fn make_room(&mut self, number: u32, member: Member, token: Token, round: &mut Round) -> bool {
-        let topic = member.topic();
+        let Some(topic) = self.common.topics.key(member.topic()) else { return false };
         let messages = round.messages() - if member.is_echoless() { round.own_messages(token) } else { 0 };
         match member.overflow() {
             Overflow::Close => {
@@ -98,8 +99,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 let bytes_max = self.common.limits.outbox_bytes_max.saturating_sub(round.bytes);
                 let since_max = self.common.tick.saturating_sub(ticks(self.common.limits.outbox_age_ms_max));
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
-                let dropped = slot.outbox.as_mut().map_or(0, |outbox| outbox.drop_oldest(bytes_max, since_max));
-                self.drop_for(token, topic, DropReason::TopicOldest, dropped as usize);
+                let dropped = slot.outbox.as_mut().map(|outbox| outbox.drop_oldest(bytes_max, since_max));
+                slot.forget_empty_outbox();
+                for (topic, messages) in dropped.unwrap_or_default() {
+                    self.drop_for(token, topic, DropReason::TopicOldest, messages as usize);
+                }
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
                 if !self.common.is_late(slot) {
                     return true;
@@ -108,16 +112,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.drop_for(token, topic, DropReason::TopicOldest, messages);
             }
             Overflow::Latest => {
-                if messages == 0 {
-                    return false;
-                }
                 let latest = round.latest();
-                let generation = self.common.topics.get(topic).map_or(0, |topic| topic.generation());
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
-                let waiting = slot.outbox.as_mut().map_or(0, |outbox| outbox.drop_topic(generation));
+                let waiting = slot.outbox.as_mut().map_or(0, |outbox| outbox.drop_topic(topic));
+                slot.forget_empty_outbox();
                 slot.behind = true;
-                let was_behind = self.common.topics.fall_behind(topic, number, latest);
-                let dropped = waiting as usize + messages - 1 + usize::from(was_behind);
+                if slot.outbox.is_none() {
+                    // Nothing is under way whose end would tell that there is room.
+                    self.common.catching_up.push(token);
+                }
+                // Its own it is not sent, and what came before that is not the latest.
+                let is_own = member.is_echoless() && latest.as_ref().is_some_and(|latest| latest.sender == Some(token));
+                let was_behind = self.common.topics.fall_behind(topic.index, number, latest, !is_own);
+                let dropped = waiting as usize + messages + usize::from(was_behind) - usize::from(!is_own);
                 self.drop_for(token, topic, DropReason::TopicLatest, dropped);
             }
         }
@@ -125,12 +132,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Counts messages that a subscriber does not get, and tells its handler.
-    fn drop_for(&mut self, token: Token, topic: u32, reason: DropReason, messages: usize) {
+    fn drop_for(&mut self, token: Token, topic: TopicKey, reason: DropReason, messages: usize) {
         if messages == 0 {
             return;
         }
         self.common.count_dropped(reason, messages);
-        let Some(name) = self.common.topics.get(topic).map(|topic| topic.name.clone()) else { return };
+        let Some(name) = self.common.topics.at(topic).map(|topic| topic.name.clone()) else { return };
         self.call(token, |handler, session| handler.dropped(session, &name, messages as u64));
         self.flush_and_settle(token);
     }
@@ -205,7 +212,8 @@ impl Common {
     /// Queues a round for a session, without what it published itself if it does not want that back.
     #[inline]
     fn share_round<S>(&mut self, slot: &mut Slot<S>, token: Token, member: Member, round: &mut Round) {
-        let droppable = self.droppable(member);
+        let Some(topic) = self.topics.key(member.topic()) else { return };
+        let (overflow, since) = (member.overflow(), self.tick);
         let window = slot.connection.compresses_with();
         let own = member.is_echoless() && round.senders.iter().any(|(_, sender)| *sender == token);
         if window.is_some() {
@@ -215,11 +223,7 @@ impl Common {
         if !own {
             let encoding = round.encoding(window, self.compressors.as_deref_mut());
             let (frames, messages) = (encoding.frames().clone(), encoding.messages());
-            return self.share(
-                slot,
-                token,
-                SharedFrames { frames, messages: messages as u32, droppable, since: self.tick },
-            );
+            return self.share(slot, token, SharedFrames { frames, messages: messages as u32, topic, overflow, since });
         }
         let mut from = 0;
         let is_own = |message: &usize| round.senders.iter().any(|(own, sender)| own == message && *sender == token);
@@ -230,8 +234,9 @@ impl Common {
                 let shared = SharedFrames {
                     frames: encoding.slice(from..to),
                     messages: (to - from) as u32,
-                    droppable,
-                    since: self.tick,
+                    topic,
+                    overflow,
+                    since,
                 };
                 self.share(slot, token, shared);
             }
@@ -240,25 +245,15 @@ impl Common {
     }
 
     fn share_latest<S>(&mut self, slot: &mut Slot<S>, token: Token, member: Member, latest: &Latest) {
-        if member.is_echoless() && latest.sender == Some(token) {
-            return;
-        }
         let window = slot.connection.compresses_with();
         if window.is_some() {
             slot.connection.forget_sent();
             self.make_compressors();
         }
         let frames = latest.batch.encoding(window, self.compressors.as_deref_mut()).frames().clone();
-        let shared = SharedFrames { frames, messages: 1, droppable: self.droppable(member), since: self.tick };
+        let Some(topic) = self.topics.key(member.topic()) else { return };
+        let shared = SharedFrames { frames, messages: 1, topic, overflow: member.overflow(), since: self.tick };
         self.share(slot, token, shared);
-    }
-
-    /// Whether frames may be dropped again while they wait, and of which topic they are then.
-    fn droppable(&self, member: Member) -> Option<u32> {
-        match member.overflow() {
-            Overflow::Close | Overflow::DropNewest => None,
-            Overflow::DropOldest | Overflow::Latest => self.topics.get(member.topic()).map(|topic| topic.generation()),
-        }
     }
 
     #[inline]

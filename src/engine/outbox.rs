@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use super::session::NEVER;
+use super::topics::{Overflow, TopicKey};
 use crate::protocol::{CONTROL_PAYLOAD_MAX, HEADER_BYTES_MAX, Opcode, write_frame};
 use crate::reactor::Chunks;
 
@@ -71,8 +72,10 @@ enum Piece {
 pub(super) struct SharedFrames {
     pub(super) frames: Bytes,
     pub(super) messages: u32,
-    /// The topic that they belong to, by its generation, if they may be dropped again while they wait.
-    pub(super) droppable: Option<u32>,
+    /// The topic that they belong to.
+    pub(super) topic: TopicKey,
+    /// When they may be dropped again while they wait, if ever.
+    pub(super) overflow: Overflow,
     /// Tick at which they were queued.
     pub(super) since: u32,
 }
@@ -124,20 +127,34 @@ impl Outbox {
         replaced
     }
 
-    /// Drops shared frames that wait and may be dropped, the oldest first: those that have waited since `since_max`, and
-    /// more until no more than `bytes_max` wait. Gives the number of messages in them.
-    pub(super) fn drop_oldest(&mut self, bytes_max: usize, since_max: u32) -> u32 {
+    /// Drops what waits of topics of which the oldest is to be dropped: what has waited since `since_max`, and more until
+    /// no more than `bytes_max` wait. Gives the numbers of messages, topic by topic.
+    pub(super) fn drop_oldest(&mut self, bytes_max: usize, since_max: u32) -> Vec<(TopicKey, u32)> {
         let mut excess = self.bytes().saturating_sub(bytes_max);
+        let mut dropped: Vec<(TopicKey, u32)> = Vec::new();
         self.drop_shared(|shared| {
-            let drop = excess > 0 || shared.since <= since_max;
-            excess = excess.saturating_sub(shared.frames.len());
+            let drop = shared.overflow == Overflow::DropOldest && (excess > 0 || shared.since <= since_max);
+            if drop {
+                excess = excess.saturating_sub(shared.frames.len());
+                match dropped.iter_mut().find(|(topic, _)| *topic == shared.topic) {
+                    Some((_, messages)) => *messages += shared.messages,
+                    None => dropped.push((shared.topic, shared.messages)),
+                }
+            }
             drop
-        })
+        });
+        dropped
     }
 
-    /// Drops the shared frames of a topic that wait. Gives the number of messages in them.
-    pub(super) fn drop_topic(&mut self, topic: u32) -> u32 {
-        self.drop_shared(|shared| shared.droppable == Some(topic))
+    /// Drops what waits of a topic of which only the latest is to be kept. Gives the number of messages.
+    pub(super) fn drop_topic(&mut self, topic: TopicKey) -> u32 {
+        let mut messages = 0;
+        self.drop_shared(|shared| {
+            let drop = shared.overflow == Overflow::Latest && shared.topic == topic;
+            messages += if drop { shared.messages } else { 0 };
+            drop
+        });
+        messages
     }
 
     /// Takes what waits, as much as one send may carry; `None` when nothing does. What is taken counts as in flight until
@@ -174,18 +191,16 @@ impl Outbox {
         }
     }
 
-    fn drop_shared(&mut self, mut is_dropped: impl FnMut(&SharedFrames) -> bool) -> u32 {
-        let (mut messages, mut bytes) = (0, 0);
+    fn drop_shared(&mut self, mut is_dropped: impl FnMut(&SharedFrames) -> bool) {
+        let mut bytes = 0;
         self.pieces.retain(|piece| match piece {
-            Piece::Shared(shared) if shared.droppable.is_some() && is_dropped(shared) => {
-                messages += shared.messages;
+            Piece::Shared(shared) if is_dropped(shared) => {
                 bytes += shared.frames.len();
                 false
             }
             _ => true,
         });
         self.queued_bytes -= bytes;
-        messages
     }
 
     fn queue_latest_pong(&mut self) {
@@ -293,8 +308,12 @@ mod tests {
         chunks.parts().concat()
     }
 
-    fn shared(frames: &'static str, droppable: Option<u32>, since: u32) -> SharedFrames {
-        SharedFrames { frames: Bytes::from_static(frames.as_bytes()), messages: 1, droppable, since }
+    const fn topic(index: u32) -> TopicKey {
+        TopicKey { index, generation: 1 }
+    }
+
+    fn shared(frames: &'static str, topic: TopicKey, overflow: Overflow, since: u32) -> SharedFrames {
+        SharedFrames { frames: Bytes::from_static(frames.as_bytes()), messages: 1, topic, overflow, since }
     }
 
     #[test]
@@ -348,11 +367,11 @@ mod tests {
         let mut outbox = Outbox::default();
         let frames = Bytes::from(vec![b'x'; 100]);
         outbox.push(b"before");
-        outbox.share(SharedFrames { frames: frames.clone(), messages: 1, droppable: None, since: 0 });
+        outbox.share(SharedFrames { frames: frames.clone(), ..shared("", topic(0), Overflow::Close, 0) });
         outbox.push(b"after");
         let Some(Chunks::Many(parts)) = outbox.take() else { panic!("several parts") };
         assert_eq!((&parts[0][..], parts[1].as_ptr(), &parts[2][..]), (&b"before"[..], frames.as_ptr(), &b"after"[..]));
-        outbox.share(SharedFrames { frames: frames.clone(), messages: 1, droppable: None, since: 0 });
+        outbox.share(SharedFrames { frames: frames.clone(), ..shared("", topic(0), Overflow::Close, 0) });
         let Some(Chunks::One(part)) = outbox.take() else { panic!("one part") };
         assert_eq!(part.as_ptr(), frames.as_ptr());
         assert_eq!(outbox.bytes(), 211);
@@ -361,18 +380,20 @@ mod tests {
     #[test]
     fn the_oldest_that_may_be_dropped_go_first_and_only_as_many_as_must() {
         let mut outbox = Outbox::default();
-        outbox.share(shared("in flight", Some(1), 0));
+        let oldest = |frames, index, since| shared(frames, topic(index), Overflow::DropOldest, since);
+        outbox.share(oldest("in flight", 1, 0));
         outbox.take();
         outbox.push(b"own ");
-        outbox.share(shared("kept ", None, 3));
-        outbox.share(shared("first ", Some(1), 3));
-        outbox.share(shared("second ", Some(2), 4));
-        outbox.share(shared("third", Some(1), 5));
-        outbox.share(shared("fourth", Some(1), 6));
-        assert_eq!(outbox.drop_oldest(outbox.bytes(), 2), 0);
-        assert_eq!(outbox.drop_oldest(outbox.bytes() - 7, 2), 2, "the first alone is not enough");
-        assert_eq!(outbox.drop_oldest(outbox.bytes(), 5), 1, "it has waited for too long");
-        assert_eq!(outbox.drop_oldest(0, 2), 1);
+        outbox.share(shared("kept ", topic(1), Overflow::Latest, 3));
+        outbox.share(oldest("first ", 1, 3));
+        outbox.share(oldest("second ", 2, 4));
+        outbox.share(oldest("third", 1, 5));
+        outbox.share(oldest("fourth", 1, 6));
+        assert_eq!(outbox.drop_oldest(outbox.bytes(), 2), []);
+        let both = [(topic(1), 1), (topic(2), 1)];
+        assert_eq!(outbox.drop_oldest(outbox.bytes() - 7, 2), both, "the first alone is not enough");
+        assert_eq!(outbox.drop_oldest(outbox.bytes(), 5), [(topic(1), 1)], "it has waited for too long");
+        assert_eq!(outbox.drop_oldest(0, 2), [(topic(1), 1)]);
         assert_eq!(outbox.bytes(), 9 + 9);
         outbox.left(9, 1);
         assert_eq!(bytes_of(&outbox.take().unwrap()), b"own kept ");
@@ -381,12 +402,13 @@ mod tests {
     #[test]
     fn what_waits_of_one_topic_can_be_dropped() {
         let mut outbox = Outbox::default();
-        (0..6).for_each(|n| outbox.share(shared(["0", "1", "2", "3", "4", "5"][n], Some(n as u32 % 2), 0)));
-        assert_eq!(outbox.drop_topic(1), 3);
+        let latest = |frames, index| shared(frames, topic(index), Overflow::Latest, 0);
+        (0..6).for_each(|n| outbox.share(latest(["0", "1", "2", "3", "4", "5"][n], n as u32 % 2)));
+        assert_eq!(outbox.drop_topic(topic(1)), 3);
         assert_eq!(bytes_of(&outbox.take().unwrap()), b"024");
         outbox.left(3, 0);
-        outbox.share(shared("alone", Some(7), 0));
-        assert_eq!(outbox.drop_topic(7), 1);
+        outbox.share(latest("alone", 7));
+        assert_eq!(outbox.drop_topic(topic(7)), 1);
         assert!(outbox.is_empty() && outbox.take().is_none());
     }
 
@@ -395,11 +417,11 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(b"own");
         assert_eq!(outbox.shared_since(), NEVER);
-        outbox.share(shared("a", None, 5));
-        outbox.share(shared("b", None, 6));
+        outbox.share(shared("a", topic(0), Overflow::Close, 5));
+        outbox.share(shared("b", topic(0), Overflow::Close, 6));
         assert_eq!(outbox.shared_since(), 5);
         let bytes = outbox.take().unwrap().len();
-        outbox.share(shared("c", None, 7));
+        outbox.share(shared("c", topic(0), Overflow::Close, 7));
         assert_eq!(outbox.shared_since(), 5);
         outbox.left(bytes - 1, 8);
         assert_eq!(outbox.shared_since(), 5);

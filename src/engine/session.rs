@@ -152,6 +152,13 @@ impl<S> Slot<S> {
 }
 
 impl<S> Slot<S> {
+    /// Gives up an outbox that nothing waits in any more, because it was dropped.
+    pub(super) fn forget_empty_outbox(&mut self) {
+        if !self.sending && self.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
+            self.outbox = None;
+        }
+    }
+
     /// Bytes that wait to leave, without those in the reply buffer.
     pub(super) fn outbox_bytes(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())

@@ -8,6 +8,7 @@ use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::task::Poll;
 
+use super::board::Board;
 use crate::engine::{
     Ended, Handler, Hub, Overflow, Sent, Session, SessionHandle, SessionId, Subscribe, TopicError, Upgrade,
     UpgradeRequest,
@@ -40,6 +41,8 @@ pub struct Log {
     pub dropped: RefCell<Vec<(SessionId, String, u64)>>,
     /// Why a topic was not subscribed or published to.
     pub topic_errors: RefCell<Vec<TopicError>>,
+    /// What all cores of the process have published.
+    pub board: Rc<Board>,
     /// Decisions that take time wait for it.
     pub gate: Gate,
     /// Calls that came before `open`, after `close`, twice, or for a session whose state is another's.
@@ -59,6 +62,11 @@ pub struct Closed {
 }
 
 impl Log {
+    /// For one core of the process that has this board.
+    pub fn of(board: &Rc<Board>) -> Self {
+        Self { board: Rc::clone(board), ..Self::default() }
+    }
+
     /// Notes a call for a session, which is to come between `open` and `close` and to find the state of no other.
     fn note_call(&self, session: &mut Session<'_, Member>, callback: &str) {
         let id = session.id();
@@ -227,6 +235,9 @@ fn join(session: &mut Session<'_, Member>, log: &Log, topic: &str, how: &str) {
         _ => Overflow::Close,
     };
     let joined = session.subscribe_with(topic, Subscribe { overflow, echo: !how.ends_with("silent") });
+    if joined == Ok(true) {
+        log.board.join(session.id(), topic);
+    }
     log.topic_errors.borrow_mut().extend(joined.err());
 }
 
@@ -288,10 +299,16 @@ impl App {
             "/leave" => {
                 session.unsubscribe(word(1));
             }
+            "/who" => {
+                session.send(&format!("you are {}", session.id()));
+            }
             "/publish" => {
                 let text = command.splitn(3, ' ').nth(2).unwrap_or_default();
                 match session.publish(word(1), text) {
-                    Ok(sent) => log.sent.borrow_mut().push(sent),
+                    Ok(sent) => {
+                        log.board.publish(word(1), text);
+                        log.sent.borrow_mut().push(sent);
+                    }
                     Err(error) => log.topic_errors.borrow_mut().push(error),
                 }
             }
@@ -423,12 +440,14 @@ impl Handler for App {
     fn subscribed(&mut self, session: &mut Session<'_, Member>, topic: &str) {
         self.log.note_call(session, "subscribed");
         self.log.subscribed.borrow_mut().push((session.id(), topic.to_owned()));
+        self.log.board.confirm(session.id(), topic);
         self.panic_if_told(session, "subscribed");
     }
 
     fn dropped(&mut self, session: &mut Session<'_, Member>, topic: &str, messages: u64) {
         self.log.note_call(session, "dropped");
         self.log.dropped.borrow_mut().push((session.id(), topic.to_owned(), messages));
+        self.log.board.drop_for(session.id(), topic, messages);
         self.panic_if_told(session, "dropped");
     }
 

@@ -4,6 +4,7 @@
 //! A test builds a [`world::World`], whose clock only the test moves, and speaks to it through [`client::Client`]s. When
 //! a world goes, it checks what holds after every test: see [`world::World::end`].
 
+mod board;
 mod client;
 mod cluster;
 mod dice;

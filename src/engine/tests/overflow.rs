@@ -145,7 +145,8 @@ fn the_latest_of_each_topic_comes_once_there_is_room_and_is_dropped_with_the_ses
         gone.send(&format!("/join {topic} latest"));
     }
     world.settle();
-    (slow.peer.stop_reading(), gone.peer.stop_reading());
+    slow.peer.stop_reading();
+    gone.peer.stop_reading();
     for round in 0..300 {
         for topic in ["a", "b", "c"] {
             publisher.send(&format!("/publish {topic} {topic} {round} {}", "x".repeat(500)));

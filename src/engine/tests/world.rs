@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use super::board::Board;
 use super::client::Client;
 use super::handler::{App, Log};
 use super::ledger::{Ledger, Moment};
@@ -44,6 +45,8 @@ pub struct Process {
     connections: Arc<AtomicUsize>,
     pub admission: Arc<Admission>,
     pub trace: Rc<Trace>,
+    /// What was published, and who is to have it.
+    pub board: Rc<Board>,
     /// What reaches its topics and sessions from outside.
     pub handle: ServerHandle,
     /// The ends of its rings that no core has taken yet.
@@ -56,7 +59,7 @@ impl Process {
         let mesh = Mesh::build(cores, limits.mesh);
         let handle = ServerHandle::new(mesh[0].door());
         let mesh = Rc::new(RefCell::new(mesh.into_iter().map(Some).collect()));
-        Self { connections: Arc::default(), admission, trace: Rc::default(), handle, mesh }
+        Self { connections: Arc::default(), admission, trace: Rc::default(), board: Rc::default(), handle, mesh }
     }
 
     /// Connections that it takes itself to have.
@@ -123,7 +126,8 @@ impl<H: Handler> World<H> {
     ) -> Self {
         let (reactor, network) = Sim::new(seed, faults);
         let counters = Arc::<Counters>::default();
-        let (log, tasks) = (Rc::<Log>::default(), Executor::default());
+        let log = Rc::new(Log::of(&process.board));
+        let tasks = Executor::default();
         let core = Core::new(CoreSetup {
             core,
             handler: handler(Rc::clone(&log)),
@@ -201,10 +205,12 @@ impl<H: Handler> World<H> {
         if std::mem::take(&mut self.drain_wanted) {
             self.core.drain();
         }
+        self.core.awake();
         let more = self.core.turn(self.now_ms);
         let ended = self.tasks.run();
+        let waits = self.core.may_wait();
         let completed = self.enter();
-        more || ended || completed
+        more || ended || completed || !waits
     }
 
     /// What the runtime does with a core: turns while there is something to do, and then none until a completion, a task's
@@ -222,21 +228,18 @@ impl<H: Handler> World<H> {
             self.core.drain();
         }
         self.process.trace.note("turn: core, time", &[u64::from(self.core.common.core), self.now_ms], b"");
+        self.core.awake();
         let more = self.core.turn(self.now_ms);
+        // Once it sleeps it does not look at what other cores push: they wake it.
+        let waits = self.core.may_wait();
         let completed = self.enter();
         let idle_ms = || self.core.idle_ms().unwrap_or(LONG_MS);
-        self.asleep = (!more && !completed).then(|| self.now_ms + idle_ms());
+        self.asleep = (!more && !completed && waits).then(|| self.now_ms + idle_ms());
         true
     }
 
     fn enter(&mut self) -> bool {
-        // As production does before it waits; what is said of sleep has to hold here too.
-        let waits = self.core.may_wait();
-        let completed = self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered");
-        if completed || !waits {
-            self.core.awake();
-        }
-        completed || !waits
+        self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered")
     }
 
     /// What the supervisor does to have a core drain.

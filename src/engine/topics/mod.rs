@@ -71,11 +71,6 @@ impl Topic {
     pub(super) fn members(&self) -> u32 {
         self.members.count
     }
-
-    /// Names the topic beyond its end.
-    pub(super) fn generation(&self) -> u32 {
-        self.generation
-    }
 }
 
 /// See the module.
@@ -375,14 +370,19 @@ impl Topics {
         }
     }
 
-    /// Notes that a member waits for the latest message, and says whether it did so already.
-    pub(super) fn fall_behind(&mut self, topic: u32, member: u32, latest: Option<Latest>) -> bool {
-        let is_new = self.members.get_mut(member).is_some_and(|member| member.set_behind(true));
+    /// Notes which message is the latest, and that a member waits for it, unless it is not to have it; says whether it
+    /// waited for one before.
+    pub(super) fn fall_behind(&mut self, topic: u32, member: u32, latest: Option<Latest>, waits: bool) -> bool {
+        let changed = self.members.get_mut(member).is_some_and(|member| member.set_behind(waits));
         if let Some(flow) = self.flow_or_new(topic) {
-            flow.behind += u32::from(is_new);
-            flow.latest = latest;
+            match (changed, waits) {
+                (true, true) => flow.behind += 1,
+                (true, false) => flow.behind -= 1,
+                _ => {}
+            }
+            flow.latest = latest.filter(|_| flow.behind > 0);
         }
-        !is_new
+        changed != waits
     }
 
     /// Whether a round of the topic has reached some of its subscribers and not others.

@@ -287,9 +287,11 @@ fn the_latest_is_kept_for_those_who_wait_and_forgotten_with_them() {
     let topic = core.topics.find(b"a").unwrap();
     let members: Vec<_> = (0..2).map(|session| core.topics.subscriptions(core.sessions[session]).first).collect();
     let latest = |text: &str| Some(Latest { batch: batch(text), sender: None });
-    assert!(!core.topics.fall_behind(topic, members[0], latest("one")));
-    assert!(!core.topics.fall_behind(topic, members[1], latest("two")));
-    assert!(core.topics.fall_behind(topic, members[0], latest("three")), "it waited already");
+    assert!(!core.topics.fall_behind(topic, members[0], latest("one"), true));
+    assert!(!core.topics.fall_behind(topic, members[1], latest("two"), true));
+    assert!(core.topics.fall_behind(topic, members[0], latest("three"), true), "it waited already");
+    assert!(core.topics.fall_behind(topic, members[1], latest("three"), false), "and is not to have this one");
+    assert!(!core.topics.fall_behind(topic, members[1], latest("three"), true));
     let caught_up = core.topics.catch_up(members[0]).unwrap();
     assert_eq!(&caught_up.batch.plain().frames()[2..], b"three");
     assert!(core.topics.catch_up(members[0]).is_none());

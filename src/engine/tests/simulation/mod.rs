@@ -8,6 +8,7 @@ mod asker;
 mod endings;
 mod honest;
 mod hostile;
+mod member;
 mod storm;
 mod tally;
 

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use super::asker::Asker;
 use super::honest::Honest;
 use super::hostile::Hostile;
+use super::member::Member;
 use super::tally::Tally;
 use super::{Weather, compression};
 use super::{asker, endings};
@@ -15,9 +16,10 @@ use crate::engine::tests::client::Client;
 use crate::engine::tests::dice::Dice;
 use crate::engine::tests::handler::{App, PANICS};
 use crate::engine::tests::world::{Process, World};
-use crate::engine::{AdmissionPolicy, Limits};
+use crate::engine::topics::round_bytes_max;
+use crate::engine::{AdmissionPolicy, DropReason, Limits};
 use crate::reactor::Reactor;
-use crate::reactor::sim::Faults;
+use crate::reactor::sim::{DELAY_MAX_TURNS, Faults};
 
 const CORES_MAX: usize = 4;
 
@@ -32,6 +34,8 @@ const READ_BYTES: usize = 256 * 1024;
 /// The longest answer to a request, with its head.
 const ANSWER_BYTES: usize = 41_000;
 /// Pongs, pings and a Close frame, and the header of a message.
+/// The longest message that is published, as a frame.
+const PUBLISHED_BYTES_MAX: usize = 1_000;
 const CONTROL_BYTES: usize = 20 * 127 + 10;
 
 /// Of clients that share addresses, and of a proxy that speaks for itself.
@@ -84,6 +88,7 @@ enum Guest {
     Honest(Honest),
     Asker(Asker),
     Hostile(Hostile),
+    Member(Member),
 }
 
 impl Storm {
@@ -136,7 +141,35 @@ impl Storm {
             steps += 1;
             assert!(steps < CALM_STEPS_MAX, "an honest client waits for ever");
         }
+        self.come_to_rest();
         self.end()
+    }
+
+    /// Nothing new is said, and all that was said arrives. Who published what to whom has to add up then.
+    fn come_to_rest(&mut self) {
+        let weather = Weather { fair: self.fair, calm: true, draining: true };
+        self.seats.iter().for_each(|seat| seat.world.network.set_faults(Faults::default()));
+        let mut quiet = 0;
+        while quiet <= DELAY_MAX_TURNS {
+            for (_, guest) in &mut self.guests {
+                guest.resume_reading();
+                if let Guest::Member(member) = guest {
+                    member.hear(weather, &mut self.tally);
+                }
+            }
+            let busy = self.seats.iter_mut().fold(false, |busy, seat| seat.world.turn() | busy);
+            quiet = if busy { 0 } else { quiet + 1 };
+        }
+        let lost = |seat: &Seat| {
+            let dropped = &seat.world.counters.messages_dropped;
+            dropped.read_for(&DropReason::RingFull) + dropped.read_for(&DropReason::BacklogFull)
+        };
+        let lost = self.seats.iter().map(lost).sum();
+        for (_, guest) in &mut self.guests {
+            if let Guest::Member(member) = guest {
+                member.check(&self.process.board, lost, &mut self.tally);
+            }
+        }
     }
 
     /// Everyone goes, and nothing is left.
@@ -172,6 +205,7 @@ impl Storm {
         let honest = count(|guest| matches!(guest, Guest::Honest(_)));
         let askers = count(|guest| matches!(guest, Guest::Asker(_)));
         let hostile = count(|guest| matches!(guest, Guest::Hostile(_)));
+        let members = count(|guest| matches!(guest, Guest::Member(_)));
         let cores = self.seats.len();
         if self.dice.once_in(8) && honest < 4 + 2 * cores {
             self.arrive(true, |client, dice, _| {
@@ -181,6 +215,10 @@ impl Storm {
         }
         if self.dice.once_in(20) && askers < 2 * cores {
             self.arrive(true, |client, dice, tally| Guest::Asker(Asker::new(client, dice, tally)));
+        }
+        if self.dice.once_in(10) && members < 3 + 3 * cores {
+            let number = self.arrived;
+            self.arrive(true, |client, dice, _| Guest::Member(Member::new(number, client, dice)));
         }
         if self.dice.once_in(6) && hostile < 8 + 4 * cores {
             let says_so = !self.dice.once_in(4);
@@ -309,7 +347,8 @@ impl Seat {
         for index in 0..self.world.core.sessions.capacity() {
             let (outbox, backlog) = self.world.bytes_in_slot(index);
             let message = self.world.longest_message(index).max(ANSWER_BYTES);
-            let outbox_max = limits.outbox_bytes_max + message + CONTROL_BYTES;
+            let round = round_bytes_max(limits.outbox_bytes_max) + PUBLISHED_BYTES_MAX;
+            let outbox_max = limits.outbox_bytes_max + message.max(round) + CONTROL_BYTES;
             assert!(outbox <= outbox_max, "{outbox} bytes wait to be sent to one session, {outbox_max} may");
             assert!(backlog <= READ_BYTES, "{backlog} bytes of one session were received and not consumed");
         }
@@ -323,6 +362,7 @@ impl Guest {
             Guest::Asker(client) => client.act(dice, weather, tally),
             Guest::Hostile(client) if !weather.calm => client.act(dice, weather, tally),
             Guest::Hostile(_) => {}
+            Guest::Member(client) => client.act(dice, weather, tally),
         }
     }
 
@@ -332,6 +372,7 @@ impl Guest {
             Guest::Honest(client) => client.is_done(),
             Guest::Asker(client) => client.is_done(),
             Guest::Hostile(_) => true,
+            Guest::Member(client) => client.is_done(),
         }
     }
 
@@ -339,25 +380,31 @@ impl Guest {
         match self {
             Guest::Honest(client) => client.is_hurried(),
             Guest::Asker(client) => !client.is_done(),
-            Guest::Hostile(_) => false,
+            Guest::Hostile(_) | Guest::Member(_) => false,
         }
     }
 
     fn resume_reading(&self) {
-        if let Guest::Honest(client) = self {
-            client.resume_reading();
+        match self {
+            Guest::Honest(client) => client.resume_reading(),
+            Guest::Member(client) => client.resume_reading(),
+            Guest::Asker(_) | Guest::Hostile(_) => {}
         }
     }
 }
 
 fn limits(fair: bool, dice: &mut Dice) -> Limits {
     let mut limits = Limits { outbox_bytes_max: dice.choose(&[500, 20_000, 256 * 1024]), ..Limits::default() };
+    limits.backlog_bytes_max = dice.choose(&[2_000, 16 * 1024 * 1024]);
+    limits.mesh.ring_entries = dice.choose(&[1, 4, 1024]);
+    limits.topics_max = dice.choose(&[2, 1_000]);
     if dice.once_in(2) {
         limits.compression = Some(compression(dice));
         limits.compression_contexts_max = dice.choose(&[0, 1, 1024]);
     }
     if !fair {
         limits.connections_max = dice.choose(&[3, usize::MAX]);
+        limits.outbox_age_ms_max = dice.choose(&[100, 10_000]);
         limits.handshake_timeout_ms = dice.choose(&[100, 5_000]);
         limits.close_timeout_ms = dice.choose(&[50, 5_000]);
         limits.send_timeout_ms = dice.choose(&[200, 10_000]);
