@@ -173,11 +173,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub fn idle_ms(&self) -> Option<u64> {
         let timer = self.common.wheel.next().map(|tick| u64::from(tick) * TICK_MS);
         let drain = self.draining.as_ref().map(|drain| drain.deadline_ms);
-        // What waits for room in another core's ring is not told when there is some.
-        let room_is_awaited = !self.common.held.is_empty() || self.common.topics.interest.is_untold();
-        let room = room_is_awaited.then_some(self.now_ms + ROOM_INTERVAL_MS);
+        let room = self.awaits_room().then_some(self.now_ms + ROOM_INTERVAL_MS);
         let next = [timer, self.accept_again_ms, drain, room].into_iter().flatten().min()?;
         Some(next.saturating_sub(self.now_ms))
+    }
+
+    /// Whether something waits for room in another core's ring, of which nobody tells.
+    pub(super) fn awaits_room(&self) -> bool {
+        !self.common.held.is_empty() || self.common.topics.interest.is_untold()
     }
 
     /// Stops accepting and says goodbye to everyone with 1001. [`Core::is_done`] once all are gone, or cut off when the

@@ -17,6 +17,7 @@ use super::handler::{App, Log};
 use super::ledger::{Ledger, Moment};
 use super::trace::{Trace, Traced};
 use crate::engine::session::Phase;
+use crate::engine::wheel::TICK_MS;
 use crate::engine::{
     Admission, AdmissionPolicy, BoxedTask, Core, CoreSetup, Counters, Handler, Limits, Parcel, ServerHandle, SessionId,
 };
@@ -272,7 +273,9 @@ impl<H: Handler> World<H> {
         let until = self.now_ms + milliseconds;
         loop {
             self.settle();
-            let wake = self.core.idle_ms().map_or(until, |idle_ms| self.now_ms + idle_ms.max(1));
+            // A core that waits for room in another's ring looks for it every millisecond; here the other one rests.
+            let step = if self.core.awaits_room() { TICK_MS } else { 1 };
+            let wake = self.core.idle_ms().map_or(until, |idle_ms| self.now_ms + idle_ms.max(step));
             if wake >= until {
                 break;
             }
