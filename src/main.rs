@@ -135,6 +135,8 @@ fn limits(config: &Config) -> Limits {
             head_bytes_max: config.max_head_bytes,
             headers_max: config.max_headers,
         },
+        // What a request publishes is a message.
+        body_bytes_max: config.max_message_bytes as usize,
         messages: protocol::Limits {
             message_bytes_max: config.max_message_bytes,
             empty_fragments_max: config.max_empty_fragments,
