@@ -96,6 +96,7 @@ impl<H: Handler> World<H> {
             listener,
             limits: Limits::default(),
             counters: Arc::default(),
+            counters_of_all: Arc::default(),
             connections: Arc::default(),
             admission: Arc::new(Admission::new(AdmissionPolicy::default(), &Limits::default())),
             mesh: Mesh::build(1, Capacity::default()).pop()?,

@@ -61,6 +61,8 @@ pub struct CoreSetup<H, R> {
     pub limits: Limits,
     /// Where it counts.
     pub counters: Arc<Counters>,
+    /// Where every core of the server counts, in the order of their numbers; this one too.
+    pub counters_of_all: Arc<[Arc<Counters>]>,
     /// Connections of the whole process, over all cores.
     pub connections: Arc<AtomicUsize>,
     /// Who may come in, and what is known of addresses over all cores.
@@ -111,7 +113,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             handler: setup.handler,
             reactor: setup.reactor,
             sessions: Slab::default(),
-            common: Common::new(setup.core, setup.limits, setup.counters, clients, tasks, setup.mesh),
+            common: Common::new(
+                setup.core,
+                setup.limits,
+                setup.counters,
+                setup.counters_of_all,
+                clients,
+                tasks,
+                setup.mesh,
+            ),
             upgrades: PendingUpgrades::default(),
             listener: Some(setup.listener),
             accepting: false,

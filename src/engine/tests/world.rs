@@ -46,6 +46,8 @@ pub struct Process {
     pub trace: Rc<Trace>,
     /// What reaches its topics and sessions from outside.
     pub handle: ServerHandle,
+    /// Where its cores count.
+    counters: Arc<[Arc<Counters>]>,
     /// The ends of its rings that no core has taken yet.
     mesh: Rc<RefCell<Vec<Option<Mesh<Parcel>>>>>,
 }
@@ -56,7 +58,8 @@ impl Process {
         let mesh = Mesh::build(cores, limits.mesh);
         let handle = ServerHandle::new(mesh[0].door());
         let mesh = Rc::new(RefCell::new(mesh.into_iter().map(Some).collect()));
-        Self { connections: Arc::default(), admission, trace: Rc::default(), handle, mesh }
+        let counters = (0..cores).map(|_| Arc::default()).collect();
+        Self { connections: Arc::default(), admission, trace: Rc::default(), handle, counters, mesh }
     }
 
     /// Connections that it takes itself to have.
@@ -122,7 +125,7 @@ impl<H: Handler> World<H> {
         faults: Faults,
     ) -> Self {
         let (reactor, network) = Sim::new(seed, faults);
-        let counters = Arc::<Counters>::default();
+        let counters = Arc::clone(&process.counters[usize::from(core)]);
         let (log, tasks) = (Rc::<Log>::default(), Executor::default());
         let core = Core::new(CoreSetup {
             core,
@@ -131,6 +134,7 @@ impl<H: Handler> World<H> {
             listener: network.listen(),
             limits,
             counters: Arc::clone(&counters),
+            counters_of_all: Arc::clone(&process.counters),
             connections: Arc::clone(&process.connections),
             admission: Arc::clone(&process.admission),
             mesh: process.mesh.borrow_mut()[usize::from(core)].take().expect("each core is made once"),
