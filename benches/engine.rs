@@ -13,7 +13,7 @@ use ringsock::mesh::{Capacity, Mesh};
 use ringsock::protocol::http::{HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{MaskKey, Opcode, handshake, write_frame};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
-use ringsock::service::{OverflowRules, Site};
+use ringsock::service::{ApiAccess, OverflowRules, Site};
 use ringsock::{Handler, Limits, Message, Session};
 
 /// What Chromium sends, but for a cookie.
@@ -51,7 +51,9 @@ fn requests(c: &mut Criterion) {
         });
     });
 
-    let Some(mut world) = World::connected(Site::new(Arc::<Status>::default(), OverflowRules::default())) else {
+    let Some(mut world) =
+        World::connected(Site::new(Arc::<Status>::default(), OverflowRules::default(), ApiAccess::Off))
+    else {
         return;
     };
     group.bench_function("GET /health", |b| {
@@ -96,6 +98,7 @@ impl<H: Handler> World<H> {
             listener,
             limits: Limits::default(),
             counters: Arc::default(),
+            counters_of_all: Arc::default(),
             connections: Arc::default(),
             admission: Arc::new(Admission::new(AdmissionPolicy::default(), &Limits::default())),
             mesh: Mesh::build(1, Capacity::default()).pop()?,

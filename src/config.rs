@@ -4,11 +4,14 @@
 //! setting is one row of the table below, so a flag, its environment variable, its key in a file, its default and its
 //! help cannot disagree.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::net::ToSocketAddrs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 use thiserror::Error;
 
 /// Which reactor is asked for.
@@ -41,6 +44,14 @@ pub enum Compression {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Address(pub String);
+
+impl Address {
+    /// Whether only programs of this host can connect to it.
+    fn is_loopback(&self) -> bool {
+        let addresses = self.0.to_socket_addrs().map(Vec::from_iter).unwrap_or_default();
+        !addresses.is_empty() && addresses.iter().all(|address| address.ip().to_canonical().is_loopback())
+    }
+}
 
 impl FromStr for Address {
     type Err = String;
@@ -82,13 +93,41 @@ impl TryFrom<String> for AdminAddress {
     }
 }
 
+/// The key of those who may publish by HTTP, or `none`. It is taken as it is and checked later, since whoever refuses it here
+/// shows it; nothing else shows it either.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(pub Option<String>);
+
+impl FromStr for ApiKey {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self((text != "none").then(|| text.to_owned())))
+    }
+}
+
+impl<'de> Deserialize<'de> for ApiKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // The usual error of a number shows the number.
+        let text = String::deserialize(deserializer).map_err(|_| D::Error::custom("a key has to be a string"))?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "hidden" } else { "none" })
+    }
+}
+
+// A last word `hide_env_values` keeps the help from showing what the variable is set to.
 macro_rules! options {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $value:literal, $env:literal;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $value:literal, $env:literal $(, $hide:ident)?;)+) => {
         /// What one source says.
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
         #[serde(deny_unknown_fields)]
         pub struct Options {
-            $($(#[doc = $doc])+ #[arg(long, value_name = $value, env = $env)] pub $name: Option<$type>,)+
+            $($(#[doc = $doc])+ #[arg(long, value_name = $value, env = $env $(, $hide = true)?)] pub $name: Option<$type>,)+
         }
 
         impl Options {
@@ -170,6 +209,12 @@ options! {
     max_topics: usize = 1_000_000, "COUNT", "RINGSOCK_MAX_TOPICS";
     /// Entries of the ring from one core to another; what does not fit is dropped and counted [default: 1024]
     ring_entries: usize = 1024, "COUNT", "RINGSOCK_RING_ENTRIES";
+    /// Key with which programs may publish by POST /api/publish, better given in the variable or the file, since others see
+    /// flags; none for nobody [default: none]
+    api_key: ApiKey = ApiKey(None), "KEY", "RINGSOCK_API_KEY", hide_env_values;
+    /// Let programs publish without a key, which needs an address to listen on that only this host reaches
+    /// [default: false]
+    api_insecure: bool = false, "BOOL", "RINGSOCK_API_INSECURE";
     /// How messages are compressed with clients that offer it [default: off]
     compression: Compression = Compression::Off, "MODE", "RINGSOCK_COMPRESSION";
     /// From 1, the fastest, to 9, the smallest [default: 1]
@@ -232,6 +277,24 @@ pub enum ConfigError {
         /// What it must be.
         rule: &'static str,
     },
+    /// A key that cannot be sent in a header.
+    #[error(
+        "api-key has to be 1 to {} visible ASCII characters. Give a random one, such as openssl rand -hex 32 prints, or none.",
+        Config::API_KEY_BYTES_MAX
+    )]
+    ApiKey,
+    /// A key is needed, and none is.
+    #[error("api-key asks for a key and api-insecure for none. Give one of them.")]
+    ApiKeyAndInsecure,
+    /// Strangers could publish.
+    #[error(
+        "api-insecure lets everyone publish who can connect, so it needs an address that only this host reaches, such as \
+         127.0.0.1:9000, but listen is {listen}. Listen there, or give an api-key instead."
+    )]
+    ApiInsecure {
+        /// Where to listen.
+        listen: Address,
+    },
 }
 
 impl Options {
@@ -259,6 +322,9 @@ impl Config {
     pub const HEADERS_MAX: usize = 256;
     /// The most handshakes that one address may be configured to have: their times are kept in microseconds.
     pub const HANDSHAKES_PER_SECOND_MAX: u32 = 1_000_000;
+
+    /// The longest key: four times a random one of 32 bytes in hexadecimal digits, and a small part of a request's head.
+    pub const API_KEY_BYTES_MAX: usize = 256;
 
     /// Refuses values that cannot work.
     pub fn checked(self) -> Result<Self, ConfigError> {
@@ -320,7 +386,21 @@ impl Config {
         ];
         match rules.into_iter().find(|(.., holds, _)| !holds) {
             Some((name, value, _, rule)) => Err(ConfigError::Range { name, value, rule }),
-            None => Ok(self),
+            None => self.with_checked_api(),
+        }
+    }
+
+    fn with_checked_api(self) -> Result<Self, ConfigError> {
+        let can_be_sent = |key: &String| {
+            (1..=Self::API_KEY_BYTES_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic())
+        };
+        match &self.api_key.0 {
+            Some(key) if !can_be_sent(key) => Err(ConfigError::ApiKey),
+            Some(_) if self.api_insecure => Err(ConfigError::ApiKeyAndInsecure),
+            None if self.api_insecure && !self.listen.is_loopback() => {
+                Err(ConfigError::ApiInsecure { listen: self.listen })
+            }
+            _ => Ok(self),
         }
     }
 }
@@ -380,6 +460,53 @@ mod tests {
         let reason = Options::from_text("cores = 1\nmax_mesage_bytes = 1\n").unwrap_err();
         assert!(reason.starts_with("line 2: unknown field `max_mesage_bytes`"), "{reason}");
         assert!(!Options::from_text("cores = = 1").unwrap_err().contains('\n'));
+    }
+
+    #[test]
+    fn a_key_is_shown_by_nothing() {
+        let config = Config { api_key: "s3cret".parse().unwrap(), ..Config::default() };
+        assert_eq!(config.api_key.0.as_deref(), Some("s3cret"));
+        let long = Config { api_key: ApiKey(Some("s3cret".repeat(100))), ..Config::default() };
+        let shown = [
+            format!("{config:?}"),
+            format!("{:?}", Options { api_key: Some(config.api_key.clone()), ..Options::default() }),
+            format!("{:?}", long.checked().unwrap_err()),
+            Options::from_text("api_key = s3cret").unwrap_err(),
+            Options::from_text("api_key = [\"s3cret\"]").unwrap_err(),
+            Options::from_text("api_key = \"s3cret\" s3cret").unwrap_err(),
+            Options::from_text("api_key = \"s3cret\"\napi_key = \"s3cret\"").unwrap_err(),
+        ];
+        for shown in shown {
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+        assert_eq!(Options::from_text("cores = 1\napi_key = 12345").unwrap_err(), "line 2: a key has to be a string");
+    }
+
+    #[test]
+    fn a_key_that_no_header_can_hold_is_refused() {
+        let checked = |key: &str| Config { api_key: key.parse().unwrap(), ..Config::default() }.checked();
+        for key in ["", " ", "a b", "ä", "a\n", &"x".repeat(257)] {
+            assert!(matches!(checked(key), Err(ConfigError::ApiKey)), "{key:?}");
+        }
+        assert_eq!(checked(&"x".repeat(256)).unwrap().api_key.0.map(|key| key.len()), Some(256));
+        assert_eq!(checked("none").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn publishing_without_a_key_is_for_this_host_alone() {
+        let checked = |listen: &str| {
+            Config { listen: listen.parse().unwrap(), api_insecure: true, ..Config::default() }.checked().map(drop)
+        };
+        for listen in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:9000", "[::ffff:127.0.0.1]:1"] {
+            assert!(checked(listen).is_ok(), "{listen}");
+        }
+        for listen in ["0.0.0.0:9000", "[::]:9000", "192.0.2.1:9000", "[::ffff:192.0.2.1]:1", "no-such-host.invalid:1"]
+        {
+            let refused = checked(listen).unwrap_err().to_string();
+            assert!(refused.contains(listen) && refused.contains("api-key"), "{refused}");
+        }
+        let both = Config { api_key: "k".parse().unwrap(), api_insecure: true, ..Config::default() };
+        assert!(matches!(both.checked(), Err(ConfigError::ApiKeyAndInsecure)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use ringsock::protocol;
 use ringsock::protocol::deflate::{Compression, WindowBits};
 use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
 use ringsock::server::Builder;
-use ringsock::service::{OverflowRules, Site};
+use ringsock::service::{ApiAccess, OverflowRules, Site};
 use ringsock::{Server, engine};
 use tracing_subscriber::EnvFilter;
 
@@ -85,7 +85,9 @@ fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
     };
     let overflow: OverflowRules =
         config.overflow.parse().map_err(|error| format!("overflow does not hold: {error}"))?;
-    let server = builder.start_with_status(status, move |_core| Site::new(Arc::clone(&told), overflow.clone()))?;
+    let api = api_access(&config);
+    let server =
+        builder.start_with_status(status, move |_core| Site::new(Arc::clone(&told), overflow.clone(), api.clone()))?;
     announce(&server, &config)?;
     server.join()?;
     Ok(())
@@ -109,6 +111,15 @@ fn builder(config: &Config) -> Result<Builder, String> {
         .stall_timeout_ms(config.stall_timeout_ms)
         .limits(limits(config));
     Ok(if config.cores == 0 { builder } else { builder.cores(config.cores) })
+}
+
+/// The configuration has been checked, so nobody is let in without a key where strangers can connect.
+fn api_access(config: &Config) -> ApiAccess {
+    match &config.api_key.0 {
+        Some(key) => ApiAccess::Key(key.as_str().into()),
+        None if config.api_insecure => ApiAccess::Open,
+        None => ApiAccess::Off,
+    }
 }
 
 fn compression(config: &Config) -> Option<Compression> {
@@ -135,6 +146,8 @@ fn limits(config: &Config) -> Limits {
             head_bytes_max: config.max_head_bytes,
             headers_max: config.max_headers,
         },
+        // What a request publishes is a message.
+        body_bytes_max: config.max_message_bytes as usize,
         messages: protocol::Limits {
             message_bytes_max: config.max_message_bytes,
             empty_fragments_max: config.max_empty_fragments,
@@ -206,6 +219,13 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
         "  silence      ping after {} ms, gone after {} ms",
         config.ping_interval_ms, config.dead_peer_timeout_ms
     )?;
+    match api_access(config) {
+        ApiAccess::Off => writeln!(out, "  api          off")?,
+        ApiAccess::Key(_) => writeln!(out, "  api          http://{address}/api/publish, with the key")?,
+        ApiAccess::Open => {
+            writeln!(out, "  api          http://{address}/api/publish, for every program of this host")?
+        }
+    }
     match server.admin_address() {
         Some(admin) => writeln!(out, "  metrics      http://{admin}/metrics")?,
         None => writeln!(out, "  metrics      none")?,

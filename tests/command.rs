@@ -148,8 +148,10 @@ fn help_names_every_flag_with_its_unit_its_variable_and_its_default() {
         let (_, after) = help.split_once(&format!("--{name} <{unit}> ")).expect(name);
         let entry = after.split(" --").next().unwrap();
         assert!(entry.contains("[default: "), "--{name}: {entry}");
+        // A variable that holds a secret is named without what it is set to.
+        let end = if name == "api-key" { "]" } else { "=]" };
         assert!(
-            entry.contains(&format!("[env: RINGSOCK_{}=]", name.to_uppercase().replace('-', "_"))),
+            entry.contains(&format!("[env: RINGSOCK_{}{end}", name.to_uppercase().replace('-', "_"))),
             "--{name}: {entry}"
         );
         if name.ends_with("-ms") {
@@ -255,6 +257,45 @@ fn who_may_come_in_is_settled_before_anyone_does() {
     let banner = Run::new(ringsock(&all)).banner();
     assert!(banner.contains("origins      same-host,https://chat.example\n"), "{banner}");
     assert!(banner.contains("proxies      10.0.0.0/8, ::1, each with a PROXY header\n"), "{banner}");
+}
+
+#[test]
+fn who_may_publish_by_http_is_told_at_the_start_and_the_key_never_is() {
+    const KEY: &str = "s3cret-of-this-test";
+    let listen = ["serve", "--listen", "127.0.0.1:0", "--log", "trace"];
+    let shown = |command: Command| {
+        let server = Run::new(command);
+        let banner = server.banner();
+        let mut stream = TcpStream::connect(banner.split("ws://").nth(1).unwrap().split('/').next().unwrap()).unwrap();
+        let request =
+            format!("POST /api/publish?topic=a HTTP/1.1\r\nHost: a\r\nX-API-Key: {KEY}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        drop(stream);
+        let log: String = server.errors.try_iter().collect();
+        assert!(!format!("{banner}{log}{answer}").contains(KEY), "{banner}{log}{answer}");
+        (banner, answer)
+    };
+    let (banner, answer) = shown(ringsock(&listen));
+    assert!(banner.contains("\n  api          off\n") && answer.starts_with("HTTP/1.1 404 "), "{banner}{answer}");
+    let (banner, answer) = shown(ringsock(&[&listen[..], &["--api-key", KEY]].concat()));
+    assert!(banner.contains("/api/publish, with the key\n") && answer.starts_with("HTTP/1.1 200 "), "{banner}{answer}");
+    let (banner, answer) = shown(ringsock(&[&listen[..], &["--api-insecure", "true"]].concat()));
+    assert!(banner.contains("/api/publish, for every program of this host\n"), "{banner}");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut command = ringsock(&[&listen[..], &["--config"]].concat());
+    command.arg(file("key.toml", &format!("api_key = \"{KEY}\"\n")));
+    assert!(shown(command).1.starts_with("HTTP/1.1 200 "));
+
+    let help = ringsock(&["serve", "--help"]).env("RINGSOCK_API_KEY", KEY).output().unwrap();
+    assert!(help.status.success() && !String::from_utf8(help.stdout).unwrap().contains(KEY));
+    let said = refusal(&["--api-key", &format!("{KEY} {KEY}")]);
+    assert!(said.contains("api-key has to be 1 to 256 visible ASCII characters") && !said.contains(KEY), "{said}");
+    let said = refusal(&["--api-key", KEY, "--api-insecure", "true"]);
+    assert!(said.contains("Give one of them.") && !said.contains(KEY), "{said}");
+    let said = refusal(&["--listen", "0.0.0.0:0", "--api-insecure", "true"]);
+    assert!(said.contains("listen is 0.0.0.0:0. Listen there, or give an api-key instead."), "{said}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::head::PendingUpgrades;
 use super::limits::Limits;
 use super::parcel::Parcel;
 use super::reasons::End;
-use super::session::{Phase, Slot};
+use super::session::{Awaits, Phase, Slot};
 use super::slab::Slab;
 use super::tasks::{Spawner, Tasks};
 use super::wheel::TICK_MS;
@@ -34,7 +34,7 @@ const SCRATCH_BYTES: usize = 512 * 1024;
 /// bytes this much takes a core some milliseconds.
 const READ_BYTES_PER_TURN_MAX: usize = SCRATCH_BYTES;
 
-/// Bytes of incomplete messages that are read in a turn before each further session gets little: some five milliseconds.
+/// Bytes of incomplete messages and requests that are read in a turn before each further session gets little: some five milliseconds.
 /// The kernel tells of some twenty sessions at a time, so others may have to wait for several such turns.
 const ASSEMBLED_BYTES_PER_TURN_MAX: usize = 2 * 1024 * 1024;
 
@@ -61,6 +61,8 @@ pub struct CoreSetup<H, R> {
     pub limits: Limits,
     /// Where it counts.
     pub counters: Arc<Counters>,
+    /// Where every core of the server counts, in the order of their numbers; this one too.
+    pub counters_of_all: Arc<[Arc<Counters>]>,
     /// Connections of the whole process, over all cores.
     pub connections: Arc<AtomicUsize>,
     /// Who may come in, and what is known of addresses over all cores.
@@ -84,7 +86,7 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(super) accept_again_ms: Option<u64>,
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) now_ms: u64,
-    /// Bytes that were read in this turn of messages that are not complete.
+    /// Bytes that were read in this turn of messages and requests that are not complete.
     assembled_bytes: usize,
     completions: Vec<Completion>,
     pub(super) scratch: Vec<u8>,
@@ -111,7 +113,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             handler: setup.handler,
             reactor: setup.reactor,
             sessions: Slab::default(),
-            common: Common::new(setup.core, setup.limits, setup.counters, clients, tasks, setup.mesh),
+            common: Common::new(
+                setup.core,
+                setup.limits,
+                setup.counters,
+                setup.counters_of_all,
+                clients,
+                tasks,
+                setup.mesh,
+            ),
             upgrades: PendingUpgrades::default(),
             listener: Some(setup.listener),
             accepting: false,
@@ -295,7 +305,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     let short = count < room && !slot.ended;
                     slot.readable = !short;
                     if self.common.postpones(slot, count) {
-                        self.set_aside(token, Phase::Open, &scratch[..count], None);
+                        self.set_aside(token, Phase::Open, &scratch[..count], Awaits::Nothing);
                         break;
                     }
                     self.consume(token, &mut scratch[..count]);
@@ -323,7 +333,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn read_on_if_cut_off(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        self.assembled_bytes += bytes.min(slot.connection.assembled_bytes());
+        self.assembled_bytes += bytes.min(slot.incomplete_bytes());
         let unread = slot.readable || slot.has_consumable_backlog();
         if unread && self.common.may_read(slot) {
             self.common.resume_next_turn(slot, token);
@@ -338,7 +348,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Phase::Head => self.consume_head(token, input),
             Phase::Open => {
                 let rest = self.consume_frames(token, input);
-                self.set_aside(token, Phase::Open, &input[input.len() - rest..], None);
+                self.set_aside(token, Phase::Open, &input[input.len() - rest..], Awaits::Nothing);
             }
             Phase::Upgrading => self.refuse(token, &Refusal::EarlyData),
             Phase::Lingering => self.discard_input(token, input.len()),

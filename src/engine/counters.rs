@@ -127,6 +127,13 @@ macro_rules! counters {
             pub fn all(&self) -> Vec<Family> {
                 vec![$(self.$field.family($name, $doc.trim_ascii()),)+]
             }
+
+            /// Connections that there are now.
+            pub fn connections(&self) -> u64 {
+                // What is closed was accepted before, so it is read first.
+                let closed = self.closed.read();
+                self.accepted.read().saturating_sub(closed)
+            }
         }
     };
 }

@@ -7,7 +7,7 @@ use super::common::{Common, POSTPONED_BYTES_MAX};
 use super::core::Core;
 use super::handler::{Ended, Handler, Sent};
 use super::reasons::{DropReason, End};
-use super::session::{Backlog, NEVER, Phase, Slot, ticks};
+use super::session::{Awaits, Backlog, NEVER, Phase, Slot, ticks};
 use super::tasks::Command;
 use crate::protocol::http::Refusal;
 use crate::protocol::{CloseCode, State, Violation};
@@ -340,14 +340,17 @@ impl Common {
             }
     }
 
-    /// How much of the scratch buffer a read may fill: of a request head, no byte beyond its limit is ever read.
+    /// How much of the scratch buffer a read may fill. Of a request head, no byte beyond its limit is ever read; of a body
+    /// whose head was read before, none beyond its end, and its length has been held against its limit.
     pub(super) fn read_size<S>(&self, slot: &Slot<S>, scratch: usize) -> usize {
         if slot.phase != Phase::Head {
             let may_wait = self.inflation_left == 0 && slot.connection.compression().is_some();
             return if may_wait { scratch.min(POSTPONED_BYTES_MAX) } else { scratch };
         }
-        let kept = slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len());
-        self.limits.head.head_bytes_max.saturating_sub(kept).clamp(1, scratch)
+        let (kept, awaits) =
+            slot.backlog.as_ref().map_or((0, Awaits::Nothing), |backlog| (backlog.bytes.len(), backlog.awaits));
+        let end = if let Awaits::BodyEnd(end) = awaits { end } else { self.limits.head.head_bytes_max };
+        end.saturating_sub(kept).clamp(1, scratch)
     }
 
     fn due<S>(&self, slot: &Slot<S>) -> Due {
@@ -399,9 +402,17 @@ impl<S> Slot<S> {
     pub(super) fn has_consumable_backlog(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| match self.phase {
             Phase::Open => true,
-            Phase::Head => backlog.scan.is_none(),
+            Phase::Head => matches!(backlog.awaits, Awaits::Nothing),
             _ => false,
         })
+    }
+
+    /// Bytes that are kept of a message or a request that is not complete.
+    pub(super) fn incomplete_bytes(&self) -> usize {
+        match (self.phase, &self.backlog) {
+            (Phase::Head, Some(backlog)) => backlog.bytes.len(),
+            _ => self.connection.assembled_bytes(),
+        }
     }
 
     /// Takes what was set aside, if it can be consumed now.

@@ -1,4 +1,7 @@
 //! Requests: from the first byte of a connection to its answer, or to its upgrade.
+//!
+//! A request is answered once it is whole, and what follows its body is the next one. Invariant: no more is kept of it than
+//! the limits of a head and of a body together.
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +11,7 @@ use super::core::Core;
 use super::handler::{Handler, Upgrade, UpgradeRequest};
 use super::hub::Hub;
 use super::reasons::End;
-use super::session::{Backlog, NEVER, Phase, ticks};
+use super::session::{Awaits, Backlog, NEVER, Phase, ticks};
 use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
 use crate::protocol::http::{HeadScan, Headers, Refusal, Request, Response};
@@ -23,6 +26,16 @@ pub(super) struct Asked {
     protocols: Vec<String>,
     /// The extensions offered, as they were sent.
     extensions: Vec<u8>,
+}
+
+/// How far a connection's input has come.
+enum Progress {
+    /// A request of so many bytes was answered, and the next may follow.
+    Answered(usize),
+    /// The request at hand is not whole.
+    Partial(Awaits),
+    /// No other request is served.
+    Last,
 }
 
 /// A decision that arrived: `None` when its future panicked.
@@ -47,43 +60,41 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Answers the requests that `input` completes, in order.
     pub(super) fn consume_head(&mut self, token: Token, input: &[u8]) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        let mut scan = HeadScan::default();
-        let kept = slot.backlog.take().map(|mut backlog| {
-            backlog.bytes.extend_from_slice(input);
-            scan = backlog.scan.unwrap_or_default();
-            backlog.bytes
-        });
-        let mut rest = kept.as_deref().unwrap_or(input);
+        if slot.backlog.as_mut().is_some_and(|backlog| !backlog.add(input)) {
+            return;
+        }
+        let backlog = slot.backlog.take();
+        let (mut rest, mut scan) = match backlog.as_deref() {
+            Some(Backlog { bytes, awaits: Awaits::HeadEnd(scan), .. }) => (&bytes[..], *scan),
+            Some(backlog) => (&backlog.bytes[..], HeadScan::default()),
+            None => (input, HeadScan::default()),
+        };
         match self.common.clients.read_proxy_header(token.index, rest) {
             Ok(Some(bytes)) => rest = &rest[bytes..],
             Ok(None) => {
-                self.set_aside(token, Phase::Head, rest, Some(scan));
+                self.set_aside(token, Phase::Head, rest, Awaits::HeadEnd(scan));
                 return;
             }
             Err(refusal) => return self.refuse(token, &refusal),
         }
         while !rest.is_empty() {
-            match scan.find_end(rest, &self.common.limits.head) {
-                Ok(Some(end)) => {
-                    let (head, after) = rest.split_at(end);
-                    rest = after;
-                    if !self.answer(token, head, !rest.is_empty()) {
-                        break;
-                    }
-                    let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
-                    if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
-                        self.set_aside(token, Phase::Head, rest, None);
-                        break;
-                    }
-                }
-                Ok(None) => {
-                    self.set_aside(token, Phase::Head, rest, Some(scan));
+            let progress = match scan.find_end(rest, &self.common.limits.head) {
+                Ok(Some(head_bytes)) => self.answer(token, rest, head_bytes),
+                Ok(None) => Progress::Partial(Awaits::HeadEnd(scan)),
+                Err(refusal) => self.write_refusal(token, &refusal),
+            };
+            match progress {
+                Progress::Answered(bytes) => rest = &rest[bytes..],
+                Progress::Partial(awaits) => {
+                    self.set_aside(token, Phase::Head, rest, awaits);
                     break;
                 }
-                Err(refusal) => {
-                    self.write_refusal(token, &refusal);
-                    break;
-                }
+                Progress::Last => break,
+            }
+            let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
+            if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
+                self.set_aside(token, Phase::Head, rest, Awaits::Nothing);
+                break;
             }
         }
         self.flush_and_settle(token);
@@ -146,19 +157,26 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.flush_and_settle(token);
     }
 
-    /// Answers one request. Says whether the connection may serve another.
-    fn answer(&mut self, token: Token, head: &[u8], more_follows: bool) -> bool {
+    /// Answers the request that `received` begins with, once its body is there too.
+    fn answer(&mut self, token: Token, received: &[u8], head_bytes: usize) -> Progress {
         let mut headers = Headers::default();
-        let request = match Request::parse(head, &mut headers) {
-            Ok(request) => request,
+        let (head, after) = received.split_at(head_bytes);
+        let limit = self.common.limits.body_bytes_max;
+        let parsed = Request::parse(head, &mut headers);
+        let (request, body_bytes) = match parsed.and_then(|request| Ok((request, body_bytes(&request, limit)?))) {
+            Ok(parsed) => parsed,
             Err(refusal) => return self.write_refusal(token, &refusal),
         };
+        let Some((body, after)) = after.split_at_checked(body_bytes) else {
+            return Progress::Partial(Awaits::BodyEnd(head_bytes + body_bytes));
+        };
+        let request = request.with_body(body);
         if self.is_draining() {
             return self.write_refusal(token, &Refusal::ShuttingDown);
         }
         if request.is_upgrade() {
-            self.upgrade(token, &request, more_follows);
-            return false;
+            self.upgrade(token, &request, !after.is_empty());
+            return Progress::Last;
         }
         let Self { handler, common, .. } = self;
         let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(&request, &mut Hub { common }))) else {
@@ -174,7 +192,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             slot.deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
         }
-        keep_alive
+        if keep_alive { Progress::Answered(head_bytes + body_bytes) } else { Progress::Last }
     }
 
     fn upgrade(&mut self, token: Token, request: &Request<'_>, more_follows: bool) {
@@ -256,11 +274,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.look_at_deadlines(token);
     }
 
-    /// Writes the answer to a request that breaks a rule. Always false: the connection serves no other.
-    fn write_refusal(&mut self, token: Token, refusal: &Refusal) -> bool {
+    /// Writes the answer to a request that breaks a rule. It is the last one of the connection.
+    fn write_refusal(&mut self, token: Token, refusal: &Refusal) -> Progress {
         self.common.counters.http_refusals.add(refusal);
         self.write_last(token, &Response::from(refusal), End::Refused);
-        false
+        Progress::Last
     }
 
     fn write_last(&mut self, token: Token, response: &Response, end: End) {
@@ -272,9 +290,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Keeps what was received and not consumed, if the session is still in the phase it is meant for.
-    pub(super) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], scan: Option<HeadScan>) {
+    pub(super) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], awaits: Awaits) {
         if let Some(slot) = self.sessions.get_mut(token).filter(|slot| !rest.is_empty() && slot.phase == phase) {
-            slot.backlog = Some(Box::new(Backlog { bytes: rest.to_vec(), start: 0, scan }));
+            slot.backlog = Some(Box::new(Backlog { bytes: rest.to_vec(), start: 0, awaits }));
         }
     }
+}
+
+/// How long a request's body is, or why it is not read.
+fn body_bytes(request: &Request<'_>, limit: usize) -> Result<usize, Refusal> {
+    let bytes = request.content_length().unwrap_or(0);
+    usize::try_from(bytes).ok().filter(|bytes| *bytes <= limit).ok_or(Refusal::BodyTooLarge { bytes, limit })
 }

@@ -1,8 +1,10 @@
-//! The topics of one core, as a handler sees them during a call that is for no session.
+//! The topics of one core and the counters of all, as a handler sees them during a call that is for no session.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::common::Common;
+use super::counters::Counters;
 use super::handler::Sent;
 use super::topics::TopicError;
 use crate::protocol::Message;
@@ -22,6 +24,11 @@ impl Hub<'_> {
     /// How many sessions of this core are subscribed to a topic or pattern.
     pub fn subscribers_here(&self, topic: &str) -> usize {
         self.common.topics.count(topic)
+    }
+
+    /// What every core of the server has counted, in the order of their numbers.
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.common.counters_of_all
     }
 
     /// The number of this core.

@@ -10,6 +10,9 @@ use crate::protocol::http::HeadLimits;
 pub struct Limits {
     /// Limits of a request head.
     pub head: HeadLimits,
+    /// Bytes of a request's body, which is kept until it is whole; above it 413, as soon as the head announces it. Default
+    /// 64 KiB, as for messages: what is published by a request is one.
+    pub body_bytes_max: usize,
     /// Limits of messages.
     pub messages: crate::protocol::Limits,
     /// From the first moment of a connection, or the end of the last answer on it, to the end of a request and its
@@ -73,6 +76,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             head: HeadLimits::default(),
+            body_bytes_max: 64 * 1024,
             messages: crate::protocol::Limits::default(),
             handshake_timeout_ms: 5_000,
             assembly_timeout_ms: 30_000,

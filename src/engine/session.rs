@@ -107,14 +107,44 @@ pub(super) struct Slot<S> {
 const SESSION_BYTES_MAX: usize = 128;
 const _: () = assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= SESSION_BYTES_MAX);
 
-/// Bytes that were received and not consumed: part of a request head, or frames that came while input was paused.
+/// Bytes that were received and not consumed: part of a request, or frames that came while input was paused.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     pub(super) bytes: Vec<u8>,
     /// Where what was not consumed begins.
     pub(super) start: usize,
-    /// How far the end of a request head was searched for, in vain. `None` when nothing was looked at yet.
-    pub(super) scan: Option<HeadScan>,
+    /// What has to come before it is worth looking at them again.
+    pub(super) awaits: Awaits,
+}
+
+/// What a backlog waits for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Awaits {
+    /// Nothing: it was not looked at yet.
+    #[default]
+    Nothing,
+    /// The end of a request's head, which was searched for this far, in vain.
+    HeadEnd(HeadScan),
+    /// The end of a request's body, which is where so many bytes are here.
+    BodyEnd(usize),
+}
+
+impl Backlog {
+    /// Adds what came, and says whether it is worth looking at now. The room for a body doubles as bytes really come,
+    /// whatever length its head claims, and ends where the body does; so bytes that come one by one cost no more than in
+    /// one piece, and twice what may be kept is never taken.
+    pub(super) fn add(&mut self, input: &[u8]) -> bool {
+        let Awaits::BodyEnd(end) = self.awaits else {
+            self.bytes.extend_from_slice(input);
+            return true;
+        };
+        let bytes = self.bytes.len() + input.len();
+        if bytes > self.bytes.capacity() {
+            self.bytes.reserve_exact(bytes.max(end.min(2 * bytes)) - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(input);
+        bytes >= end
+    }
 }
 
 impl<S> Slot<S> {

@@ -1,7 +1,7 @@
 //! An HTTP/1.1 request, read out of its head.
 //!
-//! Owns the rules that hold for every request, upgrade or not; its lines are read by httparse. Never reads a body,
-//! never allocates, never answers.
+//! Owns the rules that hold for every request, upgrade or not; its lines are read by httparse. Says how long a body is and
+//! leaves it to the caller to read so much; never allocates, never answers.
 //! Invariant: a [`Request`] can be read in one way only (RFC 9112), so no proxy in front of it read another one.
 
 use std::str;
@@ -13,7 +13,7 @@ use super::head::{explain_headers, is_digits, is_host, is_target, list, strict_h
 pub use super::refusal::Refusal;
 pub use super::response::{InvalidHeader, Response};
 
-/// A parsed request head; borrows the received bytes, and the room for its headers.
+/// A parsed request head, and the body once there is one; borrows the received bytes, and the room for its headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     method: &'a str,
@@ -27,6 +27,7 @@ pub struct Request<'a> {
     connection: Connection,
     upgrade_websocket: bool,
     websocket_key: bool,
+    body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
@@ -61,6 +62,7 @@ impl<'a> Request<'a> {
             connection: Connection::default(),
             upgrade_websocket: false,
             websocket_key: false,
+            body: &[],
         };
         for header in request.headers {
             request.note(header)?;
@@ -68,6 +70,12 @@ impl<'a> Request<'a> {
         request.check_host(authority)?;
         request.check_body()?;
         Ok(request)
+    }
+
+    /// The same request with its body, which is exactly as long as [`content_length`](Self::content_length) says and
+    /// follows the head at once.
+    pub fn with_body(self, body: &'a [u8]) -> Self {
+        Self { body, ..self }
     }
 
     /// The method; case matters.
@@ -122,11 +130,10 @@ impl<'a> Request<'a> {
         values(self.headers, name).flat_map(list)
     }
 
-    /// Whether the connection may serve another request after this one. Never after one with a body: none is read,
-    /// so what follows the head is not the next request.
+    /// Whether the connection may serve another request after this one, which begins where the body ends: whoever does
+    /// not read the body has to close it.
     pub fn keep_alive(&self) -> bool {
-        let wanted = !self.connection.close && (self.minor_version == 1 || self.connection.keep_alive);
-        wanted && self.content_length.unwrap_or(0) == 0
+        !self.connection.close && (self.minor_version == 1 || self.connection.keep_alive)
     }
 
     /// Whether the client attempts to open a WebSocket: it sent `Upgrade: websocket` or a Sec-WebSocket-Key.
@@ -138,6 +145,11 @@ impl<'a> Request<'a> {
     /// The length of the body, if one was announced. Not zero only for methods other than GET and HEAD.
     pub fn content_length(&self) -> Option<u64> {
         self.content_length
+    }
+
+    /// The body, as it was sent; empty if there is none, or none was [given](Self::with_body) to it.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
     }
 
     /// Whether both halves of the upgrade were sent (RFC 6455 4.2.1, 3 and 4).

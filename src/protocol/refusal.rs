@@ -102,9 +102,17 @@ pub enum Refusal {
         /// The methods that are, as in the header Allow.
         allow: &'static str,
     },
-    /// The head did not arrive in time.
-    #[error("The request did not arrive in time. Send the whole head at once.")]
+    /// The head, or the body that it announces, did not arrive in time.
+    #[error("The request did not arrive in time. Send all of it at once.")]
     HandshakeTimeout,
+    /// The body is above its limit.
+    #[error("The body has {bytes} bytes, but no more than {limit} are read here. Send less at a time.")]
+    BodyTooLarge {
+        /// The announced length.
+        bytes: u64,
+        /// The limit, in bytes.
+        limit: usize,
+    },
     /// The request line is above its limit.
     #[error("The first line is longer than {limit} bytes. Shorten the target.")]
     RequestLineTooLong {
@@ -189,6 +197,7 @@ impl Refusal {
             ForbiddenOrigin => 403,
             MethodNotAllowed { .. } => 405,
             HandshakeTimeout => 408,
+            BodyTooLarge { .. } => 413,
             RequestLineTooLong { .. } => 414,
             ExpectationFailed => 417,
             UpgradeRequired | WebSocketVersionUnsupported => 426,
@@ -228,6 +237,7 @@ reasons! {
     ForbiddenOrigin = "forbidden_origin",
     MethodNotAllowed = "method_not_allowed",
     HandshakeTimeout = "handshake_timeout",
+    BodyTooLarge = "body_too_large",
     RequestLineTooLong = "request_line_too_long",
     ExpectationFailed = "expectation_failed",
     UpgradeRequired = "upgrade_required",

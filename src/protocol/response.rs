@@ -390,6 +390,7 @@ mod tests {
             (403, ForbiddenOrigin),
             (405, MethodNotAllowed { allow: "GET" }),
             (408, HandshakeTimeout),
+            (413, BodyTooLarge { bytes: 65_537, limit: 65_536 }),
             (414, RequestLineTooLong { limit: 8192 }),
             (417, ExpectationFailed),
             (426, UpgradeRequired),

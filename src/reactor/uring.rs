@@ -9,7 +9,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
@@ -47,7 +47,7 @@ pub struct Uring {
     ring: IoUring,
     /// Registered with the ring: what a sleeping runtime awaits, because the ring's own descriptor never becomes
     /// readable with DEFER_TASKRUN.
-    park: EventFd,
+    park: Arc<EventFd>,
     wake: Arc<EventFd>,
     sends: Slab<Send>,
     spare: Spare,
@@ -81,7 +81,7 @@ impl Uring {
         if !needed.into_iter().chain([opcode::AsyncCancel::CODE]).all(|code| probe.is_supported(code)) {
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
         }
-        let park = EventFd::new()?;
+        let park = Arc::new(EventFd::new()?);
         ring.submitter().register_eventfd(park.raw())?;
         let wake = Arc::new(EventFd::new()?);
         let spare = Spare::reserve()?;
@@ -247,7 +247,7 @@ impl Reactor for Uring {
     }
 
     fn waker(&self) -> Waker {
-        socket::waker(&self.wake)
+        Waker::from(Arc::new(Bell { wake: Arc::clone(&self.wake), park: Arc::clone(&self.park) }))
     }
 
     fn park_descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -261,6 +261,25 @@ impl Reactor for Uring {
     fn disarm(&mut self) {
         self.ring.completion().disable_eventfd();
         self.park.clear();
+    }
+}
+
+/// What wakes a core from another thread, however it waits: on its ring, or in the runtime on the descriptor that the ring
+/// signals. The ring alone would signal that hundreds of milliseconds late: within the signal of one eventfd the kernel does
+/// not give that of another, but leaves it to the end of an RCU grace period.
+struct Bell {
+    wake: Arc<EventFd>,
+    park: Arc<EventFd>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.wake.signal();
+        self.park.signal();
     }
 }
 

@@ -34,6 +34,7 @@ impl Admin {
     pub fn limits() -> Limits {
         Limits {
             head: HeadLimits { request_line_bytes_max: 1024, head_bytes_max: 8 * 1024, headers_max: 64 },
+            body_bytes_max: 0,
             handshake_timeout_ms: 2_000,
             outbox_bytes_max: 64 * 1024,
             close_timeout_ms: 500,

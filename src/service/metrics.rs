@@ -67,11 +67,8 @@ impl Metrics {
     }
 
     fn encode_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        self.encode_per_core(encoder, "ringsock_connections", "Connections that there are now.", |counters| {
-            // What is closed was accepted before, so it is read first.
-            let closed = counters.closed.read();
-            counters.accepted.read().saturating_sub(closed)
-        })?;
+        let help = "Connections that there are now.";
+        self.encode_per_core(encoder, "ringsock_connections", help, Counters::connections)?;
         self.encode_per_core(encoder, "ringsock_sessions", "WebSocket sessions that there are now.", |counters| {
             let closed = counters.sessions_closed.read();
             counters.upgraded.read().saturating_sub(closed)

@@ -1,7 +1,9 @@
-//! The paths of `ringsock serve`: an echo, topics, a page to try them from, and what a load balancer asks.
+//! The paths of `ringsock serve`: an echo, topics, an API for other programs, a page to try them from, and what a load
+//! balancer asks.
 
 use std::sync::Arc;
 
+use super::api::{self, ApiAccess};
 use super::health;
 use super::topics::{Join, OverflowRules};
 use crate::engine::{Handler, Hub, Session, Status, Upgrade, UpgradeRequest};
@@ -20,6 +22,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style
 pub struct Site {
     status: Arc<Status>,
     overflow: OverflowRules,
+    api: ApiAccess,
     /// What the client wants whose session is opened next.
     joining: Option<Join>,
     /// The name of the topic that is just published to.
@@ -27,9 +30,9 @@ pub struct Site {
 }
 
 impl Site {
-    /// A handler that tells load balancers what `status` says.
-    pub fn new(status: Arc<Status>, overflow: OverflowRules) -> Self {
-        Self { status, overflow, joining: None, topic: String::new() }
+    /// A handler that tells load balancers what `status` says, and lets those publish by HTTP whom `api` admits.
+    pub fn new(status: Arc<Status>, overflow: OverflowRules, api: ApiAccess) -> Self {
+        Self { status, overflow, api, joining: None, topic: String::new() }
     }
 
     /// Publishes what a client of a topic says.
@@ -67,9 +70,12 @@ impl Handler for Site {
         }
     }
 
-    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
+    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Response {
         if let Some(response) = health::answer(request.path(), &self.status) {
             return health::to_readers(request, response);
+        }
+        if let Some(response) = api::answer(request, hub, &self.api) {
+            return response;
         }
         match request.path() {
             "/" => {

@@ -67,7 +67,8 @@ fn byte_by_byte(rows: &[Row]) -> Vec<Cut<'_>> {
 /// What a smuggled request says: it must never be answered.
 const HIDDEN: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// Lines with which a proxy in front may see another end of the request than the server does.
+/// Lines with which a proxy in front may see another end of the request than the server does. The first three are good ones
+/// for a request that may have a body.
 const SHAPES: &[&[u8]] = &[
     b"Content-Length: 5",
     b"Content-Length:5",
@@ -146,6 +147,41 @@ fn row_5_a_request_that_hides_another_is_refused_and_the_other_never_read() {
             "0, 0",
         );
         assert_eq!((accepted, second), (0, 0));
+    });
+}
+
+#[test]
+fn row_5_a_request_in_a_body_is_never_answered_on_its_own() {
+    let post = |line: &[u8]| [b"POST / HTTP/1.1\r\nHost: localhost\r\n", line, b"\r\n\r\n", HIDDEN].concat();
+    let announced = |bytes: usize| post(format!("Content-Length: {bytes}").as_bytes());
+    let whole = announced(HIDDEN.len());
+    let body_at = whole.len() - HIDDEN.len();
+    let mut rows: Vec<(Vec<u8>, Vec<usize>, &[u16])> = vec![
+        (whole.clone(), Vec::new(), &[405]),
+        (announced(HIDDEN.len() + 1), Vec::new(), &[]),
+        (announced(64 * 1024 + 1), Vec::new(), &[413]),
+        (whole.repeat(20), Vec::new(), &[405; 20]),
+        (whole.clone(), (1..whole.len()).collect(), &[405]),
+    ];
+    let cuts = [body_at - 1, body_at, body_at + 1, body_at + HIDDEN.len() / 2, whole.len() - 1];
+    rows.extend(cuts.map(|cut| (whole.clone(), vec![cut], &[405][..])));
+    // After a body of five bytes something begins in lower case.
+    let verdict = |at: usize| if at < 3 { &[405, 400][..] } else { &[400] };
+    rows.extend(SHAPES.iter().enumerate().map(|(at, shape)| (post(shape), Vec::new(), verdict(at))));
+    on_each_reactor(|reactor| {
+        let server = Server::misbehaving(reactor, 0, None);
+        for (request, cuts, due) in &rows {
+            let mut peer = Peer::connect(server.address);
+            let starts = [0].iter().chain(cuts);
+            for (start, end) in starts.zip(cuts.iter().chain([&request.len()])) {
+                peer.write(&request[*start..*end]);
+                thread::sleep(if cuts.len() == 1 { PAUSE } else { Duration::ZERO });
+            }
+            peer.finish();
+            let answered: Vec<u16> = std::iter::from_fn(|| peer.read_status()).collect();
+            assert_eq!(answered, *due, "{:?} cut at {cuts:?}", String::from_utf8_lossy(request));
+        }
+        figure(5, format!("{} requests with another in their body: 0 of those answered", rows.len()), "0");
     });
 }
 

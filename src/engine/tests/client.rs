@@ -132,6 +132,14 @@ pub fn get(target: &str, headers: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
 }
 
+/// A request with a body.
+pub fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let bytes = body.len();
+    let head =
+        format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {bytes}\r\n{headers}\r\n").into_bytes();
+    [&head, body].concat()
+}
+
 impl Client {
     pub fn new(peer: Peer, trace: Rc<Trace>) -> Self {
         Self { peer, trace, handshake: None, received: Vec::new(), offer: None, link: None }
@@ -258,7 +266,8 @@ impl Client {
             return None;
         }
         self.received.drain(..head.len());
-        let body = String::from_utf8(self.received.drain(..length).collect()).expect("these bodies are text");
+        // What is no text is what a hostile client had sent back to it.
+        let body = String::from_utf8_lossy(&self.received.drain(..length).collect::<Vec<u8>>()).into_owned();
         let status = head[9..12].parse().expect("a status");
         Some(Answer { status, head, body })
     }

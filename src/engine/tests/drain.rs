@@ -1,6 +1,6 @@
 //! Draining: everyone hears of it, and nobody can hold it up.
 
-use super::client::{close, get, text, upgrade_request};
+use super::client::{close, get, post, text, upgrade_request};
 use super::world::World;
 use crate::engine::Limits;
 use crate::reactor::sim::Faults;
@@ -43,18 +43,20 @@ fn who_has_asked_for_nothing_is_let_go() {
 
 #[test]
 fn half_a_request_is_answered_with_503_once_it_is_whole() {
-    let mut world = World::new();
-    let mut client = world.connect();
-    let request = get("/", "");
-    client.write(&request[..10]);
-    world.settle();
-    world.core.drain();
-    world.settle();
-    assert!(client.hears_nothing());
-    client.write(&request[10..]);
-    world.settle();
-    assert_eq!(client.statuses(), [503]);
-    assert!(client.is_at_end());
+    // Half a head, and half a body.
+    for (request, half) in [(get("/", ""), 10), (post("/", "", &[b'a'; 100]), 100)] {
+        let mut world = World::new();
+        let mut client = world.connect();
+        client.write(&request[..half]);
+        world.settle();
+        world.core.drain();
+        world.settle();
+        assert!(client.hears_nothing());
+        client.write(&request[half..]);
+        world.settle();
+        assert_eq!(client.statuses(), [503]);
+        assert!(client.is_at_end());
+    }
 }
 
 #[test]

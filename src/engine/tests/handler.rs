@@ -401,7 +401,8 @@ impl Handler for App {
         match request.path() {
             "/panic" => self.log.fail("request"),
             "/large" => Response::text(200, "x".repeat(40_000)),
-            path => Response::text(200, path.to_owned()),
+            path if request.body().is_empty() => Response::text(200, path.to_owned()),
+            _ => Response::text(200, request.body().to_vec()),
         }
     }
 

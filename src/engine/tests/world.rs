@@ -50,6 +50,8 @@ pub struct Process {
     pub board: Rc<Board>,
     /// What reaches its topics and sessions from outside.
     pub handle: ServerHandle,
+    /// Where its cores count.
+    counters: Arc<[Arc<Counters>]>,
     /// The ends of its rings that no core has taken yet.
     mesh: Rc<RefCell<Vec<Option<Mesh<Parcel>>>>>,
 }
@@ -60,7 +62,9 @@ impl Process {
         let mesh = Mesh::build(cores, limits.mesh);
         let handle = ServerHandle::new(mesh[0].door());
         let mesh = Rc::new(RefCell::new(mesh.into_iter().map(Some).collect()));
-        Self { connections: Arc::default(), admission, trace: Rc::default(), board: Rc::default(), handle, mesh }
+        let (trace, board) = (Rc::default(), Rc::default());
+        let counters = (0..cores).map(|_| Arc::default()).collect();
+        Self { connections: Arc::default(), admission, trace, board, handle, counters, mesh }
     }
 
     /// Connections that it takes itself to have.
@@ -126,7 +130,7 @@ impl<H: Handler> World<H> {
         faults: Faults,
     ) -> Self {
         let (reactor, network) = Sim::new(seed, faults);
-        let counters = Arc::<Counters>::default();
+        let counters = Arc::clone(&process.counters[usize::from(core)]);
         let log = Rc::new(Log::of(&process.board));
         let tasks = Executor::default();
         let core = Core::new(CoreSetup {
@@ -136,6 +140,7 @@ impl<H: Handler> World<H> {
             listener: network.listen(),
             limits,
             counters: Arc::clone(&counters),
+            counters_of_all: Arc::clone(&process.counters),
             connections: Arc::clone(&process.connections),
             admission: Arc::clone(&process.admission),
             mesh: process.mesh.borrow_mut()[usize::from(core)].take().expect("each core is made once"),

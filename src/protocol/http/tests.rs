@@ -150,6 +150,15 @@ fn refuses_a_body_with_get_head_and_every_upgrade() {
 }
 
 #[test]
+fn has_the_body_that_it_was_given_and_none_before() {
+    let mut headers = Headers::default();
+    let request = Request::parse(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", &mut headers).unwrap();
+    assert_eq!((request.content_length(), request.body()), (Some(5), &b""[..]));
+    let request = request.with_body(b"GET /");
+    assert_eq!((request.method(), request.content_length(), request.body()), ("POST", Some(5), &b"GET /"[..]));
+}
+
+#[test]
 fn keeps_a_connection_alive_as_the_version_and_connection_say() {
     let keeps = |version: &str, lines: &str| {
         let head = format!("POST / {version}\r\nHost: a\r\n{lines}\r\n");
@@ -161,7 +170,7 @@ fn keeps_a_connection_alive_as_the_version_and_connection_say() {
     assert!(!keeps("HTTP/1.1", "Connection: CLOSE\r\n"));
     assert!(!keeps("HTTP/1.1", "Connection: keep-alive\r\nConnection: x, close\r\n"));
     assert!(keeps("HTTP/1.1", "Content-Length: 0\r\n"));
-    assert!(!keeps("HTTP/1.1", "Content-Length: 5\r\n"), "a body is never read");
+    assert!(keeps("HTTP/1.1", "Content-Length: 5\r\n"), "the next request begins where the body ends");
 }
 
 #[test]

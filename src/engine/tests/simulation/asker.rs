@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::Weather;
 use super::tally::Tally;
-use crate::engine::tests::client::{Client, get, upgrade_request};
+use crate::engine::tests::client::{Client, get, post, upgrade_request};
 use crate::engine::tests::dice::Dice;
 
 pub struct Asker {
@@ -16,7 +16,7 @@ pub struct Asker {
 }
 
 /// How many requests there are that are the last on their connection.
-pub const LAST_COUNT: usize = 18;
+pub const LAST_COUNT: usize = 19;
 
 /// The last request of a client, and the status of its answer.
 pub fn last(number: usize) -> (&'static str, Vec<u8>, u16) {
@@ -43,6 +43,7 @@ pub fn last(number: usize) -> (&'static str, Vec<u8>, u16) {
         14 => ("an upgrade whose state panics", upgrade("/panic-in-default"), 500),
         15 => ("an upgrade with a bad header", upgrade("/bad-header"), 500),
         16 => ("an upgrade that is rejected", upgrade("/reject"), 403),
+        17 => ("a body that is too large", post("/", "", &vec![b'a'; 70_000]), 413),
         _ => ("an upgrade that is rejected soon", upgrade("/soon-reject"), 403),
     }
 }
@@ -54,6 +55,12 @@ impl Asker {
             if dice.once_in(5) {
                 bytes.extend(get("/large", ""));
                 due.push_back((200, None));
+            } else if dice.once_in(4) {
+                // A body that looks like a request, and has to come back as it is.
+                let body = get("/hidden", "").repeat(1 + dice.below(30));
+                bytes.extend(post("/", "", &body));
+                due.push_back((200, String::from_utf8(body).ok()));
+                tally.add("requests", "with a body, 200", 1);
             } else {
                 bytes.extend(get(&format!("/page-{number}"), ""));
                 due.push_back((200, Some(format!("/page-{number}"))));

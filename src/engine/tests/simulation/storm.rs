@@ -31,8 +31,8 @@ const STALL_TURNS_MAX: usize = 60;
 
 /// What a read may leave behind: see `SCRATCH_BYTES`.
 const READ_BYTES: usize = 256 * 1024;
-/// The longest answer to a request, with its head.
-const ANSWER_BYTES: usize = 41_000;
+/// The longest answer to a request, which is a body at its limit, with its head.
+const ANSWER_BYTES: usize = 66_000;
 /// Pongs, pings and a Close frame, and the header of a message.
 /// The longest message that is published, as a frame.
 const PUBLISHED_BYTES_MAX: usize = 1_000;

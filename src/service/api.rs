@@ -1,0 +1,396 @@
+//! `/api/`: what other programs ask by plain HTTP. They publish to a topic, and are told what each core does.
+//!
+//! Owns who may ask, what a request says, and the JSON of the answers; the engine does the rest. Invariant: how long it takes
+//! to refuse a key tells nothing of how much of it was right, and no key is ever shown.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use constant_time_eq::constant_time_eq;
+use serde::Serialize;
+use thiserror::Error;
+
+use super::topics::{decode, parameters};
+use crate::engine::{Counters, Hub, Sent, TopicError};
+use crate::protocol::Message;
+use crate::protocol::http::{Request, Response};
+
+/// Where it is.
+const PREFIX: &str = "/api/";
+
+/// Who may publish by HTTP.
+#[derive(Clone, Default)]
+pub enum ApiAccess {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Whoever sends this key.
+    Key(Arc<str>),
+    /// Every program that can connect, and no web page: any page that a person looks at can have a browser of this host
+    /// send a request.
+    Open,
+}
+
+/// The answer to a request for one of these paths; `None` for any other.
+pub(super) fn answer(request: &Request<'_>, hub: &mut Hub<'_>, access: &ApiAccess) -> Option<Response> {
+    let answer = match request.path().strip_prefix(PREFIX)? {
+        "publish" => publish(request, hub, access),
+        "cores" => cores(request, hub.counters()),
+        _ => Err(ApiError::NotFound),
+    };
+    Some(answer.unwrap_or_else(|error| error.response()))
+}
+
+impl ApiAccess {
+    /// Whether this request may publish.
+    fn admit(&self, request: &Request<'_>) -> Result<(), ApiError> {
+        match self {
+            Self::Off => Err(ApiError::Off),
+            Self::Open if request.header("Origin").is_some() => Err(ApiError::FromPage),
+            Self::Open => Ok(()),
+            Self::Key(key) => match key_of(request) {
+                None => Err(ApiError::KeyMissing),
+                // Keys of another length are told apart at once: how long the key is does not have to be secret.
+                Some(sent) if constant_time_eq(sent, key.as_bytes()) => Ok(()),
+                Some(_) => Err(ApiError::KeyWrong),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for ApiAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "Off",
+            Self::Key(_) => "Key",
+            Self::Open => "Open",
+        })
+    }
+}
+
+/// Why a request is not carried out: the client's fault, but for the last.
+#[derive(Debug, PartialEq, Eq, Error)]
+enum ApiError {
+    #[error("There is nothing here. There are POST /api/publish and GET /api/cores.")]
+    NotFound,
+    #[error(
+        "Publishing by HTTP is off. Start the server with --api-key KEY, or, for the programs of its own host alone, with \
+         --api-insecure true."
+    )]
+    Off,
+    #[error("This method is not allowed here. Use {allow}.")]
+    MethodNotAllowed { allow: &'static str },
+    #[error("A key is needed to publish. Send it as X-API-Key: KEY or as Authorization: Bearer KEY.")]
+    KeyMissing,
+    #[error("This is not the key that the server was started with. Send that one.")]
+    KeyWrong,
+    #[error("A web page may not publish without a key. Start the server with --api-key KEY.")]
+    FromPage,
+    #[error("The topic is missing. Name it in the query, as in /api/publish?topic=news.")]
+    TopicMissing,
+    #[error("The topic is named more than once. Publish to each by a request of its own.")]
+    TopicTwice,
+    #[error("{name:?} means nothing here. Publishing takes topic=NAME and nothing else.")]
+    UnknownParameter { name: String },
+    #[error("A parameter is not UTF-8 once it is percent-decoded.")]
+    NotText,
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    #[error("The body is declared to be text and is not UTF-8. Send bytes as application/octet-stream.")]
+    BodyNotText,
+    #[error("The message was dropped, in whole or in part: more waits to be delivered than may. Try again later.")]
+    Dropped,
+}
+
+impl ApiError {
+    fn status(&self) -> u16 {
+        match self {
+            Self::NotFound | Self::Off => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::KeyMissing | Self::KeyWrong => 401,
+            Self::FromPage => 403,
+            Self::TopicMissing
+            | Self::TopicTwice
+            | Self::UnknownParameter { .. }
+            | Self::NotText
+            | Self::Topic(_)
+            | Self::BodyNotText => 400,
+            Self::Dropped => 503,
+        }
+    }
+
+    fn response(&self) -> Response {
+        let response = json(self.status(), &Failure { error: self.to_string() });
+        match self {
+            Self::MethodNotAllowed { allow } => response.with_header("Allow", *allow),
+            Self::KeyMissing | Self::KeyWrong => response.with_header("WWW-Authenticate", "Bearer"),
+            Self::Dropped => response.with_header("Retry-After", "1"),
+            _ => response,
+        }
+    }
+}
+
+/// What is said of a request that is not carried out.
+#[derive(Serialize)]
+struct Failure {
+    error: String,
+}
+
+/// What is said of a message that was published.
+#[derive(Serialize)]
+struct Published<'a> {
+    topic: &'a str,
+    sent: &'static str,
+}
+
+/// What each core does.
+#[derive(Serialize)]
+struct Cores {
+    cores: Vec<Core>,
+}
+
+/// What a core does, out of its counters.
+#[derive(Serialize)]
+struct Core {
+    core: usize,
+    connections: u64,
+    messages_received: u64,
+    messages_sent: u64,
+    messages_published: u64,
+    messages_dropped: u64,
+    topics: u64,
+    subscriptions: u64,
+}
+
+impl Core {
+    fn new(core: usize, counters: &Counters) -> Self {
+        Self {
+            core,
+            connections: counters.connections(),
+            messages_received: counters.messages_received.read(),
+            messages_sent: counters.messages_sent.read(),
+            messages_published: counters.messages_published.read(),
+            messages_dropped: counters.messages_dropped.read(),
+            topics: counters.topics.read(),
+            subscriptions: counters.subscriptions.read(),
+        }
+    }
+}
+
+fn publish(request: &Request<'_>, hub: &mut Hub<'_>, access: &ApiAccess) -> Result<Response, ApiError> {
+    if matches!(access, ApiAccess::Off) {
+        return Err(ApiError::Off);
+    }
+    if request.method() != "POST" {
+        return Err(ApiError::MethodNotAllowed { allow: "POST" });
+    }
+    access.admit(request)?;
+    let topic = topic(request.query())?;
+    match hub.publish(&topic, message(request)?)? {
+        Sent::Queued | Sent::Backpressure => Ok(json(200, &Published { topic: &topic, sent: "queued" })),
+        Sent::Dropped => Err(ApiError::Dropped),
+    }
+}
+
+/// It needs no key: it tells how much there is to do, and nothing of what or for whom.
+fn cores(request: &Request<'_>, counters: &[Arc<Counters>]) -> Result<Response, ApiError> {
+    match request.method() {
+        "GET" | "HEAD" => {
+            let cores = counters.iter().enumerate().map(|(core, counters)| Core::new(core, counters)).collect();
+            Ok(json(200, &Cores { cores }))
+        }
+        _ => Err(ApiError::MethodNotAllowed { allow: "GET, HEAD" }),
+    }
+}
+
+fn json(status: u16, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(text) => Response::json(status, text),
+        // Only what JSON has no form for gets here, and nothing above is such.
+        Err(_) => Response::text(500, "The answer could not be put into JSON.\n"),
+    }
+}
+
+/// The key that a request brings, if any.
+fn key_of<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
+    let bearer = || {
+        let (scheme, key) = request.header("Authorization")?.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
+    };
+    request.header("X-API-Key").or_else(bearer)
+}
+
+/// The topic that a query names.
+fn topic(query: Option<&str>) -> Result<Cow<'_, str>, ApiError> {
+    let mut topic = None;
+    for (name, value) in parameters(query) {
+        match &*decode(name).map_err(|_| ApiError::NotText)? {
+            "topic" if topic.is_some() => return Err(ApiError::TopicTwice),
+            "topic" => topic = Some(decode(value).map_err(|_| ApiError::NotText)?),
+            name => return Err(ApiError::UnknownParameter { name: name.to_owned() }),
+        }
+    }
+    topic.ok_or(ApiError::TopicMissing)
+}
+
+/// The body as a message. It is text if it can be, unless it is declared to be bytes; declared to be text, it has to be.
+fn message<'a>(request: &Request<'a>) -> Result<Message<'a>, ApiError> {
+    let declared = request.header_text("Content-Type").unwrap_or_default();
+    let media_type = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if media_type == "application/octet-stream" {
+        return Ok(Message::Binary(request.body()));
+    }
+    let is_text = media_type.starts_with("text/") || media_type == "application/json" || media_type.ends_with("+json");
+    match std::str::from_utf8(request.body()) {
+        Ok(text) => Ok(Message::Text(text)),
+        Err(_) if is_text => Err(ApiError::BodyNotText),
+        Err(_) => Ok(Message::Binary(request.body())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{DropReason, End};
+    use crate::protocol::MessageKind;
+    use crate::protocol::http::Headers;
+
+    /// What `read` makes of a POST with these header lines and this body.
+    fn with_request<T>(lines: &str, body: &[u8], read: impl FnOnce(&Request<'_>) -> T) -> T {
+        let head = format!("POST /api/publish HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let mut headers = Headers::default();
+        read(&Request::parse(head.as_bytes(), &mut headers).unwrap().with_body(body))
+    }
+
+    fn admit(access: &ApiAccess, lines: &str) -> Result<(), ApiError> {
+        with_request(lines, b"", |request| access.admit(request))
+    }
+
+    #[test]
+    fn who_has_the_key_may_publish_and_nobody_else() {
+        let access = ApiAccess::Key("s3cret".into());
+        for lines in [
+            "X-API-Key: s3cret\r\n",
+            "x-api-key:\ts3cret \r\n",
+            "Authorization: Bearer s3cret\r\n",
+            "Authorization: bearer  s3cret\r\n",
+            "X-API-Key: s3cret\r\nAuthorization: Basic s3cret\r\nOrigin: http://a\r\n",
+        ] {
+            assert_eq!(admit(&access, lines), Ok(()), "{lines}");
+        }
+        for lines in ["", "Authorization: s3cret\r\n", "Authorization: Basic s3cret\r\n", "Authorization: Bearer\r\n"] {
+            assert_eq!(admit(&access, lines), Err(ApiError::KeyMissing), "{lines}");
+        }
+        for key in ["", "s", "s3cre", "s3crets", "S3cret", "s3creu", "Bearer s3cret"] {
+            assert_eq!(admit(&access, &format!("X-API-Key: {key}\r\n")), Err(ApiError::KeyWrong), "{key}");
+        }
+        assert_eq!(admit(&access, "X-API-Key: no\r\nAuthorization: Bearer s3cret\r\n"), Err(ApiError::KeyWrong));
+    }
+
+    #[test]
+    fn without_a_key_every_program_may_publish_and_no_web_page() {
+        assert_eq!(admit(&ApiAccess::Open, ""), Ok(()));
+        assert_eq!(admit(&ApiAccess::Open, "X-API-Key: any\r\n"), Ok(()));
+        for origin in ["http://elsewhere.example", "http://a", "null", ""] {
+            assert_eq!(admit(&ApiAccess::Open, &format!("Origin: {origin}\r\n")), Err(ApiError::FromPage), "{origin}");
+        }
+        assert_eq!(admit(&ApiAccess::Off, "X-API-Key: any\r\n"), Err(ApiError::Off));
+    }
+
+    #[test]
+    fn a_key_is_never_shown() {
+        assert_eq!(format!("{:?}", ApiAccess::Key("s3cret".into())), "Key");
+    }
+
+    #[test]
+    fn the_query_names_one_topic_and_nothing_else() {
+        assert_eq!(topic(Some("topic=news")).unwrap(), "news");
+        assert_eq!(topic(Some("&topic=a%2Fb%20c%26d%C3%A4&")).unwrap(), "a/b c&dä");
+        assert_eq!(topic(Some("%74opic=a+b")).unwrap(), "a+b", "a plus is a plus");
+        assert_eq!(topic(Some("topic=")).unwrap(), "", "which the engine refuses");
+        assert_eq!(topic(None), Err(ApiError::TopicMissing));
+        assert_eq!(topic(Some("")), Err(ApiError::TopicMissing));
+        assert_eq!(topic(Some("topic=a&topic=a")), Err(ApiError::TopicTwice));
+        assert_eq!(topic(Some("topic=%ff")), Err(ApiError::NotText));
+        assert_eq!(topic(Some("%ff=a")), Err(ApiError::NotText));
+        let unknown = ApiError::UnknownParameter { name: "tpoic".to_owned() };
+        assert_eq!(topic(Some("tpoic=a&topic=a")), Err(unknown));
+    }
+
+    #[test]
+    fn a_body_is_text_if_it_can_be_and_is_not_declared_otherwise() {
+        let kind = |content_type: &str, body: &[u8]| {
+            let line =
+                if content_type.is_empty() { String::new() } else { format!("Content-Type: {content_type}\r\n") };
+            with_request(&line, body, |request| message(request).map(|message| message.kind()))
+        };
+        let (text, binary) = (Ok(MessageKind::Text), Ok(MessageKind::Binary));
+        for content_type in ["", "application/x-www-form-urlencoded", "image/png", "text/plain", "application/json"] {
+            assert_eq!(kind(content_type, "grüße".as_bytes()), text, "{content_type}");
+            assert_eq!(kind(content_type, b""), text, "{content_type}");
+        }
+        for content_type in ["application/octet-stream", "Application/Octet-Stream ; x=y"] {
+            assert_eq!(kind(content_type, b"ascii"), binary, "{content_type}");
+            assert_eq!(kind(content_type, b"\xff"), binary, "{content_type}");
+        }
+        for content_type in ["", "image/png", "application/x-www-form-urlencoded"] {
+            assert_eq!(kind(content_type, b"\xff"), binary, "{content_type}");
+        }
+        for content_type in ["text/plain", "TEXT/html; charset=latin1", "application/json;x", "application/ld+json"] {
+            assert_eq!(kind(content_type, b"\xff"), Err(ApiError::BodyNotText), "{content_type}");
+        }
+    }
+
+    #[test]
+    fn every_failure_is_json_with_a_sentence_and_the_headers_of_its_status() {
+        let failures = [
+            (404, ApiError::NotFound, ""),
+            (404, ApiError::Off, ""),
+            (405, ApiError::MethodNotAllowed { allow: "POST" }, "\r\nAllow: POST\r\n"),
+            (401, ApiError::KeyMissing, "\r\nWWW-Authenticate: Bearer\r\n"),
+            (401, ApiError::KeyWrong, "\r\nWWW-Authenticate: Bearer\r\n"),
+            (403, ApiError::FromPage, ""),
+            (400, ApiError::TopicMissing, ""),
+            (400, ApiError::TopicTwice, ""),
+            (400, ApiError::UnknownParameter { name: "\"\r\n\0".to_owned() }, ""),
+            (400, ApiError::NotText, ""),
+            (400, ApiError::Topic(TopicError::PatternNotPublishable), ""),
+            (400, ApiError::BodyNotText, ""),
+            (503, ApiError::Dropped, "\r\nRetry-After: 1\r\n"),
+        ];
+        for (status, error, header) in failures {
+            let mut answer = Vec::new();
+            error.response().write(&mut answer, false, false);
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, body) = answer.split_at(answer.find("\r\n\r\n").unwrap() + 2);
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            assert!(head.contains("\r\nContent-Type: application/json\r\n") && head.contains(header), "{head}");
+            let body: serde_json::Value = serde_json::from_str(body.trim_start()).unwrap();
+            assert_eq!(body, serde_json::json!({ "error": error.to_string() }));
+            assert!(error.to_string().ends_with('.'), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_core_tells_what_it_does() {
+        let counters: Vec<Arc<Counters>> = vec![Arc::default(), Arc::default()];
+        counters[1].accepted.add(3);
+        counters[1].closed.add(&End::Answered);
+        counters[1].messages_received.add(4);
+        counters[1].messages_sent.add(5);
+        counters[1].messages_published.add(6);
+        counters[1].messages_dropped.add(&DropReason::Closing);
+        counters[1].topics.add(8);
+        counters[1].subscriptions.add(9);
+        let told = with_request("", b"", |request| cores(request, &counters).map(|_| ()));
+        assert_eq!(told, Err(ApiError::MethodNotAllowed { allow: "GET, HEAD" }));
+        let mut headers = Headers::default();
+        let request = Request::parse(b"GET /api/cores HTTP/1.1\r\nHost: a\r\n\r\n", &mut headers).unwrap();
+        let response = cores(&request, &counters).unwrap();
+        let idle = r#"{"core":0,"connections":0,"messages_received":0,"messages_sent":0,"messages_published":0,"messages_dropped":0,"topics":0,"subscriptions":0}"#;
+        let busy = r#"{"core":1,"connections":2,"messages_received":4,"messages_sent":5,"messages_published":6,"messages_dropped":1,"topics":8,"subscriptions":9}"#;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.body(), format!("{{\"cores\":[{idle},{busy}]}}").as_bytes());
+    }
+}
