@@ -3,6 +3,7 @@
 mod admin;
 mod health;
 mod metrics;
+mod page;
 mod process;
 mod site;
 mod topics;
