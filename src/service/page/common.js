@@ -31,8 +31,8 @@ function preview(data, charactersMax) {
   return data.length > PREVIEW_BYTES_MAX ? head + " …" : head;
 }
 
-function closedText(event) {
-  const name = CLOSE_NAMES[event.code] ?? "application code";
+function closedText(event, names = CLOSE_NAMES) {
+  const name = names[event.code] ?? "application code";
   const reason = event.reason === "" ? "" : ` “${event.reason}”`;
   return `Closed with ${event.code} (${name})${reason}`;
 }

@@ -274,7 +274,11 @@
   }
 
   at("url").value = `${webSocketBase}/echo`;
-  at("terminal").textContent = `curl http${secure}://${location.host}/health\npython -m websockets ${webSocketBase}/echo`;
+  at("terminal").textContent = [
+    `curl http${secure}://${location.host}/health`,
+    `python -m websockets ${webSocketBase}/echo`,
+    `python -m websockets ${webSocketBase}/topics/chat`,
+  ].join("\n");
   setInterval(showUptime, 500);
   reset();
   showSize();
