@@ -12,6 +12,8 @@ pub(super) const PAGE: &str = concat!(
     "<script>\n",
     include_str!("page/common.js"),
     "</script>\n<script>\n",
+    include_str!("page/cores.js"),
+    "</script>\n<script>\n",
     include_str!("page/chat.js"),
     "</script>\n<script>\n",
     include_str!("page/echo.js"),

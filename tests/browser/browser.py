@@ -5,6 +5,7 @@
 """
 
 import chat
+import cores
 import echo
 from page import SCREENSHOTS, WIDTHS, Page, chromium
 
@@ -35,6 +36,7 @@ def fill(page):
     chat.say(other, "A longer message, to see where a line ends: " + "many words " * 30)
     chat.say(page, "x" * 300)
     page.wait("what was said", lambda: len(chat.messages(page)) == 5)
+    page.wait("a line of some points", lambda: page.run(cores.LINE).count("L") >= 4)
     other.close()
 
 
@@ -42,6 +44,7 @@ def main():
     driver = chromium()
     try:
         page = Page(driver)
+        page.stub = cores.Stub(driver)
         for test in (
             echo.connects,
             echo.sends_text,
@@ -61,6 +64,13 @@ def main():
             chat.says_what_is_wrong_with_a_topic,
             has_a_clean_console,
             chat.a_server_that_goes_away_is_joined_again,
+            cores.shows_what_it_is_told,
+            cores.begins_anew_when_totals_shrink,
+            cores.many_cores_leave_room_for_the_rest,
+            cores.does_not_ask_while_nobody_looks,
+            has_a_clean_console,
+            cores.says_that_nothing_is_available_and_tries_again_later,
+            cores.shows_this_server,
             has_a_clean_console,
         ):
             try:

@@ -42,7 +42,10 @@ def chromium():
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    options.set_capability("webSocketUrl", True)  # BiDi, which can answer in place of the server
+    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    driver.get_log("browser")  # the driver's part in the browser has told of its own start
+    return driver
 
 
 class Page:
@@ -104,7 +107,7 @@ class Page:
     def wait(self, what, condition):
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not condition():
-            shown = {name: self.text(name) for name in ("state", "chat-state")}
+            shown = {name: self.text(name) for name in ("state", "chat-state", "cores-total", "cores-fault")}
             assert time.monotonic() < deadline, f"waited for: {what}; the page shows {shown}"
             time.sleep(0.05)
 
