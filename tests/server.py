@@ -100,12 +100,12 @@ def stop(process):
 
 
 @contextlib.contextmanager
-def running(flags):
-    """A healthy server with these flags; gives its address and prints its log if anything fails."""
+def running(flags, address=None):
+    """A healthy server with these flags, at a free address if none is given; prints its log if anything fails."""
     if not BINARY.exists():
         raise SystemExit(f"{BINARY} is missing: run `cargo build --release`")
     raise_fd_limit()
-    address = f"127.0.0.1:{free_port()}"
+    address = address or f"127.0.0.1:{free_port()}"
     # Settings of the person who runs the tests must not change what is tested.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGSOCK_")}
     with tempfile.TemporaryFile() as log:

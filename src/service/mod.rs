@@ -4,6 +4,7 @@ mod admin;
 mod api;
 mod health;
 mod metrics;
+mod page;
 mod process;
 mod site;
 mod topics;

@@ -5,17 +5,11 @@ use std::sync::Arc;
 
 use super::api::{self, ApiAccess};
 use super::health;
+use super::page::{PAGE, PAGE_POLICY};
 use super::topics::{Join, OverflowRules};
 use crate::engine::{Handler, Hub, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
-
-/// The page at `/`, complete in itself.
-const PAGE: &str = include_str!("page.html");
-
-/// What the page may do: run its own script and style, and talk to any WebSocket server, since it is made for trying.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; \
-                           connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The handler of one core.
 #[derive(Debug)]
