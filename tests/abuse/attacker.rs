@@ -79,6 +79,25 @@ impl Peer {
         peer
     }
 
+    /// A session on this path.
+    pub fn open_at(address: SocketAddr, path: &str) -> Self {
+        Self::open_by(Self::connect(address), path)
+    }
+
+    /// A session on this path, over this connection.
+    pub fn open_by(mut peer: Self, path: &str) -> Self {
+        let request = String::from_utf8_lossy(UPGRADE).replacen("/echo", path, 1);
+        peer.write(request.as_bytes());
+        peer.expect_session();
+        peer
+    }
+
+    /// Its connection, of which nothing has been read that was not asked for.
+    pub fn into_stream(self) -> TcpStream {
+        assert!(self.received.is_empty(), "something was read already");
+        self.stream
+    }
+
     /// A session, asked for with these headers besides, and the head of the answer in lower case.
     pub fn open_with(address: SocketAddr, headers: &str) -> (Self, String) {
         let mut peer = Self::connect(address);
@@ -200,17 +219,6 @@ impl Peer {
         }
     }
 
-    /// The payload of the next message, pings before it answered; empty when none comes.
-    pub fn next_message(&mut self) -> Vec<u8> {
-        loop {
-            match self.next() {
-                Next::Frame(0x89, payload) => self.write(&masked(wire::FIN | wire::PONG, &payload)),
-                Next::Frame(_, payload) => return payload,
-                _ => return Vec::new(),
-            }
-        }
-    }
-
     /// The close code that comes before anything else does: `Ok(None)` is a Close frame without a code.
     pub fn read_close(&mut self) -> Result<Option<u16>, Next> {
         match self.next() {
@@ -298,7 +306,7 @@ fn body_bytes(head: &str) -> usize {
 }
 
 /// First byte, start and end of the frame that `bytes` begin with. The server never masks.
-fn frame_bounds(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+pub fn frame_bounds(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (start, length) = match second {
         126 => (4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),

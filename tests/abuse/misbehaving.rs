@@ -1,7 +1,7 @@
 //! A server whose handler does on command what handlers must not do. It is this test program, started once more.
 //!
-//! Commands are text messages: `panic`, `stall MS`, `die`, `hoard`, `release`, `core`, `count NAME`, and those of
-//! [`readers`] and [`churn`]. All else is echoed. It judges every request as an upgrade, but for whether it is ready.
+//! Commands are text messages: `panic`, `stall MS`, `die`, `hoard`, `release`, `core`, `count NAME`, `join
+//! TOPIC,TOPIC`, `tell TOPIC TEXT`, and those of [`churn`]. All else is echoed. It judges every request as an upgrade, but for whether it is ready.
 
 use std::fs::File;
 use std::sync::{Arc, OnceLock};
@@ -13,12 +13,12 @@ use ringsock::protocol::{Origins, handshake};
 use ringsock::{Handler, Hub, Limits, Message, Request, Response, Server, Session};
 
 use crate::churn::Kept;
-use crate::readers::Fanout;
 
 /// The test below, by its full name.
 pub const TEST: &str = "misbehaving::serves_when_told_to";
 
-/// Holds the reactor, the stall timeout and the handshake timeout of the server to be, the times in milliseconds.
+/// Holds the reactor, the stall timeout and the handshake timeout of the server to be, the times in milliseconds, and its
+/// number of cores.
 pub const VARIABLE: &str = "RINGSOCK_ABUSE_SERVER";
 
 static COUNTERS: OnceLock<Vec<Arc<Counters>>> = OnceLock::new();
@@ -27,7 +27,7 @@ static COUNTERS: OnceLock<Vec<Arc<Counters>>> = OnceLock::new();
 #[test]
 fn serves_when_told_to() {
     let Ok(told) = std::env::var(VARIABLE) else { return };
-    let [reactor, stall_timeout_ms, handshake_timeout_ms] = told.split(' ').collect::<Vec<_>>()[..] else {
+    let [reactor, stall_timeout_ms, handshake_timeout_ms, cores] = told.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{told}")
     };
     let limits = Limits { handshake_timeout_ms: handshake_timeout_ms.parse().unwrap(), ..Limits::default() };
@@ -38,7 +38,7 @@ fn serves_when_told_to() {
     let server = Server::builder()
         .listen("127.0.0.1:0")
         .admin_listen("127.0.0.1:0")
-        .cores(2)
+        .cores(cores.parse().unwrap())
         .reactor(if reactor == "uring" { ReactorKind::Uring } else { ReactorKind::Epoll })
         .limits(limits)
         // Real clients come from pages of all kinds; who may is another matter.
@@ -48,7 +48,6 @@ fn serves_when_told_to() {
             core,
             status: Arc::clone(&told),
             hoard: Vec::new(),
-            fanout: Fanout::default(),
             kept: Kept::default(),
         })
         .unwrap();
@@ -69,7 +68,6 @@ struct Misbehaving {
     core: usize,
     status: Arc<Status>,
     hoard: Vec<File>,
-    fanout: Fanout,
     kept: Kept,
 }
 
@@ -104,8 +102,14 @@ impl Handler for Misbehaving {
             }
             "core" => drop(session.send(&self.core.to_string())),
             "count" => drop(session.send(&count(argument).to_string())),
-            "subscribe" => self.fanout.subscribe(session),
-            "publish" => self.fanout.publish(session, argument.parse().unwrap()),
+            "join" => {
+                argument.split(',').for_each(|topic| assert!(session.subscribe(topic).unwrap()));
+                session.send("joined");
+            }
+            "tell" => {
+                let (topic, text) = argument.split_once(' ').unwrap();
+                session.publish(topic, text).unwrap();
+            }
             "keep" => self.kept.keep(session, argument),
             "haunt" => self.kept.haunt(session),
             _ => drop(session.send(text)),

@@ -63,32 +63,52 @@ pub struct Spent {
 impl Server {
     /// `ringsock serve` on two cores.
     pub fn start(reactor: &str, flags: &[&str]) -> Self {
-        Self::start_with_descriptors(reactor, flags, None)
+        Self::serve(reactor, "2", flags, None)
+    }
+
+    /// The same on one core.
+    pub fn start_on_one_core(reactor: &str, flags: &[&str]) -> Self {
+        Self::serve(reactor, "1", flags, None)
     }
 
     /// The same with so many descriptors.
     pub fn start_with_descriptors(reactor: &str, flags: &[&str], descriptors: Option<u64>) -> Self {
+        Self::serve(reactor, "2", flags, descriptors)
+    }
+
+    fn serve(reactor: &str, cores: &str, flags: &[&str], descriptors: Option<u64>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
         // The counters are read at the administrator's listener.
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cores", "2"]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cores", cores]);
         command.args(["--reactor", reactor]).args(flags);
         Self::run(command, descriptors)
     }
 
     /// This test's own program with the handler of [`misbehaving`].
     pub fn misbehaving(reactor: &str, stall_timeout_ms: u64, descriptors: Option<u64>) -> Self {
-        Self::own(reactor, stall_timeout_ms, Limits::default().handshake_timeout_ms, descriptors)
+        Self::own(reactor, stall_timeout_ms, Limits::default().handshake_timeout_ms, 2, descriptors)
     }
 
     /// The same with less time for a request.
     pub fn judging(reactor: &str, handshake_timeout_ms: u64) -> Self {
-        Self::own(reactor, 0, handshake_timeout_ms, None)
+        Self::own(reactor, 0, handshake_timeout_ms, 2, None)
     }
 
-    fn own(reactor: &str, stall_timeout_ms: u64, handshake_timeout_ms: u64, descriptors: Option<u64>) -> Self {
+    /// The same on one core.
+    pub fn on_one_core(reactor: &str) -> Self {
+        Self::own(reactor, 0, Limits::default().handshake_timeout_ms, 1, None)
+    }
+
+    fn own(
+        reactor: &str,
+        stall_timeout_ms: u64,
+        handshake_timeout_ms: u64,
+        cores: usize,
+        descriptors: Option<u64>,
+    ) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", misbehaving::TEST, "--nocapture"]);
-        command.env(misbehaving::VARIABLE, format!("{reactor} {stall_timeout_ms} {handshake_timeout_ms}"));
+        command.env(misbehaving::VARIABLE, format!("{reactor} {stall_timeout_ms} {handshake_timeout_ms} {cores}"));
         Self::run(command, descriptors)
     }
 
@@ -165,7 +185,7 @@ impl Server {
     }
 
     /// What it says at `/metrics` that it has counted.
-    fn counters(&self) -> BTreeMap<String, u64> {
+    pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut peer = Peer::connect(self.admin);
         peer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let text = peer.read_body().unwrap_or_default();
@@ -320,10 +340,11 @@ fn await_addresses(process: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
     let (sender, found) = channel();
     thread::spawn(move || {
         let mut lines = output.by_ref().lines().map_while(Result::ok);
-        let mut address = |before: &str| {
-            lines.find_map(|line| line.split_once(before)?.1.split('/').next()?.parse::<SocketAddr>().ok())
+        let mut address = |of: &str, before: &str| {
+            let mut said = lines.by_ref().filter(|line| line.contains(of));
+            said.find_map(|line| line.split_once(before)?.1.split('/').next()?.parse::<SocketAddr>().ok())
         };
-        let addresses = address("http://").zip(address("ready on ws://"));
+        let addresses = address("metrics", "http://").zip(address("ready on", "ws://"));
         let _ = sender.send(addresses);
         // Read on, so that it never waits for a reader.
         output.lines().for_each(drop);

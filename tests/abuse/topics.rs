@@ -1,0 +1,374 @@
+//! Rows 16, 30, 40 and 41: topics with many subscribers, with slow ones, with many publishers, and very many topics.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::attacker::{Next, Peer};
+use crate::audience::Audience;
+use crate::honest::Honest;
+use crate::server::Server;
+use crate::wire::{BINARY, FIN, TEXT, masked};
+use crate::{Random, figure, is_full_scale, on_each_reactor, p99, scaled};
+
+const PAYLOAD_BYTES: usize = 1024;
+
+/// Messages in one go: who is about to read has room for more.
+const AT_ONCE: usize = 32;
+
+/// For how long nothing may come before nothing more is expected.
+const SILENCE: Duration = Duration::from_millis(700);
+
+/// Readers whose times count, spread over all.
+const TIMED: usize = 50;
+
+/// A message: its number, over and over.
+fn message(number: usize) -> Vec<u8> {
+    (number as u64).to_be_bytes().repeat(PAYLOAD_BYTES / 8)
+}
+
+/// Subscribers of one topic that read everything, and the one who publishes.
+struct Readers {
+    audience: Audience,
+    publisher: Peer,
+    published: usize,
+    /// How many messages each has heard.
+    heard: Vec<usize>,
+}
+
+impl Readers {
+    fn new(server: &Server, count: usize) -> Self {
+        let mut audience = Audience::new();
+        for _ in 0..count {
+            audience.add(Peer::open_at(server.address, "/topics/t"));
+        }
+        // It is not heard by itself, so that nothing waits for it.
+        let publisher = Peer::open_at(server.address, "/topics/t?echo=false");
+        thread::sleep(SILENCE);
+        Self { audience, publisher, published: 0, heard: vec![0; count] }
+    }
+
+    /// Publishes so many messages, some at a time, and gives how long they took to each of some readers. Everyone hears
+    /// them all, in order.
+    fn publish(&mut self, count: usize) -> Vec<Duration> {
+        let mut times = Vec::new();
+        let every = (self.audience.len() / TIMED).max(1);
+        for first in (self.published..self.published + count).step_by(AT_ONCE) {
+            let numbers = first..(first + AT_ONCE).min(self.published + count);
+            let expected: Vec<_> = numbers.clone().map(message).collect();
+            let frames: Vec<u8> = expected.iter().flat_map(|payload| masked(FIN | BINARY, payload)).collect();
+            let sent = Instant::now();
+            self.publisher.write(&frames);
+            let (heard, mut missing) = (&mut self.heard, self.audience.len());
+            while missing > 0 {
+                let came = self.audience.hear(SILENCE * 20, |reader, first_byte, payload| {
+                    assert_eq!(first_byte, 0x82, "reader {reader} was sent something else");
+                    let number = heard[reader];
+                    assert!(payload == expected[number - first], "reader {reader} missed {number}");
+                    heard[reader] += 1;
+                    if heard[reader] == numbers.end {
+                        missing -= 1;
+                        if reader % every == 0 {
+                            times.push(sent.elapsed());
+                        }
+                    }
+                });
+                assert!(came, "{missing} readers hear nothing more");
+            }
+        }
+        self.published += count;
+        times
+    }
+}
+
+/// What a slow subscriber finds when it reads at last: numbers of messages, and how it ended.
+fn read_at_last(peer: &mut Peer) -> (Vec<usize>, Next) {
+    peer.wait_at_most(SILENCE);
+    let mut numbers = Vec::new();
+    loop {
+        match peer.next() {
+            Next::Frame(0x82, payload) => {
+                let number = u64::from_be_bytes(*payload.first_chunk().unwrap()) as usize;
+                assert!(payload == message(number));
+                numbers.push(number);
+            }
+            Next::Frame(0x89, _) => {}
+            end => return (numbers, end),
+        }
+    }
+}
+
+fn counted(server: &Server, name: &str) -> usize {
+    server.counters().get(name).copied().unwrap_or(0) as usize
+}
+
+/// A tenth of the subscribers never reads. What that costs the others, and what becomes of it, under one policy.
+fn slow_subscribers(reactor: &str, policy: &str, reason: &str) {
+    let (readers, silent) = (scaled(1_800), scaled(200));
+    let messages = scaled(100_000);
+    let server =
+        Server::start(reactor, &["--overflow", policy, "--dead-peer-timeout-ms", "0", "--send-timeout-ms", "3600000"]);
+    let mut readers = Readers::new(&server, readers);
+    // Three rounds, because one has too few of the slowest hundredth.
+    let quiet = p99(readers.publish(messages / 20));
+    let open = |_| Peer::open_by(Peer::connect_narrow(server.address), "/topics/t");
+    let mut silent: Vec<_> = (0..silent).map(open).collect();
+    thread::sleep(SILENCE);
+    let (before, first) = (server.memory(), readers.published);
+    server.forget_peak();
+    let with_slow = p99(readers.publish(messages));
+    let grown = server.peak().saturating_sub(before);
+    let last = readers.published - 1;
+    let dropped = counted(&server, &format!("messages_dropped{{reason=\"{reason}\"}}"));
+    let name = format!("{policy}: {} readers got all {messages} in order", readers.audience.len());
+    let mut missing = 0;
+    let ends = thread::scope(|scope| {
+        let reading: Vec<_> = silent.iter_mut().map(|peer| scope.spawn(|| read_at_last(peer))).collect();
+        reading.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+    });
+    for (numbers, end) in ends {
+        assert!(numbers.is_sorted_by(|one, other| one < other) && numbers.first() >= Some(&first));
+        missing += messages - numbers.len();
+        match policy {
+            "close" => assert!(matches!(&end, Next::Frame(0x88, payload) if payload[..2] == 1013u16.to_be_bytes())),
+            "drop-newest" => assert_eq!(numbers.first(), Some(&first)),
+            _ => assert_eq!(numbers.last(), Some(&last)),
+        }
+        assert!(policy == "close" || end == Next::Silence, "{end:?}");
+    }
+    let count = silent.len();
+    let bound = (count * 256 * 1024 + (32 << 20)) as u64;
+    let tally = match policy {
+        "close" => format!("all of {count} slow ones closed with 1013"),
+        _ => format!("{count} slow ones missed {missing}, {dropped} counted"),
+    };
+    figure(
+        16,
+        format!(
+            "{name}, {tally}, peak memory + {:.1} MiB, p99 {quiet:.2?} → {with_slow:.2?}",
+            grown as f64 / f64::from(1 << 20)
+        ),
+        format!("all, {} MiB, 2 × quiet or 10 ms", bound >> 20),
+    );
+    assert!(policy == "close" || missing == dropped);
+    assert!(grown <= bound);
+    assert!(with_slow <= (quiet * 2).max(crate::honest::FLOOR));
+}
+
+#[test]
+fn row_16_subscribers_that_never_read_cost_the_others_nothing_under_any_policy() {
+    on_each_reactor(|reactor| {
+        for (policy, reason) in [
+            ("close", "topic_close"),
+            ("drop-newest", "topic_newest"),
+            ("drop-oldest", "topic_oldest"),
+            ("latest", "topic_latest"),
+        ] {
+            slow_subscribers(reactor, policy, reason);
+        }
+    });
+}
+
+/// What a publisher says: who it is, the number of the message, and bytes that only these two determine.
+fn said(publisher: usize, number: usize) -> Vec<u8> {
+    let mut random = Random((publisher * 1_000_003 + number + 1) as u64);
+    let mut payload = Vec::from((publisher as u32).to_be_bytes());
+    payload.extend((number as u32).to_be_bytes());
+    payload.extend((0..8).flat_map(|_| random.number().to_be_bytes()));
+    payload
+}
+
+const PUBLISHERS: usize = 100;
+const TOPICS: usize = 10;
+/// What each has said and not heard itself.
+const WINDOW: usize = 50;
+
+#[test]
+fn row_30_what_many_publish_on_two_cores_arrives_once_and_in_order() {
+    let each = scaled(1_000_000) / PUBLISHERS;
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &[]);
+        let mut audience = Audience::new();
+        for publisher in 0..PUBLISHERS {
+            audience.add(Peer::open_at(server.address, &format!("/topics/topic-{}", publisher % TOPICS)));
+        }
+        thread::sleep(SILENCE);
+        // What each has heard of each.
+        let mut heard = vec![[0usize; PUBLISHERS]; PUBLISHERS];
+        let (mut said_by, mut due) = ([0usize; PUBLISHERS], Vec::new());
+        let begun = Instant::now();
+        let total = PUBLISHERS * each * (PUBLISHERS / TOPICS);
+        let mut arrived = 0;
+        while arrived < total {
+            for publisher in 0..PUBLISHERS {
+                due.clear();
+                while said_by[publisher] < each && said_by[publisher] < heard[publisher][publisher] + WINDOW {
+                    due.extend(masked(FIN | BINARY, &said(publisher, said_by[publisher])));
+                    said_by[publisher] += 1;
+                }
+                audience.say(publisher, &due);
+            }
+            let came = audience.hear(SILENCE, |listener, _, payload| {
+                let publisher = u32::from_be_bytes(*payload.first_chunk().unwrap()) as usize;
+                assert_eq!(publisher % TOPICS, listener % TOPICS, "{listener} heard what was for others");
+                let number = heard[listener][publisher];
+                assert!(
+                    payload == said(publisher, number),
+                    "{listener} missed {number} of {publisher}, or heard it twice"
+                );
+                heard[listener][publisher] += 1;
+                arrived += 1;
+            });
+            assert!(came, "{} of {total} never came", total - arrived);
+        }
+        let took = begun.elapsed();
+        let on_both = server.counters().get("sessions_opened").copied();
+        figure(
+            30,
+            format!(
+                "{} messages of {PUBLISHERS} publishers on two cores: {arrived} deliveries in {took:.1?}, 0 lost, 0 twice, 0 out of order",
+                PUBLISHERS * each
+            ),
+            "0, 0, 0",
+        );
+        assert_eq!(on_both, Some(PUBLISHERS as u64));
+        assert_eq!(counted(&server, "messages_published"), PUBLISHERS * each);
+    });
+}
+
+#[test]
+fn row_30_what_finds_a_ring_of_eight_entries_full_is_counted_to_the_message() {
+    let rounds = scaled(1_000);
+    const SUBSCRIBERS: usize = 100;
+    on_each_reactor(|reactor| {
+        let server = Server::start(reactor, &["--ring-entries", "8", "--api-insecure", "true"]);
+        let mut audience = Audience::new();
+        for number in 0..SUBSCRIBERS {
+            audience.add(Peer::open_at(server.address, &format!("/topics/own-{number}")));
+        }
+        thread::sleep(SILENCE);
+        // By HTTP, so that who publishes does not subscribe.
+        let mut publishers: Vec<_> = (0..4).map(|_| Peer::connect(server.address)).collect();
+        let mut requests = String::new();
+        for number in 0..SUBSCRIBERS {
+            requests += &format!(
+                "POST /api/publish?topic=own-{number} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"
+            );
+        }
+        let (mut heard, mut published) = (0, 0);
+        for _ in 0..rounds {
+            for publisher in &mut publishers {
+                publisher.write(requests.as_bytes());
+                (0..SUBSCRIBERS).for_each(|_| assert!(matches!(publisher.read_status(), Some(200 | 503))));
+                published += SUBSCRIBERS;
+            }
+            while audience.hear(Duration::ZERO, |_, _, _| heard += 1) {}
+        }
+        while audience.hear(SILENCE, |_, _, _| heard += 1) {}
+        let counters = server.counters();
+        let dropped: u64 =
+            counters.iter().filter(|(name, _)| name.starts_with("messages_dropped")).map(|(_, count)| count).sum();
+        let full = counted(&server, "messages_dropped{reason=\"ring_full\"}");
+        figure(
+            30,
+            format!(
+                "rings of 8 entries, {published} messages: {heard} heard, {} missing, {dropped} counted",
+                published - heard
+            ),
+            "missing = counted, some",
+        );
+        assert_eq!(heard + dropped as usize, published);
+        assert!(full > 0 || !is_full_scale(), "no ring was ever full");
+    });
+}
+
+/// Topics published to in one go.
+const SPREAD: usize = 64;
+
+#[test]
+fn row_40_very_many_topics_cost_little_memory_and_no_time() {
+    let (clients, topics) = (scaled(18_000), scaled(100_000));
+    on_each_reactor(|reactor| {
+        let server = Server::on_one_core(reactor);
+        let mut peers = Peer::open_many(server.address, clients);
+        let mut publisher = Peer::open(server.address);
+        // The slab of sessions and the scratch buffers are there by now.
+        publisher.ask("join warm-up");
+        let idle = server.memory();
+        for (number, peer) in peers.iter_mut().enumerate() {
+            let own = (0..2 * topics).skip(number).step_by(clients);
+            let names: Vec<_> = own.map(|of| format!("topic-{}", of / 2)).collect();
+            assert_eq!(peer.ask(&format!("join {}", names.join(","))), "joined");
+        }
+        let grown = server.memory().saturating_sub(idle);
+        let bound = (2 * topics * 32 + topics * 96) as u64;
+        let mut random = Random(7);
+        let mut cost = |topic: &mut dyn FnMut(usize) -> usize| {
+            let rounds = scaled(2_000);
+            let before = server.cpu();
+            for round in 0..rounds {
+                let chosen: Vec<_> = (0..SPREAD).map(|at| topic(round * SPREAD + at)).collect();
+                let tells = chosen.iter().map(|topic| masked(FIN | TEXT, format!("tell topic-{topic} x").as_bytes()));
+                publisher.write(&tells.flatten().collect::<Vec<_>>());
+                for subscriber in chosen.iter().flat_map(|topic| [2 * topic, 2 * topic + 1]) {
+                    let heard = peers[subscriber % clients].next();
+                    assert_eq!(heard, Next::Frame(FIN | TEXT, b"x".to_vec()));
+                }
+            }
+            (server.cpu() - before).as_nanos() as f64 / (rounds * SPREAD) as f64 / 1_000.0
+        };
+        // The same few again and again: one alone would be a batch, with a single send for all that was said.
+        let few = cost(&mut |at| at % SPREAD);
+        let any = cost(&mut |_| random.below(topics));
+        figure(
+            40,
+            format!(
+                "{topics} topics of 2 subscribers on {clients} connections: + {grown} B, {:.1} B a subscription if a topic \
+                 takes 96; a publish to any of them {any:.2} µs of CPU, to the same {SPREAD} {few:.2} µs, × {:.2}",
+                grown.saturating_sub(96 * topics as u64) as f64 / (2 * topics) as f64,
+                any / few
+            ),
+            format!("{bound} B; × 1.3"),
+        );
+        // A tenth of the topics does not fill what memory is taken in.
+        assert!(grown <= bound || !is_full_scale());
+        assert!(any <= few * 1.3 || !is_full_scale());
+    });
+}
+
+#[test]
+fn row_41_a_message_to_very_many_keeps_nobody_else_waiting() {
+    let subscribers = scaled(18_000);
+    on_each_reactor(|reactor| {
+        let server = Server::start_on_one_core(reactor, &[]);
+        let mut readers = Audience::new();
+        for _ in 0..subscribers {
+            readers.add(Peer::open_at(server.address, "/topics/t"));
+        }
+        let mut honest = Honest::new(&server);
+        let quiet = honest.quiet();
+        let publishes = 100;
+        let payload = vec![b'x'; 128];
+        let mut publisher = Peer::open_at(server.address, "/topics/t?echo=false");
+        let ((), served) = honest.during(|| {
+            for _ in 0..publishes {
+                publisher.write(&masked(FIN | TEXT, &payload));
+                let mut missing = subscribers;
+                while missing > 0 {
+                    assert!(readers.hear(SILENCE * 10, |_, _, heard| {
+                        assert!(heard == payload);
+                        missing -= 1;
+                    }));
+                }
+            }
+        });
+        figure(
+            41,
+            format!(
+                "{publishes} messages to {subscribers} subscribers of one core: others' p99 {:.2?} → {:.2?} of {} echoes",
+                quiet.p99, served.p99, served.echoes
+            ),
+            "5 ms",
+        );
+        assert!(served.p99 <= Duration::from_millis(5) || !is_full_scale());
+    });
+}
