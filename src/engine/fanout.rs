@@ -4,14 +4,16 @@
 //! A fan-out to very many is cut over several turns. Invariant: each subscriber gets what was published to a topic in the
 //! order published, whole, or what is missing is counted under the policy it subscribed with.
 
+use bytes::Bytes;
+
 use super::common::Common;
 use super::core::Core;
 use super::handler::Handler;
 use super::outbox::SharedFrames;
 use super::reasons::DropReason;
-use super::session::{NEVER, Phase, Slot, ticks};
+use super::session::{NEVER, Slot, ticks};
 use super::topics::{Latest, Member, Overflow, Round, TopicKey};
-use crate::protocol::{CloseCode, State};
+use crate::protocol::{CloseCode, Encoding};
 use crate::reactor::{Reactor, Token};
 
 /// Subscribers visited in a turn: some three milliseconds, after which other sessions are looked after. A fan-out that is
@@ -55,11 +57,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     #[inline]
     fn deliver_to(&mut self, number: u32, member: Member, round: &mut Round) {
         let Some((token, slot)) = self.sessions.at_mut(member.session()) else { return };
-        if slot.phase != Phase::Open || slot.connection.state() != State::Open {
+        if !slot.is_open() {
             return self.common.count_dropped(DropReason::Closing, round.messages());
         }
         let is_late = slot.outbox.is_some() && self.common.is_late(slot);
-        let has_own = member.is_echoless() && !round.senders.is_empty();
+        let has_own = member.is_echoless() && round.has_senders();
         if is_late || has_own || member.is_behind() {
             return self.deliver_with_care(number, member, token, round);
         }
@@ -79,14 +81,17 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let topic = self.common.topics.key(member.topic());
             topic.into_iter().for_each(|topic| self.drop_for(token, topic, DropReason::TopicLatest, 1));
         }
-        let Some(slot) = self.sessions.get_mut(token) else { return };
+        // Its handler may have closed it when it was told.
+        let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.is_open()) else {
+            return self.common.count_dropped(DropReason::Closing, round.messages());
+        };
         self.common.share_round(slot, token, member, round);
     }
 
     /// Follows the policy of a subscriber that does not keep up, and says whether there is room now.
     fn make_room(&mut self, number: u32, member: Member, token: Token, round: &mut Round) -> bool {
         let Some(topic) = self.common.topics.key(member.topic()) else { return false };
-        let messages = round.messages() - if member.is_echoless() { round.own_messages(token) } else { 0 };
+        let messages = round.messages() - if member.is_echoless() { round.own_messages(token).count() } else { 0 };
         match member.overflow() {
             Overflow::Close => {
                 self.drop_for(token, topic, DropReason::TopicClose, messages);
@@ -137,7 +142,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return;
         }
         self.common.count_dropped(reason, messages);
-        let Some(name) = self.common.topics.at(topic).map(|topic| topic.name.clone()) else { return };
+        let is_told = self.sessions.get_mut(token).is_some_and(|slot| slot.opened);
+        let name = self.common.topics.at(topic).filter(|_| is_told).map(|topic| topic.name.clone());
+        let Some(name) = name else { return };
         self.call(token, |handler, session| handler.dropped(session, &name, messages as u64));
         self.flush_and_settle(token);
     }
@@ -145,7 +152,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// After something left: sends the latest messages that a session waits for.
     pub(super) fn catch_up(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if !slot.behind || slot.broken || slot.outbox_bytes() > self.common.limits.outbox_bytes_max / 2 {
+        if !slot.behind
+            || slot.broken
+            || !slot.is_open()
+            || slot.outbox_bytes() > self.common.limits.outbox_bytes_max / 2
+        {
             return;
         }
         slot.behind = false;
@@ -215,32 +226,18 @@ impl Common {
         let Some(topic) = self.topics.key(member.topic()) else { return };
         let (overflow, since) = (member.overflow(), self.tick);
         let window = slot.connection.compresses_with();
-        let own = member.is_echoless() && round.senders.iter().any(|(_, sender)| *sender == token);
         if window.is_some() {
             slot.connection.forget_sent();
             self.make_compressors();
         }
-        if !own {
-            let encoding = round.encoding(window, self.compressors.as_deref_mut());
-            let (frames, messages) = (encoding.frames().clone(), encoding.messages());
-            return self.share(slot, token, SharedFrames { frames, messages: messages as u32, topic, overflow, since });
+        let own: Vec<usize> = if member.is_echoless() { round.own_messages(token).collect() } else { Vec::new() };
+        let encoding = round.encoding(window, self.compressors.as_deref_mut());
+        if own.is_empty() {
+            let (frames, messages) = (encoding.frames().clone(), encoding.messages() as u32);
+            return self.share(slot, token, SharedFrames { frames, messages, topic, overflow, since });
         }
-        let mut from = 0;
-        let is_own = |message: &usize| round.senders.iter().any(|(own, sender)| own == message && *sender == token);
-        let edges: Vec<_> = (0..round.messages()).filter(is_own).chain([round.messages()]).collect();
-        let encoding = round.encoding(window, self.compressors.as_deref_mut()).clone();
-        for to in edges {
-            if from < to {
-                let shared = SharedFrames {
-                    frames: encoding.slice(from..to),
-                    messages: (to - from) as u32,
-                    topic,
-                    overflow,
-                    since,
-                };
-                self.share(slot, token, shared);
-            }
-            from = to + 1;
+        for (frames, messages) in without(encoding, &own) {
+            self.share(slot, token, SharedFrames { frames, messages, topic, overflow, since });
         }
     }
 
@@ -271,4 +268,12 @@ impl Common {
     pub(super) fn count_dropped(&self, reason: DropReason, messages: usize) {
         self.counters.messages_dropped.add_many(&reason, messages as u64);
     }
+}
+
+/// The frames before, between and after some messages, and how many messages they are.
+fn without(encoding: &Encoding, own: &[usize]) -> Vec<(Bytes, u32)> {
+    let mut from = 0;
+    let gaps = own.iter().copied().chain([encoding.messages()]).map(|to| std::mem::replace(&mut from, to + 1)..to);
+    let some = gaps.filter(|gap| !gap.is_empty());
+    some.map(|gap| (encoding.slice(gap.clone()), gap.len() as u32)).collect()
 }

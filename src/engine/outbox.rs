@@ -24,6 +24,10 @@ const PIECE_BYTES: usize = 16 * 1024;
 /// The first piece of an outbox, which grows to a whole one: a few pongs take no more than they need.
 const PIECE_BYTES_FIRST: usize = 512;
 
+/// What referring to shared frames costs beside their bytes, and what keeping them for a slow session alone may cost: it
+/// counts like bytes, so that many small messages cannot take many times as much memory as their limit says.
+const SHARED_BYTES: usize = 128;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -80,8 +84,14 @@ pub(super) struct SharedFrames {
     pub(super) since: u32,
 }
 
+impl SharedFrames {
+    fn cost(&self) -> usize {
+        self.frames.len() + SHARED_BYTES
+    }
+}
+
 impl Outbox {
-    /// Bytes that have not left.
+    /// Bytes that have not left, and what they cost to keep.
     pub(super) fn bytes(&self) -> usize {
         self.queued_bytes + self.in_flight_bytes
     }
@@ -109,7 +119,7 @@ impl Outbox {
     /// Queues frames that others are sent too.
     pub(super) fn share(&mut self, shared: SharedFrames) {
         self.queue_latest_pong();
-        self.queued_bytes += shared.frames.len();
+        self.queued_bytes += shared.cost();
         self.pieces.push(Piece::Shared(shared));
     }
 
@@ -135,7 +145,7 @@ impl Outbox {
         self.drop_shared(|shared| {
             let drop = shared.overflow == Overflow::DropOldest && (excess > 0 || shared.since <= since_max);
             if drop {
-                excess = excess.saturating_sub(shared.frames.len());
+                excess = excess.saturating_sub(shared.cost());
                 match dropped.iter_mut().find(|(topic, _)| *topic == shared.topic) {
                     Some((_, messages)) => *messages += shared.messages,
                     None => dropped.push((shared.topic, shared.messages)),
@@ -163,22 +173,20 @@ impl Outbox {
         self.queue_latest_pong();
         self.pongs = 0;
         self.in_flight_since = NEVER;
-        let since = &mut self.in_flight_since;
+        let (since, cost) = (&mut self.in_flight_since, &mut self.queued_bytes);
         let chunks = match std::mem::replace(&mut self.pieces, Pieces::None) {
             Pieces::None => return None,
-            Pieces::One(piece) => Chunks::One(piece.into_bytes(since)),
+            Pieces::One(piece) => Chunks::One(piece.into_bytes(since, cost)),
             Pieces::Many(mut pieces) => {
                 let count = pieces.len().min(Chunks::PARTS_MAX);
-                let taken = pieces.drain(..count).map(|piece| piece.into_bytes(since)).collect();
+                let taken = pieces.drain(..count).map(|piece| piece.into_bytes(since, cost)).collect();
                 if !pieces.is_empty() {
                     self.pieces = Pieces::Many(pieces);
                 }
                 Chunks::Many(taken)
             }
         };
-        let bytes = chunks.len();
-        self.queued_bytes -= bytes;
-        self.in_flight_bytes += bytes;
+        self.in_flight_bytes += chunks.len();
         Some(chunks)
     }
 
@@ -195,7 +203,7 @@ impl Outbox {
         let mut bytes = 0;
         self.pieces.retain(|piece| match piece {
             Piece::Shared(shared) if is_dropped(shared) => {
-                bytes += shared.frames.len();
+                bytes += shared.cost();
                 false
             }
             _ => true,
@@ -241,10 +249,15 @@ impl Piece {
         }
     }
 
-    fn into_bytes(self, shared_since: &mut u32) -> Bytes {
+    /// What is to be sent; takes off what it counted for while it was queued.
+    fn into_bytes(self, shared_since: &mut u32, queued_bytes: &mut usize) -> Bytes {
         match self {
-            Piece::Own(bytes) => Bytes::from(bytes),
+            Piece::Own(bytes) => {
+                *queued_bytes -= bytes.len();
+                Bytes::from(bytes)
+            }
             Piece::Shared(shared) => {
+                *queued_bytes -= shared.cost();
                 *shared_since = shared.since.min(*shared_since);
                 shared.frames
             }
@@ -391,10 +404,10 @@ mod tests {
         outbox.share(oldest("fourth", 1, 6));
         assert_eq!(outbox.drop_oldest(outbox.bytes(), 2), []);
         let both = [(topic(1), 1), (topic(2), 1)];
-        assert_eq!(outbox.drop_oldest(outbox.bytes() - 7, 2), both, "the first alone is not enough");
+        assert_eq!(outbox.drop_oldest(outbox.bytes() - 7 - SHARED_BYTES, 2), both, "the first alone is not enough");
         assert_eq!(outbox.drop_oldest(outbox.bytes(), 5), [(topic(1), 1)], "it has waited for too long");
         assert_eq!(outbox.drop_oldest(0, 2), [(topic(1), 1)]);
-        assert_eq!(outbox.bytes(), 9 + 9);
+        assert_eq!(outbox.bytes(), 9 + 9 + SHARED_BYTES);
         outbox.left(9, 1);
         assert_eq!(bytes_of(&outbox.take().unwrap()), b"own kept ");
     }

@@ -182,6 +182,12 @@ impl<S> Slot<S> {
 }
 
 impl<S> Slot<S> {
+    /// Whether it is a WebSocket, and no Close frame was sent or received.
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open && self.connection.state() == State::Open
+    }
+
     /// Gives up an outbox that nothing waits in any more, because it was dropped.
     pub(super) fn forget_empty_outbox(&mut self) {
         if !self.sending && self.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
@@ -261,7 +267,7 @@ impl<S> Session<'_, S> {
     }
 
     fn is_closing(&self) -> bool {
-        self.slot.connection.state() != State::Open || self.slot.phase != Phase::Open
+        !self.slot.is_open()
     }
 
     fn is_full(&mut self) -> bool {

@@ -4,31 +4,54 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
 use super::Shared;
 
-/// A queue for each core.
-pub(super) struct Queues<T>(Vec<ArrayQueue<T>>);
+/// What waits for one core.
+pub(super) struct Queue<T> {
+    entries: ArrayQueue<T>,
+    /// The core has ended, and pops nothing any more.
+    closed: AtomicBool,
+}
 
-impl<T> Queues<T> {
-    pub(super) fn new(cores: usize, entries: usize) -> Self {
-        Self((0..cores).map(|_| ArrayQueue::new(entries.max(1))).collect())
+impl<T> Queue<T> {
+    pub(super) fn new(entries: usize) -> Self {
+        Self { entries: ArrayQueue::new(entries.max(1)), closed: AtomicBool::new(false) }
     }
 
-    pub(super) fn pop(&self, core: u16) -> Option<T> {
-        self.0[usize::from(core)].pop()
+    pub(super) fn pop(&self) -> Option<T> {
+        self.entries.pop()
     }
 
-    pub(super) fn has_entries(&self, core: u16) -> bool {
-        !self.0[usize::from(core)].is_empty()
+    pub(super) fn has_entries(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    fn push(&self, entry: T) -> Result<(), T> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(entry);
+        }
+        self.entries.push(entry)?;
+        // It may have ended in between, and emptied the queue before this entry was there.
+        if self.closed.load(Ordering::SeqCst) {
+            self.close();
+        }
+        Ok(())
+    }
+
+    /// Takes nothing more, and drops what is there.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        while self.entries.pop().is_some() {}
     }
 }
 
-impl<T> fmt::Debug for Queues<T> {
+impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(ArrayQueue::len)).finish()
+        f.debug_struct("Queue").field("entries", &self.entries.len()).field("closed", &self.closed).finish()
     }
 }
 
@@ -48,11 +71,11 @@ impl<T> Door<T> {
         self.shared.parks.len()
     }
 
-    /// Hands an entry to a core and wakes it if it sleeps; gives the entry back if the queue is full or there is no such
-    /// core. Costs a system call if it sleeps.
+    /// Hands an entry to a core and wakes it if it sleeps; gives the entry back if the queue is full, or if the core has
+    /// ended or was never there. Costs a system call if it sleeps.
     pub fn push(&self, core: u16, entry: T) -> Result<(), T> {
         let (Some(queue), Some(park)) =
-            (self.shared.queues.0.get(usize::from(core)), self.shared.parks.get(usize::from(core)))
+            (self.shared.queues.get(usize::from(core)), self.shared.parks.get(usize::from(core)))
         else {
             return Err(entry);
         };
@@ -91,6 +114,16 @@ mod tests {
         let cores = mesh(1, 2);
         let door = cores[0].door();
         assert_eq!((door.push(0, 1), door.clone().push(0, 2), door.push(0, 3)), (Ok(()), Ok(()), Err(3)));
+    }
+
+    #[test]
+    fn a_core_that_has_ended_takes_nothing_and_keeps_nothing() {
+        let mut cores = Mesh::<std::sync::Arc<()>>::build(1, Capacity { ring_entries: 1, door_entries: 4 });
+        let (door, entry) = (cores[0].door(), std::sync::Arc::new(()));
+        assert!(door.push(0, std::sync::Arc::clone(&entry)).is_ok());
+        cores.clear();
+        assert_eq!(std::sync::Arc::strong_count(&entry), 1, "what was there is dropped");
+        assert!(door.push(0, entry).is_err());
     }
 
     #[test]

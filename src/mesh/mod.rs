@@ -13,7 +13,7 @@ use std::task::Waker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 pub use door::Door;
-use door::Queues;
+use door::Queue;
 use park::Park;
 
 /// How much may be under way.
@@ -58,13 +58,13 @@ struct Link<T> {
 #[derive(Debug)]
 struct Shared<T> {
     parks: Vec<Park>,
-    queues: Queues<T>,
+    queues: Vec<Queue<T>>,
 }
 
 impl<T> Mesh<T> {
     /// The ends of a mesh of so many cores, in their order.
     pub fn build(cores: usize, capacity: Capacity) -> Vec<Self> {
-        let queues = Queues::new(cores, capacity.door_entries);
+        let queues = (0..cores).map(|_| Queue::new(capacity.door_entries)).collect();
         let shared = Arc::new(Shared { parks: (0..cores).map(|_| Park::default()).collect(), queues });
         let mut ends: Vec<Self> = (0..cores)
             .map(|core| Self {
@@ -156,12 +156,16 @@ impl<T> Mesh<T> {
 
     /// The next entry from outside.
     pub fn pop_door(&mut self) -> Option<T> {
-        self.shared.queues.pop(self.core)
+        self.own_queue().pop()
     }
 
     /// Whether anything waits to be popped.
     pub fn has_entries(&self) -> bool {
-        self.links.iter().flatten().any(|link| !link.from.is_empty()) || self.shared.queues.has_entries(self.core)
+        self.links.iter().flatten().any(|link| !link.from.is_empty()) || self.own_queue().has_entries()
+    }
+
+    fn own_queue(&self) -> &Queue<T> {
+        &self.shared.queues[usize::from(self.core)]
     }
 
     /// Wakes those that something was pushed for, if they sleep. Costs one system call for each that does.
@@ -192,6 +196,12 @@ impl<T> Mesh<T> {
     /// After waiting: nobody needs to wake this core.
     pub fn awake(&self) {
         self.shared.parks[usize::from(self.core)].awake();
+    }
+}
+
+impl<T> Drop for Mesh<T> {
+    fn drop(&mut self) {
+        self.own_queue().close();
     }
 }
 

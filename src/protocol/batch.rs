@@ -13,6 +13,10 @@ use super::deflate::{Compress, Compressors, WindowBits};
 use super::frame::{FrameHeader, Opcode, Role, write_compressed_frame, write_frame};
 use super::message::Message;
 
+/// What a batch costs beside its frames, and what is remembered of each of its messages.
+const BATCH_BYTES: usize = 256;
+const MESSAGE_BYTES: usize = size_of::<usize>() + size_of::<Compress>();
+
 /// Some messages, shared by whoever they are sent to. Cloning it costs nothing.
 #[derive(Clone, Debug)]
 pub struct Batch(Arc<Shared>);
@@ -84,9 +88,9 @@ impl Batch {
         self.0.compress.len()
     }
 
-    /// Bytes of the frames, uncompressed.
+    /// Bytes it takes, uncompressed.
     pub fn bytes(&self) -> usize {
-        self.0.plain.frames.len()
+        BATCH_BYTES + self.0.plain.frames.len() + self.messages() * MESSAGE_BYTES
     }
 
     /// As the frames are sent where compression was not agreed.
@@ -176,9 +180,9 @@ impl BatchBuilder {
         self.ends.len()
     }
 
-    /// Bytes of the frames.
+    /// Bytes the batch will take; 0 while there are no messages.
     pub fn bytes(&self) -> usize {
-        self.frames.len()
+        if self.ends.is_empty() { 0 } else { BATCH_BYTES + self.frames.len() + self.messages() * MESSAGE_BYTES }
     }
 
     /// The batch of what was gathered.

@@ -143,6 +143,8 @@ pub struct Member {
     id: Option<SessionId>,
     /// The callback that is to panic.
     panic_in: &'static str,
+    /// The callback that is to close the session.
+    close_in: &'static str,
     /// Dropping it panics, which is written down here.
     bomb: Option<Rc<Log>>,
     /// The longest message that was sent to the session.
@@ -159,7 +161,7 @@ impl Default for Member {
         if let Some(log) = FAILING_DEFAULT.take() {
             log.fail("default");
         }
-        Self { id: None, panic_in: "", bomb: None, longest: 0 }
+        Self { id: None, panic_in: "", close_in: "", bomb: None, longest: 0 }
     }
 }
 
@@ -273,6 +275,7 @@ impl App {
         match words[0] {
             "/panic" => log.fail("message"),
             "/panic-in" => session.state().panic_in = callback(word(1)),
+            "/close-in" => session.state().close_in = callback(word(1)),
             "/bomb" => session.state().bomb = Some(log),
             "/say-and-panic" => {
                 session.send("the last word");
@@ -449,6 +452,9 @@ impl Handler for App {
         self.log.note_call(session, "dropped");
         self.log.dropped.borrow_mut().push((session.id(), topic.to_owned(), messages));
         self.log.board.drop_for(session.id(), topic, messages);
+        if session.state().close_in == "dropped" {
+            session.close(CloseCode::new(4000).unwrap_or(CloseCode::NORMAL), "dropped");
+        }
         self.panic_if_told(session, "dropped");
     }
 

@@ -202,3 +202,24 @@ fn what_waits_for_too_long_counts_as_a_full_outbox_however_little_it_is() {
     world.settle();
     assert_eq!((slow.frames().len(), dropped(&world)), (1, 1));
 }
+
+#[test]
+fn a_session_that_its_handler_closes_when_it_is_told_of_a_drop_is_sent_nothing_after_its_close_frame() {
+    for how in ["close", "newest", "oldest", "latest"] {
+        let mut world = World::with(Limits { outbox_bytes_max: 5_000, ..Limits::default() });
+        let (mut slow, publisher) = (world.open("/"), world.open("/"));
+        slow.send(&format!("/join a {how}"));
+        slow.send("/join b oldest");
+        slow.send("/close-in dropped");
+        world.settle();
+        slow.peer.stop_reading();
+        for number in 0..300 {
+            publisher.send(&format!("/publish-many {} 1 1000", ["a", "b"][number % 2]));
+            world.settle();
+        }
+        slow.peer.resume_reading();
+        world.settle();
+        let (_, others) = heard(&mut slow);
+        assert_eq!(others, [close(4000, "dropped")], "{how}");
+    }
+}

@@ -89,8 +89,8 @@ pub(in crate::engine) struct Round {
     plain: Encoding,
     compressed: Vec<(WindowBits, Encoding)>,
     latest: Option<Latest>,
-    /// Which of its messages are whose.
-    pub(in crate::engine) senders: Senders,
+    /// Which of its messages are whose, in the order of sessions.
+    senders: Senders,
     /// Bytes it counts for in the backlog.
     pub(in crate::engine) bytes: usize,
 }
@@ -103,6 +103,8 @@ impl Round {
             senders.extend(portion.senders.drain(..).map(|(message, sender)| (messages + message, sender)));
             messages += portion.batch.messages();
         }
+        // Stable, so that each one's messages keep their order.
+        senders.sort_by_key(|(_, sender)| sender.index);
         let plain = here(&portions, Encoding::concat(portions.iter().map(|portion| portion.batch.plain())));
         Self { portions, plain, compressed: Vec::new(), latest: None, senders, bytes }
     }
@@ -137,15 +139,23 @@ impl Round {
         if self.latest.is_none() {
             let batch = self.portions.last()?.batch.last()?;
             let last = self.messages() - 1;
-            let sender = self.senders.iter().rev().find(|(message, _)| *message == last).map(|(_, sender)| *sender);
+            let sender = self.senders.iter().find(|(message, _)| *message == last).map(|(_, sender)| *sender);
             self.latest = Some(Latest { batch, sender });
         }
         self.latest.clone()
     }
 
-    /// How many of its messages a session published that does not want them back.
-    pub(in crate::engine) fn own_messages(&self, token: Token) -> usize {
-        self.senders.iter().filter(|(_, sender)| *sender == token).count()
+    /// Whether some of its messages are not for everyone.
+    #[inline]
+    pub(in crate::engine) fn has_senders(&self) -> bool {
+        !self.senders.is_empty()
+    }
+
+    /// Which of its messages a session published that does not want them back. Costs a binary search.
+    pub(in crate::engine) fn own_messages(&self, token: Token) -> impl Iterator<Item = usize> {
+        let from = self.senders.partition_point(|(_, sender)| sender.index < token.index);
+        let of_index = self.senders[from..].iter().take_while(move |(_, sender)| sender.index == token.index);
+        of_index.filter(move |(_, sender)| *sender == token).map(|(message, _)| *message)
     }
 }
 
@@ -184,8 +194,9 @@ mod tests {
         }
         let mut round = flow.begin_round(ROUND_BYTES_MAX).unwrap();
         assert_eq!((round.messages(), flow.waiting.len()), (4, 3));
-        assert_eq!(round.senders, [(1, SENDER), (3, SENDER)]);
-        assert_eq!((round.latest().unwrap().sender, round.own_messages(SENDER)), (Some(SENDER), 2));
+        assert_eq!(round.own_messages(SENDER).collect::<Vec<_>>(), [1, 3]);
+        assert!(round.own_messages(Token { generation: 2, ..SENDER }).next().is_none());
+        assert_eq!(round.latest().unwrap().sender, Some(SENDER));
         assert_eq!(
             (
                 flow.begin_round(ROUND_BYTES_MAX).unwrap().messages(),
