@@ -4,6 +4,7 @@
 //! there and leaves in one `send(2)` when the callbacks are over; only what the socket does not take then goes into an
 //! outbox, which is sent through the reactor at the end of the turn.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
@@ -71,8 +72,10 @@ pub(super) struct Common {
     pub(super) targets: Vec<u32>,
     /// Sessions that published and are not read for the time being.
     pub(super) held: Vec<Token>,
+    /// Who published last in this turn, and how much in a row.
+    pub(super) publishing: Option<(Token, u32)>,
     /// Sessions that wait for the latest message of a topic that is just being delivered.
-    pub(super) catching_up: Vec<Token>,
+    pub(super) catching_up: VecDeque<Token>,
     /// The time of this turn.
     pub(super) tick: u32,
     /// What the session at hand has said and not sent.
@@ -113,7 +116,8 @@ impl Common {
             mesh,
             targets: Vec::new(),
             held: Vec::new(),
-            catching_up: Vec::new(),
+            catching_up: VecDeque::new(),
+            publishing: None,
             tasks,
             tick: 0,
             reply,

@@ -44,8 +44,8 @@ const READ_BYTES_WHEN_CROWDED: usize = 4 * 1024;
 /// Sessions whose timers are looked at in a turn, and goodbyes said in a turn of a draining core.
 const TIMERS_PER_TURN_MAX: usize = 1024;
 
-/// How often a core that waits for room in another's ring looks whether there is some.
-const ROOM_INTERVAL_MS: u64 = 1;
+/// How often a core that waits for another to pop what is in its ring looks whether it has.
+const OTHERS_INTERVAL_MS: u64 = 1;
 
 /// What a core is made from.
 pub struct CoreSetup<H, R> {
@@ -144,6 +144,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.common.counters.last_turn_ms.write(now_ms);
         self.assembled_bytes = 0;
         self.common.begin_inflating();
+        self.common.publishing = None;
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();
@@ -183,14 +184,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub fn idle_ms(&self) -> Option<u64> {
         let timer = self.common.wheel.next().map(|tick| u64::from(tick) * TICK_MS);
         let drain = self.draining.as_ref().map(|drain| drain.deadline_ms);
-        let room = self.awaits_room().then_some(self.now_ms + ROOM_INTERVAL_MS);
-        let next = [timer, self.accept_again_ms, drain, room].into_iter().flatten().min()?;
+        let others = self.awaits_others().then_some(self.now_ms + OTHERS_INTERVAL_MS);
+        let next = [timer, self.accept_again_ms, drain, others].into_iter().flatten().min()?;
         Some(next.saturating_sub(self.now_ms))
     }
 
-    /// Whether something waits for room in another core's ring, of which nobody tells.
-    pub(super) fn awaits_room(&self) -> bool {
-        !self.common.held.is_empty() || self.common.topics.interest.is_untold()
+    /// Whether something waits for another core to pop what is in its ring. That core says so only if this one sleeps
+    /// already.
+    pub(super) fn awaits_others(&self) -> bool {
+        !self.common.held.is_empty() || self.common.topics.interest.is_pending()
     }
 
     /// Stops accepting and says goodbye to everyone with 1001. [`Core::is_done`] once all are gone, or cut off when the

@@ -159,9 +159,9 @@ counters! {
     handshake_timeouts: Counter = "handshake_timeouts",
     /// Messages that were received.
     messages_received: Counter = "messages_received",
-    /// Messages that handlers published to topics.
+    /// Messages that were published to topics, by handlers or from outside.
     messages_published: Counter = "messages_published",
-    /// Messages that were sent to sessions, on the socket or waiting for it; a published one counts for each subscriber.
+    /// Messages that were sent to sessions, on the socket or waiting for it; a published one counts for each subscriber, even if it is dropped while it waits.
     messages_sent: Counter = "messages_sent",
     /// Messages that were sent compressed.
     messages_compressed: Counter = "messages_compressed",

@@ -86,7 +86,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn relieve(&mut self, token: Token) {
         self.catch_up(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if slot.pressed && slot.opened && slot.outbox_bytes() <= self.common.limits.outbox_bytes_max / 2 {
+        if slot.pressed && !slot.held && slot.opened && slot.outbox_bytes() <= self.common.limits.outbox_bytes_max / 2 {
             slot.pressed = false;
             self.call(token, |handler, session| handler.drain(session));
             self.flush_and_settle(token);

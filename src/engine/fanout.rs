@@ -26,8 +26,12 @@ const VISITS_PER_TOPIC_MAX: usize = 256;
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Delivers what was published, as much as a turn may.
     pub(super) fn fan_out(&mut self) {
-        for token in std::mem::take(&mut self.common.catching_up) {
-            self.catch_up(token);
+        for _ in 0..self.common.catching_up.len().min(VISITS_PER_TURN_MAX) {
+            let Some(token) = self.common.catching_up.pop_front() else { break };
+            if let Some(slot) = self.sessions.get_mut(token) {
+                slot.catching_up = false;
+                self.catch_up(token);
+            }
         }
         self.common.seal_all();
         let mut visits = VISITS_PER_TURN_MAX;
@@ -58,7 +62,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn deliver_to(&mut self, number: u32, member: Member, round: &mut Round) {
         let Some((token, slot)) = self.sessions.at_mut(member.session()) else { return };
         if !slot.is_open() {
-            return self.common.count_dropped(DropReason::Closing, round.messages());
+            return self.common.count_dropped(DropReason::Closing, due(member, token, round));
         }
         let is_late = slot.outbox.is_some() && self.common.is_late(slot);
         let has_own = member.is_echoless() && round.has_senders();
@@ -72,7 +76,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn deliver_with_care(&mut self, number: u32, member: Member, token: Token, round: &mut Round) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         // Who waits for the latest message goes on waiting until something has left.
-        let is_late = self.common.is_late(slot) || (member.is_behind() && slot.outbox.is_some());
+        let awaits_latest = member.is_behind() && member.overflow() == Overflow::Latest && slot.outbox.is_some();
+        let is_late = self.common.is_late(slot) || awaits_latest;
         if is_late && !self.make_room(number, member, token, round) {
             return;
         }
@@ -81,9 +86,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let topic = self.common.topics.key(member.topic());
             topic.into_iter().for_each(|topic| self.drop_for(token, topic, DropReason::TopicLatest, 1));
         }
-        // Its handler may have closed it when it was told.
-        let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.is_open()) else {
-            return self.common.count_dropped(DropReason::Closing, round.messages());
+        // Its handler may have closed it, or left, when it was told.
+        let left = self.common.topics.members.get(number).is_none_or(|now| !now.is_same_as(&member));
+        let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.is_open() && !left) else {
+            return self.common.count_dropped(DropReason::Closing, due(member, token, round));
         };
         self.common.share_round(slot, token, member, round);
     }
@@ -91,7 +97,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Follows the policy of a subscriber that does not keep up, and says whether there is room now.
     fn make_room(&mut self, number: u32, member: Member, token: Token, round: &mut Round) -> bool {
         let Some(topic) = self.common.topics.key(member.topic()) else { return false };
-        let messages = round.messages() - if member.is_echoless() { round.own_messages(token).count() } else { 0 };
+        let messages = due(member, token, round);
         match member.overflow() {
             Overflow::Close => {
                 self.drop_for(token, topic, DropReason::TopicClose, messages);
@@ -124,7 +130,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 slot.behind = true;
                 if slot.outbox.is_none() {
                     // Nothing is under way whose end would tell that there is room.
-                    self.common.catching_up.push(token);
+                    self.common.catch_up_next_turn(slot, token);
                 }
                 // Its own it is not sent, and what came before that is not the latest.
                 let is_own = member.is_echoless() && latest.as_ref().is_some_and(|latest| latest.sender == Some(token));
@@ -173,7 +179,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         // When there is room again something leaves; when a round is over nothing does.
         if slot.behind && slot.outbox_bytes() <= self.common.limits.outbox_bytes_max {
-            self.common.catching_up.push(token);
+            self.common.catch_up_next_turn(slot, token);
         }
     }
 
@@ -188,6 +194,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 slot.heard = self.common.tick;
                 slot.connection.restamp(self.common.tick);
                 self.common.resume_next_turn(slot, token);
+                self.relieve(token);
             }
         }
     }
@@ -198,7 +205,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if common.topics.interest.is_pending() {
             common.topics.tell(&mut common.mesh);
         }
-        while let Some((session, topic)) = self.common.topics.next_confirmed() {
+        for _ in 0..VISITS_PER_TURN_MAX {
+            let Some((session, topic)) = self.common.topics.next_confirmed() else { break };
             let Some(token) = self.sessions.token_at(session) else { continue };
             let Some(name) = self.common.topics.get(topic).map(|topic| topic.name.clone()) else { continue };
             self.call(token, |handler, session| handler.subscribed(session, &name));
@@ -265,9 +273,21 @@ impl Common {
         self.mark_dirty(slot, token);
     }
 
+    /// Has a session looked at again that waits for a latest message and for nothing whose end would tell.
+    fn catch_up_next_turn<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        if !std::mem::replace(&mut slot.catching_up, true) {
+            self.catching_up.push_back(token);
+        }
+    }
+
     pub(super) fn count_dropped(&self, reason: DropReason, messages: usize) {
         self.counters.messages_dropped.add_many(&reason, messages as u64);
     }
+}
+
+/// How many messages of a round are for a subscriber.
+fn due(member: Member, token: Token, round: &Round) -> usize {
+    round.messages() - if member.is_echoless() { round.own_messages(token).count() } else { 0 }
 }
 
 /// The frames before, between and after some messages, and how many messages they are.

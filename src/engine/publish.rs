@@ -14,6 +14,10 @@ use crate::protocol::deflate::Compress;
 use crate::protocol::{Batch, HEADER_BYTES_MAX, Message};
 use crate::reactor::Token;
 
+/// Messages that a session publishes in a turn before it has to wait for the next: the smallest ones come by ten thousands
+/// in one read, and each costs up to a microsecond.
+const PUBLISHED_PER_TURN_MAX: u32 = 1024;
+
 /// From this part of the backlog's limit on, those who publish are held up.
 const CONGESTED_AT: usize = 4;
 
@@ -49,6 +53,13 @@ impl Common {
         }
         self.targets = targets;
         sent
+    }
+
+    /// Whether a session has published as much as it may in a turn. Asked once for each message.
+    pub(super) fn publishes_much(&mut self, token: Token) -> bool {
+        let before = self.publishing.filter(|(last, _)| *last == token).map_or(0, |(_, count)| count);
+        self.publishing = Some((token, before + 1));
+        before + 1 >= PUBLISHED_PER_TURN_MAX
     }
 
     /// Whether more waits to be delivered here than should.

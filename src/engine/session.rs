@@ -71,6 +71,8 @@ pub(super) struct Slot<S> {
     pub(super) held: bool,
     /// It waits for the latest message of a topic.
     pub(super) behind: bool,
+    /// It is on the list of those that are looked at for that next turn.
+    pub(super) catching_up: bool,
     /// It has a subscription that is not to bring what it publishes itself.
     pub(super) echoless: bool,
     /// The handler was told of backpressure and not yet of its end.
@@ -161,6 +163,7 @@ impl<S> Slot<S> {
             paused: false,
             held: false,
             behind: false,
+            catching_up: false,
             echoless: false,
             pressed: false,
             pinged: false,
@@ -295,7 +298,8 @@ impl<S> Session<'_, S> {
         self.common.topics.subscribe(topic, (self.token, &mut self.slot.membership), subscribe, limits)
     }
 
-    /// Ends a subscription, and says whether there was one. What is on its way already still arrives.
+    /// Ends a subscription, and says whether there was one. What waits in its outbox already still
+    /// arrives; what has not reached it does not.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         let left = self.common.topics.unsubscribe(topic, (self.token.index, &mut self.slot.membership));
         left.is_some_and(|member| {
@@ -329,8 +333,8 @@ impl<S> Session<'_, S> {
     /// this session included unless it subscribed otherwise. Each subscriber gets what this session publishes to the topic
     /// in this order.
     ///
-    /// [`Sent::Backpressure`] says that more is under way than can be delivered: until that is over, this session is not
-    /// read. [`Sent::Dropped`] says that it, or a part of it, was dropped even so. Costs one copy of the payload.
+    /// [`Sent::Backpressure`] says that more is under way than can be delivered: until that is over, and
+    /// [`Handler::drain`](super::Handler::drain) is called, this session is not read. [`Sent::Dropped`] says that it, or a part of it, was dropped even so. Costs one copy of the payload.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
         self.publish_with(topic, message, Compress::IfLarge)
     }
@@ -344,7 +348,8 @@ impl<S> Session<'_, S> {
     ) -> Result<Sent, TopicError> {
         let sender = self.slot.echoless.then_some(self.token);
         let sent = self.common.publish(sender, topic, message.into(), compress)?;
-        if sent != Sent::Queued {
+        self.slot.pressed |= sent != Sent::Queued;
+        if sent != Sent::Queued || self.common.publishes_much(self.token) {
             self.common.hold(self.slot, self.token);
         }
         Ok(sent)

@@ -19,7 +19,8 @@ use park::Park;
 /// How much may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Entries from one core to another. Default 1024: some milliseconds of many small topics, 32 KiB.
+    /// Entries from one core to another. Default 1024: some milliseconds of many small topics, 40 KiB
+    /// for each core and each other.
     pub ring_entries: usize,
     /// Entries from outside to one core. Default 4096: callers outside come in bursts and do not share a ring's pace.
     pub door_entries: usize,

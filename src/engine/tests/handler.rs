@@ -145,6 +145,8 @@ pub struct Member {
     panic_in: &'static str,
     /// The callback that is to close the session.
     close_in: &'static str,
+    /// The callback that is to publish that it was called, to its topic.
+    publish_in: &'static str,
     /// Dropping it panics, which is written down here.
     bomb: Option<Rc<Log>>,
     /// The longest message that was sent to the session.
@@ -161,7 +163,7 @@ impl Default for Member {
         if let Some(log) = FAILING_DEFAULT.take() {
             log.fail("default");
         }
-        Self { id: None, panic_in: "", close_in: "", bomb: None, longest: 0 }
+        Self { id: None, panic_in: "", close_in: "", publish_in: "", bomb: None, longest: 0 }
     }
 }
 
@@ -275,6 +277,7 @@ impl App {
         match words[0] {
             "/panic" => log.fail("message"),
             "/panic-in" => session.state().panic_in = callback(word(1)),
+            "/publish-in" => session.state().publish_in = callback(word(1)),
             "/close-in" => session.state().close_in = callback(word(1)),
             "/bomb" => session.state().bomb = Some(log),
             "/say-and-panic" => {
@@ -445,6 +448,10 @@ impl Handler for App {
         self.log.note_call(session, "subscribed");
         self.log.subscribed.borrow_mut().push((session.id(), topic.to_owned()));
         self.log.board.confirm(session.id(), topic);
+        if session.state().publish_in == "subscribed" {
+            let sent = session.publish(topic, "from subscribed");
+            self.log.sent.borrow_mut().extend(sent.ok());
+        }
         self.panic_if_told(session, "subscribed");
     }
 

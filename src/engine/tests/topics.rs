@@ -1,13 +1,13 @@
 //! Topics: what is published reaches everyone who is subscribed, wherever, once and in order.
 
-use super::client::{Client, Frame, text};
+use super::client::{Client, Frame, masked, text};
 use super::cluster::Cluster;
 use super::handler::numbered;
 use super::world::World;
 use crate::engine::{DropReason, Limits, Sent, TopicError};
 use crate::mesh::Capacity;
 use crate::protocol::deflate::{Compression, Offer};
-use crate::protocol::{Message, Prepared};
+use crate::protocol::{Message, Opcode, Prepared};
 
 /// A client that has joined.
 fn member(world: &mut World, topic: &str, how: &str) -> Client {
@@ -421,4 +421,63 @@ fn panics_in_what_a_topic_calls_cost_one_session_each() {
     assert_eq!(other.frames().len(), 100);
     assert_eq!(world.counters.handler_panics.read(), 2);
     slow.peer.resume_reading();
+}
+
+#[test]
+fn what_a_handler_publishes_when_it_is_told_of_a_subscription_wakes_a_core_that_would_sleep() {
+    let mut world = World::new();
+    let mut member = member(&mut world, "a", "");
+    let client = world.open("/");
+    client.send("/publish-in subscribed");
+    client.send("/join a");
+    // As in production: once nothing is to be done, nothing is done.
+    while world.run() {}
+    assert_eq!(texts(&mut member), ["from subscribed"]);
+}
+
+#[test]
+fn patterns_of_more_than_sixteen_lengths_are_refused() {
+    let mut world = World::new();
+    let client = world.open("/");
+    for bytes in 1..=17 {
+        client.send(&format!("/join {}*", "x".repeat(bytes)));
+    }
+    client.send(&format!("/join {}*", "y".repeat(16)));
+    world.settle();
+    assert_eq!(*world.log.topic_errors.borrow(), [TopicError::TooManyPatternLengths { max: 16 }]);
+    assert_eq!(world.counters.subscriptions.read(), 17);
+}
+
+#[test]
+fn a_session_that_publishes_by_the_thousand_goes_on_in_the_next_turn() {
+    let mut world = World::new();
+    let mut quick = member(&mut world, "a", "");
+    let publisher = world.open("/");
+    let all: Vec<u8> =
+        (0..5_000).flat_map(|number| masked(Opcode::Text, format!("/publish a {number}").as_bytes())).collect();
+    publisher.write(&all);
+    world.turns(2);
+    assert!(world.counters.messages_published.read() <= 2 * 1024);
+    world.settle();
+    assert!(texts(&mut quick).into_iter().eq((0..5_000).map(|number| number.to_string())));
+}
+
+#[test]
+fn who_was_told_to_hold_back_is_told_when_it_may_go_on() {
+    let mut world = World::with(Limits { backlog_bytes_max: 10_000, ..Limits::default() });
+    let mut client = member(&mut world, "a", "");
+    client.send("/publish-many a 4 1000");
+    world.settle();
+    assert!(world.log.sent.borrow().contains(&Sent::Backpressure));
+    assert_eq!((client.frames().len(), world.log.drained.borrow().len()), (4, 1));
+}
+
+#[test]
+fn subscriptions_are_confirmed_in_their_order() {
+    let mut world = World::new();
+    let client = world.open("/");
+    ["b", "a", "c"].iter().for_each(|topic| client.send(&format!("/join {topic}")));
+    world.settle();
+    let told: Vec<_> = world.log.subscribed.borrow().iter().map(|(_, topic)| topic.clone()).collect();
+    assert_eq!(told, ["b", "a", "c"]);
 }

@@ -278,8 +278,8 @@ impl<H: Handler> World<H> {
         let until = self.now_ms + milliseconds;
         loop {
             self.settle();
-            // A core that waits for room in another's ring looks for it every millisecond; here the other one rests.
-            let step = if self.core.awaits_room() { TICK_MS } else { 1 };
+            // A core that waits for another looks for it every millisecond; here the other one rests.
+            let step = if self.core.awaits_others() { TICK_MS } else { 1 };
             let wake = self.core.idle_ms().map_or(until, |idle_ms| self.now_ms + idle_ms.max(step));
             if wake >= until {
                 break;

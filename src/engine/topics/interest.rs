@@ -2,7 +2,8 @@
 //!
 //! A core is sent only what it has subscribers for, so it tells all others when a topic gains its first subscriber here
 //! and when it loses its last. A subscription is confirmed once every core has heard of it: from then on no message can
-//! miss it. Invariant: each topic is told at most once at a time, and nothing is lost if a ring is full: telling waits.
+//! miss it. Invariant: a topic waits to be told of at most once, however often it changes, and nothing is lost if a ring is full:
+//! telling waits.
 
 use std::collections::VecDeque;
 
@@ -30,11 +31,6 @@ impl Interest {
     pub(in crate::engine) fn is_pending(&self) -> bool {
         !self.changed.is_empty() || !self.told.is_empty()
     }
-
-    /// Whether something has to be told, for which there was no room.
-    pub(in crate::engine) fn is_untold(&self) -> bool {
-        !self.changed.is_empty()
-    }
 }
 
 impl Topics {
@@ -55,7 +51,8 @@ impl Topics {
     /// Tells the others of changes, as far as there is room for it in every ring, and notes what they have heard.
     pub(in crate::engine) fn tell(&mut self, mesh: &mut Mesh<Parcel>) {
         while let Some(topic) = self.interest.changed.front().copied() {
-            if mesh.others().any(|core| mesh.room(core) == 0) {
+            // The other half is for messages: many changes at a time must not crowd them out.
+            if mesh.others().any(|core| mesh.room(core) == 0 || mesh.is_crowded(core)) {
                 break;
             }
             let Some(record) = self.records.get_mut(topic) else { break };
@@ -108,7 +105,7 @@ impl Topics {
     fn confirm_all(&mut self, topic: u32) {
         let mut at = self.get(topic).map_or(super::NOBODY, |topic| topic.members.first);
         while let Some(member) = self.members.get(at) {
-            self.to_confirm.push(at);
+            self.to_confirm.push_back(at);
             at = member.next_of_topic();
         }
     }

@@ -63,6 +63,11 @@ impl Member {
         }
     }
 
+    /// Whether it stands for the same subscription.
+    pub(in crate::engine) fn is_same_as(&self, other: &Member) -> bool {
+        self.topic == other.topic && self.session() == other.session()
+    }
+
     /// The member after it in its topic's list.
     pub(in crate::engine) fn next_of_topic(&self) -> u32 {
         self.topic_next

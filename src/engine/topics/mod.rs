@@ -59,6 +59,10 @@ pub(super) struct Topic {
     unheard: u8,
 }
 
+/// Different lengths that patterns may have, over all cores but for what they learn of each other at the same time: each
+/// costs whoever publishes a lookup, some 60 ns.
+const PATTERN_LENGTHS_MAX: usize = 16;
+
 /// What a topic may cost beside its name, in bytes, and without its place in the table (5 to 10).
 const TOPIC_RECORD_BYTES_MAX: usize = 64;
 const _: () = assert!(Arena::<Topic>::ENTRY_BYTES <= TOPIC_RECORD_BYTES_MAX);
@@ -99,7 +103,7 @@ pub(super) struct Topics {
     pub(super) backlog_bytes: usize,
     pub(super) interest: Interest,
     /// Members whose handler is to be told that they are subscribed.
-    to_confirm: Vec<u32>,
+    to_confirm: VecDeque<u32>,
 }
 
 impl Topics {
@@ -191,6 +195,9 @@ impl Topics {
         if is_first && self.subscribed >= limits.topics_max {
             return Err(TopicError::TooManyTopics { max: limits.topics_max });
         }
+        if known.is_none() && !self.has_room_for_pattern(name) {
+            return Err(TopicError::TooManyPatternLengths { max: PATTERN_LENGTHS_MAX });
+        }
         let topic = known.unwrap_or_else(|| self.insert(name));
         if *place == NOBODY {
             *place = self.sessions.insert(Membership::default());
@@ -206,7 +213,7 @@ impl Topics {
             self.interest_changed(topic);
         }
         if self.is_known_everywhere(topic) {
-            self.to_confirm.push(member);
+            self.to_confirm.push_back(member);
         }
         Ok(true)
     }
@@ -272,7 +279,7 @@ impl Topics {
 
     /// The next session whose handler is to be told that it is subscribed, and the topic.
     pub(super) fn next_confirmed(&mut self) -> Option<(u32, u32)> {
-        while let Some(member) = self.to_confirm.pop() {
+        while let Some(member) = self.to_confirm.pop_front() {
             let topic = self.members.get(member).map(Member::topic);
             // It may have left, and somebody else taken its place, who is confirmed later.
             if !topic.is_some_and(|topic| self.is_known_everywhere(topic)) {
@@ -318,10 +325,11 @@ impl Topics {
         self.active.pop_front()
     }
 
-    /// At the end of a turn: what rested goes on in the next. Says whether there is anything to deliver.
+    /// At the end of a turn: what rested goes on in the next. Says whether there is anything to deliver or to tell, what
+    /// handlers have published since batches were made included.
     pub(super) fn go_on(&mut self) -> bool {
         self.active.extend(self.rested.drain(..));
-        !self.active.is_empty()
+        !self.active.is_empty() || !self.gathered.is_empty() || !self.to_confirm.is_empty()
     }
 
     /// The round to go on with, a new one if there is none; its cursor is in the flow.
@@ -419,6 +427,11 @@ impl Topics {
         if !is_kept {
             self.remove(topic);
         }
+    }
+
+    fn has_room_for_pattern(&self, name: &str) -> bool {
+        let Some(stem) = name.strip_suffix('*') else { return true };
+        self.pattern_bytes.contains_key(&stem.len()) || self.pattern_bytes.len() < PATTERN_LENGTHS_MAX
     }
 
     fn insert(&mut self, name: &str) -> u32 {

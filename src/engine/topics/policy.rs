@@ -16,7 +16,7 @@ pub enum Overflow {
     /// Messages that wait are dropped to make room for new ones, the oldest first.
     DropOldest,
     /// What waits of this topic is dropped, and only its latest message is kept until there is room: for states, such as
-    /// prices, of which only the last counts.
+    /// prices, of which only the last counts. Kept once for all who wait, beside the limits of outboxes and backlog.
     Latest,
 }
 
@@ -65,6 +65,15 @@ pub enum TopicError {
         /// The limit.
         max: usize,
     },
+    /// Patterns have as many different lengths as they may.
+    #[error(
+        "Patterns may have {max} different lengths, because each slows down whoever publishes. Subscribe to a pattern of \
+         another length, or to topics."
+    )]
+    TooManyPatternLengths {
+        /// The limit.
+        max: usize,
+    },
     /// The session is closing.
     #[error("A session that is closing subscribes to nothing.")]
     SessionClosing,
@@ -77,6 +86,7 @@ reasons! {
     PatternNotPublishable = "pattern_not_publishable",
     TooManySubscriptions = "too_many_subscriptions",
     TooManyTopics = "too_many_topics",
+    TooManyPatternLengths = "too_many_pattern_lengths",
     SessionClosing = "session_closing",
 }
 
