@@ -1,6 +1,7 @@
-//! What a connection costs above the kernel: its handshake, an HTTP answer, and the turns that echo its messages.
+//! What a connection costs above the kernel: its handshake, an HTTP answer, and the turns that echo its messages or
+//! publish them to a hundred others.
 //!
-//! The echo runs on the simulated reactor, whose own work is part of the figure: good for comparing two versions of the
+//! The turns run on the simulated reactor, whose own work is part of the figure: good for comparing two versions of the
 //! engine, not for saying how fast a server is.
 
 use std::hint::black_box;
@@ -14,7 +15,7 @@ use ringsock::protocol::http::{HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{MaskKey, Opcode, handshake, write_frame};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
 use ringsock::service::{ApiAccess, OverflowRules, Site};
-use ringsock::{Handler, Limits, Message, Session};
+use ringsock::{Handler, Limits, Message, Sent, Session};
 
 /// What Chromium sends, but for a cookie.
 const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost:9000\r\nConnection: Upgrade\r\nPragma: no-cache\r\n\
@@ -26,6 +27,8 @@ const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost:9000\r\nConnectio
 
 /// What a load balancer sends.
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost:9000\r\nUser-Agent: probe/1.0\r\n\r\n";
+
+const TOPIC: &str = "speech";
 
 const KEY: MaskKey = [0x37, 0xFA, 0x21, 0x3D];
 
@@ -80,11 +83,31 @@ impl Handler for Echo {
     }
 }
 
-/// A core with one connection.
+/// The first session publishes, and all that come after it listen.
+#[derive(Default)]
+struct Speech {
+    has_begun: bool,
+}
+
+impl Handler for Speech {
+    type State = ();
+
+    fn open(&mut self, session: &mut Session<'_, ()>) {
+        let listens = std::mem::replace(&mut self.has_begun, true);
+        assert!(!listens || session.subscribe(TOPIC) == Ok(true), "not subscribed");
+    }
+
+    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        assert_eq!(session.publish(TOPIC, message), Ok(Sent::Queued));
+    }
+}
+
+/// A core with one connection, and perhaps others that only listen.
 struct World<H: Handler> {
     core: Core<H, Sim>,
     peer: Peer,
-    _network: Network,
+    listeners: Vec<Peer>,
+    network: Network,
 }
 
 impl<H: Handler> World<H> {
@@ -105,7 +128,7 @@ impl<H: Handler> World<H> {
             spawner: Box::new(drop),
         });
         let peer = network.connect()?;
-        let mut world = Self { core, peer, _network: network };
+        let mut world = Self { core, peer, listeners: Vec::new(), network };
         world.turn();
         Some(world)
     }
@@ -114,6 +137,18 @@ impl<H: Handler> World<H> {
         let mut world = Self::connected(handler)?;
         world.peer.write(UPGRADE);
         (!world.answer().is_empty()).then_some(world)
+    }
+
+    /// Lets in one that only listens; says whether that worked.
+    fn join(&mut self) -> bool {
+        let Some(listener) = self.network.connect() else { return false };
+        listener.write(UPGRADE);
+        let answered = (0..TURNS_MAX).any(|_| {
+            self.turn();
+            !listener.read().is_empty()
+        });
+        self.listeners.push(listener);
+        answered
     }
 
     /// Takes turns until something has come, and gives it.
@@ -141,6 +176,17 @@ impl<H: Handler> World<H> {
             received == expected
         })
     }
+
+    /// As [`World::echo`], for what comes back to all who listen.
+    fn fan_out(&mut self, frames: &[u8], expected: usize) -> bool {
+        self.peer.write(frames);
+        let mut received = 0;
+        (0..TURNS_MAX).any(|_| {
+            self.turn();
+            received += self.listeners.iter().map(|listener| black_box(listener.read()).len()).sum::<usize>();
+            received == expected * self.listeners.len()
+        })
+    }
 }
 
 fn echo(c: &mut Criterion) {
@@ -164,5 +210,26 @@ fn echo(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(engine, requests, echo);
+fn fan_out(c: &mut Criterion) {
+    const SUBSCRIBERS: usize = 100;
+    let mut group = c.benchmark_group("fan-out");
+    for (name, count) in [("128 B to 100", 1), ("16 × 128 B in one read to 100", 16)] {
+        let (mut frames, mut published) = (Vec::new(), Vec::new());
+        for _ in 0..count {
+            write_frame(&mut frames, Opcode::Binary, &[b'x'; 128], Some(KEY));
+            write_frame(&mut published, Opcode::Binary, &[b'x'; 128], None);
+        }
+        let world = World::open(Speech::default());
+        assert!(world.is_some(), "no session");
+        let Some(mut world) = world else { continue };
+        assert!((0..SUBSCRIBERS).all(|_| world.join()), "not all are there");
+        group.throughput(Throughput::Elements(count * SUBSCRIBERS as u64));
+        group.bench_function(BenchmarkId::from_parameter(name), |b| {
+            b.iter(|| assert!(world.fan_out(&frames, published.len())));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(engine, requests, echo, fan_out);
 criterion_main!(engine);

@@ -200,6 +200,13 @@ fn compressed(seeds: &mut Seeds) -> io::Result<()> {
         let level = [choice % 11, 0x80 | choice, choice, choice];
         seeds.write("deflate", &[&[3, choice, 0, choice % 8], &SPLITS[usize::from(choice) % 3], &level])?;
     }
+    // Batches: a text and a run of one byte, again and again, in one batch or in many.
+    for choice in 0..48 {
+        let (server, windows) = ([choice & 1, choice % 10, 0, 0], [choice % 8, 7 - choice % 8]);
+        let messages = [choice >> 1 & 1, choice % 3, 0x83, choice, 0, 1, 0x43, b'x', 4 * choice, 0];
+        let start = [&[240][..], &server, &windows, &[choice & 3, 0, 0, choice % 5]].concat();
+        seeds.write("deflate", &[&start, &SPLITS[usize::from(choice) % 3], &messages.repeat(3)])?;
+    }
     for first in 0x80..0x8C {
         for second in 0x80..0x8C {
             seeds.write("deflate", &[&[2, first, 0, 3, 4, 0, 0x80, first, 0x87, second, 0x88, 0x8A, 0x80, 0x81]])?;

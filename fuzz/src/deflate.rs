@@ -5,10 +5,10 @@
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use ringsock::protocol::deflate::{
-    Agreement, Answer, Compression, Compressors, NAME, Offer, Prepared, WindowBits, answer,
+    Agreement, Answer, Compress, Compression, Compressors, NAME, Offer, WindowBits, answer,
 };
 use ringsock::protocol::handshake::{self, Extension};
-use ringsock::protocol::{Connection, Limits, Message, Role};
+use ringsock::protocol::{Batch, BatchBuilder, Connection, Encoding, Limits, Message, Prepared, Role};
 
 use crate::harness::{End, Endpoint, Outcome, Received};
 use crate::input::{Input, Split};
@@ -40,11 +40,14 @@ const PHRASES: &[&[u8]] = &[
 
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
-    match input.byte() % 4 {
-        0 => check_arbitrary(&mut input),
-        1 => check_round_trip(&mut input),
-        2 => check_negotiation(&mut input),
-        _ => check_foreign(&mut input),
+    match input.byte() {
+        240.. => check_batches(&mut input),
+        choice => match choice % 4 {
+            0 => check_arbitrary(&mut input),
+            1 => check_round_trip(&mut input),
+            2 => check_negotiation(&mut input),
+            _ => check_foreign(&mut input),
+        },
     }
 }
 
@@ -179,6 +182,45 @@ fn send(
             let cuts = if way % 4 == 2 && cut > 0 && cut < compressed.len() { vec![cut] } else { Vec::new() };
             bytes.extend(fragments(compressed, &cuts, to));
         }
+    }
+}
+
+/// Batches of messages, encoded for clients with any window and joined: each client reads the messages that they were
+/// made of, from any one on.
+fn check_batches(input: &mut Input<'_>) {
+    let own = compression(input);
+    let windows = [None, Some(sent::window_bits(input)), Some(sent::window_bits(input))];
+    let agreement = sent::agreement(input);
+    // All of them are sent, or those from one on.
+    let first = usize::from(input.byte());
+    let split = Split::new(input);
+    let (mut builders, mut expected) = (vec![BatchBuilder::default()], Vec::new());
+    while !input.is_empty() && expected.len() < MESSAGES_MAX {
+        if input.flag() {
+            builders.push(BatchBuilder::default());
+        }
+        let compress = input.choose(&[Compress::Always, Compress::IfLarge, Compress::Never]);
+        let payload = payload(input, expected.last());
+        if let Some(builder) = builders.last_mut() {
+            builder.push(Message::Binary(&payload), compress);
+        }
+        expected.push(Received::Binary(payload));
+    }
+    let batches: Vec<Batch> = builders.into_iter().map(BatchBuilder::finish).collect();
+    let mut compressors = Compressors::new(&own);
+    let first = first % (expected.len() + 1);
+    for window in windows {
+        let compression = window.map(|server_window_bits| Agreement { server_window_bits, ..agreement });
+        let limits = Limits { message_bytes_max: 1 << 20, inflation_ratio_max: 0, ..Limits::default() };
+        let client = Endpoint { role: Role::Client, limits, close_sent: false, compression };
+        let parts: Vec<Encoding> =
+            batches.iter().map(|batch| batch.encoding(window, Some(&mut compressors)).clone()).collect();
+        let joined = Encoding::concat(parts.iter());
+        assert_eq!(joined.messages(), expected.len());
+        let plain: usize = batches.iter().map(Batch::bytes).sum();
+        assert!(joined.frames().len() <= plain, "compressing made it longer");
+        let outcome = frame_stream::outcome(&client, &joined.slice(first..expected.len()), &split);
+        assert_eq!(outcome, Outcome { events: expected[first..].to_vec(), end: End::Idle }, "window: {window:?}");
     }
 }
 

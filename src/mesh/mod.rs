@@ -211,6 +211,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
     use std::thread;
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -288,6 +289,9 @@ mod tests {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 
+    /// Nothing takes so long but a wake-up that was lost.
+    const LOST_AFTER: Duration = Duration::from_secs(10);
+
     /// Sends so many to the other core and hears as many, sleeping whenever there is nothing to do.
     fn exchange(mut mesh: Mesh<u64>, entries: u64) {
         struct Unpark(thread::Thread);
@@ -312,8 +316,12 @@ mod tests {
             }
             mesh.wake_others();
             if idle && mesh.may_sleep() {
-                // Once nobody wakes it any more, room is all it waits for, and this is how long it may take to see it.
-                thread::park_timeout(std::time::Duration::from_millis(if sent < entries { 1 } else { 10_000 }));
+                // The other wakes it for room too, which it looks for, as for entries, after it has said that it sleeps.
+                if sent == entries || mesh.room(other) == 0 {
+                    let asleep = Instant::now();
+                    thread::park_timeout(LOST_AFTER);
+                    assert!(asleep.elapsed() < LOST_AFTER, "nobody woke it: {sent} sent, {heard} heard");
+                }
                 mesh.awake();
             }
         }

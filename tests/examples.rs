@@ -1,0 +1,293 @@
+//! Each example, run as the program it is, and held to what it promises a newcomer.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::error::Error as ClientError;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Message as Said, Result as ClientResult};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+type Client = WebSocketStream<TcpStream>;
+
+/// Everything here takes milliseconds; the rest is for a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who reads an example reads it in one go.
+const LINES_MAX: usize = 60;
+
+/// A running example. Ends with this value.
+struct Program {
+    process: Child,
+    output: BufReader<ChildStdout>,
+    address: String,
+}
+
+impl Program {
+    fn start(example: &str) -> Self {
+        let mut command = Command::new(path_of(example));
+        command.arg("127.0.0.1:0").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let end_with_test = || {
+            // SAFETY: takes integers and touches no memory.
+            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+            Ok(())
+        };
+        // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
+        unsafe { command.pre_exec(end_with_test) };
+        let mut process = command.spawn().unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let mut program = Self { process, output, address: String::new() };
+        let banner = program.line();
+        let address = banner.strip_prefix("listening on ws://").unwrap_or_else(|| panic!("it began with {banner:?}"));
+        program.address = address.to_owned();
+        program
+    }
+
+    /// The next line that it prints.
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    fn command(&mut self, command: &str) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{command}").unwrap();
+    }
+
+    async fn open(&self, path: &str) -> Client {
+        self.ask(path, None).await.unwrap()
+    }
+
+    /// As [`Program::open`], with a socket that takes little, so that not reading it is felt soon.
+    async fn open_small(&self, path: &str) -> Client {
+        self.ask(path, Some(16 * 1024)).await.unwrap()
+    }
+
+    async fn ask(&self, path: &str, receive_buffer_bytes: Option<u32>) -> ClientResult<Client> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = receive_buffer_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let stream = socket.connect(self.address.parse().unwrap()).await?;
+        let opening = client_async(format!("ws://{}{path}", self.address), stream);
+        Ok(timeout(PATIENCE, opening).await.expect("no answer in time")?.0)
+    }
+
+    /// Asks it to end by signal.
+    fn terminate(&self) {
+        // SAFETY: takes integers; the process is a child that was not waited for, so its id is its own.
+        assert_eq!(unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) }, 0);
+    }
+
+    /// Waits for it to end, and says whether it ended well.
+    fn ends_well(mut self) -> bool {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.success();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it did not end in time");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The built example, which lies beside the program.
+fn path_of(example: &str) -> PathBuf {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(build);
+    Path::new(env!("CARGO_BIN_EXE_ringsock")).with_file_name("examples").join(example)
+}
+
+/// Builds the examples as the tests were built, so that little more than linking is left: which of them `cargo test`
+/// itself builds depends on the tests that it was asked for.
+fn build() {
+    let profile_directory = Path::new(env!("CARGO_BIN_EXE_ringsock")).parent().unwrap();
+    let profile = match profile_directory.file_name().unwrap().to_str().unwrap() {
+        "debug" => "test",
+        profile => profile,
+    };
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--locked", "--examples"]);
+    command.args(["--profile", profile]).arg("--target-dir").arg(profile_directory.parent().unwrap());
+    assert!(command.status().unwrap().success(), "the examples do not build");
+}
+
+fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+async fn next(client: &mut Client) -> Said {
+    timeout(PATIENCE, client.next()).await.expect("nothing came in time").expect("the stream ended").unwrap()
+}
+
+async fn text(client: &mut Client) -> String {
+    match next(client).await {
+        Said::Text(text) => text.as_str().to_owned(),
+        other => panic!("not a text: {other:?}"),
+    }
+}
+
+async fn say(client: &mut Client, text: &str) {
+    client.send(Said::text(text)).await.unwrap();
+}
+
+/// Reads on until the server takes leave, and gives its code.
+async fn close_code(client: &mut Client) -> CloseCode {
+    loop {
+        if let Said::Close(frame) = next(client).await {
+            return frame.expect("the close frame has a code").code;
+        }
+    }
+}
+
+#[test]
+fn every_example_is_run_here_and_has_60_lines_at_most() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<_> = paths
+        .map(|path| {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            assert!(lines <= LINES_MAX, "{} has {lines} lines", path.display());
+            path.file_stem().unwrap().to_str().unwrap().to_owned()
+        })
+        .collect();
+    names.sort();
+    assert_eq!(names, ["chat", "echo", "embed_in_an_app"]);
+}
+
+#[test]
+fn echo_says_what_it_hears_until_it_is_told_to_end() {
+    run(async {
+        let echo = Program::start("echo");
+        let mut client = echo.open("/").await;
+        for said in [Said::text("hello"), Said::binary(vec![0, 1, 255])] {
+            client.send(said.clone()).await.unwrap();
+            assert_eq!(next(&mut client).await, said);
+        }
+        echo.terminate();
+        assert_eq!(close_code(&mut client).await, CloseCode::Away);
+        drop(client);
+        assert!(echo.ends_well());
+    });
+}
+
+#[test]
+fn chat_keeps_rooms_apart_and_tells_everyone_in_a_room_in_order() {
+    run(async {
+        let chat = Program::start("chat");
+        let mut ada = chat.open("/rust/ada").await;
+        assert_eq!(text(&mut ada).await, "ada: is here");
+        let mut grace = chat.open("/cobol/grace").await;
+        assert_eq!(text(&mut grace).await, "grace: is here");
+        let mut bob = chat.open("/rust/bob").await;
+        for guest in [&mut ada, &mut bob] {
+            assert_eq!(text(guest).await, "bob: is here");
+        }
+        for number in 0..10 {
+            say(&mut ada, &format!("message {number}")).await;
+        }
+        for guest in [&mut ada, &mut bob] {
+            for number in 0..10 {
+                assert_eq!(text(guest).await, format!("ada: message {number}"));
+            }
+        }
+        // Had anything come from the other room, it would be heard before this.
+        say(&mut grace, "alone").await;
+        assert_eq!(text(&mut grace).await, "grace: alone");
+    });
+}
+
+#[test]
+fn chat_refuses_who_names_no_room() {
+    run(async {
+        let chat = Program::start("chat");
+        let Err(ClientError::Http(refused)) = chat.ask("/rust", None).await else { panic!("let in without a name") };
+        assert_eq!(refused.status(), 404);
+        let mut nameless = chat.open("//eve").await;
+        assert_eq!(close_code(&mut nameless).await, CloseCode::Policy);
+    });
+}
+
+#[test]
+fn chat_keeps_a_guest_who_reads_too_slowly_and_tells_him_what_he_missed() {
+    const LINES: usize = 400;
+    run(async {
+        let chat = Program::start("chat");
+        let mut slow = chat.open_small("/rust/slow").await;
+        assert_eq!(text(&mut slow).await, "slow: is here");
+        let mut fast = chat.open("/rust/fast").await;
+        assert_eq!(text(&mut fast).await, "fast: is here");
+        // More than the sockets at both ends and the outbox hold together.
+        let long = "x".repeat(60_000);
+        for number in 0..LINES {
+            say(&mut fast, &format!("{number} {long}")).await;
+            assert!(text(&mut fast).await.starts_with(&format!("fast: {number} ")));
+        }
+        assert_eq!(text(&mut slow).await, "fast: is here");
+        let (mut last, mut missed) = (None, 0);
+        while last != Some(LINES) {
+            // One of these comes through as soon as the slow guest has made room for it.
+            say(&mut fast, &format!("{LINES} that was all")).await;
+            let line = text(&mut slow).await;
+            match line.split(' ').collect::<Vec<_>>()[..] {
+                ["fast:", number, ..] => {
+                    let number = number.parse().unwrap();
+                    assert!(last < Some(number), "{number} came after {last:?}");
+                    last = Some(number);
+                }
+                ["*", .., count] => missed += count.parse::<u64>().unwrap(),
+                _ => panic!("it hears {line:?}"),
+            }
+        }
+        assert!(missed > 0, "everything came");
+    });
+}
+
+#[test]
+fn embed_in_an_app_publishes_from_its_threads_counts_subscribers_and_drains() {
+    run(async {
+        let mut app = Program::start("embed_in_an_app");
+        assert_eq!(app.line(), "commands: count, quit");
+        app.command("count");
+        assert_eq!(app.line(), "subscribers: 0");
+        let mut clients = [app.open("/").await, app.open("/").await];
+        for client in &mut clients {
+            let mut latest = [0, 0];
+            while latest.contains(&0) {
+                let said = text(client).await;
+                let (topic, price) = said.split_once(' ').unwrap();
+                let latest = &mut latest[["prices/eur", "prices/usd"].iter().position(|name| *name == topic).unwrap()];
+                let price: u64 = price.parse().unwrap();
+                assert!(*latest == 0 || price == *latest + 1, "{said} came after {latest}");
+                *latest = price;
+            }
+        }
+        app.command("count");
+        assert_eq!(app.line(), "subscribers: 2");
+        app.command("quit");
+        for client in &mut clients {
+            assert_eq!(close_code(client).await, CloseCode::Away);
+        }
+        drop(clients);
+        assert!(app.ends_well());
+    });
+}
