@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::attacker::Peer;
+use crate::attacker::{Next, Peer};
 use crate::p99;
 use crate::server::Server;
+use crate::wire::{FIN, TEXT};
 
 const CLIENTS: usize = 50;
 
@@ -27,6 +28,9 @@ pub const FLOOR: Duration = Duration::from_millis(10);
 
 pub struct Honest {
     peers: Vec<Peer>,
+    /// Echoes asked for together. More than one where each is expected to take longer than the pace: waiting for one after
+    /// the other would add up.
+    at_once: usize,
     clocks: Vec<File>,
 }
 
@@ -42,7 +46,12 @@ pub struct Served {
 
 impl Honest {
     pub fn new(server: &Server) -> Self {
-        Self { peers: Peer::open_many(server.address, CLIENTS), clocks: server.clocks() }
+        Self { peers: Peer::open_many(server.address, CLIENTS), at_once: 1, clocks: server.clocks() }
+    }
+
+    /// Twice as many that are in a hurry together.
+    pub fn in_groups(server: &Server) -> Self {
+        Self { peers: Peer::open_many(server.address, 2 * CLIENTS), at_once: CLIENTS / 5, clocks: server.clocks() }
     }
 
     /// While nothing else happens.
@@ -65,7 +74,8 @@ impl Honest {
 
     fn measure(&mut self, over: &AtomicBool) -> Served {
         let own = File::open("/proc/thread-self/schedstat").unwrap();
-        let Self { peers, clocks } = self;
+        let Self { peers, clocks, at_once } = self;
+        let pace = PACE * *at_once as u32;
         let (mut times, mut longest) = (Vec::new(), Duration::ZERO);
         let mut due = Instant::now();
         for turn in 0.. {
@@ -82,13 +92,19 @@ impl Honest {
             let before = delays(clocks, &own);
             let text = format!("echo {turn}");
             let sent = Instant::now();
-            assert_eq!(peers[turn % CLIENTS].ask(&text), text);
-            let (took, alone) = (since.elapsed(), sent.elapsed());
-            let kept_waiting = kept_waiting(&before, &delays(clocks, &own));
-            let took = took.saturating_sub(kept_waiting);
-            times.push(took);
-            longest = longest.max(alone.saturating_sub(kept_waiting));
-            due = (due + PACE).max(Instant::now().checked_sub(took).unwrap_or(due));
+            let clients = peers.len();
+            let group = (turn * *at_once..).take(*at_once).map(|at| at % clients);
+            group.clone().for_each(|at| peers[at].say(&text));
+            let mut last = Duration::ZERO;
+            for at in group {
+                assert_eq!(peers[at].next(), Next::Frame(FIN | TEXT, text.clone().into_bytes()));
+                let (took, alone) = (since.elapsed(), sent.elapsed());
+                let kept_waiting = kept_waiting(&before, &delays(clocks, &own));
+                last = took.saturating_sub(kept_waiting);
+                times.push(last);
+                longest = longest.max(alone.saturating_sub(kept_waiting));
+            }
+            due = (due + pace).max(Instant::now().checked_sub(last).unwrap_or(due));
         }
         Served { longest, echoes: times.len(), p99: p99(times) }
     }
