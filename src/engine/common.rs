@@ -74,6 +74,8 @@ pub(super) struct Common {
     pub(super) held: Vec<Token>,
     /// Who published last in this turn, and how much in a row.
     pub(super) publishing: Option<(Token, u32)>,
+    /// When somebody last said anything but what was published.
+    pub(super) others_spoke: Option<u32>,
     /// Sessions that wait for the latest message of a topic that is just being delivered.
     pub(super) catching_up: VecDeque<Token>,
     /// The time of this turn.
@@ -118,6 +120,7 @@ impl Common {
             held: Vec::new(),
             catching_up: VecDeque::new(),
             publishing: None,
+            others_spoke: None,
             tasks,
             tick: 0,
             reply,

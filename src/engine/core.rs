@@ -375,6 +375,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if !more && !slot.broken {
             if slot.outbox.as_ref().is_none_or(|outbox| outbox.is_empty()) {
                 slot.outbox = None;
+                // As for nearly everyone whom a message was sent to.
+                if slot.awaits_nothing() {
+                    return;
+                }
             } else {
                 self.common.mark_dirty(slot, token);
             }

@@ -394,7 +394,7 @@ impl<S> Slot<S> {
 
     /// Whether [`Core::settle`] might have something to do: a quick test for the common case that it has not.
     #[inline]
-    fn may_be_over(&self) -> bool {
+    pub(super) fn may_be_over(&self) -> bool {
         self.broken || self.finished || self.parting || self.connection.state() == State::Closed
     }
 

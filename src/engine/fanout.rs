@@ -19,9 +19,12 @@ use crate::reactor::{Reactor, Token};
 /// Subscribers visited in a turn. Whole rounds gather most: cut in two, one to a thousand costs a third more CPU.
 const VISITS_PER_TURN_MAX: usize = 1024;
 
-/// A visit of a topic that is larger than that counts as so many: its rounds are cut anyway, and by smaller turns, of some
-/// two milliseconds, other sessions wait less.
+/// While others speak, a visit of a topic that is larger than that counts as so many: its rounds are cut anyway, and by
+/// smaller turns, of some two milliseconds, others wait less.
 const VISITS_OF_LARGE: usize = 3;
+
+/// Others speak for so many ticks after they were last heard.
+const OTHERS_SPEAK_TICKS: u32 = 2;
 
 /// Subscribers of one topic visited before the next topic has its turn.
 const VISITS_PER_TOPIC_MAX: usize = 256;
@@ -41,7 +44,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         while visits > 0 {
             let Some(topic) = self.common.topics.next_active() else { break };
             let members = self.common.topics.get(topic).map_or(0, |topic| topic.members() as usize);
-            let weight = if members > VISITS_PER_TURN_MAX { VISITS_OF_LARGE } else { 1 };
+            let is_cut_finer = members > VISITS_PER_TURN_MAX && self.common.others_speak();
+            let weight = if is_cut_finer { VISITS_OF_LARGE } else { 1 };
             let visited = self.deliver(topic, visits.div_ceil(weight).min(VISITS_PER_TOPIC_MAX));
             // A topic with nobody left costs a visit too.
             visits = visits.saturating_sub((visited * weight).max(1));
@@ -225,6 +229,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 }
 
 impl Common {
+    /// Whether somebody of late said anything but what was published.
+    fn others_speak(&self) -> bool {
+        self.others_spoke.is_some_and(|tick| self.tick - tick <= OTHERS_SPEAK_TICKS)
+    }
+
     /// Whether a subscriber does not keep up: too much waits for it, or what was published has waited for too long.
     fn is_late<S>(&self, slot: &Slot<S>) -> bool {
         slot.outbox.as_ref().is_some_and(|outbox| {

@@ -15,6 +15,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn consume_frames(&mut self, token: Token, input: &mut [u8]) -> usize {
         let Self { handler, reactor, sessions, common, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return 0 };
+        let (received, published) =
+            (common.counters.messages_received.read(), common.counters.messages_published.read());
         // One guard for the whole read: what was answered before a panic is still sent.
         let consumed = catch_unwind(AssertUnwindSafe(|| read_frames(handler, slot, token, common, reactor, input)));
         let rest = match consumed {
@@ -28,6 +30,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 0
             }
         };
+        let counters = &self.common.counters;
+        if counters.messages_received.read() - received > counters.messages_published.read() - published {
+            self.common.others_spoke = Some(self.common.tick);
+        }
         self.common.note_inflating();
         self.flush_and_settle(token);
         rest

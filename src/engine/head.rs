@@ -59,6 +59,7 @@ impl<S> PendingUpgrades<S> {
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Answers the requests that `input` completes, in order.
     pub(super) fn consume_head(&mut self, token: Token, input: &[u8]) {
+        self.common.others_spoke = Some(self.common.tick);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.backlog.as_mut().is_some_and(|backlog| !backlog.add(input)) {
             return;

@@ -191,6 +191,13 @@ impl<S> Slot<S> {
         self.phase == Phase::Open && self.connection.state() == State::Open
     }
 
+    /// Whether it makes no difference to the session that everything has left.
+    #[inline]
+    pub(super) fn awaits_nothing(&self) -> bool {
+        let has_input = self.readable || self.backlog.is_some();
+        self.is_open() && !self.pressed && !self.behind && !has_input && !self.may_be_over()
+    }
+
     /// Gives up an outbox that nothing waits in any more, because it was dropped.
     pub(super) fn forget_empty_outbox(&mut self) {
         if !self.sending && self.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
