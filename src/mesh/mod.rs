@@ -2,7 +2,7 @@
 //!
 //! Owns the rings and the sleep of those who read them. Never waits, never allocates once it is built, and knows nothing
 //! of what it carries. Invariant: an entry that was pushed is popped by its core without anything else having to happen,
-//! because a core that went to sleep is woken (see [`park`]); what does not fit is given back at once.
+//! because a core that went to sleep is woken (see `park`); what does not fit is given back at once.
 
 mod door;
 mod park;
