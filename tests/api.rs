@@ -2,16 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use program::{Process, between, serve};
 
 const KEY: &str = "the-key-of-this-test";
 
@@ -23,7 +26,7 @@ const SHORT: Duration = Duration::from_millis(100);
 
 /// A running program. Ends with this value.
 struct Program {
-    process: Child,
+    _process: Process,
     address: String,
 }
 
@@ -32,28 +35,9 @@ type Answer = (u16, String, String);
 
 impl Program {
     fn start(flags: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
-            command.env_remove(name);
-        }
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "none"]).args(flags);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let end_with_test = || {
-            // SAFETY: takes integers and touches no memory.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            Ok(())
-        };
-        // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
-        unsafe { command.pre_exec(end_with_test) };
-        let mut process = command.spawn().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let mut line = String::new();
-        while !line.contains("ready on ws://") {
-            line.clear();
-            assert!(output.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
-        }
-        let address = line.split("ws://").nth(1).unwrap().split('/').next().unwrap().to_owned();
-        Self { process, address }
+        let (process, banner) = serve(&[&["--admin-listen", "none"], flags].concat());
+        let address = between(&banner, "ready on ws://", "/");
+        Self { _process: process, address }
     }
 
     /// A request on a connection of its own.
@@ -71,13 +55,6 @@ impl Program {
     async fn subscribe(&self, name: &str) -> Subscriber {
         let (socket, _) = connect_async(format!("ws://{}/topics/{name}", self.address)).await.unwrap();
         Subscriber(socket)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

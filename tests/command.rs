@@ -2,18 +2,23 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use ringsock::config::Options;
+
+use program::{Process, isolate};
 
 /// A start or a refusal takes some 50 ms; the rest is for a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,32 +38,23 @@ fn ringsock_with_descriptors(limit: u32, arguments: &[&str]) -> Command {
 }
 
 fn isolated(mut command: Command, arguments: &[&str]) -> Command {
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
-        command.env_remove(name);
-    }
+    isolate(&mut command);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let end_with_test = || {
-        // SAFETY: takes integers and touches no memory.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-        Ok(())
-    };
-    // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
-    unsafe { command.pre_exec(end_with_test) };
     command
 }
 
 /// A running program. Ends with this value.
 struct Run {
-    process: Child,
+    process: Process,
     output: Receiver<String>,
     errors: Receiver<String>,
 }
 
 impl Run {
     fn new(mut command: Command) -> Self {
-        let mut process = command.spawn().unwrap();
-        let output = lines(process.stdout.take().unwrap());
-        let errors = lines(process.stderr.take().unwrap());
+        let mut process = Process(command.spawn().unwrap());
+        let output = lines(process.0.stdout.take().unwrap());
+        let errors = lines(process.0.stderr.take().unwrap());
         Self { process, output, errors }
     }
 
@@ -85,7 +81,7 @@ impl Run {
     fn refusal(mut self) -> String {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
-            match self.process.try_wait().unwrap() {
+            match self.process.0.try_wait().unwrap() {
                 Some(status) => break status,
                 None if Instant::now() > deadline => panic!("it did not end"),
                 None => thread::sleep(Duration::from_millis(5)),
@@ -94,13 +90,6 @@ impl Run {
         assert!(!status.success(), "it refused with {status}");
         assert_eq!(self.output.iter().collect::<String>(), "", "a refusal is no output");
         self.errors.iter().collect()
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

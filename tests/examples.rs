@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -18,6 +20,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message as Said, Result as ClientResult};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use program::{Process, isolate};
+
 type Client = WebSocketStream<TcpStream>;
 
 /// Everything here takes milliseconds; the rest is for a machine that is busy with other things.
@@ -28,7 +32,7 @@ const LINES_MAX: usize = 60;
 
 /// A running example. Ends with this value.
 struct Program {
-    process: Child,
+    process: Process,
     output: BufReader<ChildStdout>,
     address: String,
 }
@@ -37,15 +41,9 @@ impl Program {
     fn start(example: &str) -> Self {
         let mut command = Command::new(path_of(example));
         command.arg("127.0.0.1:0").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let end_with_test = || {
-            // SAFETY: takes integers and touches no memory.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            Ok(())
-        };
-        // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
-        unsafe { command.pre_exec(end_with_test) };
-        let mut process = command.spawn().unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
+        isolate(&mut command);
+        let mut process = Process(command.spawn().unwrap());
+        let output = BufReader::new(process.0.stdout.take().unwrap());
         let mut program = Self { process, output, address: String::new() };
         let banner = program.line();
         let address = banner.strip_prefix("listening on ws://").unwrap_or_else(|| panic!("it began with {banner:?}"));
@@ -61,7 +59,7 @@ impl Program {
     }
 
     fn command(&mut self, command: &str) {
-        writeln!(self.process.stdin.as_mut().unwrap(), "{command}").unwrap();
+        writeln!(self.process.0.stdin.as_mut().unwrap(), "{command}").unwrap();
     }
 
     async fn open(&self, path: &str) -> Client {
@@ -86,27 +84,19 @@ impl Program {
     /// Asks it to end by signal.
     fn terminate(&self) {
         // SAFETY: takes integers; the process is a child that was not waited for, so its id is its own.
-        assert_eq!(unsafe { libc::kill(self.process.id() as libc::pid_t, libc::SIGTERM) }, 0);
+        assert_eq!(unsafe { libc::kill(self.process.0.id() as libc::pid_t, libc::SIGTERM) }, 0);
     }
 
     /// Waits for it to end, and says whether it ended well.
     fn ends_well(mut self) -> bool {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
-            if let Some(status) = self.process.try_wait().unwrap() {
+            if let Some(status) = self.process.0.try_wait().unwrap() {
                 return status.success();
             }
             thread::sleep(Duration::from_millis(10));
         }
         panic!("it did not end in time");
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -3,14 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use program::{Process, between, serve};
 
 /// Far longer than anything here takes on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,39 +24,16 @@ const UPGRADE: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websock
 
 /// A running program. Ends with this value.
 struct Program {
-    process: Child,
+    process: Process,
     address: String,
     admin: String,
 }
 
 impl Program {
     fn start(flags: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
-            command.env_remove(name);
-        }
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]).args(flags);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let end_with_test = || {
-            // SAFETY: takes integers and touches no memory.
-            unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-            Ok(())
-        };
-        // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
-        unsafe { command.pre_exec(end_with_test) };
-        let mut process = command.spawn().unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap());
-        let (mut banner, mut line) = (String::new(), String::new());
-        while !line.contains("ready on ws://") {
-            line.clear();
-            assert!(output.read_line(&mut line).unwrap() > 0, "it ended after\n{banner}");
-            banner.push_str(&line);
-        }
-        let between = |from: &str, to: &str| {
-            let (_, rest) = banner.split_once(from).unwrap_or_else(|| panic!("no {from} in\n{banner}"));
-            rest.split(to).next().unwrap().to_owned()
-        };
-        let (address, admin) = (between("ready on ws://", "/"), between("metrics      http://", "/metrics"));
+        let (process, banner) = serve(&[&["--admin-listen", "127.0.0.1:0"], flags].concat());
+        let address = between(&banner, "ready on ws://", "/");
+        let admin = between(&banner, "metrics      http://", "/metrics");
         Self { process, address, admin }
     }
 
@@ -97,7 +78,7 @@ impl Program {
 
     /// The nice value of each thread, by the thread's name.
     fn nice(&self) -> BTreeMap<String, i32> {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.0.id())).unwrap();
         let nice = tasks.map(|task| {
             let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
             let (name, fields) = stat.rsplit_once(") ").unwrap();
@@ -105,13 +86,6 @@ impl Program {
             (name, fields.split(' ').nth(16).unwrap().parse().unwrap())
         });
         nice.collect()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -376,13 +350,13 @@ fn after_sigterm_the_listener_for_metrics_ends_with_the_server() {
     let mut scraper = connect(&server.admin);
     scraper.write_all(get("/health").replace("close", "keep-alive").as_bytes()).unwrap();
     let _ = scraper.read(&mut [0; 1024]).unwrap();
-    let pid = server.process.id().to_string();
+    let pid = server.process.0.id().to_string();
     assert!(Command::new("sh").args(["-c", "kill -s TERM $0", &pid]).status().unwrap().success());
     let begun = Instant::now();
-    while server.process.try_wait().unwrap().is_none() {
+    while server.process.0.try_wait().unwrap().is_none() {
         assert!(begun.elapsed() < PATIENCE, "it does not end");
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(server.process.wait().unwrap().success());
+    assert!(server.process.0.wait().unwrap().success());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }

@@ -1,0 +1,54 @@
+//! What the tests that run programs have in common: a program gets no setting from elsewhere, and ends with its test.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+/// Keeps settings of the environment from a program, and has it end with the thread that starts it, whatever becomes of
+/// the test.
+pub fn isolate(command: &mut Command) {
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
+        command.env_remove(name);
+    }
+    let end_with_test = || {
+        // SAFETY: takes integers and touches no memory.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
+    unsafe { command.pre_exec(end_with_test) };
+}
+
+/// A running program. Ends with this value.
+pub struct Process(pub Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `ringsock serve`, once it is ready, and what it printed until then.
+pub fn serve(flags: &[&str]) -> (Process, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
+    isolate(&mut command);
+    command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut process = Process(command.spawn().unwrap());
+    let mut output = BufReader::new(process.0.stdout.take().unwrap());
+    let (mut banner, mut line) = (String::new(), String::new());
+    while !line.contains("ready on ws://") {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "it ended after\n{banner}");
+        banner.push_str(&line);
+    }
+    (process, banner)
+}
+
+/// What the banner says between these two.
+pub fn between(banner: &str, from: &str, to: &str) -> String {
+    let (_, rest) = banner.split_once(from).unwrap_or_else(|| panic!("no {from} in\n{banner}"));
+    rest.split(to).next().unwrap().to_owned()
+}
