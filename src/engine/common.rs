@@ -18,7 +18,7 @@ use super::tasks::Tasks;
 use super::topics::{Topics, round_bytes_max};
 use super::wheel::Wheel;
 use crate::mesh::Mesh;
-use crate::protocol::deflate::{Answer, Compress, Compression, Compressors, answer};
+use crate::protocol::deflate::{Answer, Compress, Compression, Compressors, WindowBits, answer};
 use crate::protocol::handshake::Extension;
 use crate::protocol::{AssemblyPool, CONTROL_PAYLOAD_MAX, FrameHeader, Message, Opcode, Prepared};
 use crate::protocol::{write_compressed_frame, write_frame};
@@ -139,11 +139,10 @@ impl Common {
         message: Message<'_>,
         compress: Compress,
     ) {
-        if slot.connection.compresses_with().is_some() {
-            self.make_compressors();
-            if self.compressors.as_ref().is_some_and(|with| with.is_to_compress(compress, message.len())) {
-                return self.write_compressed(slot, token, sockets, message);
-            }
+        let window = self.window_of(slot);
+        let compressors = self.compressors.as_ref().filter(|_| window.is_some());
+        if compressors.is_some_and(|with| with.is_to_compress(compress, message.len())) {
+            return self.write_compressed(slot, token, sockets, message);
         }
         self.write_payload(slot, token, sockets, message.kind().opcode(), false, message.as_bytes());
     }
@@ -206,12 +205,15 @@ impl Common {
         self.compressors = Some(compressors);
     }
 
-    /// Makes the compressors if they are not there, unless compression is off.
-    pub(super) fn make_compressors(&mut self) {
-        if self.compressors.is_none() {
+    /// The window that a session is sent compressed messages with; `None` when it is not. The compressors are there then.
+    #[inline]
+    pub(super) fn window_of<S>(&mut self, slot: &Slot<S>) -> Option<WindowBits> {
+        let window = slot.connection.compresses_with();
+        if window.is_some() && self.compressors.is_none() {
             self.compressors =
                 self.limits.compression.as_ref().map(|compression| Box::new(Compressors::new(compression)));
         }
+        window
     }
 
     /// Writes a message that was prepared for many.
@@ -222,9 +224,7 @@ impl Common {
         sockets: &mut dyn Sockets,
         prepared: &Prepared,
     ) {
-        if slot.connection.compresses_with().is_some() {
-            self.make_compressors();
-        }
+        self.window_of(slot);
         let frame = prepared.frame(&mut slot.connection, self.compressors.as_deref_mut());
         if frame.len() >= DIRECT_BYTES_MIN && slot.outbox.is_none() {
             return self.send_directly(slot, token, sockets, frame);
@@ -363,6 +363,18 @@ impl Common {
             slot.resuming = true;
             self.resumed.push(token);
         }
+    }
+
+    /// Has a session read on that was kept from it: it could not be heard meanwhile, nor complete a message.
+    pub(super) fn read_again<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        self.excuse_silence(slot);
+        self.resume_next_turn(slot, token);
+    }
+
+    /// Counts a session's silence from now on, because until now it was not read.
+    pub(super) fn excuse_silence<S>(&self, slot: &mut Slot<S>) {
+        slot.heard = self.tick;
+        slot.connection.restamp(self.tick);
     }
 
     /// Gives the session's phase, or its closing handshake, this long.

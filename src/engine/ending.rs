@@ -101,8 +101,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         if !self.common.may_read(slot) {
             // Whose input is not read cannot be heard, nor complete a message.
-            slot.heard = self.common.tick;
-            slot.connection.restamp(self.common.tick);
+            self.common.excuse_silence(slot);
         }
         let due = match slot.phase {
             Phase::Ended => return,

@@ -13,6 +13,7 @@ use super::outbox::SharedFrames;
 use super::reasons::DropReason;
 use super::session::{NEVER, Slot, ticks};
 use super::topics::{Latest, Member, Overflow, Round, TopicKey};
+use crate::protocol::deflate::WindowBits;
 use crate::protocol::{CloseCode, Encoding};
 use crate::reactor::{Reactor, Token};
 
@@ -201,9 +202,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         for token in std::mem::take(&mut self.common.held) {
             if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.held) {
                 slot.held = false;
-                slot.heard = self.common.tick;
-                slot.connection.restamp(self.common.tick);
-                self.common.resume_next_turn(slot, token);
+                self.common.read_again(slot, token);
                 self.relieve(token);
             }
         }
@@ -248,11 +247,7 @@ impl Common {
     fn share_round<S>(&mut self, slot: &mut Slot<S>, token: Token, member: Member, round: &mut Round) {
         let Some(topic) = self.topics.key(member.topic()) else { return };
         let (overflow, since) = (member.overflow(), self.tick);
-        let window = slot.connection.compresses_with();
-        if window.is_some() {
-            slot.connection.forget_sent();
-            self.make_compressors();
-        }
+        let window = self.window_for_shared(slot);
         let own: Vec<usize> = if member.is_echoless() { round.own_messages(token).collect() } else { Vec::new() };
         let encoding = round.encoding(window, self.compressors.as_deref_mut());
         if own.is_empty() {
@@ -265,15 +260,21 @@ impl Common {
     }
 
     fn share_latest<S>(&mut self, slot: &mut Slot<S>, token: Token, member: Member, latest: &Latest) {
-        let window = slot.connection.compresses_with();
-        if window.is_some() {
-            slot.connection.forget_sent();
-            self.make_compressors();
-        }
+        let window = self.window_for_shared(slot);
         let frames = latest.batch.encoding(window, self.compressors.as_deref_mut()).frames().clone();
         let Some(topic) = self.topics.key(member.topic()) else { return };
         let shared = SharedFrames { frames, messages: 1, topic, overflow: member.overflow(), since: self.tick };
         self.share(slot, token, shared);
+    }
+
+    /// The window that a session is sent shared frames with, if any. Its own stream begins anew after them.
+    #[inline]
+    fn window_for_shared<S>(&mut self, slot: &mut Slot<S>) -> Option<WindowBits> {
+        let window = self.window_of(slot);
+        if window.is_some() {
+            slot.connection.forget_sent();
+        }
+        window
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use super::handler::Handler;
 use super::reasons::DropReason;
 use super::server_handle::Tally;
 use super::topics::TopicKey;
+use crate::mesh::Mesh;
 use crate::protocol::{Batch, Prepared};
 use crate::reactor::{Reactor, Token};
 
@@ -38,19 +39,17 @@ pub(super) enum Content {
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes in what others sent. While more waits to be delivered than should, it waits where it is: its senders notice.
     pub(super) fn take_in(&mut self) {
+        self.take_in_from(|mesh| mesh.pop().map(|(core, parcel)| (Some(core), parcel)));
+        self.take_in_from(|mesh| mesh.pop_door().map(|parcel| (None, parcel)));
+    }
+
+    fn take_in_from(&mut self, pop: impl Fn(&mut Mesh<Parcel>) -> Option<(Option<u16>, Parcel)>) {
         for _ in 0..PARCELS_PER_TURN_MAX {
             if self.common.is_congested() {
                 break;
             }
-            let Some((core, Parcel(content))) = self.common.mesh.pop() else { break };
-            self.unpack(Some(core), content);
-        }
-        for _ in 0..PARCELS_PER_TURN_MAX {
-            if self.common.is_congested() {
-                break;
-            }
-            let Some(Parcel(content)) = self.common.mesh.pop_door() else { break };
-            self.unpack(None, content);
+            let Some((core, Parcel(content))) = pop(&mut self.common.mesh) else { break };
+            self.unpack(core, content);
         }
     }
 

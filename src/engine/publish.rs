@@ -9,7 +9,7 @@ use super::handler::Sent;
 use super::parcel::{Content, Parcel};
 use super::reasons::DropReason;
 use super::session::Slot;
-use super::topics::{self, Member, Portion, TopicError};
+use super::topics::{self, Flow, Member, Portion, TopicError};
 use crate::protocol::deflate::Compress;
 use crate::protocol::{Batch, HEADER_BYTES_MAX, Message};
 use crate::reactor::Token;
@@ -32,25 +32,20 @@ impl Common {
     ) -> Result<Sent, TopicError> {
         topics::check_publishable(topic)?;
         self.counters.messages_published.add(1);
-        let mut targets = std::mem::take(&mut self.targets);
-        self.topics.each_target(topic, |target| targets.push(target));
-        let mut sent = Sent::Queued;
-        for target in targets.drain(..) {
-            sent = worse(sent, self.gather(target, sender, message, compress));
-        }
-        self.targets = targets;
-        Ok(sent)
+        Ok(self.publish_by(topic, |common, target| common.gather(target, sender, message, compress)))
     }
 
     /// Publishes what is encoded already.
     pub(super) fn publish_batch(&mut self, topic: &str, batch: &Batch) -> Sent {
         self.counters.messages_published.add(batch.messages() as u64);
+        self.publish_by(topic, |common, target| common.gather_batch(target, batch))
+    }
+
+    /// Gathers something for each topic that what is published to this one goes to, and says the worst that came of it.
+    fn publish_by(&mut self, topic: &str, gather: impl Fn(&mut Self, u32) -> Sent) -> Sent {
         let mut targets = std::mem::take(&mut self.targets);
         self.topics.each_target(topic, |target| targets.push(target));
-        let mut sent = Sent::Queued;
-        for target in targets.drain(..) {
-            sent = worse(sent, self.gather_batch(target, batch));
-        }
+        let sent = targets.drain(..).fold(Sent::Queued, |sent, target| worse(sent, gather(self, target)));
         self.targets = targets;
         sent
     }
@@ -108,12 +103,11 @@ impl Common {
             self.counters.messages_dropped.add(&DropReason::BacklogFull);
             return Sent::Dropped;
         }
-        let Some(flow) = self.topics.flow_or_new(topic) else { return Sent::Dropped };
-        let (number, before) = (flow.gathering.messages(), flow.gathering.bytes());
-        flow.gathering.push(message, compress);
-        flow.senders.extend(sender.map(|sender| (number, sender)));
-        let after = flow.gathering.bytes();
-        self.gathered(topic, before, after)
+        self.gather_by(topic, |flow| {
+            let number = flow.gathering.messages();
+            flow.gathering.push(message, compress);
+            flow.senders.extend(sender.map(|sender| (number, sender)));
+        })
     }
 
     fn gather_batch(&mut self, topic: u32, batch: &Batch) -> Sent {
@@ -128,11 +122,7 @@ impl Common {
             self.dispatch(topic, Portion { batch: batch.clone(), senders: Vec::new(), is_shared: true });
             return self.queued();
         }
-        let Some(flow) = self.topics.flow_or_new(topic) else { return Sent::Dropped };
-        let before = flow.gathering.bytes();
-        flow.gathering.append(batch);
-        let after = flow.gathering.bytes();
-        self.gathered(topic, before, after)
+        self.gather_by(topic, |flow| flow.gathering.append(batch))
     }
 
     fn has_room_for(&self, payload_bytes: usize) -> bool {
@@ -141,7 +131,11 @@ impl Common {
         backlog_bytes == 0 || backlog_bytes + payload_bytes + HEADER_BYTES_MAX <= self.limits.backlog_bytes_max
     }
 
-    fn gathered(&mut self, topic: u32, before: usize, after: usize) -> Sent {
+    fn gather_by(&mut self, topic: u32, add: impl FnOnce(&mut Flow)) -> Sent {
+        let Some(flow) = self.topics.flow_or_new(topic) else { return Sent::Dropped };
+        let before = flow.gathering.bytes();
+        add(flow);
+        let after = flow.gathering.bytes();
         self.topics.backlog_bytes += after - before;
         if before == 0 {
             self.topics.gathered.push(topic);

@@ -260,7 +260,7 @@ impl<S> Session<'_, S> {
     #[inline]
     fn send_by(&mut self, write: impl FnOnce(&mut Common, &mut Slot<S>, Token, &mut dyn Sockets)) -> Sent {
         let full = self.is_full();
-        let closing = self.is_closing();
+        let closing = !self.slot.is_open();
         if full || closing {
             self.slot.pressed |= full;
             let reason = if closing { DropReason::Closing } else { DropReason::OutboxFull };
@@ -274,10 +274,6 @@ impl<S> Session<'_, S> {
             return Sent::Backpressure;
         }
         Sent::Queued
-    }
-
-    fn is_closing(&self) -> bool {
-        !self.slot.is_open()
     }
 
     fn is_full(&mut self) -> bool {
@@ -297,7 +293,7 @@ impl<S> Session<'_, S> {
     /// As [`Session::subscribe`], and says what becomes of messages that this session cannot take, and of its own. Said
     /// anew, it holds from then on.
     pub fn subscribe_with(&mut self, topic: &str, subscribe: Subscribe) -> Result<bool, TopicError> {
-        if self.is_closing() {
+        if !self.slot.is_open() {
             return Err(TopicError::SessionClosing);
         }
         self.slot.echoless |= !subscribe.echo;
@@ -305,14 +301,11 @@ impl<S> Session<'_, S> {
         self.common.topics.subscribe(topic, (self.token, &mut self.slot.membership), subscribe, limits)
     }
 
-    /// Ends a subscription, and says whether there was one. What waits in its outbox already still
-    /// arrives; what has not reached it does not.
+    /// Ends a subscription, and says whether there was one. What waits in its outbox already still arrives; what has not
+    /// reached it does not.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         let left = self.common.topics.unsubscribe(topic, (self.token.index, &mut self.slot.membership));
-        left.is_some_and(|member| {
-            self.common.note_left(member);
-            true
-        })
+        left.map(|member| self.common.note_left(member)).is_some()
     }
 
     /// Whether it is subscribed to a topic or pattern.
@@ -341,7 +334,8 @@ impl<S> Session<'_, S> {
     /// in this order.
     ///
     /// [`Sent::Backpressure`] says that more is under way than can be delivered: until that is over, and
-    /// [`Handler::drain`](super::Handler::drain) is called, this session is not read. [`Sent::Dropped`] says that it, or a part of it, was dropped even so. Costs one copy of the payload.
+    /// [`Handler::drain`](super::Handler::drain) is called, this session is not read. [`Sent::Dropped`] says that it, or a
+    /// part of it, was dropped even so. Costs one copy of the payload.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
         self.publish_with(topic, message, Compress::IfLarge)
     }
@@ -397,9 +391,7 @@ impl<S> Session<'_, S> {
     /// Goes on reading, from the next turn on.
     pub fn resume(&mut self) {
         if std::mem::take(&mut self.slot.paused) {
-            self.slot.heard = self.common.tick;
-            self.slot.connection.restamp(self.common.tick);
-            self.common.resume_next_turn(self.slot, self.token);
+            self.common.read_again(self.slot, self.token);
         }
     }
 

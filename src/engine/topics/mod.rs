@@ -179,14 +179,10 @@ impl Topics {
         let (token, place) = session;
         let membership = self.subscriptions(*place);
         let known = self.find(name.as_bytes());
-        if let Some(topic) = known {
-            let its = (topic, self.records.get(topic).map_or_else(Membership::default, |topic| topic.members));
-            if let Some(member) = self.members.find(its, (token.index, membership)) {
-                if let Some(member) = self.members.get_mut(member) {
-                    member.subscribe_as(subscribe);
-                }
-                return Ok(false);
-            }
+        let member = known.and_then(|topic| self.member(topic, (token.index, *place)));
+        if let Some(member) = member.and_then(|member| self.members.get_mut(member)) {
+            member.subscribe_as(subscribe);
+            return Ok(false);
         }
         if membership.count >= limits.subscriptions_max {
             return Err(TopicError::TooManySubscriptions { max: limits.subscriptions_max });
@@ -221,17 +217,19 @@ impl Topics {
     /// Ends a session's subscription, and says what it was; `None` if there was none.
     pub(super) fn unsubscribe(&mut self, name: &str, session: (u32, &mut u32)) -> Option<Member> {
         let topic = self.find(name.as_bytes())?;
-        let its = (topic, self.records.get(topic)?.members);
-        let member = self.members.find(its, (session.0, self.subscriptions(*session.1)))?;
+        let member = self.member(topic, (session.0, *session.1))?;
         self.leave(member, session.1)
     }
 
     /// Whether a session is subscribed.
     pub(super) fn is_subscribed(&self, name: &str, session: (u32, u32)) -> bool {
-        let session = (session.0, self.subscriptions(session.1));
-        let topic = self.find(name.as_bytes());
-        let its = topic.and_then(|topic| self.records.get(topic).map(|record| (topic, record.members)));
-        its.is_some_and(|its| self.members.find(its, session).is_some())
+        self.find(name.as_bytes()).and_then(|topic| self.member(topic, session)).is_some()
+    }
+
+    /// The member that stands for a session in a topic.
+    fn member(&self, topic: u32, session: (u32, u32)) -> Option<u32> {
+        let its = (topic, self.records.get(topic)?.members);
+        self.members.find(its, (session.0, self.subscriptions(session.1)))
     }
 
     /// What a session is subscribed to.

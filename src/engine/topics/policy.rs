@@ -2,8 +2,6 @@
 
 use thiserror::Error;
 
-use crate::protocol::reasons;
-
 /// What becomes of a topic's messages for a subscriber that does not keep up: its outbox is above its limit, or what
 /// waits longest there has waited longer than it may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,17 +75,6 @@ pub enum TopicError {
     /// The session is closing.
     #[error("A session that is closing subscribes to nothing.")]
     SessionClosing,
-}
-
-reasons! {
-    TopicError:
-    NameEmpty = "name_empty",
-    NameTooLong = "name_too_long",
-    PatternNotPublishable = "pattern_not_publishable",
-    TooManySubscriptions = "too_many_subscriptions",
-    TooManyTopics = "too_many_topics",
-    TooManyPatternLengths = "too_many_pattern_lengths",
-    SessionClosing = "session_closing",
 }
 
 /// Checks that a topic or pattern can have this name: 1 to 255 bytes, a pattern's `*` not counted.
