@@ -18,7 +18,8 @@ use crate::reactor::Chunks;
 /// for each of a handful of pongs get them; a flood costs at most this many.
 pub const PONGS_WAITING_MAX: u8 = 16;
 
-/// Bytes of a piece: as much as the kernel takes in a few segments, so that one send of 64 pieces carries a megabyte.
+/// Bytes of a piece, unless more came at once: as much as the kernel takes in a few segments, so that one send of 64
+/// pieces carries a megabyte.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// The first piece of an outbox, which grows to a whole one: a few pongs take no more than they need.
@@ -225,30 +226,24 @@ impl Outbox {
 
     fn queue(&mut self, mut bytes: &[u8]) {
         self.queued_bytes += bytes.len();
-        while !bytes.is_empty() {
-            let Some(Piece::Own(last)) = self.pieces.last_mut().filter(|last| last.room() > 0) else {
-                let first = if self.pieces.is_empty() { PIECE_BYTES_FIRST } else { PIECE_BYTES };
-                self.pieces.push(Piece::Own(Vec::with_capacity(first.max(bytes.len().min(PIECE_BYTES)))));
-                continue;
-            };
-            let (now, later) = bytes.split_at(bytes.len().min(PIECE_BYTES - last.len()));
+        if let Some(Piece::Own(last)) = self.pieces.last_mut() {
             // Only the first piece grows, and never beyond a whole one.
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE_BYTES.saturating_sub(last.len())));
             let capacity = (last.len() + now.len()).next_power_of_two().min(PIECE_BYTES);
             last.reserve_exact(capacity.saturating_sub(last.len()));
             last.extend_from_slice(now);
             bytes = later;
         }
+        if !bytes.is_empty() {
+            let least = if self.pieces.is_empty() { PIECE_BYTES_FIRST } else { PIECE_BYTES };
+            let mut piece = Vec::with_capacity(least.max(bytes.len()));
+            piece.extend_from_slice(bytes);
+            self.pieces.push(Piece::Own(piece));
+        }
     }
 }
 
 impl Piece {
-    fn room(&self) -> usize {
-        match self {
-            Piece::Own(bytes) => PIECE_BYTES.saturating_sub(bytes.len()),
-            Piece::Shared(_) => 0,
-        }
-    }
-
     /// What is to be sent; takes off what it counted for while it was queued.
     fn into_bytes(self, shared_since: &mut u32, queued_bytes: &mut usize) -> Bytes {
         match self {

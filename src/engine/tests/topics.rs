@@ -167,6 +167,23 @@ fn one_publish_to_very_many_is_cut_over_several_turns_and_others_are_served_betw
 }
 
 #[test]
+fn what_waits_behind_a_large_round_goes_with_what_comes_as_soon_as_that_is_over() {
+    let mut world = World::new();
+    let mut members: Vec<_> = (0..1_500).map(|_| member(&mut world, "a", "")).collect();
+    members[0].send("/publish a one");
+    world.turns(2);
+    members[0].send("/publish a two");
+    while world.counters.messages_sent.read() < 1_500 {
+        world.turns(1);
+    }
+    members[1].send("/publish a three");
+    world.turns(2);
+    let heard: Vec<_> = members.iter_mut().map(texts).filter(|heard| *heard != ["one"]).collect();
+    assert!(!heard.is_empty(), "the next round is under way");
+    heard.iter().for_each(|heard| assert_eq!(*heard, ["one", "two", "three"]));
+}
+
+#[test]
 fn many_topics_take_turns() {
     let mut world = World::new();
     let crowd: Vec<_> = (0..2_000).map(|_| world.open("/")).collect();

@@ -63,6 +63,9 @@ pub(super) struct Topic {
 /// costs whoever publishes a lookup, some 60 ns.
 const PATTERN_LENGTHS_MAX: usize = 16;
 
+/// Subscribers of a topic to which a round costs far more than a turn that does nothing, some 2 µs.
+const LARGE_MEMBERS_MIN: u32 = 256;
+
 /// What a topic may cost beside its name, in bytes, and without its place in the table (5 to 10).
 const TOPIC_RECORD_BYTES_MAX: usize = 64;
 const _: () = assert!(Arena::<Topic>::ENTRY_BYTES <= TOPIC_RECORD_BYTES_MAX);
@@ -97,8 +100,10 @@ pub(super) struct Topics {
     pub(super) gathered: Vec<u32>,
     /// Topics with something to deliver, in turn.
     active: VecDeque<u32>,
-    /// Topics that have more to deliver in the next turn.
+    /// Topics that go on in the next turn.
     rested: Vec<u32>,
+    /// Topics that go on in the turn after it.
+    resting: Vec<u32>,
     /// Bytes that were published and not delivered to everyone here.
     pub(super) backlog_bytes: usize,
     pub(super) interest: Interest,
@@ -327,7 +332,9 @@ impl Topics {
     /// handlers have published since batches were made included.
     pub(super) fn go_on(&mut self) -> bool {
         self.active.extend(self.rested.drain(..));
-        !self.active.is_empty() || !self.gathered.is_empty() || !self.to_confirm.is_empty()
+        std::mem::swap(&mut self.rested, &mut self.resting);
+        let is_active = !self.active.is_empty() || !self.rested.is_empty();
+        is_active || !self.gathered.is_empty() || !self.to_confirm.is_empty()
     }
 
     /// The round to go on with, a new one if there is none; its cursor is in the flow.
@@ -369,11 +376,18 @@ impl Topics {
         if flow.round.is_some() {
             self.active.push_back(topic);
         } else if flow.active {
-            // What comes by the next turn goes with it.
-            self.rested.push(topic);
+            self.rest(topic);
         } else {
             self.forget_if_over(topic);
         }
+    }
+
+    /// Ends a round that others wait behind: what comes by the next turn goes with them. A turn costs a large topic nothing
+    /// beside a round, so it rests for one more, in which all of its last sends have left: who publishes again as soon as
+    /// it was sent everything is gathered too. With four messages under way to 10,000, a quarter fewer sends.
+    fn rest(&mut self, topic: u32) {
+        let is_large = self.records.get(topic).is_some_and(|topic| topic.members() >= LARGE_MEMBERS_MIN);
+        if is_large { self.resting.push(topic) } else { self.rested.push(topic) }
     }
 
     /// Notes which message is the latest, and that a member waits for it, unless it is not to have it; says whether it
