@@ -363,6 +363,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_queued_at_once_is_one_part_of_a_send() {
+        let mut outbox = Outbox::default();
+        let large = vec![b'x'; 10 * PIECE_BYTES];
+        outbox.push(&large);
+        let Some(Chunks::One(part)) = outbox.take() else { panic!("one part") };
+        assert!(part == large);
+        outbox.push(b"a few");
+        outbox.push(&large);
+        outbox.push(&large);
+        assert_eq!(outbox.take().unwrap().parts().len(), 3, "the first piece is filled before another begins");
+    }
+
+    #[test]
     fn a_few_bytes_take_little_memory() {
         let mut outbox = Outbox::default();
         outbox.push(b"a few");
