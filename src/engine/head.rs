@@ -65,19 +65,35 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return;
         }
         let backlog = slot.backlog.take();
-        let (mut rest, mut scan) = match backlog.as_deref() {
+        let (received, scan) = match backlog.as_deref() {
             Some(Backlog { bytes, awaits: Awaits::HeadEnd(scan), .. }) => (&bytes[..], *scan),
             Some(backlog) => (&backlog.bytes[..], HeadScan::default()),
             None => (input, HeadScan::default()),
         };
-        match self.common.clients.read_proxy_header(token.index, rest) {
-            Ok(Some(bytes)) => rest = &rest[bytes..],
-            Ok(None) => {
-                self.set_aside(token, Phase::Head, rest, Awaits::HeadEnd(scan));
-                return;
+        if let Some((rest, awaits)) = self.answer_all(token, received, scan) {
+            match backlog {
+                // Of what lies there already nothing is copied: bytes may come one by one.
+                Some(mut backlog) if backlog.bytes.len() == rest => {
+                    backlog.awaits = awaits;
+                    self.keep(token, Phase::Head, backlog);
+                }
+                _ => self.set_aside(token, Phase::Head, &received[received.len() - rest..], awaits),
             }
-            Err(refusal) => return self.refuse(token, &refusal),
         }
+        self.flush_and_settle(token);
+    }
+
+    /// Answers the requests that are whole. Gives how many bytes are left of which something is to become, and what they
+    /// wait for.
+    fn answer_all(&mut self, token: Token, received: &[u8], mut scan: HeadScan) -> Option<(usize, Awaits)> {
+        let mut rest = match self.common.clients.read_proxy_header(token.index, received) {
+            Ok(Some(bytes)) => &received[bytes..],
+            Ok(None) => return Some((received.len(), Awaits::HeadEnd(scan))),
+            Err(refusal) => {
+                self.write_refusal(token, &refusal);
+                return None;
+            }
+        };
         while !rest.is_empty() {
             let progress = match scan.find_end(rest, &self.common.limits.head) {
                 Ok(Some(head_bytes)) => self.answer(token, rest, head_bytes),
@@ -86,19 +102,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             };
             match progress {
                 Progress::Answered(bytes) => rest = &rest[bytes..],
-                Progress::Partial(awaits) => {
-                    self.set_aside(token, Phase::Head, rest, awaits);
-                    break;
-                }
-                Progress::Last => break,
+                Progress::Partial(awaits) => return Some((rest.len(), awaits)),
+                Progress::Last => return None,
             }
             let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
             if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
-                self.set_aside(token, Phase::Head, rest, Awaits::Nothing);
-                break;
+                return Some((rest.len(), Awaits::Nothing));
             }
         }
-        self.flush_and_settle(token);
+        None
     }
 
     /// Refuses whatever the client wanted, and parts.
@@ -292,8 +304,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Keeps what was received and not consumed, if the session is still in the phase it is meant for.
     pub(super) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], awaits: Awaits) {
-        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| !rest.is_empty() && slot.phase == phase) {
-            slot.backlog = Some(Box::new(Backlog { bytes: rest.to_vec(), start: 0, awaits }));
+        if !rest.is_empty() {
+            self.keep(token, phase, Box::new(Backlog { bytes: rest.to_vec(), start: 0, awaits }));
+        }
+    }
+
+    fn keep(&mut self, token: Token, phase: Phase, backlog: Box<Backlog>) {
+        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase == phase) {
+            slot.backlog = Some(backlog);
         }
     }
 }

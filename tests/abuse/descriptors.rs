@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use crate::attacker::{Peer, UPGRADE};
 use crate::honest::Honest;
 use crate::server::Server;
-use crate::{figure, on_each_reactor, scaled};
+use crate::{figure, in_time, on_each_reactor, scaled};
 
 /// Descriptors of the server's process: 256, and 128 that the administrator's listener has for itself.
 const DESCRIPTORS: u64 = 256 + 128;
 
-const CLIENTS: usize = 1_000;
+/// 1,000 in full; more than there are descriptors for in any case.
+fn clients() -> usize {
+    scaled(1_000).max(500)
+}
 
 /// How long a client that was turned away waits: impatient, but no attack on the CPU.
 const RETRY: Duration = Duration::from_secs(1);
@@ -34,15 +37,16 @@ fn row_19_a_full_server_turns_clients_away_and_takes_them_again_when_it_can() {
         figure(
             19,
             format!(
-                "{CLIENTS} clients, {DESCRIPTORS} descriptors, {took:.1?}: {served} served, {turned_away} turned away, \
+                "{} clients, {DESCRIPTORS} descriptors, {took:.1?}: {served} served, {turned_away} turned away, \
                  {unanswered} unanswered, {:.1} % of a core; accepts again after {back:.1?}",
+                clients(),
                 share * 100.0
             ),
             "10 %, 1 s",
         );
         assert!(served >= 100 && turned_away > 0 && unanswered == 0);
-        assert!(share <= 0.1);
-        assert!(back <= Duration::from_secs(1));
+        in_time(share <= 0.1);
+        in_time(back <= Duration::from_secs(1));
     });
 }
 
@@ -72,10 +76,10 @@ fn row_19_without_any_descriptor_accepting_backs_off_and_recovers() {
             "100/s, 10 %, 1 s",
         );
         figure(19, format!("sessions' p99 {:.2?} → {:.2?}", quiet.p99, served.p99), "2 × quiet, or 10 ms");
-        assert!(served.p99 <= quiet.p99_bound());
+        in_time(served.p99 <= quiet.p99_bound());
         assert!(rate <= 100.0);
-        assert!(share <= 0.1);
-        assert!(back <= Duration::from_secs(1));
+        in_time(share <= 0.1);
+        in_time(back <= Duration::from_secs(1));
     });
 }
 
@@ -99,7 +103,7 @@ fn besiege(address: SocketAddr) -> Storm {
     let (mut turned_away, mut unanswered) = (0, 0);
     while begun.elapsed() < storm() {
         let round = Instant::now();
-        let mut waiting: Vec<Peer> = (peers.len()..CLIENTS).map(|_| Peer::connect(address)).collect();
+        let mut waiting: Vec<Peer> = (peers.len()..clients()).map(|_| Peer::connect(address)).collect();
         waiting.iter_mut().for_each(|peer| peer.write(UPGRADE));
         for mut peer in waiting {
             // Where there is no descriptor at all, clients are turned away in portions.

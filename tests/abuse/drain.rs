@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::attacker::{Next, Peer};
 use crate::server::Server;
-use crate::{figure, on_each_reactor};
+use crate::{figure, in_time, on_each_reactor};
 
 const SESSIONS: usize = 5_000;
 
@@ -52,7 +52,7 @@ fn row_23_sigterm_tells_every_session_and_resets_none() {
         figure(23, format!("arrivals meanwhile: {answered} answered, {refused} refused, {cut} cut"), "0 cut");
         assert_eq!((told, ended, cut), (SESSIONS, SESSIONS, 0));
         assert_eq!(status.code(), Some(0), "{}", server.log());
-        assert!(took <= Duration::from_secs(11));
+        in_time(took <= Duration::from_secs(11));
     });
 }
 
@@ -122,7 +122,7 @@ fn row_23_a_second_sigterm_ends_the_process_at_once() {
         figure(23, format!("second SIGTERM: {status} after {took:.2?}"), "1 s, not 0");
         assert_eq!(status.code(), Some(1));
         assert!(server.log().contains("before everyone was told"));
-        assert!(took <= Duration::from_secs(1));
+        in_time(took <= Duration::from_secs(1));
         drop(deaf);
     });
 }

@@ -5,7 +5,7 @@ use crate::fragments::warm_up;
 use crate::honest::Honest;
 use crate::server::Server;
 use crate::wire::{FIN, PING, masked};
-use crate::{figure, on_each_reactor, scaled};
+use crate::{figure, in_time, on_each_reactor, scaled};
 
 const CONNECTIONS: usize = 100;
 
@@ -55,7 +55,7 @@ fn row_15_pings_of_peers_that_read_nothing_are_answered_by_the_latest_pong_and_s
         assert_eq!(pongs + coalesced, pings * CONNECTIONS);
         assert!(pongs > 0 && coalesced > 0);
         assert!(grown <= 4 << 20);
-        assert!(served.p99 <= quiet.p99_bound());
+        in_time(served.p99 <= quiet.p99_bound());
     });
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::attacker::{Next, Peer};
 use crate::server::Server;
-use crate::{figure, on_each_reactor, scaled};
+use crate::{figure, in_time, on_each_reactor, scaled};
 
 #[test]
 fn row_21_a_panic_costs_its_own_session_and_is_counted() {
@@ -67,8 +67,8 @@ fn row_22_a_core_that_hangs_makes_the_server_not_ready_until_it_goes_on() {
         );
         // The supervisor calls a core hung after 1.5 s and looks every 250 ms; the rest is for
         // attempts that the hanging core was given.
-        assert!(unready <= Duration::from_secs(2));
-        assert!(ready <= Duration::from_secs(1));
+        in_time(unready <= Duration::from_secs(2));
+        in_time(ready <= Duration::from_secs(1));
     });
 }
 
@@ -102,7 +102,8 @@ fn row_22_a_core_that_hangs_for_good_ends_the_process() {
         figure(22, format!("a core hangs for good: {status} after {took:.2?}: {log}"), "3 s + 1 s, not 0");
         assert_eq!(status.code(), Some(1));
         assert!(log.contains("has made no turn for") && log.lines().count() == 1, "{log}");
-        assert!(took >= Duration::from_secs(3) && took <= Duration::from_secs(4));
+        assert!(took >= Duration::from_secs(3));
+        in_time(took <= Duration::from_secs(4));
     });
 }
 
@@ -118,6 +119,6 @@ fn row_22_a_core_that_dies_ends_the_process() {
         assert_eq!(status.code(), Some(1));
         assert!(log.contains("died: it panicked: a task of the handler's own"), "{log}");
         assert_eq!(log.lines().count(), 1, "{log}");
-        assert!(took <= Duration::from_secs(2));
+        in_time(took <= Duration::from_secs(2));
     });
 }

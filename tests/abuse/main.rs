@@ -60,7 +60,8 @@ mod topics;
 #[allow(dead_code, reason = "shared with the protocol's tests, which use all of it")]
 mod wire;
 
-use std::panic::resume_unwind;
+use std::any::Any;
+use std::panic::{Location, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -73,22 +74,47 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Tests take turns: they measure CPU and time, and would disturb each other.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Runs an attack on each reactor that this host allows.
+/// Runs an attack on each reactor that this host allows; below full scale, where the machine may have other things to do,
+/// up to three times if all it missed is a bound of time.
 fn on_each_reactor(attack: impl Fn(&str)) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let uring = match ringsock::reactor::uring::Uring::new() {
         Ok(uring) => {
             drop(uring);
-            table::run("uring", || attack("uring"))
+            attempt("uring", &attack)
         }
         Err(error) => {
             say(&format!("NOT TESTED: the io_uring reactor; this host refuses it ({error})"));
             Ok(())
         }
     };
-    let epoll = table::run("epoll", || attack("epoll"));
+    let epoll = attempt("epoll", &attack);
     if let Err(panic) = uring.and(epoll) {
         resume_unwind(panic);
+    }
+}
+
+fn attempt(reactor: &str, attack: &impl Fn(&str)) -> Result<(), Box<dyn Any + Send>> {
+    let mut attempts = if is_full_scale() { 1 } else { 3 };
+    loop {
+        attempts -= 1;
+        match table::run(reactor, || attack(reactor)) {
+            Err(panic) if attempts > 0 && panic.is::<TooSlow>() => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// What a bound of time that was missed panics with: other programs on the machine can only ever make it be missed.
+struct TooSlow;
+
+/// Demands a bound of time, or of processor time. Whatever else an attack demands comes first, since it holds however busy
+/// the machine is.
+#[track_caller]
+fn in_time(kept: bool) {
+    if !kept {
+        say(&format!("{}: a bound of time was missed", Location::caller()));
+        resume_unwind(Box::new(TooSlow));
     }
 }
 

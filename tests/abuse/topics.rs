@@ -8,7 +8,7 @@ use crate::audience::Audience;
 use crate::honest::Honest;
 use crate::server::Server;
 use crate::wire::{BINARY, FIN, TEXT, masked};
-use crate::{Random, figure, is_full_scale, on_each_reactor, p99, scaled};
+use crate::{Random, figure, in_time, is_full_scale, on_each_reactor, p99, scaled};
 
 const PAYLOAD_BYTES: usize = 1024;
 
@@ -151,7 +151,7 @@ fn slow_subscribers(reactor: &str, policy: &str, reason: &str) {
     );
     assert!(policy == "close" || missing == dropped);
     assert!(grown <= bound);
-    assert!(with_slow <= (quiet * 2).max(crate::honest::FLOOR));
+    in_time(with_slow <= (quiet * 2).max(crate::honest::FLOOR));
 }
 
 #[test]
@@ -349,7 +349,7 @@ fn row_40_very_many_topics_cost_little_memory_and_no_time() {
         );
         // A tenth of the topics does not fill what memory is taken in.
         assert!(grown <= bound || !is_full_scale());
-        assert!(any <= few * cold * 1.3 || !is_full_scale());
+        in_time(any <= few * cold * 1.3 || !is_full_scale());
     });
 }
 
@@ -387,6 +387,6 @@ fn row_41_a_message_to_very_many_keeps_nobody_else_waiting() {
             ),
             "5 ms",
         );
-        assert!(served.p99 <= Duration::from_millis(5) || !is_full_scale());
+        in_time(served.p99 <= Duration::from_millis(5) || !is_full_scale());
     });
 }

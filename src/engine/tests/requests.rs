@@ -124,6 +124,29 @@ fn a_body_that_drips_is_looked_at_once_and_takes_no_more_room_than_it_needs() {
 }
 
 #[test]
+fn a_head_that_drips_stays_where_it_lies_but_to_grow() {
+    let mut world = World::with(Limits { handshake_timeout_ms: 600_000, ..Limits::default() });
+    let mut client = world.connect();
+    world.settle();
+    let head = get("/", &format!("X: {}\r\n", "y".repeat(16_000)));
+    let mut places = Vec::new();
+    for byte in &head.as_slice()[..head.len() - 1] {
+        client.write(&[*byte]);
+        world.turn();
+        let token = world.core.sessions.token_at(0).unwrap();
+        let backlog = world.core.sessions.get_mut(token).unwrap().backlog.as_ref();
+        places.extend(backlog.map(|backlog| backlog.bytes.as_ptr()));
+    }
+    assert!(places.len() > 16_000);
+    places.dedup();
+    // Room for it doubles. A copy for each byte would be 128 MiB, of a client that sent 16 KiB.
+    assert!(places.len() <= 16, "it was copied {} times", places.len());
+    client.write(&head[head.len() - 1..]);
+    world.settle();
+    assert_eq!(client.answer().unwrap().body, "/");
+}
+
+#[test]
 fn a_body_at_the_limit_is_read_and_one_above_it_refused_as_soon_as_its_head_is_here() {
     let limit = Limits::default().body_bytes_max;
     let mut world = World::new();
