@@ -17,6 +17,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod connect;
 mod descriptors;
 pub mod epoll;
 mod listener;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use connect::connect;
 pub use descriptors::raise_descriptor_limit;
 pub use listener::listen;
 pub use priority::yield_to_others;

@@ -28,6 +28,9 @@ const COMPLETIONS: u32 = 32_768;
 /// Below this the queues are not halved any further when locked memory is short (RLIMIT_MEMLOCK).
 const SUBMISSIONS_MIN: u32 = 256;
 
+/// Further visits to the kernel in one `enter`, for deferred work that the first one did not get to.
+const VISITS_MAX: usize = 32;
+
 const WATCHED_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
 const ENDED_EVENTS: usize = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as usize;
 
@@ -114,6 +117,15 @@ impl Uring {
     fn has_work(&mut self) -> bool {
         let submission = self.ring.submission();
         !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
+    }
+
+    /// Submits what there is, then does the work that was deferred until now, also what the submissions have brought about.
+    /// A submission alone would leave that to the next one, behind all that it submits.
+    fn submit_and_collect(&mut self) -> io::Result<usize> {
+        let count = self.ring.submission().len() as u32;
+        const GETEVENTS: u32 = 1;
+        // SAFETY: no argument refers to memory; what the entries refer to stays in `sends`.
+        unsafe { self.ring.submitter().enter::<libc::sigset_t>(count, 0, GETEVENTS, None) }
     }
 
     fn cancel(&mut self, user_data: u64) {
@@ -225,7 +237,7 @@ impl Reactor for Uring {
             let timeout = types::Timespec::from(wait);
             self.ring.submitter().submit_with_args(1, &types::SubmitArgs::new().timespec(&timeout))
         } else if self.has_work() {
-            self.ring.submit()
+            self.submit_and_collect()
         } else {
             Ok(0)
         };
@@ -235,6 +247,12 @@ impl Reactor for Uring {
             Err(error)
                 if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
             Err(error) => return Err(error),
+        }
+        // The kernel does no more than 20 pieces of deferred work in a visit unless so many are waited for (Linux 6.13).
+        for _ in 0..VISITS_MAX {
+            if !self.ring.submission().taskrun() || self.submit_and_collect().is_err() {
+                break;
+            }
         }
         // As many as there are now: what completes meanwhile is for the next turn.
         let mut entries = std::mem::take(&mut self.entries);

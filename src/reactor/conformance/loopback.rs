@@ -15,6 +15,11 @@ impl<R: Reactor> Loopback<R> {
         let reactor = new().expect("the kernel provides what the reactor needs");
         Self { reactor, address: None, listeners: Listeners(Vec::new()) }
     }
+
+    /// Of the listener opened last.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address.expect("somebody listens")
+    }
 }
 
 impl<R: Reactor> World for Loopback<R> {
@@ -34,7 +39,7 @@ impl<R: Reactor> World for Loopback<R> {
     }
 
     fn connect(&mut self) -> Stream {
-        let stream = TcpStream::connect(self.address.expect("somebody listens")).expect("connect");
+        let stream = TcpStream::connect(self.address()).expect("connect");
         stream.set_nonblocking(true).expect("set_nonblocking");
         let address = stream.local_addr().expect("local_addr");
         Stream { stream: Some(stream), address, at_end: false, was_reset: false }

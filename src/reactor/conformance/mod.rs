@@ -5,6 +5,7 @@
 //! reactor it is talking to. Invariant: a test waits for what must come by entering the reactor, never by sleeping.
 
 mod accepting;
+mod connecting;
 mod ending;
 mod loopback;
 mod reading;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 
 use super::{Chunks, Completion, Reactor, Socket, Sockets, Token};
 pub use accepting::*;
+pub use connecting::*;
 pub use ending::*;
 pub use loopback::*;
 pub use reading::*;
@@ -121,6 +123,10 @@ macro_rules! kernel_suite {
         });
 
         $crate::reactor::conformance::kernel_suite! { $new =>
+            what_is_sent_before_a_connection_is_there_arrives
+            a_connection_that_is_refused_fails_what_it_was_to_send
+            what_a_send_brings_about_is_told_by_the_same_enter
+            one_enter_tells_of_all_that_are_readable
             enter_waits_as_long_as_it_was_told
             enter_ends_with_the_first_completion
             accepted_sockets_are_non_blocking_and_close_on_exec
