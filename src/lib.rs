@@ -35,6 +35,8 @@
 pub mod config;
 #[cfg(feature = "server")]
 pub mod engine;
+#[cfg(feature = "cli")]
+pub mod load;
 #[cfg(feature = "server")]
 pub mod mesh;
 pub mod protocol;

@@ -1,24 +1,11 @@
 //! The command line of ringsock.
 
-use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use ringsock::config::{self, Config, Options, Reactor};
-use ringsock::engine::{Limits, ReactorKind};
-use ringsock::mesh::Capacity;
-use ringsock::protocol;
-use ringsock::protocol::deflate::{Compression, WindowBits};
-use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
-use ringsock::server::Builder;
-use ringsock::service::{ApiAccess, OverflowRules, Site};
-use ringsock::{Server, engine};
-use tracing_subscriber::EnvFilter;
 
-// The settings know nothing of the protocol, so what they allow is held against it here.
-const _: () = assert!(Config::HEADERS_MAX == HEADERS_CAPACITY);
+mod cli;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,204 +19,29 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, made once")]
 enum Command {
     /// Serve: an echo on /echo, a page to try it on /, and /health and /readyz for load balancers.
-    Serve(Serve),
-}
-
-#[derive(clap::Args)]
-struct Serve {
-    /// A TOML file; its keys are the flags below with underscores. Flags win over variables, variables over the file.
-    #[arg(long, value_name = "FILE", env = "RINGSOCK_CONFIG")]
-    config: Option<PathBuf>,
-    /// What to log, as a filter such as info, debug or ringsock=trace.
-    #[arg(long, value_name = "FILTER", env = "RINGSOCK_LOG", default_value = "info")]
-    log: String,
-    #[command(flatten)]
-    options: Options,
+    Serve(cli::serve::Serve),
+    /// Load a WebSocket server, check every answer, and say how many it carries and how fast.
+    Bench(cli::bench::Bench),
+    /// Carries out a part of a bench for another process of this program.
+    #[command(hide = true)]
+    BenchWorker,
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(serve) = Cli::parse().command;
-    match run(serve) {
-        Ok(()) => ExitCode::SUCCESS,
+    let outcome = match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Bench(bench) => bench.run(),
+        Command::BenchWorker => cli::bench::work(),
+    };
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             // Nothing is left to do if even this cannot be written.
             let _ = writeln!(io::stderr(), "ringsock: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn run(serve: Serve) -> Result<(), Box<dyn std::error::Error>> {
-    let filter = EnvFilter::try_new(&serve.log).map_err(|error| {
-        format!("log is {:?}, which is no filter: {error}. Give info, debug or ringsock=trace.", serve.log)
-    })?;
-    // Colours are for a person: a file or a journal would keep their codes.
-    tracing_subscriber::fmt()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(filter)
-        .init();
-    let file = serve.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
-    let options = serve.options.or(file);
-    let admin_is_wanted = options.admin_listen.is_some();
-    let config = Config::from(options).checked()?;
-    let status: Arc<engine::Status> = Arc::default();
-    let told = Arc::clone(&status);
-    let builder = builder(&config)?;
-    let builder = match &config.admin_listen.0 {
-        Some(address) if admin_is_wanted => builder.admin_listen(address),
-        Some(address) => builder.admin_listen_if_free(address),
-        None => builder,
-    };
-    let overflow: OverflowRules =
-        config.overflow.parse().map_err(|error| format!("overflow does not hold: {error}"))?;
-    let api = api_access(&config);
-    let server =
-        builder.start_with_status(status, move |_core| Site::new(Arc::clone(&told), overflow.clone(), api.clone()))?;
-    announce(&server, &config)?;
-    server.join()?;
-    Ok(())
-}
-
-fn builder(config: &Config) -> Result<Builder, String> {
-    let origins = config.allow_origin.parse().map_err(|error| format!("allow-origin does not hold: {error}"))?;
-    let trusted_proxies =
-        config.trusted_proxies.parse().map_err(|error| format!("trusted-proxies does not hold: {error}"))?;
-    let builder = Server::builder()
-        .listen(&config.listen)
-        .reactor(match config.reactor {
-            Reactor::Auto => ReactorKind::Auto,
-            Reactor::Uring => ReactorKind::Uring,
-            Reactor::Epoll => ReactorKind::Epoll,
-        })
-        .origins(origins)
-        .trusted_proxies(trusted_proxies)
-        .proxy_protocol(config.proxy_protocol)
-        .share_port(config.share_port)
-        .stall_timeout_ms(config.stall_timeout_ms)
-        .limits(limits(config));
-    Ok(if config.cores == 0 { builder } else { builder.cores(config.cores) })
-}
-
-/// The configuration has been checked, so nobody is let in without a key where strangers can connect.
-fn api_access(config: &Config) -> ApiAccess {
-    match &config.api_key.0 {
-        Some(key) => ApiAccess::Key(key.as_str().into()),
-        None if config.api_insecure => ApiAccess::Open,
-        None => ApiAccess::Off,
-    }
-}
-
-fn compression(config: &Config) -> Option<Compression> {
-    // The configuration has been checked.
-    let window = |bits| WindowBits::new(bits).unwrap_or(WindowBits::MAX);
-    let shared = Compression {
-        context_takeover: false,
-        level: config.compression_level,
-        message_bytes_min: config.compression_min_bytes,
-        server_window_bits: window(config.server_window_bits),
-        client_window_bits: window(config.client_window_bits),
-    };
-    match config.compression {
-        config::Compression::Off => None,
-        config::Compression::Shared => Some(shared),
-        config::Compression::Dedicated => Some(Compression { context_takeover: true, ..shared }),
-    }
-}
-
-fn limits(config: &Config) -> Limits {
-    Limits {
-        head: HeadLimits {
-            request_line_bytes_max: config.max_request_line_bytes,
-            head_bytes_max: config.max_head_bytes,
-            headers_max: config.max_headers,
-        },
-        // What a request publishes is a message.
-        body_bytes_max: config.max_message_bytes as usize,
-        messages: protocol::Limits {
-            message_bytes_max: config.max_message_bytes,
-            empty_fragments_max: config.max_empty_fragments,
-            inflation_ratio_max: config.max_inflation_ratio,
-        },
-        compression: compression(config),
-        compression_contexts_max: config.max_compression_contexts,
-        handshake_timeout_ms: config.handshake_timeout_ms,
-        assembly_timeout_ms: config.assembly_timeout_ms,
-        outbox_bytes_max: config.max_outbox_bytes,
-        outbox_age_ms_max: config.outbox_age_ms,
-        backlog_bytes_max: config.max_backlog_bytes,
-        topics_max: config.max_topics,
-        mesh: Capacity { ring_entries: config.ring_entries, ..Capacity::default() },
-        send_timeout_ms: config.send_timeout_ms,
-        ping_interval_ms: config.ping_interval_ms,
-        dead_peer_timeout_ms: config.dead_peer_timeout_ms,
-        close_timeout_ms: config.close_timeout_ms,
-        drain_timeout_ms: config.drain_timeout_ms,
-        connections_max: config.max_connections,
-        connections_per_address_max: config.max_connections_per_address,
-        handshakes_per_address_per_second_max: config.max_handshakes_per_address_per_second,
-        handshake_burst_per_address_max: config.max_handshake_burst_per_address,
-        ..Limits::default()
-    }
-}
-
-/// Says what runs, where, and within which limits.
-fn announce(server: &Server, config: &Config) -> io::Result<()> {
-    let limits = server.limits();
-    let address = server.address();
-    let mut out = io::stdout().lock();
-    writeln!(out, "ringsock {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  cores        {}", server.counters().len())?;
-    writeln!(out, "  reactor      {}", server.reactor())?;
-    writeln!(
-        out,
-        "  connections  {} at most, {} ms for a request, {} ms to close",
-        limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
-    )?;
-    writeln!(out, "  origins      {}", config.allow_origin)?;
-    let header = if config.proxy_protocol { ", each with a PROXY header" } else { "" };
-    writeln!(out, "  proxies      {}{header}", config.trusted_proxies)?;
-    writeln!(
-        out,
-        "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",
-        limits.messages.message_bytes_max, limits.assembly_timeout_ms, limits.messages.empty_fragments_max
-    )?;
-    let mode = match &limits.compression {
-        None => "off".to_owned(),
-        Some(agreed) => {
-            let mode = if agreed.context_takeover { "dedicated" } else { "shared" };
-            format!("{mode}, level {}, from {} bytes on", agreed.level, agreed.message_bytes_min)
-        }
-    };
-    writeln!(out, "  compression  {mode}")?;
-    writeln!(
-        out,
-        "  requests     {} bytes, {} headers, {} bytes in the first line",
-        limits.head.head_bytes_max, limits.head.headers_max, limits.head.request_line_bytes_max
-    )?;
-    writeln!(
-        out,
-        "  outbox       {} bytes for each session, {} ms without progress",
-        limits.outbox_bytes_max, limits.send_timeout_ms
-    )?;
-    writeln!(
-        out,
-        "  silence      ping after {} ms, gone after {} ms",
-        config.ping_interval_ms, config.dead_peer_timeout_ms
-    )?;
-    match api_access(config) {
-        ApiAccess::Off => writeln!(out, "  api          off")?,
-        ApiAccess::Key(_) => writeln!(out, "  api          http://{address}/api/publish, with the key")?,
-        ApiAccess::Open => {
-            writeln!(out, "  api          http://{address}/api/publish, for every program of this host")?
-        }
-    }
-    match server.admin_address() {
-        Some(admin) => writeln!(out, "  metrics      http://{admin}/metrics")?,
-        None => writeln!(out, "  metrics      none")?,
-    }
-    writeln!(out, "ringsock is ready on ws://{address}/echo (http://{address}/ to try it)")?;
-    out.flush()
 }

@@ -1,0 +1,279 @@
+//! `ringsock bench`: flags to plan, outcome to table and files.
+
+use std::error::Error;
+use std::io::{self, BufReader, IsTerminal, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ringsock::load::{self, Mode, Outcome, Pace, Plan, Sources, report};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::progress::Progress;
+
+/// What a bench does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Each connection sends messages, and each comes back
+    Echo,
+    /// A few publish, and everyone hears it
+    Fanout,
+    /// Connections open and close, again and again: handshakes per second
+    Connect,
+    /// Connections are opened and held: memory of each
+    Idle,
+    /// Some echo, some come and go, most are idle
+    Mixed,
+}
+
+/// `ringsock bench`.
+#[derive(clap::Args)]
+pub struct Bench {
+    /// What the connections do
+    #[arg(value_enum)]
+    what: What,
+    /// Where to connect to [default: ws://127.0.0.1:9000/echo, for fanout ws://127.0.0.1:9000/topics/bench]
+    #[arg(long)]
+    url: Option<String>,
+    /// Ports to connect to, from that of the URL on; connections take turns
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    ports: u16,
+    /// Connections in all
+    #[arg(long, short, value_name = "COUNT", default_value_t = 100)]
+    connections: usize,
+    /// Seconds that are measured
+    #[arg(long, short, value_name = "SECONDS", default_value_t = 10.0)]
+    duration: f64,
+    /// Seconds before, that are not
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    warm_up: f64,
+    /// Bytes of a message
+    #[arg(long, short, value_name = "BYTES", default_value_t = 64)]
+    size: usize,
+    /// Closed loop: messages under way on each connection, or of each publisher; the server sets the rate [default: 1]
+    #[arg(long, short = 'f', value_name = "COUNT", conflicts_with = "rate")]
+    in_flight: Option<usize>,
+    /// Open loop: messages a second in all; each counts from when it was due, so a server that stalls is charged for those
+    /// that had to wait
+    #[arg(long, short, value_name = "PER_SECOND")]
+    rate: Option<f64>,
+    /// Threads [default: one]
+    #[arg(long, short, value_name = "COUNT", default_value_t = 1)]
+    threads: usize,
+    /// Address or network to connect from, such as 127.1.0.0/24; each has some 28,000 ports to one of the server
+    #[arg(long, value_name = "NETWORK")]
+    source: Option<Sources>,
+    /// Connections that may be opening at once
+    #[arg(long, value_name = "COUNT", default_value_t = 256)]
+    opening: usize,
+    /// A header of the handshake, such as "Authorization: Bearer abc"; may be given several times
+    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
+    header: Vec<String>,
+    /// A subprotocol to offer; may be given several times
+    #[arg(long, value_name = "NAME")]
+    protocol: Vec<String>,
+    /// Send text, not binary
+    #[arg(long)]
+    text: bool,
+    /// What each connection sends first, to servers with commands: to subscribe, for example
+    #[arg(long, value_name = "TEXT")]
+    greeting: Option<String>,
+    /// What a message is sent in, to servers with commands, with {} where it stands
+    #[arg(long, value_name = "TEXT", default_value = "{}")]
+    envelope: String,
+    /// Fan-out: how many of the connections publish
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    publishers: usize,
+    /// Fan-out: publishers do not hear what they publish
+    #[arg(long)]
+    no_echo: bool,
+    /// Mixed: of a hundred connections, how many echo
+    #[arg(long, value_name = "PERCENT", default_value_t = 10)]
+    active: usize,
+    /// Mixed: connections a second that go and come again
+    #[arg(long, value_name = "PER_SECOND", default_value_t = 10.0)]
+    churn: f64,
+    /// The server's processes, whose time and memory is to be shown
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pid: Vec<u32>,
+    /// Use epoll even where io_uring can be had
+    #[arg(long)]
+    epoll: bool,
+    /// Write the outcome to this file as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a report with plots to this file, to be opened in a browser
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Bench {
+    /// Carries it out. The exit code is 0 only if every answer was right.
+    pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        let plan = self.plan()?.checked()?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // Whoever asks twice does not want to wait for the outcome.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
+            signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+        }
+        let mut progress = Progress::new(&plan);
+        let mut worker = || {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("bench-worker");
+            Ok(command)
+        };
+        let outcome = load::run(plan, &self.pid, &mut worker, &mut |sample| {
+            progress.show(sample);
+            !interrupted.load(Ordering::Relaxed)
+        })?;
+        progress.finish();
+        self.tell(&outcome)?;
+        Ok(if outcome.is_faultless() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn plan(&self) -> Result<Plan, Box<dyn Error>> {
+        let fanout = self.what == What::Fanout;
+        let url = self.url.as_deref().unwrap_or(if fanout {
+            "ws://127.0.0.1:9000/topics/bench"
+        } else {
+            "ws://127.0.0.1:9000/echo"
+        });
+        let Url { host, address, path } = Url::parse(url)?;
+        let path = if fanout && self.no_echo && self.url.is_none() { format!("{path}?echo=false") } else { path };
+        let ports = (0..self.ports.max(1)).map(|more| address.port().checked_add(more));
+        let targets = ports.map(|port| Some(SocketAddr::new(address.ip(), port?))).collect::<Option<_>>();
+        let headers = self.header.iter().map(|header| {
+            let (name, value) = header.split_once(':').ok_or_else(|| {
+                format!("header is {header:?}, which has no colon. Give a name and a value, such as \"Authorization: Bearer abc\".")
+            })?;
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        });
+        let (before, after) = self.envelope.split_once("{}").ok_or_else(|| {
+            format!("envelope is {:?}, in which no {{}} says where the message stands.", self.envelope)
+        })?;
+        Ok(Plan {
+            mode: match self.what {
+                What::Echo => Mode::Echo,
+                What::Fanout => Mode::Fanout,
+                What::Connect => Mode::Connect,
+                What::Idle => Mode::Idle,
+                What::Mixed => Mode::Mixed,
+            },
+            targets: targets.ok_or("ports reach beyond 65535. Give fewer.")?,
+            host,
+            path,
+            headers: headers.collect::<Result<_, String>>()?,
+            protocols: self.protocol.clone(),
+            sources: self.source.unwrap_or_default(),
+            connections: self.connections,
+            threads: self.threads,
+            opening_max: self.opening,
+            duration: seconds("duration", self.duration)?,
+            warm_up: seconds("warm-up", self.warm_up)?,
+            size: self.size,
+            text: self.text,
+            pace: match (self.in_flight, self.rate) {
+                (_, Some(rate)) => Pace::PerSecond(rate),
+                (in_flight, None) => Pace::InFlight(in_flight.unwrap_or(1)),
+            },
+            publishers: self.publishers,
+            hears_itself: !self.no_echo,
+            greeting: self.greeting.clone(),
+            envelope: (before.to_owned(), after.to_owned()),
+            active_percent: self.active.min(100),
+            churn_per_second: self.churn,
+            epoll: self.epoll,
+        })
+    }
+
+    fn tell(&self, outcome: &Outcome) -> Result<(), Box<dyn Error>> {
+        let mut out = io::stdout().lock();
+        write!(out, "{}", report::Table(outcome))?;
+        out.flush()?;
+        let write = |path: &PathBuf, text: String| {
+            std::fs::write(path, text)
+                .map_err(|error| format!("The file {} cannot be written: {error}.", path.display()))
+        };
+        if let Some(path) = &self.json {
+            write(path, report::json(outcome)? + "\n")?;
+        }
+        if let Some(path) = &self.html {
+            write(path, report::html(outcome)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A process of a bench that needs several.
+pub fn work() -> Result<ExitCode, Box<dyn Error>> {
+    // Whoever interrupts a bench reaches all of its processes; the first of them says what happens.
+    signal_hook::flag::register(SIGINT, Arc::default())?;
+    if io::stdin().is_terminal() {
+        return Err("bench-worker is a part of bench. Use ringsock bench.".into());
+    }
+    load::work_for_parent(BufReader::new(io::stdin()), io::stdout().lock())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn seconds(name: &str, seconds: f64) -> Result<Duration, String> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| format!("{name} is {seconds}, which is no time: {error}."))
+}
+
+/// What a URL says.
+#[derive(Debug, PartialEq, Eq)]
+struct Url {
+    host: String,
+    address: SocketAddr,
+    path: String,
+}
+
+impl Url {
+    fn parse(url: &str) -> Result<Self, String> {
+        let rest = url
+            .strip_prefix("ws://")
+            .ok_or_else(|| format!("url is {url:?}, but must begin with ws://. TLS (wss://) is not spoken."))?;
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (host, path) = rest.split_at(end);
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let resolved = with_port.to_socket_addrs().map(|mut addresses| addresses.next());
+        let address = match resolved {
+            Ok(Some(address)) => address,
+            Ok(None) => return Err(format!("The host of {url:?} has no address. Check its name.")),
+            Err(error) => return Err(format!("The host of {url:?} cannot be found: {error}. Check its name.")),
+        };
+        Ok(Self { host: host.to_owned(), address, path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_says_where_and_what() {
+        for (url, host, address, path) in [
+            ("ws://127.0.0.1:9000/echo", "127.0.0.1:9000", "127.0.0.1:9000", "/echo"),
+            ("ws://127.0.0.1", "127.0.0.1", "127.0.0.1:80", "/"),
+            ("ws://[::1]:9000?a=b", "[::1]:9000", "[::1]:9000", "/?a=b"),
+            ("ws://[::1]/a/b?c", "[::1]", "[::1]:80", "/a/b?c"),
+        ] {
+            let expected = Url { host: host.to_owned(), address: address.parse().unwrap(), path: path.to_owned() };
+            assert_eq!(Url::parse(url), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_refused_with_its_reason() {
+        for (url, reason) in [("wss://localhost", "TLS"), ("localhost:9000", "ws://"), ("ws://:x/", "cannot be found")]
+        {
+            let error = Url::parse(url).unwrap_err();
+            assert!(error.contains(reason) && error.contains(url), "{error}");
+        }
+    }
+}

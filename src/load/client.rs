@@ -1,0 +1,131 @@
+//! One connection of a run, as its worker remembers it between turns.
+
+use std::collections::VecDeque;
+
+use super::plan::{Mode, Plan};
+use crate::protocol::{Connection, Role};
+use crate::reactor::{Socket, Token};
+
+/// What a connection is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// To send messages, each of which comes back.
+    Echo,
+    /// To publish, as that publisher, and to hear what all publish.
+    Publish(usize),
+    /// To hear what all publish.
+    Listen,
+    /// To come and go all the time.
+    ComeAndGo,
+    /// To be there, and to come and go when it is its turn.
+    Stay,
+}
+
+impl Part {
+    /// What connection `number` of all is there for.
+    pub fn of(number: usize, plan: &Plan) -> Self {
+        match plan.mode {
+            Mode::Echo => Self::Echo,
+            Mode::Connect => Self::ComeAndGo,
+            Mode::Idle => Self::Stay,
+            // Spread evenly, so that every thread has its share.
+            Mode::Fanout => plan.publisher(number).map_or(Self::Listen, Self::Publish),
+            Mode::Mixed if (number * plan.active_percent) % 100 < plan.active_percent => Self::Echo,
+            Mode::Mixed => Self::Stay,
+        }
+    }
+
+    /// Whether it sends messages.
+    pub fn speaks(self) -> bool {
+        matches!(self, Self::Echo | Self::Publish(_))
+    }
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It has no socket.
+    Closed,
+    /// The request is under way, or its answer.
+    Opening,
+    /// It is a WebSocket.
+    Open,
+    /// This end has sent a Close frame and awaits the end.
+    Closing,
+    /// It is over, and its socket is closed as soon as nothing of it is in flight.
+    Ending,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// Which of all connections of the run it is.
+    pub number: u32,
+    pub part: Part,
+    pub phase: Phase,
+    pub socket: Option<Socket>,
+    /// How often it was opened before.
+    pub generation: u32,
+    /// Whether the reactor watches the socket.
+    pub watched: bool,
+    /// Whether the reactor has bytes of it to send.
+    pub sending: bool,
+    /// When it began to open.
+    pub since_ns: u64,
+    pub connection: Connection,
+    /// What has come of the answer to the request.
+    pub head: Vec<u8>,
+    /// What waits until the reactor has sent what it has.
+    pub waiting: Vec<u8>,
+    /// The number of the message that is sent next.
+    pub next: u64,
+    /// The number of the echo that comes next.
+    pub heard: u64,
+    /// When each message was due whose echo has not come.
+    pub due_ns: VecDeque<u64>,
+    /// The number of the message that comes next from each publisher.
+    pub expected: Box<[u64]>,
+}
+
+impl Client {
+    pub fn new(number: usize, plan: &Plan) -> Self {
+        let part = Part::of(number, plan);
+        let hears = matches!(part, Part::Publish(_) | Part::Listen);
+        Self {
+            number: number as u32,
+            part,
+            phase: Phase::Closed,
+            socket: None,
+            generation: 0,
+            watched: false,
+            sending: false,
+            since_ns: 0,
+            connection: Connection::new(Role::Client),
+            head: Vec::new(),
+            waiting: Vec::new(),
+            next: 0,
+            heard: 0,
+            due_ns: VecDeque::new(),
+            expected: vec![0; if hears { plan.publishers } else { 0 }].into(),
+        }
+    }
+
+    /// How the reactor knows it, being the worker's `index`th.
+    pub fn token(&self, index: usize) -> Token {
+        Token { index: index as u32, generation: self.generation }
+    }
+
+    /// Begins anew: nothing is left of the connection that was.
+    pub fn reset(&mut self, socket: Socket, now_ns: u64) {
+        self.generation = self.generation.wrapping_add(1);
+        self.socket = Some(socket);
+        self.phase = Phase::Opening;
+        self.watched = true;
+        self.since_ns = now_ns;
+        self.connection = Connection::new(Role::Client);
+        self.head.clear();
+        self.waiting.clear();
+        (self.next, self.heard) = (0, 0);
+        self.due_ns.clear();
+    }
+}

@@ -1,0 +1,76 @@
+//! What a server costs while it is under load: processor time and memory of its processes, memory of the kernel.
+//!
+//! Read from /proc, so it needs no help from the server. What cannot be read counts as 0.
+
+use std::fs;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What the server's processes and the kernel use at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time of the server's processes since they began, the kernel's for them included.
+    pub cpu: Duration,
+    /// Memory they occupy, in bytes (VmRSS).
+    pub resident_bytes: u64,
+    /// Memory of the kernel's own objects, in bytes (Slab): of the whole host, so both ends of local connections.
+    pub kernel_bytes: u64,
+}
+
+impl Usage {
+    /// Of these processes.
+    pub fn of(pids: &[u32]) -> Self {
+        let total = |read: fn(u32) -> Option<u64>| pids.iter().filter_map(|pid| read(*pid)).sum();
+        Self {
+            cpu: Duration::from_nanos(total(cpu_ns)),
+            resident_bytes: total(resident_bytes),
+            kernel_bytes: kibibytes("/proc/meminfo", "Slab:").unwrap_or(0),
+        }
+    }
+}
+
+/// By thread, in nanoseconds in the kernel's books, which `/proc/PID/stat` has in hundredths of a second.
+fn cpu_ns(pid: u32) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let spent = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    Some(spent.sum())
+}
+
+fn resident_bytes(pid: u32) -> Option<u64> {
+    kibibytes(&format!("/proc/{pid}/status"), "VmRSS:")
+}
+
+/// A line such as `Slab:  1234 kB`, in bytes.
+fn kibibytes(path: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_uses_time_and_memory() {
+        let own = std::process::id();
+        let before = Usage::of(&[own]);
+        assert!(before.resident_bytes > 1 << 20 && before.kernel_bytes > 1 << 20);
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(50) {
+            std::hint::spin_loop();
+        }
+        let spent = Usage::of(&[own]).cpu - before.cpu;
+        assert!(spent >= Duration::from_millis(5), "{spent:?}");
+    }
+
+    #[test]
+    fn who_is_not_there_uses_nothing() {
+        let nobody = Usage::of(&[u32::MAX]);
+        assert_eq!((nobody.cpu, nobody.resident_bytes), (Duration::ZERO, 0));
+    }
+}

@@ -1,0 +1,121 @@
+//! The outcome on a terminal.
+
+use std::fmt;
+
+use super::Summary;
+use crate::load::plan::{Mode, Pace};
+use crate::load::run::Outcome;
+
+/// Shows an outcome in lines.
+#[derive(Debug)]
+pub struct Table<'o>(pub &'o Outcome);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = Summary::from(self.0);
+        let mut row = |name: &str, value: fmt::Arguments<'_>| writeln!(f, "  {name:<13}{value}");
+        let mode = match summary.mode {
+            Mode::Echo => "echo",
+            Mode::Fanout => "fan-out",
+            Mode::Connect => "connect",
+            Mode::Idle => "idle",
+            Mode::Mixed => "mixed",
+        };
+        row(mode, format_args!("{}{}", summary.url, if summary.interrupted { ", interrupted" } else { "" }))?;
+        if summary.mode != Mode::Connect {
+            row(
+                "connections",
+                format_args!(
+                    "{} of {}, opened in {:.2} s, {:.0} a second",
+                    summary.open, summary.connections, summary.opening_s, summary.opened_per_second
+                ),
+            )?;
+        }
+        match (summary.mode, summary.answered) {
+            (_, Some(answered)) => row("answered", format_args!("{answered} of {} in the end", summary.open))?,
+            (Mode::Connect, _) => {
+                row("handshakes", format_args!("{:.0} a second for {:.2} s", summary.per_second, summary.measured_s))?;
+            }
+            _ => {
+                let pace = match summary.pace {
+                    Pace::InFlight(count) => format!("{count} in flight"),
+                    Pace::PerSecond(rate) => format!("{rate} a second"),
+                };
+                row(
+                    "messages",
+                    format_args!(
+                        "{} B, {pace}: {} sent, {} came in {:.2} s",
+                        summary.message_bytes, summary.sent, summary.received, summary.measured_s
+                    ),
+                )?;
+                row(
+                    "rate",
+                    format_args!("{:.0} a second, {:.1} MB/s", summary.per_second, summary.megabytes_per_second),
+                )?;
+            }
+        }
+        let latency = summary.latency_us;
+        row(
+            "latency",
+            format_args!(
+                "mean {}, p50 {}, p90 {}, p99 {}, p99.9 {}, p99.99 {}, max {}",
+                Time(latency.mean),
+                Time(latency.p50),
+                Time(latency.p90),
+                Time(latency.p99),
+                Time(latency.p99_9),
+                Time(latency.p99_99),
+                Time(latency.max)
+            ),
+        )?;
+        if let Some(server) = &summary.server {
+            if summary.answered.is_none() {
+                row(
+                    "server",
+                    format_args!("{:.3} µs of CPU each, {:.0} % of a core", server.cpu_us, server.cpu_percent),
+                )?;
+            }
+            row(
+                "memory",
+                format_args!(
+                    "{:.1} MiB, {:.0} B a connection, and {:.0} B of the kernel's for both ends",
+                    server.resident_bytes as f64 / f64::from(1 << 20),
+                    server.bytes_per_connection,
+                    server.kernel_bytes_per_connection
+                ),
+            )?;
+        }
+        for (what, times) in summary.faults {
+            row("FAULT", format_args!("{times} × {what}"))?;
+        }
+        if summary.faults.is_empty() {
+            row("faults", format_args!("none"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Microseconds, in a unit that suits them.
+struct Time(f64);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            us if us < 1_000.0 => write!(f, "{us:.0} µs"),
+            us if us < 1_000_000.0 => write!(f, "{:.2} ms", us / 1e3),
+            us => write!(f, "{:.2} s", us / 1e6),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_in_a_unit_that_suits_them() {
+        for (us, shown) in [(0.4, "0 µs"), (999.0, "999 µs"), (1_234.0, "1.23 ms"), (1_234_567.0, "1.23 s")] {
+            assert_eq!(Time(us).to_string(), shown);
+        }
+    }
+}

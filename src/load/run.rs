@@ -1,0 +1,320 @@
+//! A run from its first connection to its outcome: which stage it is in, and what it has come to.
+
+use std::io;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::crew::{Crew, CrewError};
+use super::observe::Usage;
+use super::plan::{Mode, Plan};
+use super::tally::{Counts, Interval, Latencies, Stage};
+
+/// How often a sample is taken.
+const SAMPLE: Duration = Duration::from_millis(250);
+
+/// A server may confirm a connection before all of its cores know what the connection is to hear.
+const SUBSCRIBE_TIME: Duration = Duration::from_millis(500);
+
+/// Silence after which nothing more is expected to come.
+const SILENCE: Duration = Duration::from_millis(500);
+
+/// How long stragglers are waited for at most; an idle run's echoes on all its connections too.
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+
+/// What was seen between two moments of a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Sample {
+    /// When, from the start of the run, in seconds.
+    pub at_s: f64,
+    /// What everyone was doing.
+    pub stage: Stage,
+    /// Connections that were open.
+    pub open: usize,
+    /// Handshakes a second.
+    pub opened_per_second: f64,
+    /// Messages a second that were sent.
+    pub sent_per_second: f64,
+    /// Messages a second that came.
+    pub received_per_second: f64,
+    /// What half of them did not exceed, in microseconds.
+    pub p50_us: f64,
+    /// What 99 of 100 did not exceed, in microseconds.
+    pub p99_us: f64,
+    /// Processor time of the server, of a hundred of one core.
+    pub server_cpu_percent: f64,
+    /// Memory of the server in bytes.
+    pub server_resident_bytes: u64,
+    /// Memory of the kernel's objects in bytes.
+    pub kernel_bytes: u64,
+}
+
+/// What a run has come to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// What was to be done.
+    pub plan: Plan,
+    /// Whether somebody ended it before its time.
+    pub interrupted: bool,
+    /// The most connections that were open at once.
+    pub open: usize,
+    /// How long it took to open them, in seconds.
+    pub opening_s: f64,
+    /// For how long was measured, in seconds.
+    pub measured_s: f64,
+    /// What was counted meanwhile.
+    pub measured: Counts,
+    /// What was counted from beginning to end.
+    pub whole: Counts,
+    /// How long messages took while it was measured, or handshakes where those are what is measured.
+    pub latencies: Latencies,
+    /// Of an idle run: connections that answered in the end.
+    pub answered: u64,
+    /// What the server used before anyone came, once all connections were open, when measuring began and when it ended.
+    pub usage: [Usage; 4],
+    /// Everything over time.
+    pub samples: Vec<Sample>,
+}
+
+impl Outcome {
+    /// Whether everything came that had to, as it had to.
+    pub fn is_faultless(&self) -> bool {
+        self.whole.faulty() == 0 && self.whole.opened > 0
+    }
+
+    /// What is measured, a second: messages that came, or handshakes.
+    pub fn rate(&self) -> f64 {
+        let count = match self.plan.mode {
+            Mode::Connect => self.measured.opened,
+            _ => self.measured.received,
+        };
+        count as f64 / self.measured_s.max(1e-9)
+    }
+
+    /// The server's processor time for each of those, in microseconds.
+    pub fn server_cpu_us(&self) -> f64 {
+        let count = self.rate() * self.measured_s;
+        self.usage[3].cpu.saturating_sub(self.usage[2].cpu).as_secs_f64() * 1e6 / count.max(1.0)
+    }
+
+    /// Bytes of the server and of the kernel for each connection that was open.
+    pub fn bytes_per_connection(&self) -> (f64, f64) {
+        let [before, opened, ..] = &self.usage;
+        let open = self.open.max(1) as f64;
+        let more = |before: u64, after: u64| (after as f64 - before as f64) / open;
+        (more(before.resident_bytes, opened.resident_bytes), more(before.kernel_bytes, opened.kernel_bytes))
+    }
+}
+
+/// Carries out a plan. `program` starts a further process where one does not suffice, see [`super::work_for_parent`]; `pids`
+/// are the server's processes, if they can be observed; `watch` is shown each sample and says whether to go on.
+pub fn run(
+    plan: Plan,
+    pids: &[u32],
+    program: &mut dyn FnMut() -> io::Result<Command>,
+    watch: &mut dyn FnMut(&Sample) -> bool,
+) -> Result<Outcome, CrewError> {
+    let before = Usage::of(pids);
+    let plan = Arc::new(plan);
+    let mut crew = Crew::start(Arc::clone(&plan), program)?;
+    let mut run = Run::new(&plan, pids, crew.workers(), before);
+    loop {
+        match crew.told().recv_timeout(SAMPLE / 10) {
+            Ok(interval) => run.note(&interval),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if let Some(sample) = run.sample_if_due() {
+            run.outcome.interrupted |= !watch(&sample);
+            run.outcome.samples.push(sample);
+        }
+        if let Some(stage) = run.next_stage() {
+            crew.go_to(stage);
+            run.begin(stage);
+        }
+    }
+    Ok(run.finish())
+}
+
+/// A run under way.
+struct Run<'p> {
+    outcome: Outcome,
+    pids: &'p [u32],
+    stage: Stage,
+    started: Instant,
+    stage_since: Instant,
+    /// When something last came.
+    heard: Instant,
+    /// What each worker told last; `None` before its first word.
+    workers: Vec<Option<Told>>,
+    sampled: Instant,
+    sampled_usage: Usage,
+    since_sample: Counts,
+    latencies_since_sample: Latencies,
+}
+
+#[derive(Clone, Copy)]
+struct Told {
+    stage: Stage,
+    open: usize,
+    opening: usize,
+    in_flight: u64,
+}
+
+impl<'p> Run<'p> {
+    fn new(plan: &Plan, pids: &'p [u32], workers: usize, before: Usage) -> Self {
+        let now = Instant::now();
+        Self {
+            outcome: Outcome {
+                plan: plan.clone(),
+                interrupted: false,
+                open: 0,
+                opening_s: 0.0,
+                measured_s: 0.0,
+                measured: Counts::default(),
+                whole: Counts::default(),
+                latencies: Latencies::default(),
+                answered: 0,
+                usage: [before; 4],
+                samples: Vec::new(),
+            },
+            pids,
+            stage: Stage::Open,
+            started: now,
+            stage_since: now,
+            heard: now,
+            workers: vec![None; workers],
+            sampled: now,
+            sampled_usage: before,
+            since_sample: Counts::default(),
+            latencies_since_sample: Latencies::default(),
+        }
+    }
+
+    fn note(&mut self, interval: &Interval) {
+        let Interval { stage, worker, open, opening, in_flight, ref counts, ref latencies } = *interval;
+        if let Some(told) = self.workers.get_mut(worker) {
+            *told = Some(Told { stage, open, opening, in_flight });
+        }
+        if counts.received > 0 || counts.opened > 0 {
+            self.heard = Instant::now();
+        }
+        self.outcome.open = self.outcome.open.max(self.sum(|told| told.open));
+        self.outcome.whole += counts;
+        self.since_sample += counts;
+        self.latencies_since_sample += latencies;
+        match stage {
+            Stage::Measure => {
+                self.outcome.measured += counts;
+                self.outcome.latencies += latencies;
+            }
+            Stage::Settle if self.outcome.plan.mode == Mode::Idle => {
+                self.outcome.answered += counts.received;
+                self.outcome.latencies += latencies;
+            }
+            _ => {}
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Told) -> usize) -> usize {
+        self.workers.iter().flatten().map(of).sum()
+    }
+
+    fn sample_if_due(&mut self) -> Option<Sample> {
+        let past = self.sampled.elapsed();
+        if past < SAMPLE {
+            return None;
+        }
+        self.sampled = Instant::now();
+        let usage = Usage::of(self.pids);
+        let per_second = |count: u64| count as f64 / past.as_secs_f64();
+        let Counts { opened, sent, received, .. } = std::mem::take(&mut self.since_sample);
+        let sample = Sample {
+            at_s: self.started.elapsed().as_secs_f64(),
+            stage: self.stage,
+            open: self.sum(|told| told.open),
+            opened_per_second: per_second(opened),
+            sent_per_second: per_second(sent),
+            received_per_second: per_second(received),
+            p50_us: self.latencies_since_sample.percentile(50.0) as f64 / 1e3,
+            p99_us: self.latencies_since_sample.percentile(99.0) as f64 / 1e3,
+            server_cpu_percent: usage.cpu.saturating_sub(self.sampled_usage.cpu).as_secs_f64() * 100.0
+                / past.as_secs_f64(),
+            server_resident_bytes: usage.resident_bytes,
+            kernel_bytes: usage.kernel_bytes,
+        };
+        self.latencies_since_sample.clear();
+        self.sampled_usage = usage;
+        Some(sample)
+    }
+
+    /// The stage that is to begin now, if one is.
+    fn next_stage(&self) -> Option<Stage> {
+        let since = self.stage_since.elapsed();
+        let plan = &self.outcome.plan;
+        let interrupted = self.outcome.interrupted;
+        let over = match self.stage {
+            Stage::Open => interrupted || plan.mode == Mode::Connect || self.all_are_open(),
+            Stage::WarmUp => interrupted || since >= plan.warm_up,
+            Stage::Measure => interrupted || since >= plan.duration,
+            Stage::Settle => {
+                let settled = self.workers.iter().flatten().all(|told| told.stage >= Stage::Settle)
+                    && self.sum(|told| told.in_flight as usize) == 0
+                    && self.heard.elapsed() >= SILENCE;
+                settled || interrupted && since >= SILENCE || since >= SETTLE_MAX
+            }
+            Stage::Close => false,
+        };
+        let nobody_is_there = self.outcome.open == 0 && plan.mode != Mode::Connect;
+        match (over, self.stage) {
+            (false, _) => None,
+            (true, Stage::Open) if interrupted || nobody_is_there => Some(Stage::Close),
+            (true, stage) => Some(Stage::from_number(stage as u8 + 1)),
+        }
+    }
+
+    /// Whether none is opening any more, and servers have had the time to know what each is to hear.
+    fn all_are_open(&self) -> bool {
+        let all_told = self.workers.iter().all(|told| told.is_some_and(|told| told.opening == 0));
+        let waits = self.outcome.plan.mode == Mode::Fanout;
+        all_told && (!waits || self.heard.elapsed() >= SUBSCRIBE_TIME)
+    }
+
+    fn begin(&mut self, stage: Stage) {
+        let usage = Usage::of(self.pids);
+        match stage {
+            Stage::WarmUp => {
+                self.outcome.opening_s = self.heard.duration_since(self.started).as_secs_f64();
+                self.outcome.usage[1] = usage;
+                self.outcome.usage[2] = usage;
+            }
+            Stage::Measure => self.outcome.usage[2] = usage,
+            Stage::Settle => {
+                self.outcome.usage[3] = usage;
+                self.outcome.measured_s = self.stage_since.elapsed().as_secs_f64();
+            }
+            _ => {}
+        }
+        (self.stage, self.stage_since, self.heard) = (stage, Instant::now(), Instant::now());
+    }
+
+    /// What never came is known only now.
+    fn finish(mut self) -> Outcome {
+        let missing = match self.outcome.plan.mode {
+            Mode::Fanout => {
+                let plan = &self.outcome.plan;
+                let listeners = plan.connections - usize::from(!plan.hears_itself);
+                let whole = &self.outcome.whole;
+                (whole.sent * listeners as u64).saturating_sub(whole.received + whole.missed)
+            }
+            _ => self.sum(|told| told.in_flight as usize) as u64,
+        };
+        if missing > 0 {
+            self.outcome.whole.fault("A message never came, though it was waited for to the end.", missing);
+        }
+        self.outcome
+    }
+}

@@ -1,0 +1,304 @@
+//! `ringsock bench` as a newcomer meets it: beside the server, and beside servers that do not keep their word.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use program::{Process, between, isolate, serve};
+use ringsock::{Handler, Message, Response, Server, Session, Upgrade, UpgradeRequest};
+use serde_json::Value;
+
+/// A second is measured; the rest is for a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `ringsock bench` with these arguments: how it ended, and the JSON it wrote.
+fn bench(name: &str, arguments: &[&str]) -> (Output, Value) {
+    let json = file(&format!("bench-{name}.json"));
+    let mut command = command(arguments);
+    let output = command.arg("--json").arg(&json).output().unwrap();
+    let text = std::fs::read_to_string(&json).unwrap_or_else(|_| panic!("{}", said(&output)));
+    (output, serde_json::from_str(&text).unwrap())
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
+    isolate(&mut command);
+    command.arg("bench").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+/// A server, and its URL.
+fn server() -> (Process, String) {
+    let (process, banner) = serve(&["--admin-listen", "none", "--cores", "2"]);
+    (process, format!("ws://{}", between(&banner, "ready on ws://", "/echo")))
+}
+
+const SHORT: [&str; 4] = ["--duration", "0.5", "--warm-up", "0.1"];
+
+fn count(json: &Value, name: &str) -> u64 {
+    json[name].as_u64().unwrap_or_else(|| panic!("no {name} in {json}"))
+}
+
+#[track_caller]
+fn is_faultless(output: &Output, json: &Value) {
+    assert!(output.status.success(), "{}", said(output));
+    assert_eq!(json["faults"], serde_json::json!({}));
+    assert!(said(output).contains("none"), "{}", said(output));
+}
+
+#[test]
+fn an_echo_is_measured_in_a_closed_loop_on_each_reactor() {
+    let (process, url) = server();
+    let pid = process.0.id().to_string();
+    for reactor in [&["--threads", "2"][..], &["--epoll"]] {
+        let url = format!("{url}/echo");
+        let arguments = [&["echo", "--url", &url, "-c", "20", "-f", "4", "--pid", &pid][..], &SHORT, reactor].concat();
+        let (output, json) = bench("echo", &arguments);
+        is_faultless(&output, &json);
+        assert_eq!((count(&json, "open"), count(&json, "connections")), (20, 20));
+        assert!(count(&json, "received") > 100);
+        let latency = &json["latency_us"];
+        let percentiles: Vec<_> =
+            ["p50", "p90", "p99", "p99_9", "max"].map(|name| latency[name].as_f64().unwrap()).into();
+        assert!(percentiles[0] > 0.0 && percentiles.is_sorted(), "{latency}");
+        assert!(json["server"]["cpu_us"].as_f64().unwrap() > 0.0);
+        assert!(json["samples"].as_array().unwrap().len() >= 2);
+    }
+}
+
+#[test]
+fn large_and_tiny_messages_come_back_whole() {
+    let (_process, url) = server();
+    let url = format!("{url}/echo");
+    for size in ["1", "125", "126", "65535", "65536"] {
+        let arguments = [&["echo", "--url", &url, "-c", "3", "-s", size, "-f", "3", "--text"][..], &SHORT].concat();
+        let (output, json) = bench("sizes", &arguments);
+        is_faultless(&output, &json);
+        assert!(count(&json, "received") > 0, "{size}");
+    }
+}
+
+#[test]
+fn an_open_loop_keeps_its_rate() {
+    let (_process, url) = server();
+    let url = format!("{url}/echo");
+    let (output, json) =
+        bench("rate", &["echo", "--url", &url, "-c", "10", "--rate", "500", "--duration", "2", "--threads", "2"]);
+    is_faultless(&output, &json);
+    let rate = json["per_second"].as_f64().unwrap();
+    assert!((450.0..=550.0).contains(&rate), "{rate}");
+}
+
+#[test]
+fn a_fan_out_reaches_everyone_in_order() {
+    let (_process, url) = server();
+    for (name, path, more) in [
+        ("one", "/topics/one", &["--publishers", "1"][..]),
+        ("three", "/topics/three", &["--publishers", "3", "--threads", "2", "-f", "2"]),
+        ("quiet", "/topics/quiet?echo=false", &["--publishers", "2", "--no-echo"]),
+        ("open-loop", "/topics/open", &["--publishers", "2", "--rate", "200"]),
+    ] {
+        let url = format!("{url}{path}");
+        let arguments = [&["fanout", "--url", &url, "-c", "30", "-s", "100"][..], &SHORT, more].concat();
+        let (output, json) = bench(&format!("fanout-{name}"), &arguments);
+        is_faultless(&output, &json);
+        assert!(count(&json, "received") >= 20 * count(&json, "sent"), "{json}");
+    }
+}
+
+#[test]
+fn handshakes_are_counted() {
+    let (_process, url) = server();
+    let (output, json) =
+        bench("connect", &[&["connect", "--url", &format!("{url}/echo"), "-c", "8"][..], &SHORT].concat());
+    is_faultless(&output, &json);
+    assert!(json["per_second"].as_f64().unwrap() > 50.0, "{json}");
+    assert!(json["latency_us"]["p50"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn all_idle_connections_answer_in_the_end_also_those_of_further_processes() {
+    let (process, url) = server();
+    let json = file("bench-idle.json");
+    // 300 descriptors of which 128 are kept: three processes.
+    let mut shell = Command::new("sh");
+    isolate(&mut shell);
+    shell.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ringsock"), "bench", "idle"]);
+    shell.args(["--url", &format!("{url}/echo"), "-c", "500", "--source", "127.9.0.0/28", "--duration", "1"]);
+    shell.args(["--pid", &process.0.id().to_string(), "--json"]).arg(&json);
+    let output = shell.stdin(Stdio::null()).output().unwrap();
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    is_faultless(&output, &json);
+    assert_eq!((count(&json, "open"), count(&json, "answered")), (500, 500));
+    assert!(json["server"]["bytes_per_connection"].is_number());
+}
+
+#[test]
+fn a_mixed_load_echoes_and_comes_and_goes() {
+    let (_process, url) = server();
+    let url = format!("{url}/echo");
+    let arguments =
+        ["mixed", "--url", &url, "-c", "50", "--active", "20", "--churn", "100", "--duration", "1", "--warm-up", "0"];
+    let (output, json) = bench("mixed", &arguments);
+    is_faultless(&output, &json);
+    let opened: f64 =
+        json["samples"].as_array().unwrap().iter().map(|sample| sample["opened_per_second"].as_f64().unwrap()).sum();
+    assert!(count(&json, "received") > 10 && opened > 60.0, "{json}");
+}
+
+#[test]
+fn the_report_shows_plots_and_needs_nothing_else() {
+    let (process, url) = server();
+    let html = file("bench.html");
+    let pid = process.0.id().to_string();
+    let url = format!("{url}/echo");
+    let arguments =
+        ["echo", "--url", &url, "-c", "5", "--duration", "1.2", "--pid", &pid, "--html", html.to_str().unwrap()];
+    let output = command(&arguments).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let page = std::fs::read_to_string(html).unwrap();
+    assert_eq!(page.matches("<svg ").count(), 6);
+    assert!(page.contains("Latency by percentile") && page.contains("messages"));
+    for foreign in ["src=", "href=", "@import", "<script"] {
+        assert!(!page.contains(foreign), "{foreign}");
+    }
+}
+
+#[test]
+fn an_interrupted_bench_says_what_it_has() {
+    let (_process, url) = server();
+    let json = file("bench-interrupted.json");
+    let mut command = command(&["echo", "--url", &format!("{url}/echo"), "-c", "5", "--duration", "600"]);
+    let mut process = Process(command.arg("--json").arg(&json).spawn().unwrap());
+    std::thread::sleep(Duration::from_secs(3));
+    let begun = Instant::now();
+    let pid = process.0.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let status = loop {
+        if let Some(status) = process.0.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it goes on");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut text = String::new();
+    process.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(status.success() && text.contains("interrupted"), "{status}: {text}");
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert!(json["interrupted"] == true && count(&json, "received") > 0);
+}
+
+/// Says what it is told by the path: something else, nothing, everything twice, or no.
+struct Liar {
+    heard: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Lie {
+    #[default]
+    Changed,
+    Lost,
+    Twice,
+    Closed,
+}
+
+impl Handler for Liar {
+    type State = Lie;
+
+    fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Lie> {
+        Upgrade::accept_with(match request.target() {
+            "/changed" => Lie::Changed,
+            "/lost" => Lie::Lost,
+            "/twice" => Lie::Twice,
+            "/closed" => Lie::Closed,
+            _ => return Upgrade::reject(Response::text(403, "Nobody may.")),
+        })
+    }
+
+    fn message(&mut self, session: &mut Session<'_, Lie>, message: Message<'_>) {
+        self.heard += 1;
+        if !self.heard.is_multiple_of(10) {
+            session.send(message);
+            return;
+        }
+        match *session.state() {
+            Lie::Changed => {
+                let mut changed = message.as_bytes().to_vec();
+                changed.last_mut().unwrap().clone_from(&b'!');
+                session.send(Message::Binary(&changed));
+            }
+            Lie::Lost => {}
+            Lie::Twice => {
+                session.send(message);
+                session.send(message);
+            }
+            Lie::Closed => session.close(ringsock::CloseCode::TRY_AGAIN_LATER, "too much"),
+        }
+    }
+}
+
+#[test]
+fn a_wrong_answer_is_a_failure_and_not_throughput() {
+    let server = Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Liar { heard: 0 }).unwrap();
+    for (path, fault) in [
+        ("/changed", "changed, lost, twice or out of order"),
+        ("/lost", "changed, lost, twice or out of order"),
+        ("/twice", "changed, lost, twice or out of order"),
+        ("/closed", "closed a connection with 1013: \"too much\""),
+        ("/forbidden", "403"),
+    ] {
+        let url = format!("ws://{}{path}", server.address());
+        let arguments = [&["echo", "--url", &url, "-c", "2", "-f", "3"][..], &SHORT].concat();
+        let (output, json) = bench("liar", &arguments);
+        assert_eq!(output.status.code(), Some(1), "{path}: {}", said(&output));
+        let faults = json["faults"].as_object().unwrap();
+        assert!(faults.keys().any(|what| what.contains(fault)), "{path}: {faults:?}");
+        assert!(said(&output).contains("FAULT"), "{}", said(&output));
+    }
+    drop(server);
+}
+
+#[test]
+fn says_that_nobody_listens() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (output, json) = bench("nobody", &["echo", "--url", &format!("ws://{free}/"), "-c", "3"]);
+    assert_eq!(output.status.code(), Some(1));
+    let faults = json["faults"].as_object().unwrap();
+    assert!(faults.keys().any(|what| what.contains("refused")), "{faults:?}");
+}
+
+#[test]
+fn refuses_what_cannot_work_in_one_sentence() {
+    for (arguments, reason) in [
+        (&["echo", "-c", "0"][..], "connections is 0"),
+        (&["echo", "--url", "wss://localhost/"], "TLS"),
+        (&["echo", "--rate", "0"], "rate is 0"),
+        (&["fanout", "-s", "10"], "size of 32"),
+        (&["fanout", "-c", "3", "--publishers", "5"], "5 publishers"),
+        (&["echo", "--source", "::1"], "IPv6"),
+        (&["echo", "--header", "nonsense"], "no colon"),
+        (&["echo", "--envelope", "nothing"], "stands"),
+        (&["echo", "--duration=-1"], "no time"),
+        (&["echo", "-H", "Host: other"], "cannot be sent"),
+    ] {
+        let output = command(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.starts_with("ringsock: ") && errors.lines().count() == 1, "{errors}");
+        assert!(errors.contains(reason), "{arguments:?}: {errors}");
+    }
+}
