@@ -14,27 +14,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::progress::Progress;
 
-/// What a bench does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum What {
-    /// Each connection sends messages, and each comes back
-    Echo,
-    /// A few publish, and everyone hears it
-    Fanout,
-    /// Connections open and close, again and again: handshakes per second
-    Connect,
-    /// Connections are opened and held: memory of each
-    Idle,
-    /// Some echo, some come and go, most are idle
-    Mixed,
-}
-
 /// `ringsock bench`.
 #[derive(clap::Args)]
 pub struct Bench {
     /// What the connections do
     #[arg(value_enum)]
-    what: What,
+    mode: Mode,
     /// Where to connect to [default: ws://127.0.0.1:9000/echo, for fanout ws://127.0.0.1:9000/topics/bench]
     #[arg(long)]
     url: Option<String>,
@@ -136,7 +121,7 @@ impl Bench {
     }
 
     fn plan(&self) -> Result<Plan, Box<dyn Error>> {
-        let fanout = self.what == What::Fanout;
+        let fanout = self.mode == Mode::Fanout;
         let url = self.url.as_deref().unwrap_or(if fanout {
             "ws://127.0.0.1:9000/topics/bench"
         } else {
@@ -156,13 +141,7 @@ impl Bench {
             format!("envelope is {:?}, in which no {{}} says where the message stands.", self.envelope)
         })?;
         Ok(Plan {
-            mode: match self.what {
-                What::Echo => Mode::Echo,
-                What::Fanout => Mode::Fanout,
-                What::Connect => Mode::Connect,
-                What::Idle => Mode::Idle,
-                What::Mixed => Mode::Mixed,
-            },
+            mode: self.mode,
             targets: targets.ok_or("ports reach beyond 65535. Give fewer.")?,
             host,
             path,

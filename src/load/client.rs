@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::plan::{Mode, Plan};
+use crate::protocol::http::HeadScan;
 use crate::protocol::{Connection, Role};
 use crate::reactor::{Socket, Token};
 
@@ -73,8 +74,9 @@ pub(super) struct Client {
     /// When it began to open.
     pub since_ns: u64,
     pub connection: Connection,
-    /// What has come of the answer to the request.
+    /// What has come of the answer to the request, and how far its end was searched for.
     pub head: Vec<u8>,
+    pub scan: HeadScan,
     /// What waits until the reactor has sent what it has.
     pub waiting: Vec<u8>,
     /// The number of the message that is sent next.
@@ -102,6 +104,7 @@ impl Client {
             since_ns: 0,
             connection: Connection::new(Role::Client),
             head: Vec::new(),
+            scan: HeadScan::default(),
             waiting: Vec::new(),
             next: 0,
             heard: 0,
@@ -115,7 +118,7 @@ impl Client {
         Token { index: index as u32, generation: self.generation }
     }
 
-    /// Begins anew: nothing is left of the connection that was.
+    /// Begins anew: nothing is left of the connection that was, and what the kernel may still say of that one is stale.
     pub fn reset(&mut self, socket: Socket, now_ns: u64) {
         self.generation = self.generation.wrapping_add(1);
         self.socket = Some(socket);
@@ -124,6 +127,7 @@ impl Client {
         self.since_ns = now_ns;
         self.connection = Connection::new(Role::Client);
         self.head.clear();
+        self.scan = HeadScan::default();
         self.waiting.clear();
         (self.next, self.heard) = (0, 0);
         self.due_ns.clear();

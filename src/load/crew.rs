@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use super::handshake;
-use super::plan::Plan;
+use super::plan::{Mode, Pace, Plan};
 use super::rounds::Rounds;
 use super::tally::{Interval, Stage};
 use super::worker::{Shared, Worker};
@@ -73,8 +73,8 @@ impl Crew {
         let per_process = connections_per_process()?;
         let processes = plan.connections.div_ceil(per_process);
         let (sender, told) = channel();
-        let closed_loop = matches!(plan.pace, super::plan::Pace::InFlight(_));
-        if processes > 1 && plan.mode == super::plan::Mode::Fanout && closed_loop {
+        let closed_loop = matches!(plan.pace, Pace::InFlight(_));
+        if processes > 1 && plan.mode == Mode::Fanout && closed_loop {
             return Err(CrewError::FanoutAcrossProcesses { connections: plan.connections, processes, per_process });
         }
         if processes == 1 {
@@ -232,8 +232,7 @@ pub fn work_for_parent(input: impl BufRead + Send + 'static, mut output: impl Wr
     let first = orders.next().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
     let Order { mut plan, connections, threads } = serde_json::from_str(&first).map_err(io::Error::from)?;
     connections_per_process()?;
-    plan.opening_max = plan.opening_max * connections.len() / plan.connections.max(1);
-    plan.opening_max = plan.opening_max.max(1);
+    plan.opening_max = (plan.opening_max * connections.len() / plan.connections.max(1)).max(1);
     plan.threads = threads;
     let (sender, told) = channel();
     let crew = Threads::start(Arc::new(plan), connections, sender)?;

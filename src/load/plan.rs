@@ -13,18 +13,18 @@ use super::sources::Sources;
 use super::stamp::Stamp;
 
 /// What the connections do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Each sends messages, and the server sends each back.
+    /// Each connection sends messages, and each comes back.
     Echo,
-    /// A few publish, and the server sends each of their messages to all.
+    /// A few publish, and everyone hears it.
     Fanout,
-    /// Each opens, closes and opens again: handshakes per second.
+    /// Connections open and close, again and again: handshakes per second.
     Connect,
-    /// They are opened and held; in the end each is asked for one echo.
+    /// Connections are opened and held: memory of each.
     Idle,
-    /// Some echo, some come and go, the rest is idle.
+    /// Some echo, some come and go, most are idle.
     Mixed,
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Stamp {
     pub sender: u32,
     /// How many that connection had sent before.
     pub number: u64,
-    /// When it was due, in nanoseconds of the host's monotonic clock.
+    /// When it was due, in nanoseconds of the run's [`Clock`](super::clock::Clock).
     pub due_ns: u64,
 }
 

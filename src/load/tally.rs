@@ -170,10 +170,7 @@ pub enum Stage {
 impl Stage {
     /// The stage of that number.
     pub fn from_number(number: u8) -> Self {
-        [Self::Open, Self::WarmUp, Self::Measure, Self::Settle][..]
-            .get(usize::from(number))
-            .copied()
-            .unwrap_or(Self::Close)
+        [Self::Open, Self::WarmUp, Self::Measure, Self::Settle].get(usize::from(number)).copied().unwrap_or(Self::Close)
     }
 }
 

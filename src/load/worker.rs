@@ -20,7 +20,7 @@ use super::schedule::Schedule;
 use super::talk::Talk;
 use super::tally::{Interval, Stage};
 use crate::protocol::client_handshake::ClientHandshake;
-use crate::protocol::http::{HeadLimits, HeadScan};
+use crate::protocol::http::HeadLimits;
 use crate::protocol::{AssemblyPool, Incoming, Limits, State};
 use crate::reactor::{self, Chunks, Completion, Reactor, Token};
 
@@ -92,8 +92,7 @@ impl<R: Reactor> Worker<R> {
         let plan = &shared.plan;
         let share = numbers.len() as f64 / plan.connections as f64;
         let clients: Vec<_> = numbers.map(|number| Client::new(number, plan)).collect();
-        let speaks = |client: &Client| client.part.speaks();
-        let (speakers, stayers): (Vec<_>, Vec<_>) = (0..clients.len()).partition(|at| speaks(&clients[*at]));
+        let (speakers, stayers): (Vec<_>, Vec<_>) = (0..clients.len()).partition(|at| clients[*at].part.speaks());
         let rate = match plan.pace {
             // Each speaker has the same rate, wherever it is.
             Pace::PerSecond(rate) => rate * speakers.len() as f64 / speakers_in_all(plan).max(1) as f64,
@@ -361,7 +360,7 @@ impl<R: Reactor> Worker<R> {
     fn consume_answer(&mut self, at: usize, input: &[u8]) {
         let client = &mut self.clients[at];
         client.head.extend_from_slice(input);
-        let bytes = match HeadScan::default().find_end(&client.head, &HeadLimits::default()) {
+        let bytes = match client.scan.find_end(&client.head, &HeadLimits::default()) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return,
             Err(refusal) => return self.refused(at, format!("The server's answer is no HTTP/1.1 head. {refusal}")),
@@ -494,8 +493,6 @@ impl<R: Reactor> Worker<R> {
         self.reactor.close(socket);
         client.socket = None;
         client.phase = Phase::Closed;
-        // What the kernel may still say of it is not for its successor.
-        client.generation = client.generation.wrapping_add(1);
         let comes_again = client.part == Part::ComeAndGo || self.shared.plan.mode == Mode::Mixed;
         if comes_again && self.talk.stage < Stage::Settle {
             self.open(at, self.shared.clock.now_ns());

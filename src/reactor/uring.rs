@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
+use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue, types};
 use slab::Slab;
 
 use super::socket::{self, EventFd, OnKernel, Spare};
@@ -123,9 +123,8 @@ impl Uring {
     /// A submission alone would leave that to the next one, behind all that it submits.
     fn submit_and_collect(&mut self) -> io::Result<usize> {
         let count = self.ring.submission().len() as u32;
-        const GETEVENTS: u32 = 1;
         // SAFETY: no argument refers to memory; what the entries refer to stays in `sends`.
-        unsafe { self.ring.submitter().enter::<libc::sigset_t>(count, 0, GETEVENTS, None) }
+        unsafe { self.ring.submitter().enter::<libc::sigset_t>(count, 0, EnterFlags::GETEVENTS.bits(), None) }
     }
 
     fn cancel(&mut self, user_data: u64) {
