@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::clients::Clients;
 use super::counters::Counters;
+use super::cut::Cut;
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::parcel::Parcel;
@@ -76,6 +77,7 @@ pub(super) struct Common {
     pub(super) publishing: Option<(Token, u32)>,
     /// When somebody last said anything but what was published.
     pub(super) others_spoke: Option<u32>,
+    pub(super) cut: Cut,
     /// Sessions that wait for the latest message of a topic that is just being delivered.
     pub(super) catching_up: VecDeque<Token>,
     /// The time of this turn.
@@ -121,6 +123,7 @@ impl Common {
             catching_up: VecDeque::new(),
             publishing: None,
             others_spoke: None,
+            cut: Cut::default(),
             tasks,
             tick: 0,
             reply,

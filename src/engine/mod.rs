@@ -8,6 +8,7 @@ mod clients;
 mod common;
 mod core;
 mod counters;
+mod cut;
 mod ending;
 mod fanout;
 mod frames;

@@ -75,7 +75,7 @@ impl Topics {
     fn tell_all(&mut self, topic: u32, wanted: bool, mesh: &mut Mesh<Parcel>) {
         let (Some(key), Some(record)) = (self.key(topic), self.get(topic)) else { return };
         for core in mesh.others() {
-            let name = record.name.clone();
+            let name = record.name.as_str().into();
             let parcel = if wanted { Content::Interest { key, name } } else { Content::Disinterest { name } };
             // There is room.
             let _ = mesh.push(core, Parcel(parcel));

@@ -13,6 +13,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
+use compact_str::CompactString;
 use hashbrown::HashTable;
 
 use arena::Arena;
@@ -43,7 +44,7 @@ pub(super) struct Remote {
 #[derive(Debug)]
 pub(super) struct Topic {
     /// Its name; a pattern ends with `*`.
-    pub(super) name: Box<str>,
+    pub(super) name: CompactString,
     /// Boxed, because most topics have none.
     #[allow(clippy::box_collection, reason = "a third of the size where there are none, which is what counts")]
     remotes: Option<Box<Vec<Remote>>>,
@@ -66,7 +67,8 @@ const PATTERN_LENGTHS_MAX: usize = 16;
 /// Subscribers of a topic from which on a turn that does nothing is little beside a round: that is as many sends.
 const LARGE_MEMBERS_MIN: u32 = 256;
 
-/// What a topic may cost beside its name, in bytes, and without its place in the table (5 to 10).
+/// What a topic may cost, in bytes, without its place in the table (5 to 10) and what its name has beyond 24 bytes: one
+/// line of the cache.
 const TOPIC_RECORD_BYTES_MAX: usize = 64;
 const _: () = assert!(Arena::<Topic>::ENTRY_BYTES <= TOPIC_RECORD_BYTES_MAX);
 
@@ -321,6 +323,12 @@ impl Topics {
             self.backlog_bytes += batch.bytes();
             self.await_delivery(key.index, Portion { batch, senders: Vec::new(), is_shared: true });
         }
+    }
+
+    /// The first members of topics that are next to be delivered.
+    pub(super) fn next_members(&self, topics_max: usize) -> impl Iterator<Item = &Member> {
+        let topics = self.active.iter().take(topics_max).filter_map(|topic| self.records.get(*topic));
+        topics.filter_map(|topic| self.members.get(topic.members.first))
     }
 
     /// The next topic with something to deliver.
