@@ -1,0 +1,130 @@
+"""scripts/trace: what is done to a real server is what the lines say, by bpftrace where it works and without it everywhere."""
+
+import re
+import subprocess
+import sys
+import unittest
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from unittest import mock
+
+from . import ROOT, script
+
+trace = script("trace/run")
+sys.path.insert(0, str(ROOT / "tests"))
+
+import server  # noqa: E402
+
+RUN = ROOT / "scripts/trace/run"
+SECONDS_MAX = 60
+SECONDS = 3
+CONNECTIONS = 50
+LINE = re.compile(r"\d\d:\d\d:\d\d  \w+ (\d+)")
+
+
+def pid_of(address):
+    """The process that was told to listen there."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            if address.encode() in (process / "cmdline").read_bytes().split(b"\0"):
+                return process.name
+    raise AssertionError(f"Nobody was told to listen on {address}.")
+
+
+class Watched:
+    """A server, and what a run of the script says of it."""
+
+    def __init__(self, address):
+        self.address = address
+        self.port = address.split(":")[1]
+        self.pid = pid_of(address)
+
+    def watch(self, name, *flags, act=lambda address: None):
+        """What the lines count in sum, and the whole output. Acts once the first line is there."""
+        command = [RUN, name, "--port", self.port, "--pid", self.pid, "--seconds", str(SECONDS), *flags]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as watcher:
+            output = ""
+            for line in watcher.stdout:
+                output += line
+                if len(LINE.findall(output)) == 1 and LINE.match(line):
+                    act(self.address)
+            watcher.wait(SECONDS_MAX)
+        if watcher.returncode != 0:
+            raise AssertionError(f"It ended with {watcher.returncode}:\n{output}")
+        return sum(map(int, LINE.findall(output))), output
+
+
+def open_websockets(address):
+    """Opens them one by one, and leaves."""
+    host, port = address.split(":")
+    for _ in range(CONNECTIONS):
+        trace.handshake_us(host, int(port), "/echo")
+
+
+def bpftrace_fault():
+    """Why bpftrace does not work here, or None."""
+    if reason := trace.refusal():
+        return reason
+    command = ["bpftrace", "-q", "-e", "tracepoint:sched:sched_switch { exit(); }"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS_MAX)
+    return None if ran.returncode == 0 else ran.stderr.strip()
+
+
+class OnARealServer(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        stack = ExitStack()
+        cls.addClassCleanup(stack.close)
+        cls.server = Watched(stack.enter_context(server.running(["--cores", "1"])))
+
+    def test_connections_are_counted_without_bpftrace(self):
+        opened, output = self.server.watch("connections", "--plain", act=open_websockets)
+        # Others may connect to other servers meanwhile.
+        self.assertGreaterEqual(opened, CONNECTIONS, output)
+        self.assertIn("without bpftrace: as it was asked for", output)
+
+    def test_handshakes_are_tried_without_bpftrace(self):
+        count, output = self.server.watch("handshakes", "--plain")
+        self.assertEqual(count, SECONDS * trace.PROBES_PER_SECOND, output)
+        self.assertRegex(output, r"average [1-9]\d* us  longest [1-9]\d* us")
+
+    def test_waits_for_a_processor_are_counted_without_bpftrace(self):
+        count, output = self.server.watch("runqueue", "--plain", act=open_websockets)
+        self.assertGreater(count, SECONDS, output)
+
+    def test_bpftrace_counts_the_same(self):
+        if fault := bpftrace_fault():
+            print(f"NOT TESTED: scripts/trace/*.bt; bpftrace does not work here ({fault})", file=sys.stderr, flush=True)
+            return
+        for name in ("connections", "handshakes"):
+            count, output = self.server.watch(name, act=open_websockets)
+            self.assertIn("by bpftrace", output)
+            self.assertEqual(count, CONNECTIONS, output)
+        count, output = self.server.watch("runqueue", act=open_websockets)
+        self.assertGreater(count, SECONDS, output)
+        self.assertNotIn("without bpftrace", output)
+
+    def test_says_what_it_cannot_do_in_a_sentence(self):
+        for arguments, reason in [
+            (["runqueue"], "needs the server's --pid"),
+            (["runqueue", "--plain", "--pid", "999999999"], "there is no process 999999999"),
+            (["handshakes", "--plain", "--port", "1"], "no connection to 127.0.0.1:1 (Connection refused)"),
+            (["handshakes", "--plain", "--port", self.server.port, "--path", "/health"], "opened no WebSocket"),
+        ]:
+            ran = subprocess.run([RUN, *arguments], capture_output=True, text=True, timeout=SECONDS_MAX)
+            self.assertNotEqual(ran.returncode, 0)
+            self.assertIn(reason, ran.stderr)
+
+
+class Without(unittest.TestCase):
+    def test_what_keeps_bpftrace_from_working_is_said(self):
+        with mock.patch.object(trace.shutil, "which", return_value=None):
+            self.assertEqual(trace.trace("connections", 0, 1), "bpftrace is not installed")
+        popen = subprocess.Popen
+        failing = lambda _, **how: popen(["sh", "-c", "echo no right >&2; exit 3"], **how)  # noqa: E731
+        with mock.patch.object(trace, "refusal", return_value=None), mock.patch.object(trace.subprocess, "Popen", failing):
+            self.assertEqual(trace.trace("connections", 0, 1), "no right")
+
+
+if __name__ == "__main__":
+    unittest.main()
