@@ -1,5 +1,5 @@
-//! What a connection costs above the kernel: its handshake, an HTTP answer, and the turns that echo its messages or
-//! publish them to a hundred others.
+//! What a connection costs above the kernel: its handshake, an HTTP answer, the turns that echo its messages or publish
+//! them to a hundred others, on this core or the next, and what waits for a peer that does not read.
 //!
 //! The turns run on the simulated reactor, whose own work is part of the figure: good for comparing two versions of the
 //! engine, not for saying how fast a server is.
@@ -9,28 +9,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringsock::engine::{Admission, AdmissionPolicy, Core, CoreSetup, Status};
+use ringsock::engine::{Core, Parcel, Status};
 use ringsock::mesh::{Capacity, Mesh};
 use ringsock::protocol::http::{HeadLimits, HeadScan, Headers, Request};
-use ringsock::protocol::{MaskKey, Opcode, handshake, write_frame};
+use ringsock::protocol::{Opcode, handshake};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
 use ringsock::service::{ApiAccess, OverflowRules, Site};
-use ringsock::{Handler, Limits, Message, Sent, Session};
+use ringsock::{Handler, Limits, Message, Session};
 
-/// What Chromium sends, but for a cookie.
-const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost:9000\r\nConnection: Upgrade\r\nPragma: no-cache\r\n\
-    Cache-Control: no-cache\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
-    Chrome/142.0.0.0 Safari/537.36\r\nUpgrade: websocket\r\nOrigin: http://localhost:9000\r\n\
-    Sec-WebSocket-Version: 13\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-US,en;q=0.9\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-    Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+mod fixtures;
+
+use fixtures::engine::{Echo, Speech, TOPIC, alone, core};
+use fixtures::{KEY, UPGRADE, frames};
 
 /// What a load balancer sends.
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost:9000\r\nUser-Agent: probe/1.0\r\n\r\n";
-
-const TOPIC: &str = "speech";
-
-const KEY: MaskKey = [0x37, 0xFA, 0x21, 0x3D];
 
 /// Turns in which a message must have come back; on a simulation without faults it takes two.
 const TURNS_MAX: usize = 100;
@@ -73,32 +66,17 @@ fn whole_head<'a>(received: &'a [u8], limits: &HeadLimits) -> &'a [u8] {
     end.map_or(&[], |end| &received[..end])
 }
 
-struct Echo;
+/// Joins its topic with one message and leaves it with the next.
+struct Restless;
 
-impl Handler for Echo {
+impl Handler for Restless {
     type State = ();
 
     fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        if !session.unsubscribe(TOPIC) {
+            assert_eq!(session.subscribe(TOPIC), Ok(true));
+        }
         session.send(message);
-    }
-}
-
-/// The first session publishes, and all that come after it listen.
-#[derive(Default)]
-struct Speech {
-    has_begun: bool,
-}
-
-impl Handler for Speech {
-    type State = ();
-
-    fn open(&mut self, session: &mut Session<'_, ()>) {
-        let listens = std::mem::replace(&mut self.has_begun, true);
-        assert!(!listens || session.subscribe(TOPIC) == Ok(true), "not subscribed");
-    }
-
-    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
-        assert_eq!(session.publish(TOPIC, message), Ok(Sent::Queued));
     }
 }
 
@@ -112,21 +90,14 @@ struct World<H: Handler> {
 
 impl<H: Handler> World<H> {
     fn connected(handler: H) -> Option<Self> {
+        Self::of(0, alone()?, handler)
+    }
+
+    /// The world of one core of several.
+    fn of(number: u16, mesh: Mesh<Parcel>, handler: H) -> Option<Self> {
         let (reactor, network) = Sim::new(1, Faults::default());
         let listener = network.listen();
-        let core = Core::new(CoreSetup {
-            core: 0,
-            handler,
-            reactor,
-            listener,
-            limits: Limits::default(),
-            counters: Arc::default(),
-            counters_of_all: Arc::default(),
-            connections: Arc::default(),
-            admission: Arc::new(Admission::new(AdmissionPolicy::default(), &Limits::default())),
-            mesh: Mesh::build(1, Capacity::default()).pop()?,
-            spawner: Box::new(drop),
-        });
+        let core = core(number, mesh, handler, reactor, listener, Limits::default());
         let peer = network.connect()?;
         let mut world = Self { core, peer, listeners: Vec::new(), network };
         world.turn();
@@ -134,9 +105,12 @@ impl<H: Handler> World<H> {
     }
 
     fn open(handler: H) -> Option<Self> {
-        let mut world = Self::connected(handler)?;
-        world.peer.write(UPGRADE);
-        (!world.answer().is_empty()).then_some(world)
+        Self::connected(handler)?.opened()
+    }
+
+    fn opened(mut self) -> Option<Self> {
+        self.peer.write(UPGRADE);
+        (!self.answer().is_empty()).then_some(self)
     }
 
     /// Lets in one that only listens; says whether that worked.
@@ -183,9 +157,14 @@ impl<H: Handler> World<H> {
         let mut received = 0;
         (0..TURNS_MAX).any(|_| {
             self.turn();
-            received += self.listeners.iter().map(|listener| black_box(listener.read()).len()).sum::<usize>();
+            received += self.heard();
             received == expected * self.listeners.len()
         })
+    }
+
+    /// Bytes that came to all who listen.
+    fn heard(&self) -> usize {
+        self.listeners.iter().map(|listener| black_box(listener.read()).len()).sum()
     }
 }
 
@@ -193,43 +172,128 @@ fn echo(c: &mut Criterion) {
     let mut group = c.benchmark_group("echo");
     for (name, count, payload_bytes) in [("64 B", 1, 64), ("16 × 64 B in one read", 16, 64), ("16 KiB", 1, 16 * 1024)]
     {
-        let (mut frames, mut answers) = (Vec::new(), Vec::new());
         let payload = vec![b'x'; payload_bytes];
-        for _ in 0..count {
-            write_frame(&mut frames, Opcode::Binary, &payload, Some(KEY));
-            write_frame(&mut answers, Opcode::Binary, &payload, None);
-        }
+        let sent = frames(count, Opcode::Binary, &payload, Some(KEY));
+        let echoed = frames(count, Opcode::Binary, &payload, None);
         let world = World::open(Echo);
         assert!(world.is_some(), "no session");
         let Some(mut world) = world else { continue };
-        group.throughput(Throughput::Elements(count));
+        group.throughput(Throughput::Elements(count as u64));
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
-            b.iter(|| assert!(world.echo(&frames, answers.len())));
+            b.iter(|| assert!(world.echo(&sent, echoed.len())));
         });
     }
     group.finish();
 }
 
+/// What waits for a peer: replies that its socket does not take move into an outbox, and leave once it reads again.
+fn outbox(c: &mut Criterion) {
+    const MESSAGES: usize = 64;
+    let mut group = c.benchmark_group("outbox");
+    let sent = frames(MESSAGES, Opcode::Binary, &[b'x'; 8 * 1024], Some(KEY));
+    let echoed = frames(MESSAGES, Opcode::Binary, &[b'x'; 8 * 1024], None);
+    let world = World::open(Echo);
+    assert!(world.is_some(), "no session");
+    let Some(mut world) = world else { return };
+    group.throughput(Throughput::Bytes(echoed.len() as u64));
+    group.bench_function("64 × 8 KiB to one who reads late", |b| {
+        b.iter(|| {
+            world.peer.stop_reading();
+            world.peer.write(&sent);
+            (0..4).for_each(|_| world.turn());
+            world.peer.resume_reading();
+            assert!(world.echo(&[], echoed.len()));
+        });
+    });
+    group.finish();
+}
+
+/// A connection's whole life: accepted, let in, asked, left.
+fn lives(c: &mut Criterion) {
+    let mut group = c.benchmark_group("connection");
+    let world = World::open(Echo);
+    assert!(world.is_some(), "no session");
+    let Some(mut world) = world else { return };
+    group.bench_function("come and go", |b| {
+        b.iter(|| {
+            assert!(world.join());
+            world.listeners.drain(..).for_each(|leaving| leaving.finish());
+            (0..3).for_each(|_| world.turn());
+        });
+    });
+    assert_eq!(world.network.open_sockets(), 2, "only the listener and one connection are left");
+    group.finish();
+}
+
+fn topics(c: &mut Criterion) {
+    let mut group = c.benchmark_group("topics");
+    let sent = frames(16, Opcode::Binary, &[b'x'; 16], Some(KEY));
+    let echoed = frames(16, Opcode::Binary, &[b'x'; 16], None);
+    let world = World::open(Restless);
+    assert!(world.is_some(), "no session");
+    let Some(mut world) = world else { return };
+    group.throughput(Throughput::Elements(16));
+    group.bench_function("8 joins and 8 leaves in one read", |b| {
+        b.iter(|| assert!(world.echo(&sent, echoed.len())));
+    });
+    group.finish();
+}
+
+const SUBSCRIBERS: usize = 100;
+const SPEECHES: [(&str, usize); 2] = [("128 B to 100", 1), ("16 × 128 B in one read to 100", 16)];
+
 fn fan_out(c: &mut Criterion) {
-    const SUBSCRIBERS: usize = 100;
     let mut group = c.benchmark_group("fan-out");
-    for (name, count) in [("128 B to 100", 1), ("16 × 128 B in one read to 100", 16)] {
-        let (mut frames, mut published) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            write_frame(&mut frames, Opcode::Binary, &[b'x'; 128], Some(KEY));
-            write_frame(&mut published, Opcode::Binary, &[b'x'; 128], None);
-        }
+    for (name, count) in SPEECHES {
+        let sent = frames(count, Opcode::Binary, &[b'x'; 128], Some(KEY));
+        let heard = frames(count, Opcode::Binary, &[b'x'; 128], None);
         let world = World::open(Speech::default());
         assert!(world.is_some(), "no session");
         let Some(mut world) = world else { continue };
         assert!((0..SUBSCRIBERS).all(|_| world.join()), "not all are there");
-        group.throughput(Throughput::Elements(count * SUBSCRIBERS as u64));
+        group.throughput(Throughput::Elements((count * SUBSCRIBERS) as u64));
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
-            b.iter(|| assert!(world.fan_out(&frames, published.len())));
+            b.iter(|| assert!(world.fan_out(&sent, heard.len())));
         });
     }
     group.finish();
 }
 
-criterion_group!(engine, requests, echo, fan_out);
+/// The publisher is on one core, and its subscribers on another.
+fn fan_out_across(c: &mut Criterion) {
+    let mut group = c.benchmark_group("fan-out across cores");
+    for (name, count) in SPEECHES {
+        let sent = frames(count, Opcode::Binary, &[b'x'; 128], Some(KEY));
+        let heard = frames(count, Opcode::Binary, &[b'x'; 128], None);
+        let mut ends = Mesh::build(2, Capacity::default()).into_iter().zip(0..);
+        let worlds = std::iter::from_fn(|| {
+            let (mesh, number) = ends.next()?;
+            World::of(number, mesh, Speech::default())?.opened()
+        });
+        let mut worlds: Vec<_> = worlds.collect();
+        let [here, there] = &mut worlds[..] else { return assert_eq!(worlds.len(), 2, "no session") };
+        let joined = (0..SUBSCRIBERS).all(|_| {
+            here.turn();
+            there.join()
+        });
+        assert!(joined, "not all are there");
+        group.throughput(Throughput::Elements((count * SUBSCRIBERS) as u64));
+        group.bench_function(BenchmarkId::from_parameter(name), |b| {
+            b.iter(|| {
+                here.peer.write(&sent);
+                let mut received = 0;
+                let all_came = (0..TURNS_MAX).any(|_| {
+                    here.turn();
+                    there.turn();
+                    received += there.heard();
+                    received == heard.len() * SUBSCRIBERS
+                });
+                assert!(all_came);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(engine, requests, echo, outbox, lives, topics, fan_out, fan_out_across);
 criterion_main!(engine);

@@ -14,7 +14,7 @@ use ringsock::reactor::uring::Uring;
 use ringsock::reactor::{Reactor, listen};
 use ringsock::{Handler, Limits};
 
-use crate::fixtures::engine::{Echo, Speech, core};
+use crate::fixtures::engine::{Echo, Speech, alone, core};
 use crate::fixtures::{KEY, UPGRADE, frames};
 use crate::{Case, fault};
 
@@ -93,8 +93,8 @@ impl<H: Handler, R: Reactor> Room<H, R> {
     fn open(handler: H, reactor: R) -> io::Result<Self> {
         let (mut listeners, address) = listen((Ipv4Addr::LOCALHOST, 0).into(), 1, false)?;
         let listener = listeners.pop().ok_or_else(|| fault("There is no listener."))?;
-        let core =
-            core(handler, reactor, listener, Limits::default(), None).ok_or_else(|| fault("There is no core."))?;
+        let mesh = alone().ok_or_else(|| fault("There is no mesh."))?;
+        let core = core(0, mesh, handler, reactor, listener, Limits::default());
         let mut room = Self { core, address, clients: Vec::new() };
         room.turn()?;
         Ok(room)

@@ -17,7 +17,7 @@ import server  # noqa: E402
 
 RUN = ROOT / "scripts/trace/run"
 SECONDS_MAX = 60
-SECONDS = 3
+SECONDS = 4
 CONNECTIONS = 50
 LINE = re.compile(r"\d\d:\d\d:\d\d  \w+ (\d+)")
 

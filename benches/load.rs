@@ -1,0 +1,69 @@
+//! What the load generator itself costs for each message: if it were much, it would measure itself.
+//!
+//! Stamps are in no interface; their file is taken in as it is.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use ringsock::load::{Counts, Latencies};
+// What the file below calls `crate::protocol`.
+use ringsock::protocol;
+
+#[allow(dead_code, unused_imports, reason = "a bench uses a part of it, and not its tests")]
+#[path = "../src/load/stamp.rs"]
+mod stamp;
+
+use protocol::apply_mask;
+use stamp::{Messages, Stamp};
+
+const STAMP: Stamp = Stamp { sender: 7, number: 123_456, due_ns: 1_234_567_890 };
+
+fn messages(c: &mut Criterion) {
+    let mut group = c.benchmark_group("message");
+    for size in [64, 16 * 1024] {
+        let mut messages = Messages::new(size, false, &Default::default());
+        let mut frame = Vec::with_capacity(2 * size);
+        group.throughput(Throughput::Bytes(size as u64));
+        group.bench_function(BenchmarkId::new("write", size), |b| {
+            b.iter(|| {
+                frame.clear();
+                messages.write(&mut frame, black_box(STAMP));
+            });
+        });
+        // As a server would send it back.
+        let payload_at = frame.len() - size;
+        let (header, payload) = frame.split_at_mut(payload_at);
+        let Some((_, key)) = header.split_last_chunk() else { return };
+        apply_mask(payload, *key, 0);
+        group.bench_function(BenchmarkId::new("know the next one", size), |b| {
+            b.iter(|| assert!(messages.is(black_box(payload), STAMP.sender, STAMP.number)));
+        });
+        group.bench_function(BenchmarkId::new("read whose it is", size), |b| {
+            b.iter(|| assert_eq!(messages.read(black_box(payload)), Some(STAMP)));
+        });
+    }
+    group.finish();
+}
+
+fn tally(c: &mut Criterion) {
+    let mut group = c.benchmark_group("tally");
+    let mut latencies = Latencies::default();
+    let mut took_ns = 1;
+    group.bench_function("note a latency", |b| {
+        b.iter(|| {
+            took_ns = took_ns * 48_271 % 2_147_483_647;
+            latencies.note(black_box(took_ns), 1);
+        });
+    });
+    group.bench_function("a percentile of many", |b| b.iter(|| black_box(&latencies).percentile(99.9)));
+    // Every worker tells ten times a second.
+    let mut all = Latencies::default();
+    group.bench_function("add a worker's to all", |b| b.iter(|| all += black_box(&latencies)));
+    let (mut sum, mut counts) = (Counts::default(), Counts { received: 1, ..Counts::default() });
+    counts.fault("The server answered with something else.", 1);
+    group.bench_function("add a worker's counts to all", |b| b.iter(|| sum += black_box(&counts)));
+    group.finish();
+}
+
+criterion_group!(load, messages, tally);
+criterion_main!(load);
