@@ -1,5 +1,5 @@
-//! What the protocol layer costs: frames, messages, masks, UTF-8, compression, heads and handshakes, each beside what it
-//! could be compared to.
+//! What the protocol layer costs: frames, messages, masks, UTF-8, compression, heads and handshakes, each beside what
+//! it could be compared to.
 //!
 //! Reads are decoded in place, again and again: unmasking twice restores the payload, and its content does not matter
 //! where it is binary; text is sent with a key of zeros.

@@ -5,8 +5,8 @@
 //!     instructions --run NAME ROUNDS     one case; ends with 77 where this host cannot run it
 //!     instructions --processor           what this processor has that some code is chosen by
 //!
-//! A run does its preparations, and then so many rounds that are all alike: what two lengths of run differ by is the rounds
-//! alone. Nothing here is random or asks for the time, so that two runs execute the same instructions.
+//! A run does its preparations, and then so many rounds that are all alike: what two lengths of run differ by is the
+//! rounds alone. Nothing here is random or asks for the time, so that two runs execute the same instructions.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};

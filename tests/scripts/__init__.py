@@ -1,4 +1,6 @@
-"""Tests of what is in scripts/ beside the programs they run: python3 -m unittest discover -s tests/scripts -t . -p '*.py'
+"""Tests of scripts that judge or count.
+
+    python3 -m unittest discover -s tests/scripts -t . -p '*.py'
 
 Needs target/release/ringsock and the tools of scripts/setup.
 """

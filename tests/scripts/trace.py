@@ -1,4 +1,4 @@
-"""scripts/trace: what is done to a real server is what the lines say, by bpftrace where it works and without it everywhere."""
+"""scripts/trace: what is done to a server is what the lines say, by bpftrace where it works, and without it."""
 
 import re
 import subprocess
@@ -122,7 +122,10 @@ class Without(unittest.TestCase):
             self.assertEqual(trace.trace("connections", 0, 1), "bpftrace is not installed")
         popen = subprocess.Popen
         failing = lambda _, **how: popen(["sh", "-c", "echo no right >&2; exit 3"], **how)  # noqa: E731
-        with mock.patch.object(trace, "refusal", return_value=None), mock.patch.object(trace.subprocess, "Popen", failing):
+        with (
+            mock.patch.object(trace, "refusal", return_value=None),
+            mock.patch.object(trace.subprocess, "Popen", failing),
+        ):
             self.assertEqual(trace.trace("connections", 0, 1), "no right")
 
 
