@@ -30,6 +30,8 @@
 //! - [`engine`]: cores, sessions, topics, limits, handler calls.
 //! - [`service`]: what the program `ringsock serve` offers.
 //! - [`server`]: all of it put together.
+//!
+//! Beside them stands what the program has for operators alone: a load generator, and what a host needs to be prepared.
 
 #[cfg(feature = "cli")]
 pub mod config;
@@ -46,6 +48,8 @@ pub mod reactor;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod service;
+#[cfg(feature = "cli")]
+pub mod tune;
 
 #[cfg(feature = "server")]
 pub use engine::{

@@ -25,6 +25,8 @@ enum Command {
     Serve(cli::serve::Serve),
     /// Load a WebSocket server, check every answer, and say how many it carries and how fast.
     Bench(cli::bench::Bench),
+    /// Say what this host lacks to hold a number of connections, and change what can be changed.
+    Tune(cli::tune::Tune),
     /// Carries out a part of a bench for another process of this program.
     #[command(hide = true)]
     BenchWorker,
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Tune(tune) => tune.run(),
         Command::BenchWorker => cli::bench::work(),
     };
     match outcome {

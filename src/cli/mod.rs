@@ -5,3 +5,4 @@
 pub mod bench;
 mod progress;
 pub mod serve;
+pub mod tune;

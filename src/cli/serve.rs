@@ -1,7 +1,7 @@
 //! `ringsock serve`: settings to server.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,11 +13,15 @@ use ringsock::protocol::deflate::{Compression, WindowBits};
 use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
 use ringsock::server::Builder;
 use ringsock::service::{ApiAccess, OverflowRules, Site};
+use ringsock::tune::{Goal, Host, Knob, knobs};
 use ringsock::{Server, engine};
 use tracing_subscriber::EnvFilter;
 
 // The settings know nothing of the protocol, so what they allow is held against it here.
 const _: () = assert!(Config::HEADERS_MAX == HEADERS_CAPACITY);
+
+/// Of what the host lacks, how much one line of the log names.
+const MISSING_NAMED_MAX: usize = 3;
 
 /// `ringsock serve`.
 #[derive(clap::Args)]
@@ -62,6 +66,7 @@ impl Serve {
         let server = builder
             .start_with_status(status, move |_core| Site::new(Arc::clone(&told), overflow.clone(), api.clone()))?;
         announce(&server, &config)?;
+        compare_with_host(&server, &config);
         server.join()?;
         Ok(ExitCode::SUCCESS)
     }
@@ -206,4 +211,38 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
     }
     writeln!(out, "ringsock is ready on ws://{address}/echo (http://{address}/ to try it)")?;
     out.flush()
+}
+
+/// Says once what the host lacks for as many connections as the server may take. Where nobody has said how many that are,
+/// it is no warning: nobody may want them. Reads some fifty small files, after the server is ready.
+fn compare_with_host(server: &Server, config: &Config) {
+    let uring = match server.reactor() {
+        ReactorKind::Epoll => Err("not in use".to_owned()),
+        _ => Ok(()),
+    };
+    let connections = server.limits().connections_max as u64;
+    let goal = Goal::server(connections, server.counters().len() as u64);
+    let missing: Vec<Knob> =
+        knobs(&Host::read(Path::new("/"), uring), &goal).into_iter().filter(Knob::is_missing).collect();
+    let named: Vec<String> = missing
+        .iter()
+        .take(MISSING_NAMED_MAX)
+        .map(|knob| format!("{} is {}, wanted {}", knob.name, knob.current, knob.wanted))
+        .collect();
+    if named.is_empty() {
+        return;
+    }
+    let more = match missing.len() - named.len() {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let text = format!(
+        "The host is not prepared for {connections} connections: {}{more}. Run ringsock tune --connections {connections}",
+        named.join("; ")
+    );
+    if config.max_connections == 0 {
+        tracing::info!("{text}, or set --max-connections to what you want to hold.");
+    } else {
+        tracing::warn!("{text}.");
+    }
 }
