@@ -216,14 +216,12 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
 /// Says once what the host lacks for as many connections as the server may take. Where nobody has said how many that are,
 /// it is no warning: nobody may want them. Reads some fifty small files, after the server is ready.
 fn compare_with_host(server: &Server, config: &Config) {
-    let uring = match server.reactor() {
-        ReactorKind::Epoll => Err("not in use".to_owned()),
-        _ => Ok(()),
-    };
     let connections = server.limits().connections_max as u64;
     let goal = Goal::server(connections, server.counters().len() as u64);
-    let missing: Vec<Knob> =
-        knobs(&Host::read(Path::new("/"), uring), &goal).into_iter().filter(Knob::is_missing).collect();
+    let mut host = Host::read(Path::new("/"), Ok(()));
+    // What a server needs to start, this one has had.
+    host.may_lock_memory = true;
+    let missing: Vec<Knob> = knobs(&host, &goal).into_iter().filter(Knob::is_missing).collect();
     let named: Vec<String> = missing
         .iter()
         .take(MISSING_NAMED_MAX)
