@@ -349,7 +349,8 @@ fn without_io_uring_that_reactor_is_refused_and_auto_falls_back_with_one_warning
         assert!(said.contains(words), "{said}");
     }
 
-    let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0"]);
+    // Few enough that any host is prepared for them.
+    let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0", "--max-connections", "100"]);
     block_io_uring(&mut command);
     let server = Run::new(command);
     let banner = server.banner();

@@ -7,8 +7,8 @@ pub(super) enum Bound {
     AtLeast(i64),
     /// Less does no harm.
     AtMost(i64),
-    /// One of these; the last is what to choose.
-    Between(i64, i64),
+    /// From the first to the second; the third is what to choose.
+    Between(i64, i64, i64),
     /// Whatever it is.
     Any(i64),
 }
@@ -16,13 +16,13 @@ pub(super) enum Bound {
 impl Bound {
     /// This and no other.
     pub(super) fn exactly(value: i64) -> Self {
-        Self::Between(value, value)
+        Self::Between(value, value, value)
     }
 
     /// What to set where nothing is known of the present value.
     fn target(self) -> i64 {
         match self {
-            Self::AtLeast(value) | Self::AtMost(value) | Self::Between(_, value) | Self::Any(value) => value,
+            Self::AtLeast(value) | Self::AtMost(value) | Self::Between(_, _, value) | Self::Any(value) => value,
         }
     }
 
@@ -31,7 +31,7 @@ impl Bound {
         let holds = match self {
             Self::AtLeast(least) => value >= least,
             Self::AtMost(most) => value <= most,
-            Self::Between(least, most) => (least..=most).contains(&value),
+            Self::Between(least, most, _) => (least..=most).contains(&value),
             Self::Any(_) => true,
         };
         if holds { value } else { self.target() }
@@ -77,9 +77,10 @@ mod tests {
             (Bound::AtMost(3), "2", "2"),
             (Bound::exactly(1), "0", "1"),
             (Bound::exactly(1), "2", "1"),
-            (Bound::Between(1, 3), "0", "3"),
-            (Bound::Between(1, 3), "2", "2"),
-            (Bound::Between(1, 3), "8", "3"),
+            (Bound::Between(1, 3, 3), "0", "3"),
+            (Bound::Between(1, 3, 3), "2", "2"),
+            (Bound::Between(1, 3, 3), "8", "3"),
+            (Bound::Between(0, 1, 0), "2", "0"),
             (Bound::Any(7), "-4", "-4"),
         ] {
             assert_eq!(bring(&[bound], current), wanted, "{bound:?} of {current}");

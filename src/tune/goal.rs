@@ -55,7 +55,7 @@ const CROWD_PER_CORE: u64 = 16_384;
 impl Goal {
     /// Descriptors that `ringsock serve` sets aside for each core. Held against the engine's by the program.
     pub const DESCRIPTORS_PER_CORE: u64 = 64;
-    /// Descriptors it sets aside for its listener for metrics. Held against the server's by a test of the program.
+    /// Descriptors it sets aside for its listener for metrics. Held against the server's by a test.
     pub const DESCRIPTORS_FOR_METRICS: u64 = 128;
 
     /// A server of one process.

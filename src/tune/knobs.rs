@@ -86,6 +86,9 @@ impl Knob {
     }
 }
 
+/// More processes than these are no way out of a limit of open files that is too low.
+const PROCESSES_MAX: u64 = 64;
+
 /// Every knob that matters for the goal, those of the process first, sysctls in the order in which they are written.
 pub fn knobs(host: &Host, goal: &Goal) -> Vec<Knob> {
     let own = [
@@ -225,7 +228,7 @@ fn open_files(host: &Host, goal: &Goal) -> Knob {
     let mut how = format!(
         "LimitNOFILE={wanted} in the unit, * hard nofile {wanted} in limits.conf, or docker run --ulimit nofile={wanted}:{wanted}."
     );
-    if role == Role::Server && processes <= 1000 {
+    if role == Role::Server && processes <= PROCESSES_MAX {
         how += &format!(" Without that: {processes} processes with --share-port true (--processes {processes}).");
     }
     knob("open files (RLIMIT_NOFILE)", Reach::Limit, weight, reason, otherwise).unless(
@@ -350,10 +353,10 @@ fn sysctl(row: &Row, host: &Host, goal: &Goal) -> Option<Knob> {
     let bounds = (row.bounds)(host, goal);
     let described = knob(row.name, Reach::Sysctl, (row.weight)(host, goal), row.reason, row.otherwise);
     let Some(Sysctl { value, is_writable }) = host.sysctls.get(row.name) else {
-        // What the kernel does not have does no harm, but what it only hides may.
+        // What the kernel does not have does no harm, but what it only hides may. It may be better than wanted, too.
         let hidden = row.scope == Scope::HostNetwork && host.has_own_network;
         let wanted = target(&bounds);
-        let how = on_the_host(row.name, &wanted);
+        let how = format!("On the host, as root: ringsock tune --connections {} says.", goal.connections);
         return hidden.then(|| described.unless(false, "not visible".to_owned(), wanted, State::OutOfReach, how));
     };
     let wanted = bring(&bounds, value);

@@ -1,12 +1,13 @@
 //! The command: exit codes, text, JSON, and what it writes, on hosts that are files.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use super::program::isolate;
+use super::program::{Process, isolate};
 use super::stock::{FOR_A_MILLION, Stock};
 
 /// The flags of the goal that the files are prepared for.
@@ -111,6 +112,23 @@ fn what_serve_is_set_to_hold_is_the_default() {
     let config = config.to_str().unwrap();
     assert_eq!(goal(&["--json", "--config", config]), (5000, 4));
     assert_eq!(goal(&["--json", "--config", config, "--cores", "2"]), (5000, 2));
+}
+
+#[test]
+fn as_many_as_the_limit_allows_are_as_many_as_serve_says_that_it_takes() {
+    let limited = |arguments: &str| {
+        let mut command = Command::new("sh");
+        isolate(&mut command);
+        command.args(["-c", &format!("ulimit -n 4096; exec \"$0\" {arguments}"), env!("CARGO_BIN_EXE_ringsock")]);
+        command
+    };
+    let report = limited("tune --cores 2 --json").output().unwrap();
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    let mut serve = limited("serve --cores 2 --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0");
+    let mut serve = Process(serve.stdout(Stdio::piped()).spawn().unwrap());
+    let mut banner = BufReader::new(serve.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let said = banner.find(|line| line.starts_with("  connections  ")).unwrap();
+    assert!(said.contains(&format!("  {} at most", report["goal"]["connections"])), "{said} {}", report["goal"]);
 }
 
 #[test]

@@ -62,14 +62,14 @@ fn each_sysctl_that_is_wrong_is_named_and_is_as_serious_as_it_is() {
         ("net.ipv4.tcp_orphan_retries", "0", "3", Weight::Advised),
         ("net.ipv4.tcp_notsent_lowat", "4294967295", "131072", Weight::Advised),
         ("net.ipv4.tcp_slow_start_after_idle", "1", "0", Weight::Advised),
-        ("net.ipv4.tcp_timestamps", "0", "2", Weight::Advised),
+        ("net.ipv4.tcp_timestamps", "0", "1", Weight::Advised),
         ("net.ipv4.tcp_moderate_rcvbuf", "0", "1", Weight::Advised),
         ("net.ipv4.tcp_migrate_req", "0", "1", Weight::Advised),
         ("net.core.netdev_max_backlog", "1000", "10000", Weight::Advised),
         ("net.netfilter.nf_conntrack_max", "262144", "1200000", Weight::Required),
         ("net.netfilter.nf_conntrack_buckets", "262144", "1200000", Weight::Advised),
         ("net.netfilter.nf_conntrack_tcp_timeout_established", "60", "120", Weight::Advised),
-        ("vm.overcommit_memory", "2", "1", Weight::Advised),
+        ("vm.overcommit_memory", "2", "0", Weight::Advised),
     ] {
         let before = stock.sysctl(name);
         stock.set(name, bad);

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod command;
+mod files;
+mod irq;
 
 mod knobs;
 mod namespace;
@@ -13,4 +15,5 @@ mod namespace;
 #[path = "../program/mod.rs"]
 mod program;
 
+mod seccomp;
 mod stock;

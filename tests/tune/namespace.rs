@@ -90,7 +90,7 @@ fn apply_then_undo_leaves_every_sysctl_as_before() {
     assert!(said.contains("with a network of its own") || said.contains("network namespace of its own"), "{said}");
     // What belongs to the host is named with the place where it can be changed.
     assert!(said.contains("net.core.netdev_max_backlog  not visible → 10000"), "{said}");
-    assert!(said.contains("not here   On the host, as root: sysctl -w net.core.netdev_max_backlog=10000"), "{said}");
+    assert!(said.contains("not here   On the host, as root: ringsock tune --connections 200000 says."), "{said}");
     assert!(said.contains("Restored:"), "{said}");
 }
 
@@ -177,4 +177,6 @@ fn serve_says_nothing_of_a_host_that_is() {
     let prepare = "rm -f \"$READY.record\"; \"$RINGSOCK\" tune --connections 17000 --cores 1 --record \"$READY.record\" --apply > /dev/null";
     assert_eq!(log_of_serve("serve-ready", prepare, "--max-connections 17000"), "");
     assert_eq!(log_of_serve("serve-small", "", "--max-connections 1000"), "");
+    // As many as the limit of open files allows is no more than that.
+    assert_eq!(log_of_serve("serve-limit", "ulimit -n 4096", ""), "");
 }
