@@ -1,6 +1,6 @@
 //! What a host needs to carry a number of connections, and how far this one is from it: what is behind `ringsock tune`.
 //!
-//! [`Host`] is what was read, [`Goal`] what is wanted, [`knobs`] compares the two and changes nothing. [`apply`] alone
+//! [`Host`] is what was read, [`Goal`] what is wanted, [`knobs()`] compares the two and changes nothing. [`apply`] alone
 //! writes, and only after it has kept what was there. Knows nothing of servers: reads and writes files, no more.
 
 pub mod apply;
