@@ -82,12 +82,7 @@ class Figures:
     def values(self, workload, peer, metric):
         """Round → figure."""
         rounds = self.rounds(workload, peer)
-        return {number: sample["figures"][metric.name] for number, sample in rounds.items()}
-
-    def cpu_percent(self, workload, peer):
-        """Of its processor, in the median."""
-        shares = [sample["server_cpu_percent"] for sample in self.rounds(workload, peer).values()]
-        return median(shares) if shares else None
+        return {number: metric.of(sample["bench"]) for number, sample in rounds.items()}
 
     def losses(self, workloads, peers):
         """Every comparison in which another is better than the baseline, the largest first; and how many there were."""

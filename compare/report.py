@@ -18,6 +18,7 @@ PLOTTED = (workloads.RATE, workloads.CPU)
 def write(run, samples, target):
     """Writes benchmarks.md and benchmarks/*.svg into `target`; the path of the former."""
     report = Report(run, samples)
+    text = report.text()
     plots = target / "benchmarks"
     plots.mkdir(parents=True, exist_ok=True)
     for old in plots.glob("*.svg"):
@@ -25,15 +26,15 @@ def write(run, samples, target):
     for name, svg in report.plots():
         (plots / f"{name}.svg").write_text(svg)
     path = target / "benchmarks.md"
-    path.write_text(report.text())
+    path.write_text(text)
     return path
 
 
-def brief(taken):
+def brief(workload, taken):
     """A sample in a line."""
     if taken["failure"] is not None:
         return f"FAILED: {taken['failure']}"
-    return ", ".join(f"{name} {number(value)}" for name, value in taken["figures"].items())
+    return ", ".join(f"{metric.name} {number(metric.of(taken['bench']))}" for metric in workload.metrics)
 
 
 class Report:
@@ -44,8 +45,6 @@ class Report:
         self.peers = [peer for peer in roster.PEERS if peer.name in run["peers"]]
         self.measured = [peer for peer in self.peers if peer.name not in run["missing"]]
         self.workloads = [workload for workload in workloads.WORKLOADS if workload.name in run["workloads"]]
-        wanted = self.settings.rounds * len(self.workloads) * len(self.measured)
-        self.is_complete = len(samples) >= wanted or any(one["failure"] for one in samples)
 
     def text(self):
         sections = [
@@ -63,7 +62,7 @@ class Report:
     # --- The sections, in their order.
 
     def introduction(self):
-        unfinished = "" if self.is_complete else "\n\n**This run was not finished.** What is here is what it had measured."
+        unfinished = "" if self.run.get("is_finished") else "\n\n**This run was not finished.** What is here is what it had measured."
         return (
             "# Benchmarks\n\n"
             f"<!-- Written by `{self.run['command']}`. Do not edit it: measure again. -->\n\n"
@@ -120,25 +119,17 @@ class Report:
             return head + "There was nobody to compare with."
         if not losses:
             return head + f"Nowhere in this run: of {compared} comparisons it won or drew all."
-        clear = sum(loss.is_clear for loss in losses)
-        lines = [
-            [
-                f"`{loss.workload.name}`",
-                loss.metric.title,
-                loss.peer,
-                f"{number(loss.theirs.median)} {loss.metric.unit}",
-                f"{number(loss.ours.median)} {loss.metric.unit}",
-                f"{loss.times:.2f}",
-                f"{loss.theirs.better_rounds} of {loss.theirs.rounds}",
-            ]
-            for loss in losses
-        ]
-        columns = ["workload", "what", "who is better", "theirs", "ringsock uring", "times better", "in rounds"]
-        return (
+        clear = [loss for loss in losses if loss.is_clear]
+        unclear = [loss for loss in losses if not loss.is_clear]
+        parts = [
             f"{head}Every figure in which another was better than ringsock on io_uring, the largest difference first: "
-            f"{len(losses)} of\n{compared} comparisons, {clear} of them in every round. ringsock on epoll counts as another.\n\n"
-            + table(columns, lines, right_from=3)
-        )
+            f"{len(losses)} of\n{compared} comparisons. ringsock on epoll counts as another."
+        ]
+        if clear:
+            parts += [f"In every round, {len(clear)}:", loss_table(clear)]
+        if unclear:
+            parts += [f"In the median but not in every round, so perhaps by chance, {len(unclear)}:", loss_table(unclear)]
+        return "\n\n".join(parts)
 
     def failures(self):
         lines = [[peer, "everything", reason] for peer, reason in self.run["missing"].items()]
@@ -192,8 +183,9 @@ class Report:
             "  while it was measured. Of all figures it depends least on the load.\n"
             "- Latency is that of a closed loop: with many connections it says how many others each message waits for, so it\n"
             "  is the rate seen from the other side.\n"
-            "- Memory is what the server's resident set grew by until all connections were open, divided by their number;\n"
-            "  the kernel's is that of its objects for both ends of each connection (slab).\n"
+            "- Memory for each is what the server's resident set grew by until all connections were open, divided by their\n"
+            "  number, and memory in all is that set in the end; the kernel's is that of its objects for both ends of each\n"
+            "  connection (slab), and of whatever else the host did meanwhile.\n"
             "- `busy` is the share of its processor that the server used. Below some 95 % the load, or the way there and\n"
             "  back, set the rate."
         )
@@ -219,7 +211,7 @@ class Report:
                 continue
             shown = [f"{number(cell.median)} ({number(cell.least)}–{number(cell.most)})" for cell in cells]
             ratios = ["" if cell.ratio is None else f"{cell.ratio:.2f}" for cell in cells[:2]]
-            busy = [f"{self.figures.cpu_percent(workload, peer.name):.0f} %"] if has_load else []
+            busy = [f"{self.figures.cell(workload, peer.name, workloads.BUSY).median:.0f} %"] if has_load else []
             lines.append([peer.name, *shown, *ratios, *busy])
         return table(columns, lines, right_from=1)
 
@@ -265,6 +257,23 @@ class Report:
 
     def shell(self, command):
         return " ".join(f"'{word}'" if any(mark in word for mark in "*$ ") else word for word in command)
+
+
+def loss_table(losses):
+    lines = [
+        [
+            f"`{loss.workload.name}`",
+            loss.metric.title,
+            loss.peer,
+            f"{number(loss.theirs.median)} {loss.metric.unit}",
+            f"{number(loss.ours.median)} {loss.metric.unit}",
+            f"{loss.times:.2f}",
+            f"{loss.theirs.better_rounds} of {loss.theirs.rounds}",
+        ]
+        for loss in losses
+    ]
+    columns = ["workload", "what", "who is better", "theirs", "ringsock uring", "times better", "in rounds"]
+    return table(columns, lines, right_from=3)
 
 
 RULES = ("UTF-8 is checked", "unmasked frames are refused")

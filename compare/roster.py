@@ -75,7 +75,7 @@ PEERS = (
     ),
     Peer(
         "tokio-tungstenite",
-        "Rust, on Tokio",
+        "Rust, on Tokio, with a read buffer of 8 KiB: with that of its defaults it is several times slower",
         "target/compare/rust/release/tokio-tungstenite {port}",
         "rust",
         ("tokio-tungstenite", "tokio", "rustc"),

@@ -54,15 +54,12 @@ def measure(peer, workload, number, settings, directory):
         "round": number,
         "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "failure": None,
-        "figures": {},
+        "bench": None,
     }
     path = file_of(directory, workload.name, peer.name, number)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        outcome = loaded(peer, workload, settings, path.with_suffix(".bench"))
-        sample["figures"] = {metric.name: value_at(outcome, metric.path) for metric in workload.metrics}
-        sample["server_cpu_percent"] = outcome["server"]["cpu_percent"]
-        sample["bench"] = outcome
+        sample["bench"] = loaded(peer, workload, settings, path.with_suffix(".bench"))
     except Failure as failure:
         sample["failure"] = str(failure)
     write(path, sample)
@@ -142,12 +139,6 @@ def probe(peer, settings):
 def environment():
     """Settings of the person who measures must not change what is measured."""
     return {name: value for name, value in os.environ.items() if not name.startswith("RINGSOCK_")}
-
-
-def value_at(outcome, path):
-    for key in path:
-        outcome = outcome[key]
-    return outcome
 
 
 def write(path, content):

@@ -21,14 +21,21 @@ class Metric:
     # Where it stands in the JSON of `ringsock bench`.
     path: tuple
 
+    def of(self, bench):
+        for key in self.path:
+            bench = bench[key]
+        return bench
+
 
 RATE = Metric("rate", "messages a second", "1/s", True, ("per_second",))
 HANDSHAKES = Metric("rate", "handshakes a second", "1/s", True, ("per_second",))
 CPU = Metric("cpu", "server CPU for each", "µs", False, ("server", "cpu_us"))
 P50 = Metric("p50", "latency, p50", "µs", False, ("latency_us", "p50"))
 P99 = Metric("p99", "latency, p99", "µs", False, ("latency_us", "p99"))
-MEMORY = Metric("memory", "memory of its own for each connection", "bytes", False, ("server", "bytes_per_connection"))
-KERNEL = Metric("kernel", "the kernel's, of both ends", "bytes", False, ("server", "kernel_bytes_per_connection"))
+MEMORY = Metric("memory", "memory for each", "bytes", False, ("server", "bytes_per_connection"))
+BUSY = Metric("busy", "busy", "%", True, ("server", "cpu_percent"))
+KERNEL = Metric("kernel", "the kernel's for each", "bytes", False, ("server", "kernel_bytes_per_connection"))
+RESIDENT = Metric("resident", "memory in all", "bytes", False, ("server", "resident_bytes"))
 OPENED = Metric("opened", "connections opened a second", "1/s", True, ("opened_per_second",))
 
 TRAFFIC = (RATE, CPU, P50, P99)
@@ -72,7 +79,7 @@ WORKLOADS = (
     Workload("fanout-100", "other", "fan-out: 64 bytes to 100 subscribers", "fanout", 100, ("--size", "64")),
     Workload("fanout-10000", "other", "fan-out: 64 bytes to 10,000 subscribers", "fanout", 10_000, ("--size", "64")),
     Workload("handshakes", "other", "handshakes: 100 at once", "connect", 100, (), (HANDSHAKES, CPU, P50, P99)),
-    Workload("idle", "idle", "10,000 idle connections", "idle", 10_000, (), (MEMORY, KERNEL, OPENED)),
+    Workload("idle", "idle", "10,000 idle connections", "idle", 10_000, (), (MEMORY, KERNEL, RESIDENT, OPENED)),
 )
 GROUPS = {
     "echo-64": "Echo, 64 bytes",

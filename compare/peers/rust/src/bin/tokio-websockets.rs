@@ -14,6 +14,9 @@ use tokio_websockets::{Message, Payload, ServerBuilder, WebSocketStream};
 /// Whether it is text, and what it says, which many can share.
 type Published = (bool, Payload);
 
+/// Messages that are sent in one go at most.
+const TOGETHER_MAX: usize = 64;
+
 fn main() -> Result<(), Box<dyn Error>> {
     compare_peers::serve(|stream, topics| unconstrained(session(stream, topics)))
 }
@@ -27,8 +30,21 @@ async fn session(stream: TcpStream, topics: Rc<Topics<Published>>) {
 }
 
 async fn echo(socket: WebSocketStream<TcpStream>) {
-    let (write, read) = socket.split();
-    let _ = read.try_filter(|message| ready(is_data(message))).forward(write).await;
+    let (mut write, read) = socket.split();
+    let data = read.try_filter(|message| ready(is_data(message)));
+    // Asked for a message, the library sends what is to be sent: those that came together are taken first.
+    let mut together = data.ready_chunks(TOGETHER_MAX);
+    while let Some(messages) = together.next().await {
+        for message in messages {
+            let Ok(message) = message else { return };
+            if write.feed(message).await.is_err() {
+                return;
+            }
+        }
+        if write.flush().await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn subscriber(mut socket: WebSocketStream<TcpStream>, topic: Sender<Published>) {
