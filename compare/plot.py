@@ -16,7 +16,9 @@ HEAD_HEIGHT = 76
 FOOT_HEIGHT = 34
 # Room for a figure beside the dot that is farthest right.
 LABEL_WIDTH = 44
-TITLE_CHARACTERS = 36
+TITLE_CHARACTERS = 30
+# Of the plot, for its title.
+WIDTH_MIN = 600
 
 FIRST, SECOND, OTHERS, PALE, INK = "#c2410c", "#ea8a4b", "#475569", "#e2e8f0", "#0f172a"
 
@@ -40,14 +42,14 @@ class Panel:
 
 def dots(title, unit, panels, *, one_axis):
     """Draws it; `one_axis` where all panels are to have the same."""
-    width = NAMES_WIDTH + len(panels) * (PANEL_WIDTH + PANEL_GAP)
+    width = max(NAMES_WIDTH + len(panels) * (PANEL_WIDTH + PANEL_GAP), WIDTH_MIN)
     height = HEAD_HEIGHT + len(panels[0].rows) * ROW_HEIGHT + FOOT_HEIGHT
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="12">',
         f"<title>{escape(title)}</title>",
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        text(NAMES_WIDTH, 22, title, size=15, weight="600"),
+        text(12, 22, title, size=14, weight="600"),
     ]
     for at, row in enumerate(panels[0].rows):
         parts.append(text(NAMES_WIDTH - 10, row_y(at) + 4, row.name, anchor="end", fill=colour(at), weight=weight(at)))
@@ -67,7 +69,7 @@ def draw_panel(panel, left, axis, unit):
     for tick in ticks(axis):
         x = left + place(tick, axis)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{HEAD_HEIGHT - 12}" y2="{bottom}" stroke="{PALE}"/>')
-        parts.append(text(x, bottom + 15, short(tick), anchor="middle", size=11, fill=OTHERS))
+        parts.append(text(x, bottom + 15, tick_label(tick), anchor="middle", size=11, fill=OTHERS))
     parts.append(text(left + PANEL_WIDTH, bottom + 15, unit, anchor="end", size=11, fill=OTHERS))
     first = panel.rows[0].median
     if first:
@@ -144,11 +146,16 @@ def ticks(axis):
 
 
 def short(value):
-    """In at most five characters: 1.23, 45.6, 789, 12.3k, 4.56M."""
-    for factor, letter in ((1e6, "M"), (1e3, "k"), (1, "")):
-        if value >= factor * 0.9995 or factor == 1:
-            scaled = value / factor
-            digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
-            number = f"{scaled:.{digits}f}"
-            return (number.rstrip("0").rstrip(".") if "." in number else number) + letter
-    return "0"
+    """With three digits that count: 1.23, 45.6, 789, 12.3k, 4.56M."""
+    factor, letter = next(((f, l) for f, l in ((1e6, "M"), (1e3, "k")) if value >= f * 0.9995), (1, ""))
+    scaled = value / factor
+    digits = 2 if scaled < 9.995 else 1 if scaled < 99.95 else 0
+    return f"{scaled:.{digits}f}{letter}"
+
+
+def tick_label(value):
+    """A round number: 0.3, 50, 20k."""
+    label = short(value)
+    letter = label[-1] if label[-1] in "Mk" else ""
+    number = label.removesuffix(letter)
+    return (number.rstrip("0").rstrip(".") if "." in number else number) + letter

@@ -4,6 +4,8 @@ Measures nothing and judges nothing: what is said of a figure follows from the f
 the same report.
 """
 
+import re
+
 import plot
 import roster
 import sample
@@ -65,7 +67,7 @@ class Report:
         unfinished = "" if self.run.get("is_finished") else "\n\n**This run was not finished.** What is here is what it had measured."
         return (
             "# Benchmarks\n\n"
-            f"<!-- Written by `{self.run['command']}`. Do not edit it: measure again. -->\n\n"
+            "<!-- Written by `scripts/compare`. Do not edit it: measure again. -->\n\n"
             "ringsock beside other WebSocket servers, all measured in the same run, in turn, round after round, on one\n"
             "processor each with the load on another. A ratio compares samples of one round; what is shown is the median\n"
             "over the rounds. Every answer was checked: content, order and number.\n\n"
@@ -103,8 +105,10 @@ class Report:
             cells = []
             for peer in others:
                 cell = self.figures.cell(workload, peer, metric)
-                if cell is None or cell.ratio is None:
+                if cell is None:
                     cells.append(self.absent(workload, peer))
+                elif cell.ratio is None:
+                    cells.append("no ratio")
                 else:
                     better = cell.ratio > 1 if metric.more else cell.ratio < 1
                     cells.append(f"**{cell.ratio:.2f}**" if better else f"{cell.ratio:.2f}")
@@ -137,7 +141,9 @@ class Report:
             for peer in self.measured:
                 reasons, taken = self.figures.failures(workload, peer.name)
                 if reasons:
-                    said = "; ".join(dict.fromkeys(reasons))
+                    # The same fault, however often it was seen, is told once.
+                    distinct = {re.sub(r"^[\d,]+ × ", "", reason): reason for reason in reversed(reasons)}
+                    said = " ".join(reversed(distinct.values()))
                     lines.append([peer.name, f"`{workload.name}`", f"{len(reasons)} of {taken} samples: {said}"])
         if not lines:
             return "## What failed\n\nNothing."
@@ -176,7 +182,8 @@ class Report:
         return (
             "## How it was measured\n\n"
             f"Repeat all of it with `{self.run['command']}`, or a figure with `scripts/compare --only PEER --workloads "
-            "WORKLOAD`; by\nhand with a server's command from above in one terminal and the command over a table in another.\n\n"
+            "WORKLOAD`; by\nhand with a server's command from above in one terminal and the command over a table in another, both after\n"
+            "`ulimit -n 20000`.\n\n"
             f"- The server is alone on processor {server}, the load (`ringsock bench`, one thread) on processor {load}. For "
             "each sample\n  the server is started anew.\n"
             "- Server CPU is the processor time of the server's process, the kernel's for it included, divided by what came\n"
@@ -288,7 +295,7 @@ def number(value):
     magnitude = abs(value)
     if magnitude >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if magnitude >= 10 else f"{value:.2f}"
+    return f"{value:.1f}" if magnitude >= 10 else f"{value:.2f}" if magnitude >= 1 else f"{value:.3f}"
 
 
 def table(columns, lines, right_from=None):

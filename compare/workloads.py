@@ -73,7 +73,7 @@ WORKLOADS = (
     *echo("1k", 1024),
     *echo("16k", 16 * 1024),
     Workload(
-        *("pipelined", "other", "pipelined: 100 connections, 16 messages of 64 bytes in flight on each", "echo", 100),
+        *("pipelined", "other", "pipelined: 100 connections, 16 messages in flight on each", "echo", 100),
         ("--size", "64", "--in-flight", "16"),
     ),
     Workload("fanout-100", "other", "fan-out: 64 bytes to 100 subscribers", "fanout", 100, ("--size", "64")),
