@@ -208,7 +208,7 @@ class Report:
 
     def table_of(self, workload):
         has_load = workload.mode != "idle"
-        columns = ["", *(f"{metric.title}, {metric.unit}" for metric in workload.metrics)]
+        columns = ["", *(heading(metric) for metric in workload.metrics)]
         columns += [f"{metric.title}: ratio" for metric in workload.metrics[:2]] + (["busy"] if has_load else [])
         lines = []
         for peer in self.measured:
@@ -272,8 +272,8 @@ def loss_table(losses):
             f"`{loss.workload.name}`",
             loss.metric.title,
             loss.peer,
-            f"{number(loss.theirs.median)} {loss.metric.unit}",
-            f"{number(loss.ours.median)} {loss.metric.unit}",
+            with_unit(loss.theirs.median, loss.metric),
+            with_unit(loss.ours.median, loss.metric),
             f"{loss.times:.2f}",
             f"{loss.theirs.better_rounds} of {loss.theirs.rounds}",
         ]
@@ -290,12 +290,19 @@ def yes_or_no(answer):
     return "not known" if answer is None else "yes" if answer else "no"
 
 
+def heading(metric):
+    return metric.title if metric.unit == "/s" else f"{metric.title}, {metric.unit}"
+
+
+def with_unit(value, metric):
+    return number(value) + ("" if metric.unit == "/s" else " ") + metric.unit
+
+
 def number(value):
     """With three digits that count at least, and commas."""
     magnitude = abs(value)
-    if magnitude >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if magnitude >= 10 else f"{value:.2f}" if magnitude >= 1 else f"{value:.3f}"
+    digits = 3 if magnitude < 0.9995 else 2 if magnitude < 9.995 else 1 if magnitude < 99.95 else 0
+    return f"{value:,.{digits}f}"
 
 
 def table(columns, lines, right_from=None):

@@ -173,8 +173,8 @@ class TheReport(unittest.TestCase):
                 self.assertGreaterEqual(len(circles), 3, svg)
 
     def test_numbers_have_three_digits_that_count(self):
-        shown = [report.number(value) for value in (0.456, 12.34, 123.4, 1_234_567)]
-        self.assertEqual(shown, ["0.456", "12.3", "123", "1,234,567"])
+        shown = [report.number(value) for value in (0.456, 9.998, 12.34, 123.4, 1_234_567)]
+        self.assertEqual(shown, ["0.456", "10.0", "12.3", "123", "1,234,567"])
         self.assertEqual([plot.short(value) for value in (9.3, 41, 999.6, 12_345)], ["9.30", "41.0", "1.00k", "12.3k"])
 
 

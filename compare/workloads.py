@@ -27,8 +27,8 @@ class Metric:
         return bench
 
 
-RATE = Metric("rate", "messages a second", "1/s", True, ("per_second",))
-HANDSHAKES = Metric("rate", "handshakes a second", "1/s", True, ("per_second",))
+RATE = Metric("rate", "messages a second", "/s", True, ("per_second",))
+HANDSHAKES = Metric("rate", "handshakes a second", "/s", True, ("per_second",))
 CPU = Metric("cpu", "server CPU for each", "µs", False, ("server", "cpu_us"))
 P50 = Metric("p50", "latency, p50", "µs", False, ("latency_us", "p50"))
 P99 = Metric("p99", "latency, p99", "µs", False, ("latency_us", "p99"))
@@ -36,7 +36,7 @@ MEMORY = Metric("memory", "memory for each", "bytes", False, ("server", "bytes_p
 BUSY = Metric("busy", "busy", "%", True, ("server", "cpu_percent"))
 KERNEL = Metric("kernel", "the kernel's for each", "bytes", False, ("server", "kernel_bytes_per_connection"))
 RESIDENT = Metric("resident", "memory in all", "bytes", False, ("server", "resident_bytes"))
-OPENED = Metric("opened", "connections opened a second", "1/s", True, ("opened_per_second",))
+OPENED = Metric("opened", "connections opened a second", "/s", True, ("opened_per_second",))
 
 TRAFFIC = (RATE, CPU, P50, P99)
 
