@@ -1,6 +1,6 @@
-"""Whether a server does what it is measured at, and which rules it enforces: a client of its own, from the standard library.
+"""Whether a server does what it is measured at, and which rules it enforces: a client of its own.
 
-Never measures. Invariant: a server that changes a message, loses one or sends it to the wrong one is not measured.
+Shares nothing with ringsock's client, and never measures. Invariant: a server that changes a message, loses one or sends it to the wrong one is not measured.
 """
 
 import base64
@@ -51,7 +51,8 @@ def check_topic(port):
             # Whoever answers is there, and hears what is published from now on.
             subscriber.send(PING, b"")
             subscriber.expect(PONG, b"", "the pong")
-        for publisher, (opcode, payload) in zip(subscribers, ((TEXT, b"hello"), (BINARY, b"\xff\0"), (TEXT, b"z" * 9999))):
+        messages = ((TEXT, b"hello"), (BINARY, b"\xff\0"), (TEXT, b"z" * 9999))
+        for publisher, (opcode, payload) in zip(subscribers, messages):
             publisher.send(opcode, payload)
             for subscriber in subscribers:
                 subscriber.expect(opcode, payload, "what was published")

@@ -1,4 +1,4 @@
-"""What machine this is, as far as it matters to figures, and how quiet it is. Linux alone; names no host and no path."""
+"""What machine this is, as far as it matters to figures, and how quiet it is. Linux alone; names no host, no path."""
 
 import os
 import re
@@ -14,11 +14,11 @@ def describe():
     model = re.search(r"^(?:model name|Processor|Model)\s*: (.*)$", cpuinfo, re.MULTILINE)
     flags = re.search(r"^flags\s*: (.*)$", cpuinfo, re.MULTILINE)
     virtual = bool(flags and "hypervisor" in flags[1].split())
-    memory_gib = int(re.search(r"^MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)[1]) / (1 << 20)
+    memory_kib = int(re.search(r"^MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)[1])
     return {
         "processor": model[1].strip() if model else os.uname().machine,
         "processors": f"{len(os.sched_getaffinity(0))}{', of a virtual machine' if virtual else ''}",
-        "memory": f"{memory_gib:.0f} GiB",
+        "memory": f"{memory_kib / (1 << 20):.0f} GiB",
         "kernel": f"Linux {os.uname().release.split('-')[0]}",
         "mitigations": mitigations(),
         "descriptors": f"{os.sysconf('SC_OPEN_MAX'):,} for each process at most",

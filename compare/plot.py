@@ -75,7 +75,8 @@ def draw_panel(panel, left, axis, unit):
     if first:
         x = left + place(first, axis)
         parts.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{HEAD_HEIGHT - 12}" y2="{bottom}" stroke="{FIRST}" stroke-dasharray="2 3"/>'
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{HEAD_HEIGHT - 12}" y2="{bottom}" stroke="{FIRST}" '
+            'stroke-dasharray="2 3"/>'
         )
     for at, row in enumerate(panel.rows):
         parts += draw_row(row, at, left, axis)

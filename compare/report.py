@@ -7,6 +7,7 @@ the same report.
 import re
 
 import plot
+import prose
 import roster
 import sample
 import workloads
@@ -64,38 +65,26 @@ class Report:
     # --- The sections, in their order.
 
     def introduction(self):
-        unfinished = "" if self.run.get("is_finished") else "\n\n**This run was not finished.** What is here is what it had measured."
-        return (
-            "# Benchmarks\n\n"
-            "<!-- Written by `scripts/compare`. Do not edit it: measure again. -->\n\n"
-            "ringsock beside other WebSocket servers, all measured in the same run, in turn, round after round, on one\n"
-            "processor each with the load on another. A ratio compares samples of one round; what is shown is the median\n"
-            "over the rounds. Every answer was checked: content, order and number.\n\n"
-            f"Measured {self.run['began'][:10]} with ringsock {self.run['versions'].get('ringsock', 'unknown')}: "
-            f"{self.settings.rounds} round{'s' if self.settings.rounds > 1 else ''} of {self.settings.seconds:g} s "
-            f"after {self.settings.warm_up:g} s of warm-up.{unfinished}"
+        rounds = f"{self.settings.rounds} round{'s' if self.settings.rounds > 1 else ''}"
+        text = prose.INTRODUCTION.format(
+            day=self.run["began"][:10],
+            version=self.run["versions"].get("ringsock", "unknown"),
+            rounds=rounds,
+            seconds=self.settings.seconds,
+            warm_up=self.settings.warm_up,
         )
+        return text if self.run.get("is_finished") else f"{text}\n\n{prose.UNFINISHED}"
 
     def summary(self):
-        """Each workload's ratios to the baseline, for the two figures that matter most."""
+        """Each workload's ratios to the baseline, for the figures that matter most."""
         of_traffic = [workload for workload in self.workloads if workloads.CPU in workload.metrics]
         of_idle = [workload for workload in self.workloads if workloads.MEMORY in workload.metrics]
         parts = ["## In short"]
         if of_traffic:
-            parts += [
-                "Processor time of the server for each message (or handshake), as a multiple of what ringsock on io_uring\n"
-                "needs. Above 1 the other needs more; **bold** is where it needs less.",
-                self.ratios([(workload, workloads.CPU) for workload in of_traffic]),
-                "Messages (or handshakes) a second, as a multiple. Below 1 the other does fewer; **bold** is where it does\n"
-                "more. Where one connection waits for each answer, or where the load's processor is the busy one, this says\n"
-                "less about a server than the table above; the tables below say how busy its processor was.",
-                self.ratios([(workload, workload.metrics[0]) for workload in of_traffic]),
-            ]
+            parts += [prose.CPU_RATIOS, self.ratios([(workload, workloads.CPU) for workload in of_traffic])]
+            parts += [prose.RATE_RATIOS, self.ratios([(workload, workload.metrics[0]) for workload in of_traffic])]
         if of_idle:
-            parts += [
-                "Memory of the server for each idle connection, as a multiple. Above 1 the other needs more.",
-                self.ratios([(workload, workloads.MEMORY) for workload in of_idle]),
-            ]
+            parts += [prose.MEMORY_RATIOS, self.ratios([(workload, workloads.MEMORY) for workload in of_idle])]
         return "\n\n".join(parts)
 
     def ratios(self, rows):
@@ -125,14 +114,11 @@ class Report:
             return head + f"Nowhere in this run: of {compared} comparisons it won or drew all."
         clear = [loss for loss in losses if loss.is_clear]
         unclear = [loss for loss in losses if not loss.is_clear]
-        parts = [
-            f"{head}Every figure in which another was better than ringsock on io_uring, the largest difference first: "
-            f"{len(losses)} of\n{compared} comparisons. ringsock on epoll counts as another."
-        ]
+        parts = [head + prose.LOSSES.format(lost=len(losses), compared=compared)]
         if clear:
-            parts += [f"In every round, {len(clear)}:", loss_table(clear)]
+            parts += [prose.CLEAR_LOSSES.format(count=len(clear)), loss_table(clear)]
         if unclear:
-            parts += [f"In the median but not in every round, so perhaps by chance, {len(unclear)}:", loss_table(unclear)]
+            parts += [prose.UNCLEAR_LOSSES.format(count=len(unclear)), loss_table(unclear)]
         return "\n\n".join(parts)
 
     def failures(self):
@@ -158,16 +144,8 @@ class Report:
             checks = [yes_or_no(rules.get(rule)) for rule in RULES]
             lines.append([peer.name, peer.what, version, *checks])
         commands = "\n".join(self.shell(self.settings.server_command(peer, PORT)) for peer in self.measured)
-        return (
-            "## Who was measured\n\n"
-            + table(["name", "what", "version", *RULES], lines)
-            + "\n\nEach is used as its own documentation and examples show, built for release, without compression, with one\n"
-            "thread for its connections. Before it is measured each must echo text, bytes, fragments and 100 messages at\n"
-            "once, publish to all subscribers, answer pings and close in order. Their sources are in `compare/peers/`.\n\n"
-            "uWebSockets is published on GitHub and not in a registry: what is measured is its C++ core as others have\n"
-            "packaged it, which may be older and, on libuv, slower than one built from its newest source.\n\n"
-            f"```sh\n{commands}\n```"
-        )
+        what = table(["name", "what", "version", *RULES], lines)
+        return f"## Who was measured\n\n{what}\n\n{prose.CONTESTANTS}\n\n```sh\n{commands}\n```"
 
     def machine(self):
         lines = [[name, value] for name, value in self.run["machine"].items()]
@@ -178,24 +156,11 @@ class Report:
         return "## The machine\n\n" + table(["what", "here"], lines)
 
     def method(self):
-        server, load = self.settings.server_cpu, self.settings.load_cpu
-        return (
-            "## How it was measured\n\n"
-            f"Repeat all of it with `{self.run['command']}`, or a figure with `scripts/compare --only PEER --workloads "
-            "WORKLOAD`; by\nhand with a server's command from above in one terminal and the command over a table in another, both after\n"
-            "`ulimit -n 20000`.\n\n"
-            f"- The server is alone on processor {server}, the load (`ringsock bench`, one thread) on processor {load}. For "
-            "each sample\n  the server is started anew.\n"
-            "- Server CPU is the processor time of the server's process, the kernel's for it included, divided by what came\n"
-            "  while it was measured. Of all figures it depends least on the load.\n"
-            "- Latency is that of a closed loop: with many connections it says how many others each message waits for, so it\n"
-            "  is the rate seen from the other side.\n"
-            "- Memory for each is what the server's resident set grew by until all connections were open, divided by their\n"
-            "  number, and memory in all is that set in the end; the kernel's is that of its objects for both ends of each\n"
-            "  connection (slab), and of whatever else the host did meanwhile.\n"
-            "- `busy` is the share of its processor that the server used. Below some 95 % the load, or the way there and\n"
-            "  back, set the rate."
+        settings = self.settings
+        text = prose.METHOD.format(
+            command=self.run["command"], server_cpu=settings.server_cpu, load_cpu=settings.load_cpu
         )
+        return f"## How it was measured\n\n{text}"
 
     def group(self, name):
         parts = [f"## {workloads.GROUPS[name]}"]
@@ -240,7 +205,8 @@ class Report:
             yield "idle-memory", "Memory for each of 10,000 idle connections (less is better)", "bytes", panels
             return
         for metric, better in zip(PLOTTED, ("more", "less")):
-            what = metric.title if group.startswith("echo") or metric is workloads.CPU else "messages, or handshakes, a second"
+            is_mixed = metric is workloads.RATE and group == "other"
+            what = "messages, or handshakes, a second" if is_mixed else metric.title
             title = f"{workloads.GROUPS[group]}: {what} ({better} is better)"
             panels = [plot.Panel(workload.title, list(self.rows(workload, metric))) for workload in chosen]
             yield f"{group}-{metric.name}", title, metric.unit, panels

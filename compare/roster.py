@@ -168,9 +168,9 @@ def install_debian_packages(builders):
     if os.geteuid() != 0:
         raise SystemExit(f"Missing Debian packages: {' '.join(missing)}. Install them, or run this as root.")
     print(f"Installing {' '.join(missing)}", flush=True)
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "-o", "Acquire::Retries=3", "update", "--quiet=2")
-    run("apt-get", "-o", "Acquire::Retries=3", "install", "--quiet=2", "--yes", "--no-install-recommends", *missing, **quiet)
+    apt_get = ("apt-get", "-o", "Acquire::Retries=3", "--quiet=2")
+    run(*apt_get, "update")
+    run(*apt_get, "install", "--yes", "--no-install-recommends", *missing, DEBIAN_FRONTEND="noninteractive")
 
 
 def fresh(name):
@@ -196,7 +196,8 @@ def build_ringsock(_name):
 def build_rust(name):
     print("Building the peers in Rust", flush=True)
     manifest = SOURCES / name / "Cargo.toml"
-    run("cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest, CARGO_TARGET_DIR=str(RUST_TARGET))
+    build = ("cargo", "build", "--release", "--locked", "--quiet", "--manifest-path", manifest)
+    run(*build, CARGO_TARGET_DIR=str(RUST_TARGET))
 
 
 def build_go(name):
@@ -242,7 +243,8 @@ def build_uws(name):
         run("venv/bin/pip", "download", "--no-deps", "--require-hashes", *PIP_FLAGS, cwd=folder)
         archive = next(folder.glob("socketify-*.tar.gz"))
         library = "libsocketify_linux_amd64.so"
-        run("tar", "--extract", "--strip-components=3", "--wildcards", f"--file={archive.name}", f"*/{library}", cwd=folder)
+        extract = ("tar", "--extract", "--strip-components=3", "--wildcards", f"--file={archive.name}")
+        run(*extract, f"*/{library}", cwd=folder)
         run("cc", "-O2", "-Wall", "-o", "server", "server.c", library, "-Wl,-rpath,$ORIGIN", cwd=folder)
         archive.unlink()
         shutil.rmtree(folder / "venv")
@@ -275,7 +277,8 @@ def first_line(*command):
 def version_of(part):
     if part == "ringsock":
         version = first_line("target/release/ringsock", "--version").split()[-1]
-        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src", "Cargo.lock"], cwd=ROOT).returncode != 0
+        differs = ["git", "diff", "--quiet", "HEAD", "--", "src", "Cargo.lock"]
+        changed = subprocess.run(differs, cwd=ROOT).returncode != 0
         commit = first_line("git", "rev-parse", "--short=10", "HEAD")
         return f"{version}, commit {commit}{' with changes' if changed else ''}"
     if part in COMMANDS:

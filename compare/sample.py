@@ -115,7 +115,8 @@ class running:
 
     def __enter__(self):
         port = processes.free_port()
-        self.server = processes.start(self.settings.server_command(self.peer, port), cwd=ROOT, environment=environment())
+        command = self.settings.server_command(self.peer, port)
+        self.server = processes.start(command, cwd=ROOT, environment=environment())
         if not processes.wait_until_listening(self.server, port, START_SECONDS_MAX):
             code = self.server.poll()
             processes.end(self.server)
@@ -158,7 +159,7 @@ def read_run(directory):
     try:
         return json.loads((directory / "run.json").read_text())
     except OSError:
-        raise SystemExit("There is no run to go on with, or to report. Run scripts/compare without that flag.") from None
+        raise SystemExit("There is no run to go on with, or to report. Leave that flag out.") from None
 
 
 def discard_all(directory):

@@ -47,7 +47,8 @@ SAMPLES = [
 
 def a_run(**changes):
     return {
-        **{"began": "2026-01-01T00:00+00:00", "is_whole": False, "is_finished": True, "command": "scripts/compare --quick"},
+        **{"began": "2026-01-01T00:00+00:00", "command": "scripts/compare --quick"},
+        **{"is_whole": False, "is_finished": True},
         **{"settings": {"rounds": 3, "seconds": 1.5, "warm_up": 0.4, "server_cpu": 0, "load_cpu": 1}},
         **{"peers": list(NAMES), "workloads": [ECHO.name], "machine": {"processor": "one | two"}, "missing": {}},
         **{"versions": {"ringsock": "0.1.0"}, "rules": {"gorilla": {"UTF-8 is checked": False}}},
@@ -120,7 +121,8 @@ class TheReport(unittest.TestCase):
 
     def test_a_failure_is_shown_with_its_reason(self):
         section = self.section("What failed", self.text(missing={"go-hub": "The command said | no."}))
-        self.assertIn("| ws | `echo-64-100` | 1 of 2 samples: 12 × The server closed a connection with 1006. |", section)
+        reason = "12 × The server closed a connection with 1006."
+        self.assertIn(f"| ws | `echo-64-100` | 1 of 2 samples: {reason} |", section)
         self.assertIn("| go-hub | everything | The command said \\| no. |", section)
 
     def test_a_fault_that_came_again_is_told_once(self):
@@ -129,7 +131,8 @@ class TheReport(unittest.TestCase):
         self.assertIn("| 4 of 4 samples: 1 × Too few. Too slow. |", self.section("What failed", self.text(failing)))
 
     def test_without_ringsock_on_io_uring_there_are_figures_and_no_ratios(self):
-        text = self.text([one for one in SAMPLES if one["peer"] != roster.BASELINE], missing={roster.BASELINE: "No ring."})
+        others = [one for one in SAMPLES if one["peer"] != roster.BASELINE]
+        text = self.text(others, missing={roster.BASELINE: "No ring."})
         self.assertIn("There was nobody to compare with.", self.section("Where ringsock loses", text))
         self.assertIn("| `echo-64-100` | no ratio | no ratio |", self.section("In short", text))
 
@@ -142,8 +145,8 @@ class TheReport(unittest.TestCase):
 
     def test_a_workload_has_the_command_that_repeats_it(self):
         self.assertIn(
-            "taskset -c 1 target/release/ringsock bench echo --url ws://127.0.0.1:9000/echo --connections 100 --size 64 "
-            "--duration 1.5 --warm-up 0.4 --source 127.1.0.0/24 --pid PID --json sample.json",
+            "taskset -c 1 target/release/ringsock bench echo --url ws://127.0.0.1:9000/echo --connections 100 "
+            "--size 64 --duration 1.5 --warm-up 0.4 --source 127.1.0.0/24 --pid PID --json sample.json",
             self.text(),
         )
 

@@ -56,7 +56,8 @@ class Workload:
         """The command, but for the program; all of it in text."""
         path = "/topics/bench" if self.mode == "fanout" else "/echo"
         return [
-            *("bench", self.mode, "--url", f"ws://{address}{path}", "--connections", str(self.connections), *self.flags),
+            *("bench", self.mode, "--url", f"ws://{address}{path}", "--connections", str(self.connections)),
+            *self.flags,
             *("--duration", f"{seconds:g}", "--warm-up", f"{warm_up:g}", "--source", SOURCE, "--pid", str(pid)),
             *("--json", str(json)),
         ]

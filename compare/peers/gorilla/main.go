@@ -1,5 +1,5 @@
-// gorilla/websocket used as its documentation advises: pooled write buffers, and messages that are prepared once for all
-// who hear them. /echo sends back, /topics/… publishes to all who are there.
+// gorilla/websocket used as its documentation advises: pooled write buffers, and messages that are prepared once for
+// all who hear them. /echo sends back, /topics/… publishes to all who are there.
 //
 //	gorilla PORT
 package main

@@ -7,7 +7,12 @@ const binary = `uws_${process.platform}_${process.arch}_${process.versions.modul
 const uws = createRequire(import.meta.url)(`@trufflesuite/uws-js-unofficial/binaries/${binary}`);
 
 const port = Number(process.argv[2]);
-const common = { compression: uws.DISABLED, maxPayloadLength: 64 * 1024, maxBackpressure: 1024 * 1024, idleTimeout: 120 };
+const common = {
+  compression: uws.DISABLED,
+  maxPayloadLength: 64 * 1024,
+  maxBackpressure: 1024 * 1024,
+  idleTimeout: 120,
+};
 const app = uws.App();
 
 app.ws("/echo", {

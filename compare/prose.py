@@ -1,0 +1,57 @@
+"""What the report says around its figures. Texts alone, with names in braces where something is put in."""
+
+INTRODUCTION = """\
+# Benchmarks
+
+<!-- Written by `scripts/compare`. Do not edit it: measure again. -->
+
+ringsock beside other WebSocket servers, all measured in the same run, in turn, round after round, on one processor each
+with the load on another. A ratio compares samples of one round; what is shown is the median over the rounds. Every
+answer was checked: content, order and number.
+
+Measured {day} with ringsock {version}: {rounds} of {seconds:g} s after {warm_up:g} s of warm-up."""
+
+UNFINISHED = "**This run was not finished.** What is here is what it had measured."
+
+CPU_RATIOS = """\
+Processor time of the server for each message (or handshake), as a multiple of what ringsock on io_uring needs. Above 1
+the other needs more; **bold** is where it needs less."""
+
+RATE_RATIOS = """\
+Messages (or handshakes) a second, as a multiple. Below 1 the other does fewer; **bold** is where it does more. Where
+one connection waits for each answer, or where the load's processor is the busy one, this says less about a server than
+the table above; the tables below say how busy its processor was."""
+
+MEMORY_RATIOS = "Memory of the server for each idle connection, as a multiple. Above 1 the other needs more."
+
+LOSSES = """\
+Every figure in which another was better than ringsock on io_uring, the largest difference first: {lost} of
+{compared} comparisons. ringsock on epoll counts as another."""
+
+CLEAR_LOSSES = "In every round, {count}:"
+
+UNCLEAR_LOSSES = "In the median but not in every round, so perhaps by chance, {count}:"
+
+CONTESTANTS = """\
+Each is used as its own documentation and examples show, built for release, without compression, with one thread for its
+connections. Before it is measured each must echo text, bytes, fragments and 100 messages at once, publish to all
+subscribers, answer pings and close in order. Their sources are in `compare/peers/`.
+
+uWebSockets is published on GitHub and not in a registry: what is measured is its C++ core as others have packaged it,
+which may be older and, on libuv, slower than one built from its newest source."""
+
+METHOD = """\
+Repeat all of it with `{command}`, or a figure with `scripts/compare --only PEER --workloads WORKLOAD`; by hand with a
+server's command from above in one terminal and the command over a table in another, both after `ulimit -n 20000`.
+
+- The server is alone on processor {server_cpu}, the load (`ringsock bench`, one thread) on processor {load_cpu}. For
+  each sample the server is started anew.
+- Server CPU is the processor time of the server's process, the kernel's for it included, divided by what came while it
+  was measured. Of all figures it depends least on the load.
+- Latency is that of a closed loop: with many connections it says how many others each message waits for, so it is the
+  rate seen from the other side.
+- Memory for each is what the server's resident set grew by until all connections were open, divided by their number,
+  and memory in all is that set in the end; the kernel's is that of its objects for both ends of each connection (slab),
+  and of whatever else the host did meanwhile.
+- `busy` is the share of its processor that the server used. Below some 95 % the load, or the way there and back, set
+  the rate."""
