@@ -1,6 +1,7 @@
 """Whether a server does what it is measured at, and which rules it enforces: a client of its own.
 
-Shares nothing with ringsock's client, and never measures. Invariant: a server that changes a message, loses one or sends it to the wrong one is not measured.
+Shares nothing with ringsock's client, and never measures. Invariant: a server that changes a message, loses one or
+sends it to the wrong one is not measured.
 """
 
 import base64
