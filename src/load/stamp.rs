@@ -3,7 +3,7 @@
 //! Everything is visible ASCII, so that a message is valid text and fits into JSON. Invariant: no two messages of a
 //! connection are alike unless they are too short to say so.
 
-use crate::protocol::{MaskKey, Opcode, write_frame};
+use crate::protocol::{MaskKey, Opcode, apply_mask, write_frame};
 
 /// What a message says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,46 +32,45 @@ impl Stamp {
 /// Writes messages of one size and knows them again.
 #[derive(Debug)]
 pub(super) struct Messages {
-    opcode: Opcode,
-    /// What stands before and after the message, where the server has commands.
-    before: Vec<u8>,
-    after: Vec<u8>,
+    /// The frame of a message without its stamp, with what it is wrapped in, and not masked yet.
+    frame: Vec<u8>,
+    /// Where its key stands, and the message.
+    key_at: usize,
+    message_at: usize,
     /// The message without its stamp.
     plain: Vec<u8>,
-    /// The last one written, with what it is wrapped in.
-    scratch: Vec<u8>,
+    /// Whether messages say when they were due. Who sends to itself remembers that.
+    says_when: bool,
     masks: u32,
 }
 
 impl Messages {
-    pub fn new(size: usize, text: bool, (before, after): &(String, String)) -> Self {
-        Self {
-            opcode: if text { Opcode::Text } else { Opcode::Binary },
-            before: before.as_bytes().to_vec(),
-            after: after.as_bytes().to_vec(),
-            plain: (b'a'..=b'z').cycle().take(size).collect(),
-            scratch: Vec::new(),
-            masks: 0x9E37_79B9,
-        }
+    pub fn new(size: usize, text: bool, (before, after): &(String, String), says_when: bool) -> Self {
+        let plain: Vec<u8> = (b'a'..=b'z').cycle().take(size).collect();
+        let payload = [before.as_bytes(), &plain, after.as_bytes()].concat();
+        let mut frame = Vec::new();
+        // With this key a payload stays as it is.
+        write_frame(&mut frame, if text { Opcode::Text } else { Opcode::Binary }, &payload, Some([0; 4]));
+        let start = frame.len() - payload.len();
+        Self { frame, key_at: start - 4, message_at: start + before.len(), plain, says_when, masks: 0x9E37_79B9 }
     }
 
-    /// Appends the frame of a message to `out`. Costs two passes over the message.
+    /// Appends the frame of a message to `out`. Costs a copy of it and one pass over it.
     pub fn write(&mut self, out: &mut Vec<u8>, stamp: Stamp) {
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&self.before);
-        let start = self.scratch.len();
-        self.scratch.extend_from_slice(&self.plain);
-        let message = &mut self.scratch[start..];
+        let start = out.len();
+        out.extend_from_slice(&self.frame);
+        let message = &mut out[start + self.message_at..][..self.plain.len()];
         let identity = Stamp::identity(stamp.sender, stamp.number);
         let shown = message.len().min(IDENTITY);
         // Of a short one the last digits, which differ most.
         message[..shown].copy_from_slice(&identity[IDENTITY - shown..]);
-        if let Some(time) = message.get_mut(IDENTITY..Stamp::BYTES) {
+        if let Some(time) = message.get_mut(IDENTITY..Stamp::BYTES).filter(|_| self.says_when) {
             time.copy_from_slice(&hex(stamp.due_ns));
         }
-        self.scratch.extend_from_slice(&self.after);
-        let mask = self.mask();
-        write_frame(out, self.opcode, &self.scratch, Some(mask));
+        let key = self.mask();
+        let (key_place, payload) = out[start + self.key_at..].split_at_mut(key.len());
+        key_place.copy_from_slice(&key);
+        apply_mask(payload, key, 0);
     }
 
     /// A key to mask with. Nobody here is to be protected from whoever predicts it.
@@ -83,48 +82,60 @@ impl Messages {
         self.masks.to_ne_bytes()
     }
 
-    /// Whether this is that message, to the last byte, whenever it was due. Costs one pass over it.
+    /// Whether this is that message, to the last byte, of those that do not say when. Costs one pass over it.
     pub fn is(&self, message: &[u8], sender: u32, number: u64) -> bool {
         let shown = self.plain.len().min(IDENTITY);
-        let rest = if self.plain.len() < Stamp::BYTES { shown } else { Stamp::BYTES };
         message.len() == self.plain.len()
             && message[..shown] == Stamp::identity(sender, number)[IDENTITY - shown..]
-            && message[rest..] == self.plain[rest..]
+            && message[shown..] == self.plain[shown..]
     }
 
-    /// What a message says of itself, if it is one of ours to the last byte.
+    /// What a message says of itself, if it is one of ours to the last byte, of those that say when.
     pub fn read(&self, message: &[u8]) -> Option<Stamp> {
-        let (stamp, rest) = message.split_at_checked(Stamp::BYTES)?;
-        let identity = number(&stamp[..IDENTITY])?;
-        let due_ns = number(&stamp[IDENTITY..])?;
+        let (identity, rest) = message.split_first_chunk()?;
+        let (due, rest) = rest.split_first_chunk()?;
+        let (identity, due_ns) = (number(identity)?, number(due)?);
         let stamp = Stamp { sender: (identity >> 40) as u32, number: identity & ((1 << 40) - 1), due_ns };
         (message.len() == self.plain.len() && rest == &self.plain[Stamp::BYTES..]).then_some(stamp)
     }
 }
 
-fn hex(number: u64) -> [u8; 16] {
-    let mut digits = [0; 16];
-    for (at, digit) in digits.iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(number >> (60 - 4 * at) & 15) as usize];
-    }
-    digits
+/// Each byte of a word, eight at a time.
+const fn bytes(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u64::from(value))
-    })
+/// The number in hexadecimal digits, of which all eight of a half are found at once.
+fn hex(number: u64) -> [u8; IDENTITY] {
+    let half = |half: u64| {
+        let spread = (half << 16 | half) & 0x0000_FFFF_0000_FFFF;
+        let spread = (spread << 8 | spread) & 0x00FF_00FF_00FF_00FF;
+        let digits = (spread << 4 | spread) & bytes(0x0F);
+        let is_letter = (digits + bytes(6)) >> 4 & bytes(1);
+        digits + bytes(b'0') + is_letter * u64::from(b'a' - b'9' - 1)
+    };
+    let both = u128::from(half(number >> 32)) << 64 | u128::from(half(number & 0xFFFF_FFFF));
+    both.to_be_bytes()
+}
+
+/// The number that [`hex`] writes as these digits.
+fn number(text: &[u8; IDENTITY]) -> Option<u64> {
+    let half = |half: u64| {
+        let digits = (half & bytes(0x0F)) + (half >> 6 & bytes(1)) * 9;
+        let pairs = (digits >> 4 | digits) & 0x00FF_00FF_00FF_00FF;
+        let fours = (pairs >> 8 | pairs) & 0x0000_FFFF_0000_FFFF;
+        (fours >> 16 | fours) & 0xFFFF_FFFF
+    };
+    let both = u128::from_be_bytes(*text);
+    let number = half((both >> 64) as u64) << 32 | half(both as u64);
+    // Whatever is no digit would have to be written otherwise.
+    (hex(number) == *text).then_some(number)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{FrameHeader, Role, apply_mask};
+    use crate::protocol::{FrameHeader, Role};
 
     fn written(messages: &mut Messages, stamp: Stamp) -> Vec<u8> {
         let mut frame = Vec::new();
@@ -136,16 +147,16 @@ mod tests {
         payload
     }
 
-    fn plain(size: usize) -> Messages {
-        Messages::new(size, false, &Default::default())
+    fn plain(size: usize, says_when: bool) -> Messages {
+        Messages::new(size, false, &Default::default(), says_when)
     }
 
     const STAMP: Stamp = Stamp { sender: 0xABCDE, number: 0x12_3456_7890, due_ns: 0xFEDC_BA98_7654_3210 };
 
     #[test]
     fn a_message_is_known_again_whatever_its_size() {
-        for size in [1, 2, 15, 16, 17, 31, 32, 33, 64, 1000] {
-            let mut messages = plain(size);
+        for size in [1, 2, 15, 16, 17, 31, 32, 33, 64, 1000, 65_536] {
+            let mut messages = plain(size, false);
             let message = written(&mut messages, STAMP);
             assert_eq!(message.len(), size);
             assert!(message.is_ascii());
@@ -153,36 +164,60 @@ mod tests {
             assert!(!messages.is(&message, STAMP.sender, STAMP.number + 1), "{size}");
             assert!(size < 16 || !messages.is(&message, STAMP.sender + 1, STAMP.number), "{size}");
             assert!(!messages.is(&message[..size - 1], STAMP.sender, STAMP.number), "{size}");
+            let mut messages = plain(size, true);
+            let message = written(&mut messages, STAMP);
+            assert!(message.is_ascii());
             assert_eq!(messages.read(&message), (size >= Stamp::BYTES).then_some(STAMP), "{size}");
         }
     }
 
     #[test]
     fn a_changed_byte_is_noticed_wherever_it_is() {
-        let mut messages = plain(100);
-        let message = written(&mut messages, STAMP);
+        let (mut untimed, mut timed) = (plain(100, false), plain(100, true));
+        let (message, with_time) = (written(&mut untimed, STAMP), written(&mut timed, STAMP));
         for at in 0..message.len() {
-            let mut changed = message.clone();
-            changed[at] ^= 1;
-            assert!(messages.read(&changed) != Some(STAMP), "{at}");
-            // When it was due is for fan-out alone.
-            let is_time = (IDENTITY..Stamp::BYTES).contains(&at);
-            assert_eq!(messages.is(&changed, STAMP.sender, STAMP.number), is_time, "{at}");
+            for bit in 0..8 {
+                let changed = |message: &[u8]| {
+                    let mut changed = message.to_vec();
+                    changed[at] ^= 1 << bit;
+                    changed
+                };
+                assert!(!untimed.is(&changed(&message), STAMP.sender, STAMP.number), "{at}");
+                assert!(timed.read(&changed(&with_time)) != Some(STAMP), "{at}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_sixteen_hexadecimal_digits() {
+        for shift in 0..64 {
+            for value in [1 << shift, u64::MAX >> shift, 0xFEDC_BA98_7654_3210_u64.rotate_left(shift)] {
+                let text = format!("{value:016x}");
+                assert_eq!(&hex(value)[..], text.as_bytes());
+                assert_eq!(number(&hex(value)), Some(value));
+            }
+        }
+        for byte in (0..=255).filter(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            for at in 0..16 {
+                let mut text = hex(0x0123_4567_89AB_CDEF);
+                text[at] = byte;
+                assert_eq!(number(&text), None, "{byte} at {at}");
+            }
         }
     }
 
     #[test]
     fn a_message_is_wrapped_for_servers_with_commands() {
-        let mut messages = Messages::new(40, true, &("pub t ".to_owned(), "!".to_owned()));
+        let mut messages = Messages::new(40, true, &("pub t ".to_owned(), "!".to_owned()), true);
         let sent = written(&mut messages, STAMP);
         let message = sent.strip_prefix(b"pub t ").unwrap().strip_suffix(b"!").unwrap();
         assert_eq!(messages.read(message), Some(STAMP));
-        assert_eq!(messages.opcode, Opcode::Text);
+        assert_eq!(messages.frame[0], 0x80 | Opcode::Text as u8);
     }
 
     #[test]
     fn keys_differ_from_frame_to_frame() {
-        let mut messages = plain(1);
+        let mut messages = plain(1, false);
         let keys: std::collections::HashSet<_> = (0..1000).map(|_| messages.mask()).collect();
         assert_eq!(keys.len(), 1000);
     }

@@ -32,7 +32,7 @@ pub(super) struct Talk {
 impl Talk {
     pub fn new(plan: Arc<Plan>, rounds: Arc<Rounds>) -> Self {
         Self {
-            messages: Messages::new(plan.size, plan.text, &plan.envelope),
+            messages: Messages::new(plan.size, plan.text, &plan.envelope, plan.mode == Mode::Fanout),
             stage: Stage::default(),
             counts: Counts::default(),
             latencies: Latencies::default(),
