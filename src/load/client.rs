@@ -7,6 +7,10 @@ use crate::protocol::http::HeadScan;
 use crate::protocol::{Connection, Role};
 use crate::reactor::{Socket, Token};
 
+/// How soon a connection that failed is tried again at first, and how often that time is doubled.
+const RETRY_NS: u64 = 100_000_000;
+const RETRY_DOUBLINGS_MAX: u32 = 5;
+
 /// What a connection is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -33,6 +37,16 @@ impl Part {
             Mode::Fanout => plan.publisher(number).map_or(Self::Listen, Self::Publish),
             Mode::Mixed if (number * plan.active_percent) % 100 < plan.active_percent => Self::Echo,
             Mode::Mixed => Self::Stay,
+        }
+    }
+
+    /// Whether it comes again when it has ended. Who listens to others does not: it would miss what was said meanwhile, and
+    /// one fault would become many. Of those that are only held each loss is to be seen.
+    pub fn comes_again(self, mode: Mode) -> bool {
+        match self {
+            Self::Echo | Self::ComeAndGo => true,
+            Self::Stay => mode == Mode::Mixed,
+            Self::Publish(_) | Self::Listen => false,
         }
     }
 
@@ -73,6 +87,8 @@ pub(super) struct Client {
     pub sending: bool,
     /// When it began to open.
     pub since_ns: u64,
+    /// How often it was tried since it last ended as it was meant to.
+    pub tries: u32,
     pub connection: Connection,
     /// What has come of the answer to the request, and how far its end was searched for.
     pub head: Vec<u8>,
@@ -102,6 +118,7 @@ impl Client {
             watched: false,
             sending: false,
             since_ns: 0,
+            tries: 0,
             connection: Connection::new(Role::Client),
             head: Vec::new(),
             scan: HeadScan::default(),
@@ -116,6 +133,17 @@ impl Client {
     /// How the reactor knows it, being the worker's `index`th.
     pub fn token(&self, index: usize) -> Token {
         Token { index: index as u32, generation: self.generation }
+    }
+
+    /// How long to wait before it is tried again, so that a server that is down or full is not stormed: nothing after an end
+    /// that was meant, 100 ms after the first that was not, and twice as long after each that follows, up to 3.2 s.
+    pub fn backoff_ns(&self) -> u64 {
+        match self.tries {
+            0 => 0,
+            // One that has served for a while begins from the start.
+            _ if self.heard > 0 => RETRY_NS,
+            tries => RETRY_NS << (tries - 1).min(RETRY_DOUBLINGS_MAX),
+        }
     }
 
     /// Begins anew: nothing is left of the connection that was, and what the kernel may still say of that one is stale.

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::crew::{Crew, CrewError};
 use super::observe::Usage;
-use super::plan::{Mode, Plan};
+use super::plan::{Mode, Pace, Plan};
+use super::samples::{Sample, Samples};
 use super::tally::{Counts, Interval, Latencies, Stage};
 
-/// How often a sample is taken.
-const SAMPLE: Duration = Duration::from_millis(250);
+/// How often it is looked whether another stage is to begin.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A server may confirm a connection before all of its cores know what the connection is to hear.
 const SUBSCRIBE_TIME: Duration = Duration::from_millis(500);
@@ -24,33 +25,6 @@ const SILENCE: Duration = Duration::from_millis(500);
 
 /// How long stragglers are waited for at most; an idle run's echoes on all its connections too.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
-
-/// What was seen between two moments of a run.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Sample {
-    /// When, from the start of the run, in seconds.
-    pub at_s: f64,
-    /// What everyone was doing.
-    pub stage: Stage,
-    /// Connections that were open.
-    pub open: usize,
-    /// Handshakes a second.
-    pub opened_per_second: f64,
-    /// Messages a second that were sent.
-    pub sent_per_second: f64,
-    /// Messages a second that came.
-    pub received_per_second: f64,
-    /// What half of them did not exceed, in microseconds.
-    pub p50_us: f64,
-    /// What 99 of 100 did not exceed, in microseconds.
-    pub p99_us: f64,
-    /// Processor time of the server, of a hundred of one core.
-    pub server_cpu_percent: f64,
-    /// Memory of the server in bytes.
-    pub server_resident_bytes: u64,
-    /// Memory of the kernel's objects in bytes.
-    pub kernel_bytes: u64,
-}
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -94,6 +68,16 @@ impl Outcome {
         count as f64 / self.measured_s.max(1e-9)
     }
 
+    /// Of the messages that were due, also before and after it was measured, the part that did not come back as it should: lost
+    /// or changed, or due on a connection that was not open. All of it if nobody could connect.
+    pub fn error_rate(&self) -> f64 {
+        match self.whole.sent + self.whole.unsent {
+            0 if self.open == 0 => 1.0,
+            0 => 0.0,
+            due => 1.0 - self.whole.received.min(due) as f64 / due as f64,
+        }
+    }
+
     /// The server's processor time for each of those, in microseconds.
     pub fn server_cpu_us(&self) -> f64 {
         let count = self.rate() * self.measured_s;
@@ -122,12 +106,12 @@ pub fn run(
     let mut crew = Crew::start(Arc::clone(&plan), program)?;
     let mut run = Run::new(&plan, pids, crew.workers(), before);
     loop {
-        match crew.told().recv_timeout(SAMPLE / 10) {
+        match crew.told().recv_timeout(LOOK) {
             Ok(interval) => run.note(&interval),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        if let Some(sample) = run.sample_if_due() {
+        while let Some(sample) = run.next_sample() {
             run.outcome.interrupted |= !watch(&sample);
             run.outcome.samples.push(sample);
         }
@@ -150,10 +134,9 @@ struct Run<'p> {
     heard: Instant,
     /// What each worker told last; `None` before its first word.
     workers: Vec<Option<Told>>,
-    sampled: Instant,
-    sampled_usage: Usage,
-    since_sample: Counts,
-    latencies_since_sample: Latencies,
+    samples: Samples,
+    /// For how long all workers together have measured.
+    measured_ns: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -187,68 +170,47 @@ impl<'p> Run<'p> {
             stage_since: now,
             heard: now,
             workers: vec![None; workers],
-            sampled: now,
-            sampled_usage: before,
-            since_sample: Counts::default(),
-            latencies_since_sample: Latencies::default(),
+            samples: Samples::new(workers, before),
+            measured_ns: 0,
         }
     }
 
     fn note(&mut self, interval: &Interval) {
-        let Interval { stage, worker, open, opening, in_flight, ref counts, ref latencies } = *interval;
+        let Interval { stage, worker, open, opening, in_flight, ref counts, ref latencies, .. } = *interval;
         if let Some(told) = self.workers.get_mut(worker) {
             *told = Some(Told { stage, open, opening, in_flight });
         }
         if counts.received > 0 || counts.opened > 0 {
             self.heard = Instant::now();
         }
-        self.outcome.open = self.outcome.open.max(self.sum(|told| told.open));
-        self.outcome.whole += counts;
-        self.since_sample += counts;
-        self.latencies_since_sample += latencies;
-        match stage {
-            Stage::Measure => {
-                self.outcome.measured += counts;
-                self.outcome.latencies += latencies;
+        self.samples.note(interval);
+        let outcome = &mut self.outcome;
+        outcome.whole += counts;
+        match (stage, outcome.plan.mode, outcome.plan.pace) {
+            (Stage::Measure, ..) => {
+                outcome.measured += counts;
+                outcome.latencies += latencies;
+                self.measured_ns += interval.span_ns;
             }
-            Stage::Settle if self.outcome.plan.mode == Mode::Idle => {
-                self.outcome.answered += counts.received;
-                self.outcome.latencies += latencies;
+            (Stage::Settle, Mode::Idle, _) => {
+                outcome.answered += counts.received;
+                outcome.latencies += latencies;
             }
+            // In an open loop those that came too late to be counted took longer than all others.
+            (Stage::Settle, _, Pace::PerSecond(_)) => outcome.latencies += latencies,
             _ => {}
         }
+        let open = self.sum(|told| told.open);
+        self.outcome.open = self.outcome.open.max(open);
     }
 
     fn sum(&self, of: impl Fn(&Told) -> usize) -> usize {
         self.workers.iter().flatten().map(of).sum()
     }
 
-    fn sample_if_due(&mut self) -> Option<Sample> {
-        let past = self.sampled.elapsed();
-        if past < SAMPLE {
-            return None;
-        }
-        self.sampled = Instant::now();
-        let usage = Usage::of(self.pids);
-        let per_second = |count: u64| count as f64 / past.as_secs_f64();
-        let Counts { opened, sent, received, .. } = std::mem::take(&mut self.since_sample);
-        let sample = Sample {
-            at_s: self.started.elapsed().as_secs_f64(),
-            stage: self.stage,
-            open: self.sum(|told| told.open),
-            opened_per_second: per_second(opened),
-            sent_per_second: per_second(sent),
-            received_per_second: per_second(received),
-            p50_us: self.latencies_since_sample.percentile(50.0) as f64 / 1e3,
-            p99_us: self.latencies_since_sample.percentile(99.0) as f64 / 1e3,
-            server_cpu_percent: usage.cpu.saturating_sub(self.sampled_usage.cpu).as_secs_f64() * 100.0
-                / past.as_secs_f64(),
-            server_resident_bytes: usage.resident_bytes,
-            kernel_bytes: usage.kernel_bytes,
-        };
-        self.latencies_since_sample.clear();
-        self.sampled_usage = usage;
-        Some(sample)
+    fn next_sample(&mut self) -> Option<Sample> {
+        let open = self.sum(|told| told.open);
+        self.samples.next(self.stage, open, self.pids)
     }
 
     /// The stage that is to begin now, if one is.
@@ -292,10 +254,7 @@ impl<'p> Run<'p> {
                 self.outcome.usage[2] = usage;
             }
             Stage::Measure => self.outcome.usage[2] = usage,
-            Stage::Settle => {
-                self.outcome.usage[3] = usage;
-                self.outcome.measured_s = self.stage_since.elapsed().as_secs_f64();
-            }
+            Stage::Settle => self.outcome.usage[3] = usage,
             _ => {}
         }
         (self.stage, self.stage_since, self.heard) = (stage, Instant::now(), Instant::now());
@@ -303,6 +262,7 @@ impl<'p> Run<'p> {
 
     /// What never came is known only now.
     fn finish(mut self) -> Outcome {
+        self.outcome.measured_s = self.measured_ns as f64 / 1e9 / self.workers.len().max(1) as f64;
         let missing = match self.outcome.plan.mode {
             Mode::Fanout => {
                 let plan = &self.outcome.plan;

@@ -1,13 +1,17 @@
-//! What was counted and measured, of one worker for a tenth of a second or of all of them for a whole run.
+//! What was counted and measured, of one worker for a quarter of a second or of all of them for a whole run.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 /// The longest time that is told from a longer one: a minute, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;
+
+/// How long a sample lasts: short enough to be seen live, and long enough for percentiles.
+pub(super) const SAMPLE: Duration = Duration::from_millis(250);
 
 /// Kinds of faults that are told apart; further ones are counted together.
 const FAULTS_MAX: usize = 20;
@@ -25,6 +29,8 @@ pub struct Counts {
     pub received_bytes: u64,
     /// Messages of a publisher that never came, though later ones did; they are faults too.
     pub missed: u64,
+    /// Messages of an open loop that were due on a connection that was not open. Why it was not is a fault.
+    pub unsent: u64,
     /// What went wrong, and how often. Anything here makes the run a failure.
     pub faults: BTreeMap<String, u64>,
 }
@@ -51,6 +57,7 @@ impl AddAssign<&Self> for Counts {
         self.received += other.received;
         self.received_bytes += other.received_bytes;
         self.missed += other.missed;
+        self.unsent += other.unsent;
         other.faults.iter().for_each(|(what, times)| self.fault(what, *times));
     }
 }
@@ -135,6 +142,14 @@ impl From<Vec<(u64, u64)>> for Latencies {
 pub struct Interval {
     /// The stage it was in; what it tells of is of no other.
     pub stage: Stage,
+    /// Which of the stage's samples it belongs to: each lasts [`SAMPLE`], counted from when the stage began.
+    pub sample: u32,
+    /// Whether that sample is over for this worker.
+    pub completes_sample: bool,
+    /// When it ends, in nanoseconds since 1970, and how long it lasted.
+    pub at_ns: u64,
+    /// See `at_ns`.
+    pub span_ns: u64,
     /// Whose it is, of those of one process.
     pub worker: usize,
     /// Connections it has open, and that are still opening or waiting to be opened.

@@ -7,7 +7,8 @@ mod table;
 use serde::Serialize;
 
 use super::plan::{Mode, Pace};
-use super::run::{Outcome, Sample};
+use super::run::Outcome;
+use super::samples::Sample;
 use super::tally::Latencies;
 
 pub use page::html;

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use super::plot::{Plot, PlotError, short};
 use super::table::Table;
 use crate::load::plan::Mode;
-use crate::load::run::{Outcome, Sample};
+use crate::load::run::Outcome;
+use crate::load::samples::Sample;
 use crate::load::tally::{Latencies, Stage};
 
 const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\

@@ -2,6 +2,10 @@
 //!
 //! Invariant, the reactor's: a socket is closed once neither its watch nor a send is in flight.
 
+mod opening;
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::ops::Range;
@@ -18,11 +22,10 @@ use super::plan::{Mode, Pace, Plan};
 use super::rounds::Rounds;
 use super::schedule::Schedule;
 use super::talk::Talk;
-use super::tally::{Interval, Stage};
+use super::tally::{Interval, SAMPLE, Stage};
 use crate::protocol::client_handshake::ClientHandshake;
-use crate::protocol::http::HeadLimits;
 use crate::protocol::{AssemblyPool, Incoming, Limits, State};
-use crate::reactor::{self, Chunks, Completion, Reactor, Token};
+use crate::reactor::{Chunks, Completion, Reactor, Token};
 
 /// Bytes of one read: as many as a socket's buffer holds by default, so that one system call empties it.
 const READ_BYTES: usize = 256 * 1024;
@@ -30,18 +33,12 @@ const READ_BYTES: usize = 256 * 1024;
 /// Reads of one connection in a turn, before others have theirs.
 const READS_PER_TURN: usize = 16;
 
-/// How often a worker tells what it did.
-const INTERVAL: Duration = Duration::from_millis(100);
-
 /// The longest sleep, after which it looks whether another stage has begun.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 
 /// Bytes that may wait on a connection whose peer does not read, before no more is sent to anyone: in an open loop those
 /// that wait then count from when they were due.
 const WAITING_BYTES_MAX: usize = 1 << 20;
-
-/// How long a handshake may take.
-const HANDSHAKE_TIMEOUT_NS: u64 = 30_000_000_000;
 
 /// What all workers of a process have in common.
 #[derive(Debug)]
@@ -80,6 +77,11 @@ pub(super) struct Worker<R> {
     churn_due: Schedule,
     scratch: Vec<u8>,
     completions: Vec<Completion>,
+    /// Those that failed and are tried again, by when that is.
+    retries: BinaryHeap<Reverse<(u64, usize)>>,
+    /// When the stage began, and which of its samples it is in.
+    stage_ns: u64,
+    sample: u32,
     told_ns: u64,
     /// Whether it was told that none is opening any more.
     told_opened: bool,
@@ -111,6 +113,9 @@ impl<R: Reactor> Worker<R> {
             opening_max: plan.opening_max.div_ceil(plan.threads),
             messages_due: Schedule::new(rate),
             churn_due: Schedule::new(if plan.mode == Mode::Mixed { plan.churn_per_second * share } else { 0.0 }),
+            retries: BinaryHeap::new(),
+            stage_ns: shared.clock.now_ns(),
+            sample: 0,
             told_ns: shared.clock.now_ns(),
             told_opened: false,
             shared,
@@ -136,16 +141,17 @@ impl<R: Reactor> Worker<R> {
             let now_ns = self.shared.clock.now_ns();
             let stage = Stage::from_number(self.shared.stage.load(Ordering::Acquire));
             if stage != self.talk.stage {
-                self.tell(now_ns);
-                self.talk.stage = stage;
-                self.begin(stage, now_ns);
+                self.tell(now_ns, true);
+                let before = std::mem::replace(&mut self.talk.stage, stage);
+                (self.stage_ns, self.sample) = (now_ns, 0);
+                self.begin(stage, before, now_ns);
                 closes_until_ns = if stage == Stage::Close { now_ns + 2_000_000_000 } else { u64::MAX };
             }
             if now_ns >= closes_until_ns {
                 (0..self.clients.len()).for_each(|at| self.end(at));
             }
             if stage == Stage::Close && self.clients.iter().all(|client| client.phase == Phase::Closed) {
-                self.tell(now_ns);
+                self.tell(now_ns, true);
                 return Ok(());
             }
             self.open_more(now_ns);
@@ -163,9 +169,12 @@ impl<R: Reactor> Worker<R> {
             // At once, because it says how long opening took.
             let opened = self.opening == 0 && self.unopened == self.clients.len();
             let has_news = opened && !std::mem::replace(&mut self.told_opened, opened);
-            if has_news || now_ns - self.told_ns >= INTERVAL.as_nanos() as u64 {
+            if now_ns >= self.sample_ends_ns() {
                 self.give_up_on_slow_handshakes(now_ns);
-                self.tell(now_ns);
+                self.tell(now_ns, true);
+                self.sample = ((now_ns - self.stage_ns) / SAMPLE.as_nanos() as u64) as u32;
+            } else if has_news {
+                self.tell(now_ns, false);
             }
         }
     }
@@ -175,15 +184,23 @@ impl<R: Reactor> Worker<R> {
         if !self.cut_off.is_empty() {
             return Duration::ZERO;
         }
-        let due_ns =
-            if self.talk.flows() { self.messages_due.next_ns().min(self.churn_due.next_ns()) } else { u64::MAX };
+        let mut due_ns = self.sample_ends_ns();
+        if self.talk.flows() {
+            let retry = self.retries.peek().filter(|_| self.opening < self.opening_max);
+            let retry_ns = retry.map_or(u64::MAX, |Reverse((due_ns, _))| *due_ns);
+            due_ns = due_ns.min(self.messages_due.next_ns()).min(self.churn_due.next_ns()).min(retry_ns);
+        }
         SLEEP_MAX.min(Duration::from_nanos(due_ns.saturating_sub(now_ns)))
     }
 
-    /// Another stage begins.
-    fn begin(&mut self, stage: Stage, now_ns: u64) {
+    fn sample_ends_ns(&self) -> u64 {
+        self.stage_ns + (u64::from(self.sample) + 1) * SAMPLE.as_nanos() as u64
+    }
+
+    /// Another stage begins; one that was very short may have been missed.
+    fn begin(&mut self, stage: Stage, before: Stage, now_ns: u64) {
         match stage {
-            Stage::WarmUp => {
+            Stage::WarmUp | Stage::Measure if before == Stage::Open => {
                 self.messages_due.start(now_ns);
                 self.churn_due.start(now_ns);
                 (0..self.clients.len()).for_each(|at| self.fill(at, now_ns));
@@ -214,30 +231,6 @@ impl<R: Reactor> Worker<R> {
         }
     }
 
-    /// Opens connections, as many as may be opening at once.
-    fn open_more(&mut self, now_ns: u64) {
-        while self.talk.stage < Stage::Settle && self.opening < self.opening_max && self.unopened < self.clients.len() {
-            self.unopened += 1;
-            self.open(self.unopened - 1, now_ns);
-        }
-    }
-
-    fn open(&mut self, at: usize, now_ns: u64) {
-        let client = &mut self.clients[at];
-        let (target, source) = self.shared.plan.route(client.number as usize);
-        match reactor::connect(target, source) {
-            Ok(socket) => {
-                client.reset(socket, now_ns);
-                client.sending = true;
-                let token = client.token(at);
-                self.opening += 1;
-                self.reactor.watch(socket, token);
-                self.reactor.send(socket, token, Chunks::One(self.shared.request.clone()));
-            }
-            Err(error) => self.talk.counts.fault(format!("No connection could be begun: {error}."), 1),
-        }
-    }
-
     /// Sends what is due by now, in an open loop, and what publishers may send, in a closed one.
     fn speak(&mut self, now_ns: u64) {
         if !self.talk.flows() {
@@ -251,6 +244,8 @@ impl<R: Reactor> Worker<R> {
                 }
                 self.talk.say(&mut self.clients[at], due_ns);
                 self.transmit(at);
+            } else {
+                self.talk.counts.unsent += 1;
             }
             self.messages_due.pass();
         }
@@ -263,6 +258,7 @@ impl<R: Reactor> Worker<R> {
             self.churn_due.pass();
             let at = self.stayers.get(turn as usize % self.stayers.len().max(1)).copied();
             if let Some(at) = at.filter(|at| self.clients[*at].phase == Phase::Open) {
+                self.clients[at].tries = 0;
                 self.end(at);
             }
         }
@@ -356,39 +352,6 @@ impl<R: Reactor> Worker<R> {
         }
     }
 
-    /// Reads the answer to the request, and the frames that may follow it.
-    fn consume_answer(&mut self, at: usize, input: &[u8]) {
-        let client = &mut self.clients[at];
-        client.head.extend_from_slice(input);
-        let bytes = match client.scan.find_end(&client.head, &HeadLimits::default()) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return,
-            Err(refusal) => return self.refused(at, format!("The server's answer is no HTTP/1.1 head. {refusal}")),
-        };
-        let head = std::mem::take(&mut client.head);
-        let protocols: Vec<&str> = self.shared.plan.protocols.iter().map(String::as_str).collect();
-        if let Err(error) = self.shared.handshake.check_response(&head[..bytes], &protocols) {
-            return self.refused(at, error.to_string());
-        }
-        let now_ns = self.shared.clock.now_ns();
-        let client = &mut self.clients[at];
-        client.phase = Phase::Open;
-        self.opening -= 1;
-        self.open += 1;
-        self.talk.counts.opened += 1;
-        match (client.part, &self.shared.plan.greeting) {
-            (Part::ComeAndGo, _) => {
-                self.talk.latencies.note(now_ns.saturating_sub(client.since_ns), 1);
-                return self.end(at);
-            }
-            (_, Some(greeting)) => self.talk.greet(greeting),
-            _ => {}
-        }
-        self.transmit(at);
-        self.consume_frames(at, &mut head[bytes..].to_vec());
-        self.fill(at, now_ns);
-    }
-
     fn consume_frames(&mut self, at: usize, input: &mut [u8]) {
         let now_ns = self.shared.clock.now_ns();
         let Self { clients, talk, pool, limits, .. } = self;
@@ -435,11 +398,6 @@ impl<R: Reactor> Worker<R> {
             client.sending = true;
             self.reactor.send(socket, client.token(at), Chunks::One(bytes));
         }
-    }
-
-    fn refused(&mut self, at: usize, why: String) {
-        self.talk.counts.fault(why, 1);
-        self.end(at);
     }
 
     fn end_of_stream(&mut self, at: usize) {
@@ -493,26 +451,17 @@ impl<R: Reactor> Worker<R> {
         self.reactor.close(socket);
         client.socket = None;
         client.phase = Phase::Closed;
-        let comes_again = client.part == Part::ComeAndGo || self.shared.plan.mode == Mode::Mixed;
-        if comes_again && self.talk.stage < Stage::Settle {
-            self.open(at, self.shared.clock.now_ns());
-        }
-    }
-
-    fn give_up_on_slow_handshakes(&mut self, now_ns: u64) {
-        for at in 0..self.clients.len() {
-            let client = &self.clients[at];
-            if client.phase == Phase::Opening && now_ns.saturating_sub(client.since_ns) > HANDSHAKE_TIMEOUT_NS {
-                self.refused(at, "A handshake was not answered in 30 s.".to_owned());
-            }
-        }
+        self.come_again(at);
     }
 
     /// Says what was done since the last time.
-    fn tell(&mut self, now_ns: u64) {
-        self.told_ns = now_ns;
+    fn tell(&mut self, now_ns: u64, completes_sample: bool) {
         let interval = Interval {
             stage: self.talk.stage,
+            sample: self.sample,
+            completes_sample,
+            at_ns: now_ns,
+            span_ns: now_ns - std::mem::replace(&mut self.told_ns, now_ns),
             worker: self.number,
             open: self.open,
             opening: self.opening + self.clients.len() - self.unopened,

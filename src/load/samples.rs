@@ -1,0 +1,213 @@
+//! What all workers did, piece by piece: what each tells of a sample is added up until all have told.
+//!
+//! Invariant: a rate is what was counted divided by the time in which it was counted, by the workers' own clocks, so that a
+//! steady rate is a steady line whenever they come to tell.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::Clock;
+use super::observe::Usage;
+use super::tally::{Counts, Interval, Latencies, SAMPLE, Stage};
+
+/// How long a worker that does not tell is waited for.
+const PATIENCE: Duration = Duration::from_millis(4 * SAMPLE.as_millis() as u64);
+
+/// What was seen between two moments of a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Sample {
+    /// When it ended, from the start of the run, in seconds.
+    pub at_s: f64,
+    /// What everyone was doing.
+    pub stage: Stage,
+    /// Connections that were open.
+    pub open: usize,
+    /// Handshakes a second.
+    pub opened_per_second: f64,
+    /// Messages a second that were sent.
+    pub sent_per_second: f64,
+    /// Messages a second that came.
+    pub received_per_second: f64,
+    /// What half of them did not exceed, in microseconds.
+    pub p50_us: f64,
+    /// What 99 of 100 did not exceed, in microseconds.
+    pub p99_us: f64,
+    /// Processor time of the server, of a hundred of one core.
+    pub server_cpu_percent: f64,
+    /// Memory of the server in bytes.
+    pub server_resident_bytes: u64,
+    /// Memory of the kernel's objects in bytes.
+    pub kernel_bytes: u64,
+}
+
+/// Which sample of which stage.
+type Place = (Stage, u32);
+
+/// The samples of a run that are not complete.
+#[derive(Debug)]
+pub(super) struct Samples {
+    clock: Clock,
+    started_ns: u64,
+    pending: BTreeMap<Place, Pending>,
+    /// The last sample that each worker has completed; `None` before its first.
+    completed: Vec<Option<Place>>,
+    /// When the last one was given out.
+    given: Instant,
+    /// When the server's processor time was last looked at, how much it had been, and in percent since the time before.
+    observed: Instant,
+    used: Usage,
+    cpu_percent: f64,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// Since all of its workers told, in their own time.
+    span_ns: u64,
+    at_ns: u64,
+    counts: Counts,
+    latencies: Latencies,
+}
+
+impl Samples {
+    /// For a run that starts now.
+    pub fn new(workers: usize, used: Usage) -> Self {
+        let (clock, now) = (Clock::new(), Instant::now());
+        Self {
+            clock,
+            started_ns: clock.now_ns(),
+            pending: BTreeMap::new(),
+            completed: vec![None; workers],
+            given: now,
+            observed: now,
+            used,
+            cpu_percent: 0.0,
+        }
+    }
+
+    /// Adds what a worker told.
+    pub fn note(&mut self, interval: &Interval) {
+        let place = (interval.stage, interval.sample);
+        let pending = self.pending.entry(place).or_default();
+        pending.span_ns += interval.span_ns;
+        pending.at_ns = pending.at_ns.max(interval.at_ns);
+        pending.counts += &interval.counts;
+        pending.latencies += &interval.latencies;
+        if let Some(completed) = self.completed.get_mut(interval.worker).filter(|_| interval.completes_sample) {
+            *completed = Some(place);
+        }
+    }
+
+    /// The next sample that all have told of, or that was waited for in vain; `open` is how many connections are open now.
+    pub fn next(&mut self, stage: Stage, open: usize, pids: &[u32]) -> Option<Sample> {
+        // `None`, which is before everything, if one has not completed any.
+        let by_all = self.completed.iter().min().copied().flatten();
+        while let Some((&place, _)) = self.pending.first_key_value() {
+            if by_all.is_none_or(|by_all| place > by_all) && self.given.elapsed() < PATIENCE {
+                return None;
+            }
+            let pending = self.pending.remove(&place).unwrap_or_default();
+            // What is left at the end of a stage may be too short to say anything.
+            let is_rest = place.1 > 0 && self.span_s(&pending) < SAMPLE.as_secs_f64() / 2.0;
+            if !is_rest {
+                return Some(self.sample(place.0, &pending, open, pids));
+            }
+        }
+        // Whoever watches is asked whether to go on, also if nothing comes.
+        let silence = Pending { at_ns: self.clock.now_ns(), ..Pending::default() };
+        (self.given.elapsed() >= PATIENCE).then(|| self.sample(stage, &silence, open, pids))
+    }
+
+    /// How long it lasted, for a worker on average.
+    fn span_s(&self, pending: &Pending) -> f64 {
+        pending.span_ns as f64 / 1e9 / self.completed.len().max(1) as f64
+    }
+
+    fn sample(&mut self, stage: Stage, pending: &Pending, open: usize, pids: &[u32]) -> Sample {
+        self.given = Instant::now();
+        let used = self.observe(pids);
+        let span_s = self.span_s(pending).max(1e-9);
+        let per_second = |count: u64| count as f64 / span_s;
+        Sample {
+            at_s: pending.at_ns.saturating_sub(self.started_ns) as f64 / 1e9,
+            stage,
+            open,
+            opened_per_second: per_second(pending.counts.opened),
+            sent_per_second: per_second(pending.counts.sent),
+            received_per_second: per_second(pending.counts.received),
+            p50_us: pending.latencies.percentile(50.0) as f64 / 1e3,
+            p99_us: pending.latencies.percentile(99.0) as f64 / 1e3,
+            server_cpu_percent: self.cpu_percent,
+            server_resident_bytes: used.resident_bytes,
+            kernel_bytes: used.kernel_bytes,
+        }
+    }
+    /// The kernel books processor time in steps of some milliseconds, so it is not looked at more often than it says something.
+    fn observe(&mut self, pids: &[u32]) -> Usage {
+        let used = Usage::of(pids);
+        let past = self.observed.elapsed();
+        if past >= SAMPLE / 2 {
+            let cpu = used.cpu.saturating_sub(self.used.cpu);
+            self.cpu_percent = cpu.as_secs_f64() * 100.0 / past.as_secs_f64();
+            (self.observed, self.used) = (Instant::now(), used);
+        }
+        used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE_NS: u64 = SAMPLE.as_nanos() as u64;
+
+    /// What a worker tells that has 1 message each microsecond, and comes to tell so late after each sample's end.
+    fn told(worker: usize, late_ns: [u64; 9]) -> Vec<Interval> {
+        let mut told_ns = 0;
+        let intervals = late_ns.iter().enumerate().map(|(sample, late_ns)| {
+            let at_ns = (sample as u64 + 1) * SAMPLE_NS + late_ns;
+            let span_ns = at_ns - std::mem::replace(&mut told_ns, at_ns);
+            let counts = Counts { received: span_ns / 1000, ..Counts::default() };
+            let (stage, sample) = (Stage::Measure, sample as u32);
+            Interval { stage, sample, completes_sample: true, at_ns, span_ns, worker, counts, ..Interval::default() }
+        });
+        intervals.collect()
+    }
+
+    fn samples(workers: usize, told: &[Interval]) -> Vec<Sample> {
+        let mut samples = Samples::new(workers, Usage::default());
+        let mut given = Vec::new();
+        for interval in told {
+            samples.note(interval);
+            given.extend(std::iter::from_fn(|| samples.next(Stage::Measure, 1, &[])));
+        }
+        given
+    }
+
+    #[test]
+    fn a_steady_rate_is_a_steady_line_however_late_workers_tell() {
+        let ms = 1_000_000;
+        let mut both = told(0, [0, 20 * ms, 0, 90 * ms, 3 * ms, 0, 70 * ms, 1, 0]);
+        both.extend(told(1, [40 * ms, 0, 0, 10 * ms, 0, 80 * ms, 0, 0, 5 * ms]));
+        both.sort_by_key(|interval| interval.at_ns);
+        let samples = samples(2, &both);
+        assert_eq!(samples.len(), 9);
+        for sample in samples {
+            assert!((sample.received_per_second - 2e6).abs() < 100.0, "{sample:?}");
+        }
+    }
+
+    #[test]
+    fn a_sample_waits_for_the_slowest() {
+        let (first, second) = (told(0, [0; 9]), told(1, [0; 9]));
+        assert!(samples(2, &first).is_empty());
+        assert_eq!(samples(2, &[&first[..], &second[..4]].concat()).len(), 4);
+    }
+
+    #[test]
+    fn what_is_left_of_a_stage_is_no_sample_unless_it_is_all_there_was() {
+        let short = |sample| Interval { sample, completes_sample: true, span_ns: 1_000_000, ..Interval::default() };
+        assert_eq!(samples(1, &[short(0), short(1)]).len(), 1);
+    }
+}
