@@ -59,6 +59,10 @@ impl<'i> Incoming<'i> {
         pool: &mut AssemblyPool,
         limits: &Limits,
     ) -> Result<Option<Event<'_>>, Violation> {
+        // Every read ends here, and most carry one frame.
+        if self.position == self.input.len() && self.done.is_none() {
+            return Ok(None);
+        }
         loop {
             if let Some(done) = self.done.take() {
                 pool.recycle(done);
