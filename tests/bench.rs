@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use program::{Process, between, isolate, serve};
-use ringsock::{Handler, Message, Response, Server, Session, Upgrade, UpgradeRequest};
+use ringsock::{Ended, Handler, Message, Response, Server, Session, Upgrade, UpgradeRequest};
 use serde_json::Value;
 
 /// A second is measured; the rest is for a machine that is busy with other things.
@@ -101,6 +101,11 @@ fn an_open_loop_keeps_its_rate() {
     is_faultless(&output, &json);
     let rate = json["per_second"].as_f64().unwrap();
     assert!((450.0..=550.0).contains(&rate), "{rate}");
+    // Of a steady rate the line is steady, even if the host is busy now and then.
+    let measured = json["samples"].as_array().unwrap().iter().filter(|sample| sample["stage"] == "measure");
+    let rates: Vec<f64> = measured.map(|sample| sample["received_per_second"].as_f64().unwrap()).collect();
+    let steady = rates.iter().filter(|rate| (450.0..=550.0).contains(*rate)).count();
+    assert!(rates.len() >= 6 && steady * 4 >= rates.len() * 3, "{rates:?}");
 }
 
 #[test]
@@ -172,7 +177,8 @@ fn the_report_shows_plots_and_needs_nothing_else() {
     assert!(output.status.success(), "{}", said(&output));
     let page = std::fs::read_to_string(html).unwrap();
     assert_eq!(page.matches("<svg ").count(), 6);
-    assert!(page.contains("Latency by percentile") && page.contains("messages"));
+    assert!(page.contains("Latency by percentile") && page.contains("ringsock bench echo --url"));
+    assert!(page.contains("every answer was right") && page.contains(&format!("ringsock (process {pid})")));
     for foreign in ["src=", "href=", "@import", "<script"] {
         assert!(!page.contains(foreign), "{foreign}");
     }
@@ -273,12 +279,137 @@ fn a_wrong_answer_is_a_failure_and_not_throughput() {
 }
 
 #[test]
+fn who_is_cut_off_comes_again() {
+    let server = Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Liar { heard: 0 }).unwrap();
+    let url = format!("ws://{}/closed", server.address());
+    for pace in [&["-f", "1"][..], &["--rate", "300"]] {
+        let arguments = [&["echo", "--url", &url, "-c", "2", "--duration", "2", "--warm-up", "0"], pace].concat();
+        let (output, json) = bench("comes-again", &arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        // Each is cut off within 20 messages, and is not tried again more than ten times a second.
+        let closes: u64 = json["faults"].as_object().unwrap().values().map(|times| times.as_u64().unwrap()).sum();
+        assert!((4..=60).contains(&closes) && count(&json, "received") > 40, "{json}");
+    }
+}
+
+/// A server whose strength ends at so many connections: beyond them it is slow, or turns away who comes.
+struct Limited {
+    open: usize,
+}
+
+const STRENGTH: usize = 25;
+
+impl Handler for Limited {
+    type State = ();
+
+    fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
+        match request.target() {
+            "/full" if self.open >= STRENGTH => Upgrade::reject(Response::text(503, "Full.")),
+            _ => Upgrade::accept(),
+        }
+    }
+
+    fn open(&mut self, _: &mut Session<'_, ()>) {
+        self.open += 1;
+    }
+
+    fn close(&mut self, _: &mut Session<'_, ()>, _: Ended<'_>) {
+        self.open -= 1;
+    }
+
+    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        if self.open <= STRENGTH {
+            session.send(message);
+            return;
+        }
+        let (handle, message) = (session.handle(), message.as_bytes().to_vec());
+        session.spawn(async move {
+            // Far above what a busy host takes.
+            monoio::time::sleep(Duration::from_millis(150)).await;
+            handle.send(Message::Binary(&message)).await;
+        });
+    }
+}
+
+const STEPS: [&str; 10] =
+    ["sweep", "--steps", "5,10,20,40,60", "--rate", "200", "--duration", "1", "--warm-up", "0.3", "--url"];
+
+#[test]
+fn a_sweep_finds_the_knee_where_it_is() {
+    let server = Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Limited { open: 0 }).unwrap();
+    let url = format!("ws://{}/slow", server.address());
+    let (output, json) = bench("sweep-slow", &[&STEPS[..], &[&url]].concat());
+    is_faultless(&output, &json);
+    assert_eq!(json["knee"]["connections"], 40, "{json}");
+    assert_eq!((&json["knee"]["served"], &json["knee"]["sign"]), (&20.into(), &"slow".into()));
+    assert!(said(&output).contains("20 are served well"), "{}", said(&output));
+    let p50s = json["steps"].as_array().unwrap().iter().map(|step| step["latency_us"]["p50"].as_f64().unwrap());
+    let slow: Vec<bool> = p50s.map(|p50_us| p50_us > 140_000.0).collect();
+    assert_eq!(slow, [false, false, false, true, true]);
+}
+
+#[test]
+fn a_sweep_counts_who_is_turned_away_as_errors() {
+    let server = Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Limited { open: 0 }).unwrap();
+    let url = format!("ws://{}/full", server.address());
+    let (output, json) = bench("sweep-full", &[&STEPS[..], &[&url]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!((&json["knee"]["connections"], &json["knee"]["sign"]), (&40.into(), &"errors".into()));
+    let errors: Vec<_> =
+        json["steps"].as_array().unwrap().iter().map(|step| step["error_rate"].as_f64().unwrap()).collect();
+    assert_eq!(errors[..3], [0.0; 3]);
+    // 15 of 40 and 35 of 60 are turned away, and with them their share of the messages.
+    assert!((errors[3] - 0.375).abs() < 0.05 && (errors[4] - 0.583).abs() < 0.05, "{errors:?}");
+    assert!(json["faults"].as_object().unwrap().keys().any(|what| what.contains("503")), "{json}");
+}
+
+#[test]
+fn a_sweep_offers_half_of_what_the_server_carries() {
+    let (process, url) = server();
+    let (pid, html) = (process.0.id().to_string(), file("sweep.html"));
+    let url = format!("{url}/echo");
+    let steps = ["sweep", "--steps", "10,20", "--duration", "0.5", "--warm-up", "0.2", "--pid", &pid, "--url", &url];
+    let (output, json) = bench("sweep", &[&steps[..], &["--html", html.to_str().unwrap()]].concat());
+    is_faultless(&output, &json);
+    let offered = json["offered_per_second"].as_f64().unwrap();
+    let saturated = &json["saturated"];
+    assert!((offered / saturated["per_second"].as_f64().unwrap() - 0.5).abs() < 0.01, "{json}");
+    assert_eq!(saturated["connections"], 20);
+    for step in json["steps"].as_array().unwrap() {
+        let achieved = step["achieved_per_second"].as_f64().unwrap() / offered;
+        assert!((0.8..1.2).contains(&achieved) && step["error_rate"] == 0.0, "{json}");
+        assert!(step["server"]["cpu_percent"].as_f64().unwrap() > 0.0);
+    }
+    let page = std::fs::read_to_string(html).unwrap();
+    assert!(page.contains("Latency over connections") && page.contains("Server memory"), "{page}");
+}
+
+#[test]
+fn an_interrupted_sweep_says_what_it_has() {
+    let (_process, url) = server();
+    let json = file("bench-sweep-interrupted.json");
+    let url = format!("{url}/echo");
+    let mut command = command(&["sweep", "--steps", "5,6", "--rate", "100", "--duration", "2", "--url", &url]);
+    let mut process = Process(command.arg("--json").arg(&json).spawn().unwrap());
+    // The first step takes three to four seconds and a half.
+    std::thread::sleep(Duration::from_millis(5500));
+    let pid = process.0.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(process.0.wait().unwrap().success());
+    let json: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert!(json["interrupted"] == true && json["steps"].as_array().unwrap().len() == 1, "{json}");
+}
+
+#[test]
 fn says_that_nobody_listens() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (output, json) = bench("nobody", &["echo", "--url", &format!("ws://{free}/"), "-c", "3"]);
     assert_eq!(output.status.code(), Some(1));
     let faults = json["faults"].as_object().unwrap();
     assert!(faults.keys().any(|what| what.contains("refused")), "{faults:?}");
+    let (output, json) = bench("nobody-swept", &["sweep", "--url", &format!("ws://{free}/"), "--steps", "2,3"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(json["steps"] == serde_json::json!([]) && said(&output).contains("no rate to offer"), "{json}");
 }
 
 #[test]
@@ -294,6 +425,8 @@ fn refuses_what_cannot_work_in_one_sentence() {
         (&["echo", "--envelope", "nothing"], "stands"),
         (&["echo", "--duration=-1"], "no time"),
         (&["echo", "-H", "Host: other"], "cannot be sent"),
+        (&["sweep", "--steps", "5,3"], "do not rise"),
+        (&["sweep", "--rate", "0"], "rate is 0"),
     ] {
         let output = command(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");

@@ -34,3 +34,15 @@ fn flags_of_table(readme: &str) -> Flags {
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| `--")?.split_once('|'));
     rows.map(|(flag, rest)| (cell(flag), cell(rest.split('|').next().unwrap_or_default()))).collect()
 }
+
+#[test]
+fn the_knee_is_defined_as_the_program_finds_it() {
+    use ringsock::load::{ACHIEVED_MIN, ERRORS_MAX, SLOW_US, SLOWER_TIMES};
+    let words: Vec<_> = include_str!("../README.md").split_whitespace().collect();
+    let (errors, achieved, slow_ms) = (ERRORS_MAX * 100.0, ACHIEVED_MIN * 100.0, SLOW_US / 1e3);
+    let definition = format!(
+        "the first step from which on all have more than {errors} % errors, less than {achieved} % of the offered rate, or a p99 above \
+         {slow_ms} ms and above {SLOWER_TIMES} times the lowest of the steps before."
+    );
+    assert!(words.join(" ").contains(&definition), "{definition}");
+}

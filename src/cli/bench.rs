@@ -1,6 +1,7 @@
 //! `ringsock bench`: flags to plan, outcome to table and files.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::io::{self, BufReader, IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -9,17 +10,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ringsock::load::{self, Mode, Outcome, Pace, Plan, Sources, report};
+use ringsock::load::{self, Mode, Pace, Plan, Sources, Sweep, report};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::progress::Progress;
+
+/// What a bench does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Task {
+    /// Each connection sends messages, and each comes back
+    Echo,
+    /// A few publish, and everyone hears it
+    Fanout,
+    /// Connections open and close, again and again: handshakes per second
+    Connect,
+    /// Connections are opened and held: memory of each
+    Idle,
+    /// Some echo, some come and go, most are idle
+    Mixed,
+    /// The same rate of echoes over more and more connections, to find where latency turns up
+    Sweep,
+}
 
 /// `ringsock bench`.
 #[derive(clap::Args)]
 pub struct Bench {
     /// What the connections do
     #[arg(value_enum)]
-    mode: Mode,
+    task: Task,
     /// Where to connect to [default: ws://127.0.0.1:9000/echo, for fanout ws://127.0.0.1:9000/topics/bench]
     #[arg(long)]
     url: Option<String>,
@@ -29,9 +47,9 @@ pub struct Bench {
     /// Connections in all
     #[arg(long, short, value_name = "COUNT", default_value_t = 100)]
     connections: usize,
-    /// Seconds that are measured
-    #[arg(long, short, value_name = "SECONDS", default_value_t = 10.0)]
-    duration: f64,
+    /// Seconds that are measured, of a sweep in each step [default: 10, for sweep 5]
+    #[arg(long, short, value_name = "SECONDS")]
+    duration: Option<f64>,
     /// Seconds before, that are not
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     warm_up: f64,
@@ -42,9 +60,12 @@ pub struct Bench {
     #[arg(long, short = 'f', value_name = "COUNT", conflicts_with = "rate")]
     in_flight: Option<usize>,
     /// Open loop: messages a second in all; each counts from when it was due, so a server that stalls is charged for those
-    /// that had to wait
+    /// that had to wait [default for sweep: half of what 100 connections achieve in a closed loop, which it measures first]
     #[arg(long, short, value_name = "PER_SECOND")]
     rate: Option<f64>,
+    /// Sweep: the connections of each step, rising
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_values_t = [100, 500, 1_000, 2_000, 5_000, 10_000, 18_000])]
+    steps: Vec<usize>,
     /// Threads [default: one]
     #[arg(long, short, value_name = "COUNT", default_value_t = 1)]
     threads: usize,
@@ -98,30 +119,51 @@ pub struct Bench {
 impl Bench {
     /// Carries it out. The exit code is 0 only if every answer was right.
     pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
-        let plan = self.plan()?.checked()?;
+        let plan = self.plan()?;
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // Whoever asks twice does not want to wait for the outcome.
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
             signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
         }
+        let goes_on = || !interrupted.load(Ordering::Relaxed);
+        let about = report::About::now(command_line(std::env::args()), &self.pid);
         let mut progress = Progress::new(&plan);
-        let mut worker = || {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.arg("bench-worker");
-            Ok(command)
+        let faultless = if self.task == Task::Sweep {
+            let sweep = Sweep { plan, steps: self.steps.clone(), rate: self.rate }.checked()?;
+            let outcome = load::sweep(sweep, &self.pid, &mut worker, &mut |part, sample| {
+                progress.show_part(part, sample);
+                goes_on()
+            })?;
+            progress.finish();
+            self.tell(
+                &report::SweepTable(&outcome),
+                || report::sweep_json(&outcome),
+                || report::sweep_html(&outcome, &about),
+            )?;
+            outcome.is_faultless()
+        } else {
+            let outcome = load::run(plan.checked()?, &self.pid, &mut worker, &mut |sample| {
+                progress.show(sample);
+                goes_on()
+            })?;
+            progress.finish();
+            self.tell(&report::Table(&outcome), || report::json(&outcome), || report::html(&outcome, &about))?;
+            outcome.is_faultless()
         };
-        let outcome = load::run(plan, &self.pid, &mut worker, &mut |sample| {
-            progress.show(sample);
-            !interrupted.load(Ordering::Relaxed)
-        })?;
-        progress.finish();
-        self.tell(&outcome)?;
-        Ok(if outcome.is_faultless() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if faultless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     fn plan(&self) -> Result<Plan, Box<dyn Error>> {
-        let fanout = self.mode == Mode::Fanout;
+        let mode = match self.task {
+            Task::Echo | Task::Sweep => Mode::Echo,
+            Task::Fanout => Mode::Fanout,
+            Task::Connect => Mode::Connect,
+            Task::Idle => Mode::Idle,
+            Task::Mixed => Mode::Mixed,
+        };
+        let fanout = mode == Mode::Fanout;
+        let duration = self.duration.unwrap_or(if self.task == Task::Sweep { 5.0 } else { 10.0 });
         let url = self.url.as_deref().unwrap_or(if fanout {
             "ws://127.0.0.1:9000/topics/bench"
         } else {
@@ -141,7 +183,7 @@ impl Bench {
             format!("envelope is {:?}, in which no {{}} says where the message stands.", self.envelope)
         })?;
         Ok(Plan {
-            mode: self.mode,
+            mode,
             targets: targets.ok_or("ports reach beyond 65535. Give fewer.")?,
             host,
             path,
@@ -151,7 +193,7 @@ impl Bench {
             connections: self.connections,
             threads: self.threads,
             opening_max: self.opening,
-            duration: seconds("duration", self.duration)?,
+            duration: seconds("duration", duration)?,
             warm_up: seconds("warm-up", self.warm_up)?,
             size: self.size,
             text: self.text,
@@ -169,22 +211,56 @@ impl Bench {
         })
     }
 
-    fn tell(&self, outcome: &Outcome) -> Result<(), Box<dyn Error>> {
+    fn tell(
+        &self,
+        table: &dyn Display,
+        json: impl FnOnce() -> serde_json::Result<String>,
+        html: impl FnOnce() -> String,
+    ) -> Result<(), Box<dyn Error>> {
         let mut out = io::stdout().lock();
-        write!(out, "{}", report::Table(outcome))?;
+        write!(out, "{table}")?;
         out.flush()?;
         let write = |path: &PathBuf, text: String| {
             std::fs::write(path, text)
                 .map_err(|error| format!("The file {} cannot be written: {error}.", path.display()))
         };
         if let Some(path) = &self.json {
-            write(path, report::json(outcome)? + "\n")?;
+            write(path, json()? + "\n")?;
         }
         if let Some(path) = &self.html {
-            write(path, report::html(outcome)?)?;
+            write(path, html())?;
         }
         Ok(())
     }
+}
+
+/// A further process, where one has not descriptors enough.
+fn worker() -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("bench-worker");
+    Ok(command)
+}
+
+/// The command as it can be typed again, but for the values of headers, which may be secrets.
+fn command_line(arguments: impl Iterator<Item = String>) -> String {
+    let mut shown = vec!["ringsock".to_owned()];
+    let mut is_header = false;
+    for argument in arguments.skip(1) {
+        let header = match argument.strip_prefix("--header=").or_else(|| argument.strip_prefix("-H")) {
+            _ if is_header => Some(argument.as_str()),
+            Some("") | None => None,
+            header => header,
+        };
+        let argument = match header.map(|header| header.split(':').next().unwrap_or_default()) {
+            Some(name) => argument[..argument.find(name).unwrap_or(0) + name.len()].to_owned() + ": …",
+            None => argument.clone(),
+        };
+        is_header = header.is_none() && matches!(argument.as_str(), "--header" | "-H");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+        let quoted = || format!("'{}'", argument.replace('\'', "'\\''"));
+        shown.push(if !argument.is_empty() && argument.chars().all(is_plain) { argument } else { quoted() });
+    }
+    shown.join(" ")
 }
 
 /// A process of a bench that needs several.
@@ -244,6 +320,25 @@ mod tests {
         ] {
             let expected = Url { host: host.to_owned(), address: address.parse().unwrap(), path: path.to_owned() };
             assert_eq!(Url::parse(url), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_command_is_shown_as_it_was_typed_without_secrets() {
+        let shown = |words: &[&str]| command_line(words.iter().map(|word| (*word).to_owned()));
+        let command = ["/bin/ringsock", "bench", "echo", "-c", "5", "--envelope", "it's {}"];
+        assert_eq!(shown(&command), r"ringsock bench echo -c 5 --envelope 'it'\''s {}'");
+        for header in [
+            &["--header", "Cookie: secret"][..],
+            &["-H", "Cookie:secret"],
+            &["--header=Cookie: secret"],
+            &["-HCookie: secret"],
+        ] {
+            let command = shown(&[&["ringsock", "bench", "echo"], header, &["-c", "5"]].concat());
+            assert!(
+                command.contains("Cookie: …") && command.ends_with(" -c 5") && !command.contains("secret"),
+                "{command}"
+            );
         }
     }
 

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ringsock::load::{Mode, Plan, Sample, Stage};
+use ringsock::load::{Mode, Part, Plan, Sample, Stage};
 
 /// The line.
 pub struct Progress {
     bar: ProgressBar,
+    /// Which part of several this is.
+    part: String,
     mode: Mode,
     connections: usize,
     duration: Duration,
@@ -22,8 +24,28 @@ impl Progress {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
             bar.set_style(style);
         }
-        let Plan { mode, connections, duration, .. } = *plan;
-        Self { bar, mode, connections, duration, begun_s: None }
+        let mut progress =
+            Self { bar, part: String::new(), mode: plan.mode, connections: 0, duration: Duration::ZERO, begun_s: None };
+        progress.begin(plan);
+        progress
+    }
+
+    fn begin(&mut self, plan: &Plan) {
+        (self.mode, self.connections, self.duration) = (plan.mode, plan.connections, plan.duration);
+        self.begun_s = None;
+    }
+
+    /// Shows what was seen last in a part of a sweep.
+    pub fn show_part(&mut self, part: Part<'_>, sample: &Sample) {
+        let shown = match part.step {
+            0 => "finding the rate, ".to_owned(),
+            step => format!("step {step} of {}, {} connections, ", part.steps, part.plan.connections),
+        };
+        if self.part != shown {
+            self.begin(part.plan);
+            self.part = shown;
+        }
+        self.show(sample);
     }
 
     /// Shows what was seen last.
@@ -51,8 +73,8 @@ impl Progress {
         };
         self.bar.set_position((done * 1000.0) as u64);
         self.bar.set_message(format!(
-            "{stage}: {} open, {rate}, p50 {:.0} µs, p99 {:.0} µs",
-            sample.open, sample.p50_us, sample.p99_us
+            "{}{stage}: {} open, {rate}, p50 {:.0} µs, p99 {:.0} µs",
+            self.part, sample.open, sample.p50_us, sample.p99_us
         ));
     }
 

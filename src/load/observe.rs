@@ -30,6 +30,25 @@ impl Usage {
     }
 }
 
+/// The names of these processes, without their arguments, which may hold secrets; `None` if there are none.
+pub(super) fn names(pids: &[u32]) -> Option<String> {
+    let names = pids.iter().map(|pid| {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("{} (process {pid})", if name.is_empty() { "unknown" } else { name.trim() })
+    });
+    (!pids.is_empty()).then(|| names.collect::<Vec<_>>().join(", "))
+}
+
+/// What this host is: its processors and its kernel.
+pub(super) fn host() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("processors of an unknown kind", |(_, model)| model.trim());
+    let count = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{count} × {model}, Linux {}", kernel.trim())
+}
+
 /// By thread, in nanoseconds in the kernel's books, which `/proc/PID/stat` has in hundredths of a second.
 fn cpu_ns(pid: u32) -> Option<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
@@ -66,6 +85,15 @@ mod tests {
         }
         let spent = Usage::of(&[own]).cpu - before.cpu;
         assert!(spent >= Duration::from_millis(5), "{spent:?}");
+    }
+
+    #[test]
+    fn a_host_and_its_processes_have_names() {
+        assert!(host().contains(" × ") && host().contains("Linux "), "{}", host());
+        let own = std::process::id();
+        assert!(names(&[own]).unwrap().ends_with(&format!("(process {own})")));
+        assert_eq!(names(&[u32::MAX]).unwrap(), format!("unknown (process {})", u32::MAX));
+        assert_eq!(names(&[]), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::sources::Sources;
 use super::stamp::Stamp;
 
 /// What the connections do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Each connection sends messages, and each comes back.
@@ -116,6 +116,12 @@ pub enum PlanError {
         publishers: usize,
         /// All there are.
         connections: usize,
+    },
+    /// A sweep whose steps do not rise.
+    #[error("The steps {steps:?} do not rise from at least 1. Give numbers of connections such as 100,500,1000.")]
+    Steps {
+        /// What was asked for.
+        steps: Vec<usize>,
     },
     /// No address to connect to.
     #[error("There is no address to connect to. Give a URL such as ws://127.0.0.1:9000/echo.")]

@@ -115,8 +115,11 @@ impl Samples {
             }
         }
         // Whoever watches is asked whether to go on, also if nothing comes.
+        if self.given.elapsed() < PATIENCE {
+            return None;
+        }
         let silence = Pending { at_ns: self.clock.now_ns(), ..Pending::default() };
-        (self.given.elapsed() >= PATIENCE).then(|| self.sample(stage, &silence, open, pids))
+        Some(self.sample(stage, &silence, open, pids))
     }
 
     /// How long it lasted, for a worker on average.

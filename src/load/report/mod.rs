@@ -1,8 +1,14 @@
 //! What a run has come to, for people and for programs: a table, JSON, and a page with plots.
 
+mod axis;
+mod document;
+mod number;
 mod page;
 mod plot;
+mod sweep;
 mod table;
+
+use std::fmt;
 
 use serde::Serialize;
 
@@ -11,7 +17,9 @@ use super::run::Outcome;
 use super::samples::Sample;
 use super::tally::Latencies;
 
+pub use document::About;
 pub use page::html;
+pub use sweep::{Saturated, Step, SweepSummary, SweepTable, sweep_html, sweep_json};
 pub use table::Table;
 
 /// What is shown of a run; the fields of its JSON.
@@ -134,6 +142,25 @@ impl<'o> From<&'o Outcome> for Summary<'o> {
             faults: &outcome.whole.faults,
             samples: &outcome.samples,
         }
+    }
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InFlight(count) => write!(f, "{count} in flight"),
+            Self::PerSecond(rate) => write!(f, "{} a second offered", number::Grouped(*rate)),
+        }
+    }
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Echo => "Echo",
+        Mode::Fanout => "Fan-out",
+        Mode::Connect => "Connect",
+        Mode::Idle => "Idle",
+        Mode::Mixed => "Mixed",
     }
 }
 

@@ -1,108 +1,120 @@
-//! The outcome as one page that needs nothing else: the table, and plots over time and over the percentiles.
+//! The outcome of a run as a page: key figures, and plots over time and over the percentiles.
 
-use std::fmt::Write;
-
-use super::plot::{Plot, PlotError, short};
+use super::axis::{Axis, Scale};
+use super::document::{About, Document};
+use super::number::{Bytes, Grouped, MIB, Time, plain, short, short_time};
+use super::plot::Plot;
 use super::table::Table;
+use super::{Summary, mode_name};
 use crate::load::plan::Mode;
 use crate::load::run::Outcome;
 use crate::load::samples::Sample;
 use crate::load::tally::{Latencies, Stage};
 
-const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>ringsock bench</title>\n<style>\n\
-    body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1500px; padding: 0 1rem; color: #1a1a1a; \
-    background: #fff }\n\
-    pre { background: #f4f4f4; padding: 1rem; overflow-x: auto; border-radius: 6px }\n\
-    .plots { display: flex; flex-wrap: wrap; gap: 1rem }\n\
-    svg { max-width: 100%; height: auto; border: 1px solid #ddd; border-radius: 6px }\n</style>\n</head>\n<body>\n";
+/// Points of a plot over percentiles, for each nine.
+const POINTS_PER_NINE: u32 = 12;
 
 /// Writes the page.
-pub fn html(outcome: &Outcome) -> Result<String, PlotError> {
-    let mut page = HEAD.to_owned();
-    // Writing to a string cannot fail.
-    let _ = write!(
-        page,
-        "<h1>ringsock bench</h1>\n<pre>{}</pre>\n<div class=\"plots\">\n",
-        escaped(&Table(outcome).to_string())
-    );
-    for plot in plots(outcome)? {
-        let _ = writeln!(page, "{plot}");
-    }
-    page.push_str("</div>\n</body>\n</html>\n");
-    Ok(page)
+pub fn html(outcome: &Outcome, about: &About) -> String {
+    let summary = Summary::from(outcome);
+    let title = format!("{}, {} connections", mode_name(summary.mode), Grouped(summary.connections as f64));
+    let mut document = Document::new(&title, &subtitle(&summary), outcome.whole.faulty(), summary.interrupted);
+    document.keys(&keys(&summary));
+    document.faults(summary.faults);
+    let mut plots = "<div class=\"plots\">\n".to_owned();
+    plots_of(outcome).iter().for_each(|plot| plot.draw(&mut plots));
+    plots.push_str("</div>\n");
+    document.markup(&plots);
+    document.end(&Table(outcome).to_string(), about)
 }
 
-fn plots(outcome: &Outcome) -> Result<Vec<String>, PlotError> {
+fn subtitle(summary: &Summary<'_>) -> String {
+    let what = match summary.mode {
+        Mode::Connect => "handshakes, again and again".to_owned(),
+        Mode::Idle => "opened and held".to_owned(),
+        _ => format!("{} B a message, {}", summary.message_bytes, summary.pace),
+    };
+    format!("{} · {what} · measured for {:.1} s", summary.url, summary.measured_s)
+}
+
+fn keys(summary: &Summary<'_>) -> Vec<(String, &'static str)> {
+    let latency = &summary.latency_us;
+    let mut keys = match summary.mode {
+        Mode::Idle => vec![
+            (Grouped(summary.open as f64).to_string(), "connections open"),
+            (Grouped(summary.opened_per_second).to_string(), "opened a second"),
+            (Grouped(summary.answered.unwrap_or(0) as f64).to_string(), "answered in the end"),
+        ],
+        Mode::Connect => vec![(Grouped(summary.per_second).to_string(), "handshakes a second")],
+        _ => vec![(Grouped(summary.per_second).to_string(), "messages a second")],
+    };
+    let percentiles =
+        [(latency.p50, "p50, the median"), (latency.p99, "p99"), (latency.p99_9, "p99.9"), (latency.max, "longest")];
+    keys.extend(percentiles.map(|(us, what)| (Time(us).to_string(), what)));
+    if let Some(server) = &summary.server {
+        if summary.mode != Mode::Idle {
+            keys.push((format!("{} µs", plain(server.cpu_us)), "server CPU for each"));
+        }
+        if summary.mode != Mode::Connect {
+            keys.push((Bytes(server.bytes_per_connection).to_string(), "memory a connection"));
+        }
+    }
+    keys
+}
+
+fn plots_of(outcome: &Outcome) -> Vec<Plot<'static>> {
     let samples = &outcome.samples;
-    let over_time = |of: fn(&Sample) -> f64| samples.iter().map(|sample| (sample.at_s, of(sample))).collect::<Vec<_>>();
+    let all = |of: fn(&Sample) -> f64| samples.iter().map(|sample| (sample.at_s, of(sample))).collect::<Vec<_>>();
     let flowing = |of: fn(&Sample) -> f64| {
         let flowing = samples.iter().filter(|sample| matches!(sample.stage, Stage::WarmUp | Stage::Measure));
         flowing.map(|sample| (sample.at_s, of(sample))).collect::<Vec<_>>()
     };
-    let mib = f64::from(1 << 20);
-    let handshakes = matches!(outcome.plan.mode, Mode::Connect | Mode::Idle);
-    let rate: (&str, fn(&Sample) -> f64) = if handshakes {
-        ("Handshakes a second", |sample| sample.opened_per_second)
-    } else {
-        ("Messages a second that came", |sample| sample.received_per_second)
+    let seconds = |title, written, lines| Plot {
+        title,
+        x: Axis::new(Scale::Linear, "seconds", plain),
+        y: Axis::new(Scale::Linear, "", written),
+        lines,
+        mark: None,
     };
-    let seconds =
-        |title, y, lines: &[(&str, Vec<(f64, f64)>)]| Plot { title, x: "seconds", y, lines, x_label: short }.svg();
-    let drawn = [
+    let rate = match outcome.plan.mode {
+        Mode::Connect => {
+            seconds("Handshakes a second", short, vec![("handshakes", flowing(|sample| sample.opened_per_second))])
+        }
+        Mode::Idle => {
+            seconds("Handshakes a second", short, vec![("handshakes", all(|sample| sample.opened_per_second))])
+        }
+        _ => seconds("Messages a second", short, vec![("messages", flowing(|sample| sample.received_per_second))]),
+    };
+    vec![
+        rate,
         Plot {
             title: "Latency by percentile",
-            x: "percentile",
-            y: "µs",
-            lines: &[("latency", distribution(&outcome.latencies))],
-            x_label: percentile_label,
-        }
-        .svg()?,
-        seconds(rate.0, "per second", &[(rate.0, over_time(rate.1))])?,
+            x: Axis::new(Scale::Nines, "percentile", |percent| format!("{percent}")),
+            y: Axis::new(Scale::Linear, "", short_time),
+            lines: vec![("latency", distribution(&outcome.latencies))],
+            mark: None,
+        },
         seconds(
             "Latency over time",
-            "µs",
-            &[("p50", flowing(|sample| sample.p50_us)), ("p99", flowing(|sample| sample.p99_us))],
-        )?,
-        seconds("Connections", "open", &[("open", over_time(|sample| sample.open as f64))])?,
-        seconds("Server: CPU", "% of a core", &[("CPU", over_time(|sample| sample.server_cpu_percent))])?,
+            short_time,
+            vec![("p50", flowing(|sample| sample.p50_us)), ("p99", flowing(|sample| sample.p99_us))],
+        ),
+        seconds("Connections", short, vec![("open", all(|sample| sample.open as f64))]),
+        seconds("Server CPU, in percent of a core", short, vec![("CPU", all(|sample| sample.server_cpu_percent))]),
         seconds(
-            "Memory",
-            "MiB",
-            &[
-                (
-                    "server",
-                    samples.iter().map(|sample| (sample.at_s, sample.server_resident_bytes as f64 / mib)).collect(),
-                ),
-                (
-                    "kernel's objects",
-                    samples.iter().map(|sample| (sample.at_s, sample.kernel_bytes as f64 / mib)).collect(),
-                ),
-            ],
-        )?,
-    ];
-    Ok(drawn.into_iter().flatten().collect())
+            "Server memory in MiB",
+            short,
+            vec![("memory", all(|sample| sample.server_resident_bytes as f64 / MIB))],
+        ),
+    ]
 }
 
-/// The latency at each percentile, at places that leave room where it matters: 90, 99 and 99.9 are equally far apart.
+/// The latency at each percentile, up to where one of all that were measured decides.
 fn distribution(latencies: &Latencies) -> Vec<(f64, f64)> {
     let nines = (latencies.len().max(1) as f64).log10().clamp(1.0, 6.0);
-    let places = (0..=60).map(|step| nines * f64::from(step) / 60.0);
-    places.map(|place| (place, latencies.percentile(percent_at(place)) as f64 / 1e3)).collect()
-}
-
-fn percent_at(place: f64) -> f64 {
-    100.0 - 100.0 / 10f64.powf(place)
-}
-
-fn percentile_label(place: f64) -> String {
-    let percent = percent_at(place);
-    let text = format!("{percent:.4}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    let points = (nines * f64::from(POINTS_PER_NINE)) as u32;
+    let percentiles = (0..=points).map(|step| 100.0 - 100.0 / 10f64.powf(f64::from(step) / f64::from(POINTS_PER_NINE)));
+    percentiles.map(|percent| (percent, latencies.percentile(percent) as f64 / 1e3)).collect()
 }
 
 #[cfg(test)]
@@ -110,12 +122,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_stand_equally_far_apart_by_their_nines() {
-        assert_eq!([0.0, 1.0, 2.0, 3.0].map(percentile_label), ["0", "90", "99", "99.9"]);
-    }
-
-    #[test]
-    fn what_a_server_says_cannot_become_markup() {
-        assert_eq!(escaped("<b>&"), "&lt;b&gt;&amp;");
+    fn a_distribution_goes_no_further_than_what_was_measured() {
+        let mut latencies = Latencies::default();
+        (1..=1000).for_each(|number| latencies.note(number * 10_000, 1));
+        let points = distribution(&latencies);
+        let (last, us) = points.last().copied().unwrap();
+        assert!((last - 99.9).abs() < 1e-6 && (us - 9_990.0).abs() < 20.0, "{last}: {us}");
+        assert!(points.is_sorted_by(|one, next| one.0 < next.0 && one.1 <= next.1));
     }
 }

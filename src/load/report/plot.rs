@@ -1,82 +1,209 @@
-//! Line charts as SVG.
+//! Line charts as figures of HTML with SVG inside: colours, fonts and the dark are left to the page's style.
+//!
+//! Own code and no library, because it is little: those that draw SVG round to whole pixels and know no classes, so that a
+//! page can neither give their lines its colours nor show the value of a point. Runs no script.
 
-use plotters::prelude::*;
+use std::fmt::Write;
 
-const SIZE: (u32, u32) = (720, 280);
+use super::axis::Axis;
+use super::document::escaped;
+
+/// The drawing, in units of its own: it is scaled to the room it gets.
+const WIDTH: f64 = 680.0;
+const HEIGHT: f64 = 300.0;
+
+/// Room for what is written: left of the vertical axis, above, right and below.
+const LEFT: f64 = 66.0;
+const TOP: f64 = 14.0;
+const RIGHT: f64 = 16.0;
+const BOTTOM: f64 = 44.0;
+
+/// What a label on the horizontal axis needs, at least.
+const LABEL_WIDTH: f64 = 38.0;
+
+/// A line of more points shows no value for each: they would cover each other, and make the page large.
+const POINTS_SHOWN_MAX: usize = 400;
+
+/// A line of at most so many points shows each as a dot.
+const DOTS_MAX: usize = 30;
 
 /// Lines over a common axis.
 pub(super) struct Plot<'p> {
     pub title: &'p str,
-    pub x: &'p str,
-    pub y: &'p str,
+    pub x: Axis,
+    pub y: Axis,
     /// A name for each, and its points from left to right.
-    pub lines: &'p [(&'p str, Vec<(f64, f64)>)],
-    /// How a place on the horizontal axis is written.
-    pub x_label: fn(f64) -> String,
+    pub lines: Vec<(&'static str, Vec<(f64, f64)>)>,
+    /// A place on the horizontal axis, and what is there.
+    pub mark: Option<(f64, String)>,
 }
 
-/// Why there is no plot: always the fault of this program.
-#[derive(Debug, thiserror::Error)]
-#[error("A plot could not be drawn: {0}.")]
-pub struct PlotError(String);
+/// Where values are drawn.
+struct Frame<'p> {
+    x: &'p Axis,
+    y: &'p Axis,
+    x_range: (f64, f64),
+    y_range: (f64, f64),
+}
+
+impl Frame<'_> {
+    fn x(&self, value: f64) -> f64 {
+        let (low, high) = (self.x.scale.place(self.x_range.0), self.x.scale.place(self.x_range.1));
+        LEFT + (self.x.scale.place(value) - low) / (high - low) * (WIDTH - LEFT - RIGHT)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        let value = value.max(self.y_range.0);
+        let (low, high) = (self.y.scale.place(self.y_range.0), self.y.scale.place(self.y_range.1));
+        HEIGHT - BOTTOM - (self.y.scale.place(value) - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
+    }
+}
 
 impl Plot<'_> {
-    /// Draws it; `None` if there is nothing to draw.
-    pub fn svg(&self) -> Result<Option<String>, PlotError> {
+    /// Draws it; nothing if there is nothing to draw.
+    pub fn draw(&self, page: &mut String) {
         let points = || self.lines.iter().flat_map(|(_, points)| points);
-        let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(0.0, f64::max);
-        let (right, top) = (most(|point| point.0), most(|point| point.1));
-        if right <= 0.0 || top <= 0.0 {
-            return Ok(None);
-        }
-        let mut svg = String::new();
-        self.draw(&mut svg, right, top * 1.08).map_err(|error| PlotError(error.to_string()))?;
-        Ok(Some(svg))
+        let x_range = self.x.scale.range(points().map(|point| point.0));
+        let y_range = self.y.scale.range(points().map(|point| point.1));
+        let (Some(x_range), Some(y_range)) = (x_range, y_range) else { return };
+        let frame = Frame { x: &self.x, y: &self.y, x_range: self.fitted(x_range), y_range };
+        // Writing to a string cannot fail.
+        let _ = self.write(page, &frame);
     }
 
-    fn draw(&self, svg: &mut String, right: f64, top: f64) -> Result<(), Box<dyn std::error::Error>> {
-        let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-        area.fill(&WHITE)?;
-        let mut chart = ChartBuilder::on(&area)
-            .caption(self.title, ("sans-serif", 16))
-            .margin(8)
-            .x_label_area_size(36)
-            .y_label_area_size(64)
-            .build_cartesian_2d(0.0..right, 0.0..top)?;
-        chart
-            .configure_mesh()
-            .light_line_style(TRANSPARENT)
-            .x_desc(self.x)
-            .y_desc(self.y)
-            .x_label_formatter(&|x| (self.x_label)(*x))
-            .y_label_formatter(&|y| short(*y))
-            .draw()?;
-        for (number, (name, points)) in self.lines.iter().enumerate() {
-            let colour = [BLUE, RED, GREEN, MAGENTA][number % 4].stroke_width(2);
-            chart
-                .draw_series(LineSeries::new(points.iter().copied(), colour))?
-                .label(*name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour));
-        }
+    /// Without room to the right, where the axis is of the points' own making.
+    fn fitted(&self, (low, high): (f64, f64)) -> (f64, f64) {
+        let last = self.lines.iter().filter_map(|(_, points)| points.last()).fold(0.0, |last, point| point.0.max(last));
+        if self.x.scale == super::axis::Scale::Linear { (low, last) } else { (low, high) }
+    }
+
+    fn write(&self, page: &mut String, frame: &Frame<'_>) -> std::fmt::Result {
+        write!(page, "<figure>\n<figcaption><h3>{}</h3>", escaped(self.title))?;
         if self.lines.len() > 1 {
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::UpperLeft)
-                .background_style(WHITE.mix(0.8))
-                .draw()?;
+            page.push_str("<ul class=\"legend\">");
+            for (number, (name, _)) in self.lines.iter().enumerate() {
+                write!(page, "<li class=\"line-{number}\">{name}</li>")?;
+            }
+            page.push_str("</ul>");
         }
-        area.present()?;
+        let title = escaped(self.title);
+        writeln!(
+            page,
+            "</figcaption>\n<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\" \
+             xmlns=\"http://www.w3.org/2000/svg\">"
+        )?;
+        self.write_axes(page, frame)?;
+        for (number, (name, points)) in self.lines.iter().enumerate() {
+            self.write_line(page, frame, number, name, points)?;
+        }
+        self.write_mark(page, frame)?;
+        page.push_str("</svg>\n</figure>\n");
         Ok(())
+    }
+
+    fn write_axes(&self, page: &mut String, frame: &Frame<'_>) -> std::fmt::Result {
+        let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+        for tick in self.y.ticks(frame.y_range.0, frame.y_range.1) {
+            let y = frame.y(tick);
+            let label = (self.y.written)(tick);
+            writeln!(page, "<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>")?;
+            writeln!(page, "<text class=\"tick\" x=\"{}\" y=\"{:.1}\">{label}</text>", LEFT - 8.0, y + 4.0)?;
+        }
+        writeln!(page, "<path class=\"axis\" d=\"M{LEFT} {bottom}H{right}\"/>")?;
+        let mut free = f64::NEG_INFINITY;
+        for tick in self.x.ticks(frame.x_range.0, frame.x_range.1) {
+            let x = frame.x(tick);
+            if x < free {
+                continue;
+            }
+            free = x + LABEL_WIDTH;
+            let label = (self.x.written)(tick);
+            writeln!(page, "<path class=\"axis\" d=\"M{x:.1} {bottom}v5\"/>")?;
+            writeln!(page, "<text class=\"tick middle\" x=\"{x:.1}\" y=\"{}\">{label}</text>", bottom + 19.0)?;
+        }
+        let middle = (LEFT + right) / 2.0;
+        writeln!(page, "<text class=\"title middle\" x=\"{middle}\" y=\"{}\">{}</text>", HEIGHT - 6.0, self.x.title)
+    }
+
+    fn write_line(
+        &self,
+        page: &mut String,
+        frame: &Frame<'_>,
+        number: usize,
+        name: &str,
+        points: &[(f64, f64)],
+    ) -> std::fmt::Result {
+        write!(page, "<polyline class=\"line line-{number}\" points=\"")?;
+        for (x, y) in points {
+            write!(page, "{:.1},{:.1} ", frame.x(*x), frame.y(*y))?;
+        }
+        page.push_str("\"/>\n");
+        if points.len() > POINTS_SHOWN_MAX {
+            return Ok(());
+        }
+        let kind = if points.len() <= DOTS_MAX { "dot" } else { "hover" };
+        for (x, y) in points {
+            let shown = format!("{name}: {} at {} {}", (self.y.written)(*y), (self.x.written)(*x), self.x.title);
+            writeln!(
+                page,
+                "<circle class=\"{kind} line-{number}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"><title>{shown}</title></circle>",
+                frame.x(*x),
+                frame.y(*y)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn write_mark(&self, page: &mut String, frame: &Frame<'_>) -> std::fmt::Result {
+        let Some((place, what)) = &self.mark else { return Ok(()) };
+        let x = frame.x(*place);
+        writeln!(page, "<path class=\"mark\" d=\"M{x:.1} {TOP}V{}\"/>", HEIGHT - BOTTOM)?;
+        // Where there is room for it.
+        let (anchor, offset) = if x > WIDTH / 2.0 { ("end", -6.0) } else { ("start", 6.0) };
+        writeln!(
+            page,
+            "<text class=\"mark-text\" text-anchor=\"{anchor}\" x=\"{:.1}\" y=\"{}\">{}</text>",
+            x + offset,
+            TOP + 10.0,
+            escaped(what)
+        )
     }
 }
 
-/// A number in few characters.
-pub(super) fn short(number: f64) -> String {
-    match number {
-        _ if number >= 1e9 => format!("{:.1}G", number / 1e9),
-        _ if number >= 1e6 => format!("{:.1}M", number / 1e6),
-        _ if number >= 1e4 => format!("{:.0}k", number / 1e3),
-        _ if number >= 10.0 || number == 0.0 => format!("{number:.0}"),
-        _ => format!("{number:.2}"),
+#[cfg(test)]
+mod tests {
+    use super::super::axis::Scale;
+    use super::super::number::short;
+    use super::*;
+
+    fn drawn(points: Vec<(f64, f64)>) -> String {
+        let axis = || Axis::new(Scale::Linear, "seconds", short);
+        let mut page = String::new();
+        let mark = Some((1.0, "<here>".to_owned()));
+        Plot { title: "Rate & more", x: axis(), y: axis(), lines: vec![("rate", points)], mark }.draw(&mut page);
+        page
+    }
+
+    #[test]
+    fn points_stand_where_their_values_are() {
+        let page = drawn(vec![(0.0, 0.0), (1.0, 50.0), (2.0, 100.0)]);
+        let bottom = HEIGHT - BOTTOM;
+        let middle = (LEFT + WIDTH - RIGHT) / 2.0;
+        assert!(page.contains(&format!("points=\"{LEFT:.1},{bottom:.1} {middle:.1},")), "{page}");
+        assert!(page.contains("<title>rate: 50 at 1 seconds</title>"));
+        assert!(page.contains("Rate &amp; more") && page.contains("&lt;here&gt;"));
+    }
+
+    #[test]
+    fn where_there_is_nothing_to_show_there_is_no_plot() {
+        assert_eq!(drawn(vec![]), "");
+        assert_eq!(drawn(vec![(0.0, 0.0), (1.0, 0.0)]), "");
+    }
+
+    #[test]
+    fn many_points_are_a_line_alone() {
+        let many = (0..=POINTS_SHOWN_MAX).map(|number| (number as f64, 1.0)).collect();
+        let page = drawn(many);
+        assert!(page.contains("<polyline") && !page.contains("<circle"));
     }
 }

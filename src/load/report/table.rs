@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use super::Summary;
-use crate::load::plan::{Mode, Pace};
+use super::number::Time;
+use super::{Summary, mode_name};
+use crate::load::plan::Mode;
 use crate::load::run::Outcome;
 
 /// Shows an outcome in lines.
@@ -14,14 +15,8 @@ impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let summary = Summary::from(self.0);
         let mut row = |name: &str, value: fmt::Arguments<'_>| writeln!(f, "  {name:<13}{value}");
-        let mode = match summary.mode {
-            Mode::Echo => "echo",
-            Mode::Fanout => "fan-out",
-            Mode::Connect => "connect",
-            Mode::Idle => "idle",
-            Mode::Mixed => "mixed",
-        };
-        row(mode, format_args!("{}{}", summary.url, if summary.interrupted { ", interrupted" } else { "" }))?;
+        let mode = mode_name(summary.mode).to_lowercase();
+        row(&mode, format_args!("{}{}", summary.url, if summary.interrupted { ", interrupted" } else { "" }))?;
         if summary.mode != Mode::Connect {
             row(
                 "connections",
@@ -37,15 +32,11 @@ impl fmt::Display for Table<'_> {
                 row("handshakes", format_args!("{:.0} a second for {:.2} s", summary.per_second, summary.measured_s))?;
             }
             _ => {
-                let pace = match summary.pace {
-                    Pace::InFlight(count) => format!("{count} in flight"),
-                    Pace::PerSecond(rate) => format!("{rate} a second"),
-                };
                 row(
                     "messages",
                     format_args!(
-                        "{} B, {pace}: {} sent, {} came in {:.2} s",
-                        summary.message_bytes, summary.sent, summary.received, summary.measured_s
+                        "{} B, {}: {} sent, {} came in {:.2} s",
+                        summary.message_bytes, summary.pace, summary.sent, summary.received, summary.measured_s
                     ),
                 )?;
                 row(
@@ -92,30 +83,5 @@ impl fmt::Display for Table<'_> {
             row("faults", format_args!("none"))?;
         }
         Ok(())
-    }
-}
-
-/// Microseconds, in a unit that suits them.
-struct Time(f64);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            us if us < 1_000.0 => write!(f, "{us:.0} µs"),
-            us if us < 1_000_000.0 => write!(f, "{:.2} ms", us / 1e3),
-            us => write!(f, "{:.2} s", us / 1e6),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_shown_in_a_unit_that_suits_them() {
-        for (us, shown) in [(0.4, "0 µs"), (999.0, "999 µs"), (1_234.0, "1.23 ms"), (1_234_567.0, "1.23 s")] {
-            assert_eq!(Time(us).to_string(), shown);
-        }
     }
 }

@@ -36,6 +36,10 @@ const READS_PER_TURN: usize = 16;
 /// The longest sleep, after which it looks whether another stage has begun.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
 
+/// Messages of an open loop that are sent in a turn, before what has come is read: where more is offered than can be carried,
+/// those that wait would else keep it from being read at all.
+const MESSAGES_PER_TURN: usize = 1024;
+
 /// Bytes that may wait on a connection whose peer does not read, before no more is sent to anyone: in an open loop those
 /// that wait then count from when they were due.
 const WAITING_BYTES_MAX: usize = 1 << 20;
@@ -236,7 +240,8 @@ impl<R: Reactor> Worker<R> {
         if !self.talk.flows() {
             return;
         }
-        while let Some((due_ns, turn)) = self.messages_due.due(now_ns) {
+        for _ in 0..MESSAGES_PER_TURN {
+            let Some((due_ns, turn)) = self.messages_due.due(now_ns) else { break };
             let at = self.speakers[turn as usize % self.speakers.len()];
             if self.clients[at].phase == Phase::Open {
                 if self.clients[at].waiting.len() > WAITING_BYTES_MAX {

@@ -1,0 +1,130 @@
+//! The page that all reports are: one file that needs nothing else, with what matters most first.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::number::{Grouped, date};
+use crate::load::observe;
+
+const STYLE: &str = include_str!("style.css");
+
+/// Where a report comes from.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The command that made it.
+    pub command: String,
+    /// The names of the server's processes, if they are known.
+    pub server: Option<String>,
+    /// The host on which the load was made.
+    pub host: String,
+    /// When.
+    pub date: String,
+}
+
+impl About {
+    /// What this command measures now, on this host, of these processes of the server.
+    pub fn now(command: String, pids: &[u32]) -> Self {
+        let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { command, server: observe::names(pids), host: observe::host(), date: date(unix_s) }
+    }
+}
+
+/// A page that is being written.
+pub(super) struct Document {
+    page: String,
+}
+
+impl Document {
+    /// Begins with what was done, whether it went well, and how.
+    pub fn new(title: &str, subtitle: &str, faults: u64, interrupted: bool) -> Self {
+        let title = escaped(title);
+        let (class, verdict) = match faults {
+            0 => ("good", "every answer was right".to_owned()),
+            1 => ("bad", "1 fault".to_owned()),
+            faults => ("bad", format!("{} faults", Grouped(faults as f64))),
+        };
+        let interrupted = if interrupted { "<span class=\"verdict bad\">interrupted</span>" } else { "" };
+        let page = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <title>{title} · ringsock bench</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n\
+             <div class=\"brand\">ringsock bench</div>\n<h1>{title}</h1>\n\
+             <span class=\"verdict {class}\">{verdict}</span>{interrupted}\n<p class=\"about\">{}</p>\n</header>\n",
+            escaped(subtitle)
+        );
+        Self { page }
+    }
+
+    /// The figures that everyone looks for, large.
+    pub fn keys(&mut self, keys: &[(String, &str)]) {
+        self.page.push_str("<div class=\"keys\">\n");
+        for (figure, what) in keys {
+            let _ = writeln!(self.page, "<div class=\"key\"><b>{}</b><span>{what}</span></div>", escaped(figure));
+        }
+        self.page.push_str("</div>\n");
+    }
+
+    /// What went wrong, if anything did.
+    pub fn faults(&mut self, faults: &BTreeMap<String, u64>) {
+        if faults.is_empty() {
+            return;
+        }
+        self.page.push_str("<div class=\"card faults\"><b>Faults</b>\n<ul>\n");
+        for (what, times) in faults {
+            let _ = writeln!(self.page, "<li>{} × {}</li>", Grouped(*times as f64), escaped(what));
+        }
+        self.page.push_str("</ul>\n</div>\n");
+    }
+
+    /// Markup, as it is.
+    pub fn markup(&mut self, markup: &str) {
+        self.page.push_str(markup);
+    }
+
+    /// Ends with the figures in full, and where they come from.
+    pub fn end(mut self, table: &str, about: &About) -> String {
+        let _ = write!(
+            self.page,
+            "<h2>In full</h2>\n<pre>{}</pre>\n<h2>Where it comes from</h2>\n<pre class=\"command\">{}</pre>\n<dl>\n",
+            escaped(table.trim_end_matches('\n')),
+            escaped(&about.command)
+        );
+        let rows = [
+            ("Server", about.server.as_deref().unwrap_or("not observed; --pid would show its CPU and memory")),
+            ("Load from", &about.host),
+            ("Date", &about.date),
+            ("Made by", concat!("ringsock ", env!("CARGO_PKG_VERSION"))),
+        ];
+        for (name, value) in rows {
+            let _ = writeln!(self.page, "<dt>{name}</dt><dd>{}</dd>", escaped(value));
+        }
+        self.page.push_str("</dl>\n</body>\n</html>\n");
+        self.page
+    }
+}
+
+/// Text that stays text, wherever it comes from.
+pub(super) fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_cannot_become_markup() {
+        assert_eq!(escaped("<b title=\"x\">&"), "&lt;b title=&quot;x&quot;&gt;&amp;");
+        let about = About {
+            command: "<i>".to_owned(),
+            server: Some("<i>".to_owned()),
+            host: "<i>".to_owned(),
+            date: String::new(),
+        };
+        let mut document = Document::new("<i>", "<i>", 2, true);
+        document.faults(&BTreeMap::from([("<i>".to_owned(), 2)]));
+        let page = document.end("<i>", &about);
+        assert!(!page.contains("<i>") && page.contains("2 faults") && page.contains("interrupted"));
+    }
+}
