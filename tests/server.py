@@ -3,7 +3,7 @@
 
     tests/server.py --reactor uring --cores 2 -- node tests/clients/clients.mjs {address}
 
-What stands before `--` goes to `ringsock serve`; `{address}` in the command becomes host:port.
+What stands before `--` goes to `ringsock serve`; `{address}` in the command becomes host:port, `{pid}` its process.
 As a module it gives `running(flags)` and `reactors()`. Only the standard library is used.
 
 RINGSOCK_BINARY names the binary; the default is target/release/ringsock.
@@ -22,6 +22,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 BINARY = Path(os.environ.get("RINGSOCK_BINARY", ROOT / "target/release/ringsock"))
@@ -99,6 +100,13 @@ def stop(process):
         raise SystemExit(f"ringsock ended with exit code {code} after SIGTERM")
 
 
+class Running(NamedTuple):
+    """A server that runs."""
+
+    address: str
+    pid: int
+
+
 @contextlib.contextmanager
 def running(flags, address=None):
     """A healthy server with these flags, at a free address if none is given; prints its log if anything fails."""
@@ -119,7 +127,7 @@ def running(flags, address=None):
         )
         try:
             wait_until_healthy(process, address)
-            yield address
+            yield Running(address, process.pid)
             stop(process)
         except BaseException:
             if process.poll() is None:
@@ -146,8 +154,8 @@ def main():
     if "--" not in arguments or arguments[-1] == "--":
         raise SystemExit(__doc__)
     border = arguments.index("--")
-    with running(arguments[:border]) as address:
-        command = [part.replace("{address}", address) for part in arguments[border + 1 :]]
+    with running(arguments[:border]) as (address, pid):
+        command = [part.replace("{address}", address).replace("{pid}", str(pid)) for part in arguments[border + 1 :]]
         code = subprocess.run(command, cwd=ROOT).returncode
         if code != 0:
             raise SystemExit(code)

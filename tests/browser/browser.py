@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Headless Chromium tries the page of a running ringsock as a person would.
+"""Headless Chromium tries the page of a running ringsock, and reports of benches of it, as a person would.
 
-    tests/browser/browser.py 127.0.0.1:9000 [directory for screenshots [reactor of servers started besides]]
+    tests/browser/browser.py 127.0.0.1:9000 [directory for screenshots [reactor of servers started besides [its process]]]
 """
 
 import chat
 import cores
 import echo
+import reports
 from page import SCREENSHOTS, WIDTHS, Page, chromium
 
 def fits_light_dark_and_narrow_screens(page):
@@ -71,6 +72,10 @@ def main():
             has_a_clean_console,
             cores.says_that_nothing_is_available_and_tries_again_later,
             cores.shows_this_server,
+            has_a_clean_console,
+            reports.shows_a_run,
+            reports.shows_a_sweep,
+            reports.marks_the_knee,
             has_a_clean_console,
         ):
             try:

@@ -176,7 +176,7 @@ def says_what_is_wrong_with_a_topic(page):
 
 def a_server_that_goes_away_is_joined_again(page):
     flags = ["--reactor", REACTOR, "--cores", "1"]
-    with server.running(flags) as address:
+    with server.running(flags) as (address, _):
         page.open(address)
         join(page, "Ada")
     page.wait("a close", lambda: page.text("chat-state").startswith("Closed with 1001 (going away)"))
