@@ -142,7 +142,7 @@ impl From<Vec<(u64, u64)>> for Latencies {
 pub struct Interval {
     /// The stage it was in; what it tells of is of no other.
     pub stage: Stage,
-    /// Which of the stage's samples it belongs to: each lasts [`SAMPLE`], counted from when the stage began.
+    /// Which of the stage's samples it belongs to: each lasts a quarter of a second, counted from when the stage began.
     pub sample: u32,
     /// Whether that sample is over for this worker.
     pub completes_sample: bool,
