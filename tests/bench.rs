@@ -150,6 +150,8 @@ fn all_idle_connections_answer_in_the_end_also_those_of_further_processes() {
     is_faultless(&output, &json);
     assert_eq!((count(&json, "open"), count(&json, "answered")), (500, 500));
     assert!(json["server"]["bytes_per_connection"].is_number());
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("10,000,000 of them: "), "{shown}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::number::Time;
+use super::number::{Bytes, Grouped, Time};
 use super::{Summary, mode_name};
 use crate::load::plan::Mode;
 use crate::load::run::Outcome;
@@ -75,6 +75,21 @@ impl fmt::Display for Table<'_> {
                     server.kernel_bytes_per_connection
                 ),
             )?;
+            if summary.answered.is_some() {
+                for connections in [1e6, 10e6] {
+                    // Its process is seen, so it is on this host, and both ends are.
+                    let (own, kernel) = (server.bytes_per_connection, server.kernel_bytes_per_connection / 2.0);
+                    row(
+                        "to hold",
+                        format_args!(
+                            "{} of them: {} of its own and {} of the kernel's",
+                            Grouped(connections),
+                            Bytes(own * connections),
+                            Bytes(kernel * connections)
+                        ),
+                    )?;
+                }
+            }
         }
         for (what, times) in summary.faults {
             row("FAULT", format_args!("{times} × {what}"))?;
