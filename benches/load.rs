@@ -21,26 +21,32 @@ const STAMP: Stamp = Stamp { sender: 7, number: 123_456, due_ns: 1_234_567_890 }
 fn messages(c: &mut Criterion) {
     let mut group = c.benchmark_group("message");
     for size in [64, 16 * 1024] {
-        let mut messages = Messages::new(size, false, &Default::default());
-        let mut frame = Vec::with_capacity(2 * size);
-        group.throughput(Throughput::Bytes(size as u64));
-        group.bench_function(BenchmarkId::new("write", size), |b| {
-            b.iter(|| {
-                frame.clear();
-                messages.write(&mut frame, black_box(STAMP));
+        // In an echo each connection remembers when its own were due; in a fan-out every message says so.
+        for (name, says_when) in [("echo", false), ("fan-out", true)] {
+            let mut messages = Messages::new(size, false, &Default::default(), says_when);
+            let mut frame = Vec::with_capacity(2 * size);
+            group.throughput(Throughput::Bytes(size as u64));
+            group.bench_function(BenchmarkId::new(format!("write, {name}"), size), |b| {
+                b.iter(|| {
+                    frame.clear();
+                    messages.write(&mut frame, black_box(STAMP));
+                });
             });
-        });
-        // As a server would send it back.
-        let payload_at = frame.len() - size;
-        let (header, payload) = frame.split_at_mut(payload_at);
-        let Some((_, key)) = header.split_last_chunk() else { return };
-        apply_mask(payload, *key, 0);
-        group.bench_function(BenchmarkId::new("know the next one", size), |b| {
-            b.iter(|| assert!(messages.is(black_box(payload), STAMP.sender, STAMP.number)));
-        });
-        group.bench_function(BenchmarkId::new("read whose it is", size), |b| {
-            b.iter(|| assert_eq!(messages.read(black_box(payload)), Some(STAMP)));
-        });
+            // As a server would send it back.
+            let payload_at = frame.len() - size;
+            let (header, payload) = frame.split_at_mut(payload_at);
+            let Some((_, key)) = header.split_last_chunk() else { return };
+            apply_mask(payload, *key, 0);
+            group.bench_function(BenchmarkId::new(format!("know again, {name}"), size), |b| {
+                b.iter(|| {
+                    if says_when {
+                        assert_eq!(messages.read(black_box(payload)), Some(STAMP));
+                    } else {
+                        assert!(messages.is(black_box(payload), STAMP.sender, STAMP.number));
+                    }
+                });
+            });
+        }
     }
     group.finish();
 }
