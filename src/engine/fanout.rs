@@ -147,10 +147,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.drop_for(token, topic, DropReason::TopicOldest, messages as usize);
                 }
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
-                if !self.common.is_late(slot) {
+                // What is in flight may be old, and is nobody's to drop: only its bytes count.
+                if slot.outbox_bytes() <= self.common.limits.outbox_bytes_max {
                     return true;
                 }
-                // The rest waits for good reason or is in flight.
+                // The rest waits for good reason.
                 self.drop_for(token, topic, DropReason::TopicOldest, messages);
             }
             Overflow::Latest => {

@@ -21,6 +21,10 @@ pub(super) struct Talk {
     pub stage: Stage,
     pub counts: Counts,
     pub latencies: Latencies,
+    /// A time that messages took, and how many in a row that is not among the latencies yet: of those that were due at once
+    /// and come in one read it is the same.
+    took_ns: u64,
+    times: u64,
     /// Messages whose echo has not come.
     pub in_flight: u64,
     /// What came of each publisher and was not told to the others yet.
@@ -36,6 +40,8 @@ impl Talk {
             stage: Stage::default(),
             counts: Counts::default(),
             latencies: Latencies::default(),
+            took_ns: 0,
+            times: 0,
             in_flight: 0,
             delivered: vec![0; if plan.mode == Mode::Fanout { plan.publishers } else { 0 }].into(),
             plan,
@@ -109,7 +115,7 @@ impl Talk {
         if self.messages.is(message.as_bytes(), client.number, client.heard) {
             self.counts.received += 1;
             self.counts.received_bytes += message.len() as u64;
-            self.latencies.note(now_ns.saturating_sub(due_ns), 1);
+            self.note(now_ns.saturating_sub(due_ns));
         } else {
             self.counts.fault("A message came that was not the one due: changed, lost, twice or out of order.", 1);
         }
@@ -144,7 +150,29 @@ impl Talk {
         self.delivered[publisher] += missed + 1;
         self.counts.received += 1;
         self.counts.received_bytes += message.len() as u64;
-        self.latencies.note(now_ns.saturating_sub(stamp.due_ns), 1);
+        self.note(now_ns.saturating_sub(stamp.due_ns));
+    }
+
+    fn note(&mut self, took_ns: u64) {
+        if took_ns != self.took_ns {
+            self.note_same();
+            self.took_ns = took_ns;
+        }
+        self.times += 1;
+    }
+
+    fn note_same(&mut self) {
+        if self.times > 0 {
+            self.latencies.note(self.took_ns, std::mem::take(&mut self.times));
+        }
+    }
+
+    /// How long everything took since this was last asked.
+    pub fn take_latencies(&mut self) -> Latencies {
+        self.note_same();
+        let latencies = self.latencies.clone();
+        self.latencies.clear();
+        latencies
     }
 
     /// Tells all threads what has been delivered. Once a turn, since it costs an atomic operation for each publisher.

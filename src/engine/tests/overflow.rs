@@ -121,6 +121,32 @@ fn drop_oldest_makes_room_for_what_is_new() {
 }
 
 #[test]
+fn drop_oldest_keeps_the_newest_however_long_nothing_has_left() {
+    let limits = Limits { outbox_bytes_max: 20_000, outbox_age_ms_max: 1_000, ..Limits::default() };
+    let limits = Limits { send_timeout_ms: 1_000_000, dead_peer_timeout_ms: 0, ping_interval_ms: 0, ..limits };
+    let mut world = World::with(limits);
+    let (mut slow, publisher) = (world.open("/"), world.open("/"));
+    slow.send("/join a oldest");
+    world.settle();
+    slow.peer.stop_reading();
+    for number in 0..600 {
+        publisher.send_binary_publish(number);
+        world.settle();
+        // What is in flight is soon older than anything may wait.
+        world.advance(10);
+    }
+    let dropped = world.counters.messages_dropped.read_for(&DropReason::TopicOldest) as usize;
+    let id = world.log.opened.borrow()[0];
+    assert!(world.bytes_held(id) <= 20_000 + 5_000 + 2 * (PAYLOAD_BYTES + 14));
+    slow.peer.resume_reading();
+    world.settle();
+    let (numbers, others) = heard(&mut slow);
+    assert!(others.is_empty() && numbers.is_sorted());
+    assert_eq!(numbers.last(), Some(&599), "the last one came");
+    assert_eq!(numbers.len() + dropped, 600);
+}
+
+#[test]
 fn latest_keeps_the_last_message_alone() {
     let mut scene = Scene::new("latest");
     assert!(scene.is_bounded());

@@ -7,6 +7,9 @@ use super::{Summary, mode_name};
 use crate::load::plan::Mode;
 use crate::load::run::Outcome;
 
+/// Connections from which on the kernel's memory is told: it is that of the whole host, which changes by more than fewer take.
+const KERNEL_SHOWN_FROM: usize = 500;
+
 /// Shows an outcome in lines.
 #[derive(Debug)]
 pub struct Table<'o>(pub &'o Outcome);
@@ -66,16 +69,18 @@ impl fmt::Display for Table<'_> {
                     format_args!("{:.3} µs of CPU each, {:.0} % of a core", server.cpu_us, server.cpu_percent),
                 )?;
             }
-            row(
-                "memory",
-                format_args!(
-                    "{:.1} MiB, {:.0} B a connection, and {:.0} B of the kernel's for both ends",
-                    server.resident_bytes as f64 / f64::from(1 << 20),
-                    server.bytes_per_connection,
-                    server.kernel_bytes_per_connection
-                ),
-            )?;
-            if summary.answered.is_some() {
+            let own = format!(
+                "{} in all, {:.0} B a connection",
+                Bytes(server.resident_bytes as f64),
+                server.bytes_per_connection
+            );
+            if summary.open < KERNEL_SHOWN_FROM {
+                row("memory", format_args!("{own}"))?;
+            } else {
+                let kernel = server.kernel_bytes_per_connection;
+                row("memory", format_args!("{own}, and {kernel:.0} B of the kernel's for both ends"))?;
+            }
+            if summary.answered.is_some() && summary.open >= KERNEL_SHOWN_FROM {
                 for connections in [1e6, 10e6] {
                     // Its process is seen, so it is on this host, and both ends are.
                     let (own, kernel) = (server.bytes_per_connection, server.kernel_bytes_per_connection / 2.0);

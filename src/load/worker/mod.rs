@@ -472,9 +472,8 @@ impl<R: Reactor> Worker<R> {
             opening: self.opening + self.clients.len() - self.unopened,
             in_flight: self.talk.in_flight,
             counts: std::mem::take(&mut self.talk.counts),
-            latencies: self.talk.latencies.clone(),
+            latencies: self.talk.take_latencies(),
         };
-        self.talk.latencies.clear();
         // Nobody listens any more when the run is given up.
         let _ = self.told.send(interval);
     }
