@@ -4,8 +4,7 @@ import re
 import subprocess
 import sys
 import unittest
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import ExitStack
 from unittest import mock
 
 from . import ROOT, script
@@ -22,22 +21,13 @@ CONNECTIONS = 50
 LINE = re.compile(r"\d\d:\d\d:\d\d  \w+ (\d+)")
 
 
-def pid_of(address):
-    """The process that was told to listen there."""
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has just ended
-            if address.encode() in (process / "cmdline").read_bytes().split(b"\0"):
-                return process.name
-    raise AssertionError(f"Nobody was told to listen on {address}.")
-
-
 class Watched:
     """A server, and what a run of the script says of it."""
 
-    def __init__(self, address):
-        self.address = address
-        self.port = address.split(":")[1]
-        self.pid = pid_of(address)
+    def __init__(self, running):
+        self.address = running.address
+        self.port = running.address.split(":")[1]
+        self.pid = str(running.pid)
 
     def watch(self, name, *flags, act=lambda address: None):
         """What the lines count in sum, and the whole output. Acts once the first line is there."""
