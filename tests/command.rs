@@ -8,7 +8,6 @@ mod program;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 use clap::CommandFactory;
 use ringsock::config::Options;
 
-use program::{Process, isolate};
+use program::{Process, filter_system_calls, isolate};
 
 /// A start or a refusal takes some 50 ms; the rest is for a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -368,20 +367,11 @@ fn block_io_uring(command: &mut Command) {
     const IO_URING_SETUP: u32 = libc::SYS_io_uring_setup as u32;
     let step = |code: u32, jump_if_not: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump_if_not, k };
     // The number of the system call is the first word that a filter sees.
-    let mut filter = [
+    let filter = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, IO_URING_SETUP),
         step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
     ];
-    let install = move || {
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: takes integers and touches no memory.
-        let allowed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        // SAFETY: the kernel reads the program and its filter, which both outlive the call.
-        let installed = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-        if allowed == 0 && installed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-    };
-    // SAFETY: between fork and exec `install` only makes system calls; it allocates nothing and takes no lock.
-    unsafe { command.pre_exec(install) };
+    filter_system_calls(command, filter.into());
 }

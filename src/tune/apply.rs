@@ -15,7 +15,7 @@ use super::sysctls;
 
 /// Where sysctls are read and written.
 pub trait Sysctls {
-    /// Its value.
+    /// Its value, as the kernel shows it.
     fn read(&self, name: &str) -> io::Result<String>;
     /// Changes it.
     fn write(&mut self, name: &str, value: &str) -> io::Result<()>;
@@ -36,7 +36,7 @@ impl Tree {
 
 impl Sysctls for Tree {
     fn read(&self, name: &str) -> io::Result<String> {
-        fs::read_to_string(sysctls::path(&self.root, name)).map(|value| normal(&value))
+        fs::read_to_string(sysctls::path(&self.root, name))
     }
 
     fn write(&mut self, name: &str, value: &str) -> io::Result<()> {
@@ -218,8 +218,7 @@ pub fn apply(
     let mut steps: Vec<Step> = Vec::new();
     let mut added = Vec::new();
     for (name, to) in changes {
-        let read = sysctls.read(name);
-        let read = read.map(|value| normal(&value));
+        let read = read(sysctls, name);
         let from = read.as_ref().map_or(String::new(), String::clone);
         let outcome = read.map_err(|error| error.to_string());
         if outcome.is_ok() && !record.knows(name) {
@@ -240,7 +239,7 @@ pub fn apply(
         |name: &str| added.contains(&name) && steps.iter().any(|step| step.name == name && step.outcome.is_err());
     let kept = record.originals.len();
     record.originals.retain(|(name, original)| {
-        let untouched = || sysctls.read(name).is_ok_and(|now| normal(&now) == *original);
+        let untouched = || read(sysctls, name).is_ok_and(|now| now == *original);
         !(failed(name) && untouched())
     });
     if record.originals.len() < kept {
@@ -256,7 +255,7 @@ pub fn undo(sysctls: &mut impl Sysctls, record: &mut Record) -> Result<Vec<Step>
     }
     let mut steps = Vec::new();
     for (name, original) in record.originals.iter().rev() {
-        let from = sysctls.read(name).unwrap_or_default();
+        let from = read(sysctls, name).unwrap_or_default();
         let outcome = write(sysctls, name, original).and_then(|now| {
             let restored = now == *original;
             if restored { Ok(now) } else { Err(format!("the kernel made {now} of it")) }
@@ -268,10 +267,15 @@ pub fn undo(sysctls: &mut impl Sysctls, record: &mut Record) -> Result<Vec<Step>
     Ok(steps)
 }
 
+/// A value with single spaces between its fields, as it is compared and kept.
+fn read(sysctls: &impl Sysctls, name: &str) -> io::Result<String> {
+    sysctls.read(name).map(|value| normal(&value))
+}
+
 /// Writes a value and says what the kernel made of it.
 fn write(sysctls: &mut impl Sysctls, name: &str, value: &str) -> Result<String, String> {
-    let written = sysctls.write(name, value).and_then(|()| sysctls.read(name));
-    written.map(|now| normal(&now)).map_err(|error| error.to_string())
+    let written = sysctls.write(name, value).and_then(|()| read(sysctls, name));
+    written.map_err(|error| error.to_string())
 }
 
 /// Writes the file for /etc/sysctl.d, in place of one of ours or of none.

@@ -5,14 +5,13 @@
 #![cfg(target_arch = "x86_64")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
-use super::program::{Process, isolate};
+use super::program::{between, filter_system_calls, isolate, serve_prepared};
 
 fn profile() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tuning/seccomp.json");
@@ -88,31 +87,14 @@ fn filter(profile: &Value) -> Vec<libc::sock_filter> {
 
 /// Has the program run under the profile.
 fn confine(command: &mut Command) {
-    let mut filter = filter(&profile());
-    let install = move || {
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: takes integers and touches no memory.
-        let allowed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-        // SAFETY: the kernel reads the program and its filter, which both outlive the call.
-        let installed = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-        if allowed == 0 && installed == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
-    };
-    // SAFETY: between fork and exec `install` only makes system calls; it allocates nothing and takes no lock.
-    unsafe { command.pre_exec(install) };
+    filter_system_calls(command, filter(&profile()));
 }
 
 #[test]
 fn the_server_serves_under_the_profile_on_either_reactor() {
     for reactor in ["uring", "epoll"] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
-        isolate(&mut command);
-        confine(&mut command);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--reactor", reactor]);
-        let mut process = Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
-        let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let banner: String =
-            lines.by_ref().take_while(|line| !line.contains("ready on")).map(|line| line + "\n").collect();
-        let metrics = banner.split("metrics      http://").nth(1).unwrap().split('/').next().unwrap();
+        let (mut process, banner) = serve_prepared(&["--admin-listen", "127.0.0.1:0", "--reactor", reactor], confine);
+        let metrics = between(&banner, "metrics      http://", "/");
         let mut stream = TcpStream::connect(metrics).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -130,14 +112,8 @@ fn the_server_serves_under_the_profile_on_either_reactor() {
 #[test]
 fn messages_are_echoed_and_published_under_the_profile() {
     for reactor in ["uring", "epoll"] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
-        isolate(&mut command);
-        confine(&mut command);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "none", "--reactor", reactor]);
-        let mut process = Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
-        let ready = BufReader::new(process.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let ready = ready.into_iter().find(|line| line.contains("ready on")).unwrap();
-        let address = ready.split("ws://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        let (mut process, banner) = serve_prepared(&["--admin-listen", "none", "--reactor", reactor], confine);
+        let address = between(&banner, "ws://", "/");
         for (mode, path) in [("mixed", "echo"), ("fanout", "topics/a")] {
             let mut bench = Command::new(env!("CARGO_BIN_EXE_ringsock"));
             isolate(&mut bench);

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::number::{Grouped, date};
+use super::plot::Plot;
 use crate::load::observe;
 
 const STYLE: &str = include_str!("style.css");
@@ -75,6 +76,13 @@ impl Document {
             let _ = writeln!(self.page, "<li>{} × {}</li>", Grouped(*times as f64), escaped(what));
         }
         self.page.push_str("</ul>\n</div>\n");
+    }
+
+    /// Plots, side by side where there is room.
+    pub fn plots(&mut self, plots: &[Plot<'_>]) {
+        self.page.push_str("<div class=\"plots\">\n");
+        plots.iter().for_each(|plot| plot.draw(&mut self.page));
+        self.page.push_str("</div>\n");
     }
 
     /// Markup, as it is.

@@ -21,10 +21,7 @@ pub fn html(outcome: &Outcome, about: &About) -> String {
     let mut document = Document::new(&title, &subtitle(&summary), outcome.whole.faulty(), summary.interrupted);
     document.keys(&keys(&summary));
     document.faults(summary.faults);
-    let mut plots = "<div class=\"plots\">\n".to_owned();
-    plots_of(outcome).iter().for_each(|plot| plot.draw(&mut plots));
-    plots.push_str("</div>\n");
-    document.markup(&plots);
+    document.plots(&plots_of(outcome));
     document.end(&Table(outcome).to_string(), about)
 }
 

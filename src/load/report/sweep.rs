@@ -9,6 +9,7 @@ use super::axis::{Axis, Scale};
 use super::document::{About, Document, escaped};
 use super::number::{Bytes, Grouped, MIB, Part, Time, plain, short, short_time};
 use super::plot::Plot;
+use super::table::write_faults;
 use super::{Percentiles, Server, Summary};
 use crate::load::knee::{ACHIEVED_MIN, ERRORS_MAX, Knee, SLOW_US, SLOWER_TIMES, Sign};
 use crate::load::run::Outcome;
@@ -170,13 +171,7 @@ impl fmt::Display for SweepTable<'_> {
         writeln!(f, "\n  knee         {}", summary.verdict())?;
         // On a terminal of common width.
         writeln!(f, "               ({})", definition().replace(", or ", ",\n                or "))?;
-        for (what, times) in &summary.faults {
-            writeln!(f, "  FAULT        {times} × {what}")?;
-        }
-        if summary.faults.is_empty() {
-            writeln!(f, "  faults       none")?;
-        }
-        Ok(())
+        write_faults(f, &summary.faults)
     }
 }
 
@@ -232,10 +227,7 @@ pub fn sweep_html(outcome: &SweepOutcome, about: &About) -> String {
         escaped(&definition())
     ));
     document.faults(&summary.faults);
-    let mut plots = "<div class=\"plots\">\n".to_owned();
-    plots_of(&summary).iter().for_each(|plot| plot.draw(&mut plots));
-    plots.push_str("</div>\n");
-    document.markup(&plots);
+    document.plots(&plots_of(&summary));
     document.markup(&table(&summary));
     document.end(&SweepTable(outcome).to_string(), about)
 }

@@ -1,5 +1,6 @@
 //! The outcome on a terminal.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::number::{Bytes, Grouped, Time};
@@ -96,12 +97,14 @@ impl fmt::Display for Table<'_> {
                 }
             }
         }
-        for (what, times) in summary.faults {
-            row("FAULT", format_args!("{times} × {what}"))?;
-        }
-        if summary.faults.is_empty() {
-            row("faults", format_args!("none"))?;
-        }
-        Ok(())
+        write_faults(f, summary.faults)
     }
+}
+
+/// The last lines of a table: what went wrong.
+pub(super) fn write_faults(f: &mut fmt::Formatter<'_>, faults: &BTreeMap<String, u64>) -> fmt::Result {
+    if faults.is_empty() {
+        return writeln!(f, "  {:<13}none", "faults");
+    }
+    faults.iter().try_for_each(|(what, times)| writeln!(f, "  {:<13}{times} × {what}", "FAULT"))
 }
