@@ -25,7 +25,7 @@ impl Stamp {
 
     fn identity(sender: u32, number: u64) -> [u8; IDENTITY] {
         // 24 bits of sender are as many as a core can name, and 40 bits of numbers last for days.
-        hex(u64::from(sender) << 40 | number & ((1 << 40) - 1))
+        letters(u64::from(sender) << 40 | number & ((1 << 40) - 1))
     }
 }
 
@@ -61,11 +61,14 @@ impl Messages {
         out.extend_from_slice(&self.frame);
         let message = &mut out[start + self.message_at..][..self.plain.len()];
         let identity = Stamp::identity(stamp.sender, stamp.number);
-        let shown = message.len().min(IDENTITY);
-        // Of a short one the last digits, which differ most.
-        message[..shown].copy_from_slice(&identity[IDENTITY - shown..]);
-        if let Some(time) = message.get_mut(IDENTITY..Stamp::BYTES).filter(|_| self.says_when) {
-            time.copy_from_slice(&hex(stamp.due_ns));
+        match message.split_first_chunk_mut() {
+            Some((shown, rest)) => {
+                *shown = identity;
+                if let Some(time) = rest.first_chunk_mut().filter(|_| self.says_when) {
+                    *time = letters(stamp.due_ns);
+                }
+            }
+            None => message.copy_from_slice(end_of(&identity, message.len())),
         }
         let key = self.mask();
         let (key_place, payload) = out[start + self.key_at..].split_at_mut(key.len());
@@ -84,10 +87,12 @@ impl Messages {
 
     /// Whether this is that message, to the last byte, of those that do not say when. Costs one pass over it.
     pub fn is(&self, message: &[u8], sender: u32, number: u64) -> bool {
-        let shown = self.plain.len().min(IDENTITY);
+        let identity = Stamp::identity(sender, number);
         message.len() == self.plain.len()
-            && message[..shown] == Stamp::identity(sender, number)[IDENTITY - shown..]
-            && message[shown..] == self.plain[shown..]
+            && match message.split_first_chunk() {
+                Some((shown, rest)) => *shown == identity && rest == &self.plain[IDENTITY..],
+                None => message == end_of(&identity, message.len()),
+            }
     }
 
     /// What a message says of itself, if it is one of ours to the last byte, of those that say when.
@@ -100,36 +105,39 @@ impl Messages {
     }
 }
 
+/// What a message too short for all of it says: the last letters, which differ most.
+fn end_of(identity: &[u8; IDENTITY], bytes: usize) -> &[u8] {
+    &identity[IDENTITY - bytes..]
+}
+
 /// Each byte of a word, eight at a time.
 const fn bytes(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// The number in hexadecimal digits, of which all eight of a half are found at once.
-fn hex(number: u64) -> [u8; IDENTITY] {
+/// The number in letters, `a` for 0 to `p` for 15, of which all eight of a half are found at once.
+fn letters(number: u64) -> [u8; IDENTITY] {
     let half = |half: u64| {
         let spread = (half << 16 | half) & 0x0000_FFFF_0000_FFFF;
         let spread = (spread << 8 | spread) & 0x00FF_00FF_00FF_00FF;
-        let digits = (spread << 4 | spread) & bytes(0x0F);
-        let is_letter = (digits + bytes(6)) >> 4 & bytes(1);
-        digits + bytes(b'0') + is_letter * u64::from(b'a' - b'9' - 1)
+        ((spread << 4 | spread) & bytes(0x0F)) + bytes(b'a')
     };
     let both = u128::from(half(number >> 32)) << 64 | u128::from(half(number & 0xFFFF_FFFF));
     both.to_be_bytes()
 }
 
-/// The number that [`hex`] writes as these digits.
+/// The number that [`letters`] writes so.
 fn number(text: &[u8; IDENTITY]) -> Option<u64> {
     let half = |half: u64| {
-        let digits = (half & bytes(0x0F)) + (half >> 6 & bytes(1)) * 9;
+        let digits = half.wrapping_sub(bytes(b'a')) & bytes(0x0F);
         let pairs = (digits >> 4 | digits) & 0x00FF_00FF_00FF_00FF;
         let fours = (pairs >> 8 | pairs) & 0x0000_FFFF_0000_FFFF;
         (fours >> 16 | fours) & 0xFFFF_FFFF
     };
     let both = u128::from_be_bytes(*text);
     let number = half((both >> 64) as u64) << 32 | half(both as u64);
-    // Whatever is no digit would have to be written otherwise.
-    (hex(number) == *text).then_some(number)
+    // Whatever is no such letter would have to be written otherwise.
+    (letters(number) == *text).then_some(number)
 }
 
 #[cfg(test)]
@@ -189,17 +197,17 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_sixteen_hexadecimal_digits() {
+    fn numbers_are_sixteen_letters() {
+        let spelled = |value: u64| (0..IDENTITY).map(|at| b'a' + (value << (4 * at) >> 60) as u8).collect::<Vec<_>>();
         for shift in 0..64 {
             for value in [1 << shift, u64::MAX >> shift, 0xFEDC_BA98_7654_3210_u64.rotate_left(shift)] {
-                let text = format!("{value:016x}");
-                assert_eq!(&hex(value)[..], text.as_bytes());
-                assert_eq!(number(&hex(value)), Some(value));
+                assert_eq!(&letters(value)[..], spelled(value));
+                assert_eq!(number(&letters(value)), Some(value));
             }
         }
-        for byte in (0..=255).filter(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-            for at in 0..16 {
-                let mut text = hex(0x0123_4567_89AB_CDEF);
+        for byte in (0..=255).filter(|byte| !matches!(byte, b'a'..=b'p')) {
+            for at in 0..IDENTITY {
+                let mut text = letters(0x0123_4567_89AB_CDEF);
                 text[at] = byte;
                 assert_eq!(number(&text), None, "{byte} at {at}");
             }

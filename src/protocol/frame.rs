@@ -12,11 +12,14 @@ pub const CONTROL_PAYLOAD_MAX: usize = 125;
 /// Bytes of a header at most: two, a length of eight, a key of four.
 pub const HEADER_BYTES_MAX: usize = 14;
 
-const FIN: u8 = 0x80;
+/// Bytes of a payload at most whose length takes one byte (RFC 6455 5.2).
+pub(super) const SHORT_LENGTH_MAX: u8 = 125;
+
+pub(super) const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
 /// Says of a message's first frame that the message is compressed (RFC 7692 6).
 const RSV1: u8 = 0x40;
-const MASK: u8 = 0x80;
+pub(super) const MASK: u8 = 0x80;
 
 /// Which end of a connection this is: clients mask, servers do not (RFC 6455 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
