@@ -21,12 +21,14 @@ use super::core::Core;
 use super::handler::Handler;
 use crate::reactor::{EventFd, Reactor};
 
-/// How long a core that had work waits on its reactor before it sleeps in the runtime: longer than a busy core is ever
-/// without work, short enough for timers of tasks.
-const BUSY_WAIT: Duration = Duration::from_micros(200);
+/// How long a core that had work waits on its reactor before it sleeps in the runtime. No shorter than a tick of the kernel
+/// (1 to 10 ms): a timer that is due before the tick has to be set in the processor, which a virtual machine leaves for,
+/// and with a wait of 200 µs at every turn a message cost a sixth more.
+const BUSY_WAIT: Duration = Duration::from_millis(10);
 
-/// Turns after which the runtime gets a chance even though there is work: some milliseconds under full load.
-const TURNS_PER_VISIT: u32 = 64;
+/// How often the runtime gets a chance even though there is work, for what handlers spawn there themselves. It costs some
+/// system calls.
+const VISIT_INTERVAL_MS: u64 = 10;
 
 /// The longest sleep: a core shows in this interval that it is alive.
 const SLEEP_MS_MAX: u64 = 500;
@@ -90,12 +92,13 @@ async fn drive<H: Handler, R: Reactor>(mut core: Core<H, R>, control: &Control, 
         return Err(io::Error::other("The reactor cannot be awaited, so no runtime can drive it."));
     };
     let visit = Visit::new()?;
-    let mut turns = 0u32;
+    let mut visited_ms = 0;
     loop {
         if control.is_draining() {
             core.drain();
         }
-        let more = core.turn(epoch.elapsed().as_millis() as u64);
+        let now_ms = epoch.elapsed().as_millis() as u64;
+        let more = core.turn(now_ms);
         if core.is_done() || control.is_stopped() {
             return Ok(());
         }
@@ -103,11 +106,11 @@ async fn drive<H: Handler, R: Reactor>(mut core: Core<H, R>, control: &Control, 
         let idle = !more && !tasks && core.may_wait();
         let completed = core.enter(if idle { busy_wait(&core) } else { Duration::ZERO })?;
         core.awake();
-        turns = turns.wrapping_add(1);
         if !completed && !more {
             sleep(&mut core, &park).await?;
-        } else if tasks || turns.is_multiple_of(TURNS_PER_VISIT) {
+        } else if tasks || now_ms >= visited_ms + VISIT_INTERVAL_MS {
             visit.pay().await?;
+            visited_ms = now_ms;
         }
     }
 }
