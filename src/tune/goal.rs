@@ -23,6 +23,15 @@ pub struct Goal {
     pub processes: u64,
 }
 
+/// How much a goal depends on something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Without it the connections cannot be held, or a crowd cannot come in.
+    Required,
+    /// It works without, but worse.
+    Advised,
+}
+
 /// Kernel memory of an idle TCP socket with its inode, file and dentry. Measured on Linux 6.18 in the slabs.
 const SOCKET_BYTES: u64 = 3640;
 

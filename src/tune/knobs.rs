@@ -5,7 +5,7 @@
 use std::fmt::Display;
 
 use super::bound::{bring, target};
-use super::goal::{Goal, Role};
+use super::goal::{Goal, Role, Weight};
 use super::host::{Host, Sysctl};
 use super::sysctls::{Row, Scope, TABLE};
 
@@ -41,15 +41,6 @@ pub enum State {
     Change,
     /// It is not, and it cannot be changed from here: it takes another user, the container's host, or other hardware.
     OutOfReach,
-}
-
-/// What depends on a knob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// Without it the connections cannot be held, or a crowd cannot come in.
-    Required,
-    /// It works without, but worse.
-    Advised,
 }
 
 /// What kind of thing a knob is.

@@ -8,10 +8,11 @@ mod bound;
 mod goal;
 mod host;
 mod knobs;
+mod read;
 mod sysctl_file;
 mod sysctls;
 
-pub use goal::{Goal, Role};
+pub use goal::{Goal, Role, Weight};
 pub use host::{Cgroup, Host, Interface, Limit, Memory, Sysctl};
-pub use knobs::{Knob, Reach, State, Weight, bytes, knobs};
+pub use knobs::{Knob, Reach, State, bytes, knobs};
 pub use sysctl_file::sysctl_file;

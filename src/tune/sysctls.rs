@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use super::bound::Bound;
-use super::goal::{Goal, Role};
+use super::goal::{Goal, Role, Weight};
 use super::host::Host;
-use super::knobs::Weight;
 
 /// Where a sysctl lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
