@@ -327,7 +327,7 @@ impl Send {
             parts.map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() }).collect();
         let mut gather = Box::new(Gather { message: socket::message_header(&[]), parts });
         gather.message.msg_iov = gather.parts.as_mut_ptr();
-        gather.message.msg_iovlen = gather.parts.len();
+        gather.message.msg_iovlen = gather.parts.len() as _;
         let message = &raw const self.gather.insert(gather).message;
         opcode::SendMsg::new(fd, message).flags(libc::MSG_NOSIGNAL as u32).build()
     }
