@@ -64,7 +64,7 @@ pub struct Bench {
     #[arg(long, short, value_name = "PER_SECOND")]
     rate: Option<f64>,
     /// Sweep: the connections of each step, rising
-    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_values_t = [100, 500, 1_000, 2_000, 5_000, 10_000, 18_000])]
+    #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "100,500,1000,2000,5000,10000,18000")]
     steps: Vec<usize>,
     /// Threads [default: one]
     #[arg(long, short, value_name = "COUNT", default_value_t = 1)]
