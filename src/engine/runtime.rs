@@ -92,12 +92,13 @@ async fn drive<H: Handler, R: Reactor>(mut core: Core<H, R>, control: &Control, 
         return Err(io::Error::other("The reactor cannot be awaited, so no runtime can drive it."));
     };
     let visit = Visit::new()?;
+    let elapsed_ms = || epoch.elapsed().as_millis() as u64;
     let mut visited_ms = 0;
     loop {
         if control.is_draining() {
             core.drain();
         }
-        let now_ms = epoch.elapsed().as_millis() as u64;
+        let now_ms = elapsed_ms();
         let more = core.turn(now_ms);
         if core.is_done() || control.is_stopped() {
             return Ok(());
@@ -110,8 +111,10 @@ async fn drive<H: Handler, R: Reactor>(mut core: Core<H, R>, control: &Control, 
             sleep(&mut core, &park).await?;
         } else if tasks || now_ms >= visited_ms + VISIT_INTERVAL_MS {
             visit.pay().await?;
-            visited_ms = now_ms;
+        } else {
+            continue;
         }
+        visited_ms = elapsed_ms();
     }
 }
 
