@@ -13,7 +13,7 @@ pub const CONTROL_PAYLOAD_MAX: usize = 125;
 pub const HEADER_BYTES_MAX: usize = 14;
 
 /// Bytes of a payload at most whose length takes one byte (RFC 6455 5.2).
-pub(super) const SHORT_LENGTH_MAX: u8 = 125;
+pub(super) const SHORT_LENGTH_MAX: usize = 125;
 
 pub(super) const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
@@ -166,7 +166,7 @@ impl FrameHeader {
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<MaskKey>) {
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_PAYLOAD_MAX, "a control frame is short");
     out.reserve(HEADER_BYTES_MAX + payload.len());
-    if mask.is_none() && payload.len() <= CONTROL_PAYLOAD_MAX {
+    if mask.is_none() && payload.len() <= SHORT_LENGTH_MAX {
         // The common case: a header of two bytes, written without a detour.
         out.extend_from_slice(&[opcode as u8 | FIN, payload.len() as u8]);
         out.extend_from_slice(payload);

@@ -95,7 +95,8 @@ impl<'i> Incoming<'i> {
     }
 
     /// The frame that most are: a message of its own, not compressed, with a length of one byte, all of it in this read.
-    /// Whatever is otherwise in any way is left for [`Self::advance`] to judge. Takes a quarter of its instructions.
+    /// Whatever is otherwise in any way is left for [`Self::advance`] to judge. An echo of 64 B takes a tenth fewer
+    /// instructions by it.
     #[inline]
     fn small_message(&mut self, connection: &Connection, limits: &Limits) -> Option<(MessageKind, usize, usize)> {
         if connection.state != State::Open || connection.assembly.is_some() || self.done.is_some() {
@@ -109,11 +110,10 @@ impl<'i> Incoming<'i> {
         };
         let is_server = connection.role == Role::Server;
         // Without the mask bit a server, and with it a client, finds a length that is too large here.
-        let length = if is_server { second ^ MASK } else { second };
-        if length > SHORT_LENGTH_MAX || u64::from(length) > limits.message_bytes_max {
+        let length = usize::from(if is_server { second ^ MASK } else { second });
+        if length > SHORT_LENGTH_MAX || length as u64 > limits.message_bytes_max {
             return None;
         }
-        let length = usize::from(length);
         let mut start = self.position + 2;
         if is_server {
             let (&mut key, rest) = rest.split_first_chunk_mut()?;

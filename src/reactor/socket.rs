@@ -81,6 +81,7 @@ pub fn message_header(parts: &[IoSlice<'_>]) -> libc::msghdr {
     // SAFETY: msghdr is a plain C struct of integers and pointers, for which all zeros is a valid value.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = parts.as_ptr().cast_mut().cast();
+    // A number of another type in musl.
     message.msg_iovlen = parts.len() as _;
     message
 }
