@@ -240,9 +240,9 @@ impl Server {
         None
     }
 
-    /// What it has logged since it was last asked.
+    /// What it has logged since it was last asked, to the end: it has ended.
     pub fn log(&mut self) -> String {
-        let lines = self.log.try_iter().collect::<Vec<_>>().join("\n");
+        let lines = self.log.iter().collect::<Vec<_>>().join("\n");
         self.seen.push_str(&lines);
         lines
     }
@@ -256,11 +256,11 @@ impl Drop for Server {
             thread::sleep(STALE);
             self.usage()
         });
+        let _ = self.process.kill();
+        let _ = self.process.wait();
         self.log();
         let panics = self.seen.matches("panicked at").count();
         table::spent(Spent { before: std::mem::take(&mut self.before), after, panics });
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
