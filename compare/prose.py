@@ -53,7 +53,8 @@ server's command from above in one terminal and the command over a table in anot
 - Memory for each is what the server's resident set grew by until all connections were open, divided by their number,
   and memory in all is that set in the end; the kernel's is that of its objects for both ends of each connection (slab),
   and of whatever else the host did meanwhile.
-- `busy` is the share of its processor that the server used. Below some 95 % the load, or the way there and back, set
-  the rate. The load then also pays for waking a server that sleeps, which in a virtual machine can take it longer than
-  what it sends: a server that is done sooner sleeps more often, so the one that takes the least time for each can have
-  the lower rate. That shows in `handshakes`, where each is three messages of one client to a server that waits."""
+- `busy` is the share of its processor that the server used, and `load` what the load used of the other. The one at some
+  95 % set the rate; if neither was, the way there and back did. A load at its limit also pays for waking a server that
+  sleeps, which in a virtual machine can take it longer than what it sends: a server that is done sooner sleeps more
+  often, so the one that takes the least time for each can have the lower rate. That shows in `handshakes`, where each is
+  three messages of one client to a server that waits."""

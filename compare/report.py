@@ -16,6 +16,8 @@ from figures import Figures
 # Shown in place of what the run chose: any free port, and the process just started.
 PORT = 9000
 PLOTTED = (workloads.RATE, workloads.CPU)
+# How much of its processor the server and the load used.
+SHARES = (workloads.BUSY, workloads.LOAD)
 
 
 def write(run, samples, target):
@@ -174,7 +176,7 @@ class Report:
     def table_of(self, workload):
         has_load = workload.mode != "idle"
         columns = ["", *(heading(metric) for metric in workload.metrics)]
-        columns += [f"{metric.title}: ratio" for metric in workload.metrics[:2]] + (["busy"] if has_load else [])
+        columns += [f"{metric.title}: ratio" for metric in workload.metrics[:2]] + ([metric.title for metric in SHARES] if has_load else [])
         lines = []
         for peer in self.measured:
             cells = [self.figures.cell(workload, peer.name, metric) for metric in workload.metrics]
@@ -183,8 +185,8 @@ class Report:
                 continue
             shown = [f"{number(cell.median)} ({number(cell.least)}–{number(cell.most)})" for cell in cells]
             ratios = ["" if cell.ratio is None else f"{cell.ratio:.2f}" for cell in cells[:2]]
-            busy = [f"{self.figures.cell(workload, peer.name, workloads.BUSY).median:.0f} %"] if has_load else []
-            lines.append([peer.name, *shown, *ratios, *busy])
+            shares = [self.figures.cell(workload, peer.name, metric) for metric in SHARES if has_load]
+            lines.append([peer.name, *shown, *ratios, *(f"{share.median:.0f} %" for share in shares)])
         return table(columns, lines, right_from=1)
 
     # --- Plots.

@@ -25,6 +25,7 @@ def taken(peer, number, rate=None, cpu=1.0, workload=ECHO, failure=None):
     server = {"cpu_us": cpu, "cpu_percent": 97.0, "bytes_per_connection": 200.0 * cpu}
     server |= {"kernel_bytes_per_connection": 9000.0, "resident_bytes": 7e6}
     bench = {"per_second": rate, "opened_per_second": rate, "latency_us": latency, "server": server}
+    bench["load"] = {"busy_percent": 55.0}
     return {
         **{"peer": peer, "workload": workload.name, "round": number, "at": f"2026-01-01T00:00:0{number}+00:00"},
         **{"failure": failure, "bench": None if failure else bench},
@@ -159,6 +160,10 @@ class TheReport(unittest.TestCase):
         for line, following in zip(lines, lines[1:]):
             if line.startswith("|") and following.startswith("|"):
                 self.assertEqual(line.count("|"), following.count("|"), following)
+
+    def test_a_table_says_how_busy_server_and_load_were(self):
+        rows = [line for line in self.text().splitlines() if line.startswith("| gorilla | 66,000")]
+        self.assertTrue(rows and all(row.endswith("| 97 % | 55 % |") for row in rows), rows)
 
     def test_the_plots_it_refers_to_are_there_and_are_xml(self):
         idle = [taken(peer, 0, 5_000, cost, IDLE) for peer, cost in zip(NAMES, (1, 40, 90))]

@@ -76,6 +76,8 @@ fn an_echo_is_measured_in_a_closed_loop_on_each_reactor() {
             ["p50", "p90", "p99", "p99_9", "max"].map(|name| latency[name].as_f64().unwrap()).into();
         assert!(percentiles[0] > 0.0 && percentiles.is_sorted(), "{latency}");
         assert!(json["server"]["cpu_us"].as_f64().unwrap() > 0.0);
+        let busy = json["load"]["busy_percent"].as_f64().unwrap();
+        assert!(busy > 1.0 && busy < 105.0 && said(&output).contains("% busy"), "{}", said(&output));
         assert!(json["samples"].as_array().unwrap().len() >= 2);
     }
 }
@@ -106,6 +108,23 @@ fn an_open_loop_keeps_its_rate() {
     let rates: Vec<f64> = measured.map(|sample| sample["received_per_second"].as_f64().unwrap()).collect();
     let steady = rates.iter().filter(|rate| (450.0..=550.0).contains(*rate)).count();
     assert!(rates.len() >= 6 && steady * 4 >= rates.len() * 3, "{rates:?}");
+}
+
+#[test]
+fn a_load_that_measures_itself_says_so() {
+    let (_process, url) = server();
+    let url = format!("{url}/echo");
+    let note = |rate: &str| {
+        let arguments = [&["echo", "--url", &url, "-c", "10", "--rate", rate][..], &SHORT].concat();
+        let (output, json) = bench(&format!("limit-{rate}"), &arguments);
+        (said(&output).contains("NOTE"), json["load"].clone())
+    };
+    // Nobody achieves it, whether there is a processor for the load alone or not.
+    let (noted, load) = note("100000000");
+    assert!(noted, "{load}");
+    assert!(load["late_us"]["p99"].as_f64().unwrap() > 10_000.0, "{load}");
+    let (_, load) = note("100");
+    assert!(load["busy_percent"].as_f64().unwrap() < 50.0, "{load}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod client;
 mod clock;
 mod crew;
+mod effort;
 mod handshake;
 mod knee;
 mod observe;
@@ -23,6 +24,7 @@ mod tally;
 mod worker;
 
 pub use crew::{CrewError, connections_per_process, work_for_parent};
+pub use effort::{BUSY_MAX_PERCENT, Effort, LATE_PART_MAX, Limit, Load, WAITED_MAX_PERCENT};
 pub use knee::{ACHIEVED_MIN, ERRORS_MAX, Knee, SLOW_US, SLOWER_TIMES, Sign};
 pub use observe::Usage;
 pub use plan::{Mode, Pace, Plan, PlanError};

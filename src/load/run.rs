@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::crew::{Crew, CrewError};
+use super::effort::{Effort, Limit, Load};
 use super::observe::Usage;
 use super::plan::{Mode, Pace, Plan};
 use super::samples::{Sample, Samples};
@@ -45,6 +46,10 @@ pub struct Outcome {
     pub whole: Counts,
     /// How long messages took while it was measured, or handshakes where those are what is measured.
     pub latencies: Latencies,
+    /// What the busiest thread of the load took meanwhile; nothing if it is not known.
+    pub load: Load,
+    /// How late it sent messages of an open loop, by its own doing, which is a part of how long they took.
+    pub lateness: Latencies,
     /// Of an idle run: connections that answered in the end.
     pub answered: u64,
     /// What the server used before anyone came, once all connections were open, when measuring began and when it ended.
@@ -76,6 +81,13 @@ impl Outcome {
             0 => 0.0,
             due => 1.0 - self.whole.received.min(due) as f64 / due as f64,
         }
+    }
+
+    /// Whether it was the load that was measured, and not the server.
+    pub fn limit(&self) -> Option<Limit> {
+        let p99_us = |latencies: &Latencies| latencies.percentile(99.0) as f64 / 1e3;
+        let late_us = matches!(self.plan.pace, Pace::PerSecond(_)).then(|| p99_us(&self.lateness));
+        self.load.limit(p99_us(&self.latencies), late_us).filter(|_| self.plan.mode != Mode::Idle)
     }
 
     /// The server's processor time for each of those, in microseconds.
@@ -135,8 +147,8 @@ struct Run<'p> {
     /// What each worker told last; `None` before its first word.
     workers: Vec<Option<Told>>,
     samples: Samples,
-    /// For how long all workers together have measured.
-    measured_ns: u64,
+    /// For how long each worker has measured, and how much of that time it took.
+    measured: Vec<(u64, Effort)>,
 }
 
 #[derive(Clone, Copy)]
@@ -160,6 +172,8 @@ impl<'p> Run<'p> {
                 measured: Counts::default(),
                 whole: Counts::default(),
                 latencies: Latencies::default(),
+                load: Load::default(),
+                lateness: Latencies::default(),
                 answered: 0,
                 usage: [before; 4],
                 samples: Vec::new(),
@@ -171,7 +185,7 @@ impl<'p> Run<'p> {
             heard: now,
             workers: vec![None; workers],
             samples: Samples::new(workers, before),
-            measured_ns: 0,
+            measured: vec![(0, Effort::default()); workers],
         }
     }
 
@@ -190,7 +204,11 @@ impl<'p> Run<'p> {
             (Stage::Measure, ..) => {
                 outcome.measured += counts;
                 outcome.latencies += latencies;
-                self.measured_ns += interval.span_ns;
+                outcome.lateness += &interval.lateness;
+                if let Some((span_ns, effort)) = self.measured.get_mut(worker) {
+                    *span_ns += interval.span_ns;
+                    *effort += &interval.effort;
+                }
             }
             (Stage::Settle, Mode::Idle, _) => {
                 outcome.answered += counts.received;
@@ -262,7 +280,10 @@ impl<'p> Run<'p> {
 
     /// What never came is known only now.
     fn finish(mut self) -> Outcome {
-        self.outcome.measured_s = self.measured_ns as f64 / 1e9 / self.workers.len().max(1) as f64;
+        let measured_ns: u64 = self.measured.iter().map(|(span_ns, _)| span_ns).sum();
+        self.outcome.measured_s = measured_ns as f64 / 1e9 / self.measured.len().max(1) as f64;
+        let loads = self.measured.iter().map(|(span_ns, effort)| effort.of(*span_ns));
+        self.outcome.load = loads.fold(Load::default(), Load::busier);
         let missing = match self.outcome.plan.mode {
             Mode::Fanout => {
                 let plan = &self.outcome.plan;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
+use super::effort::Load;
 use super::observe::Usage;
 use super::tally::{Counts, Interval, Latencies, SAMPLE, Stage};
 
@@ -34,6 +35,8 @@ pub struct Sample {
     pub p50_us: f64,
     /// What 99 of 100 did not exceed, in microseconds.
     pub p99_us: f64,
+    /// What the busiest thread of the load took.
+    pub load: Load,
     /// Processor time of the server, of a hundred of one core.
     pub server_cpu_percent: f64,
     /// Memory of the server in bytes.
@@ -66,6 +69,7 @@ struct Pending {
     /// Since all of its workers told, in their own time.
     span_ns: u64,
     at_ns: u64,
+    load: Load,
     counts: Counts,
     latencies: Latencies,
 }
@@ -92,6 +96,7 @@ impl Samples {
         let pending = self.pending.entry(place).or_default();
         pending.span_ns += interval.span_ns;
         pending.at_ns = pending.at_ns.max(interval.at_ns);
+        pending.load = pending.load.busier(interval.effort.of(interval.span_ns));
         pending.counts += &interval.counts;
         pending.latencies += &interval.latencies;
         if let Some(completed) = self.completed.get_mut(interval.worker).filter(|_| interval.completes_sample) {
@@ -141,6 +146,7 @@ impl Samples {
             received_per_second: per_second(pending.counts.received),
             p50_us: pending.latencies.percentile(50.0) as f64 / 1e3,
             p99_us: pending.latencies.percentile(99.0) as f64 / 1e3,
+            load: pending.load,
             server_cpu_percent: self.cpu_percent,
             server_resident_bytes: used.resident_bytes,
             kernel_bytes: used.kernel_bytes,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::effort::Effort;
+
 /// The longest time that is told from a longer one: a minute, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;
 
@@ -150,6 +152,8 @@ pub struct Interval {
     pub at_ns: u64,
     /// See `at_ns`.
     pub span_ns: u64,
+    /// How much of that time it took.
+    pub effort: Effort,
     /// Whose it is, of those of one process.
     pub worker: usize,
     /// Connections it has open, and that are still opening or waiting to be opened.
@@ -162,6 +166,8 @@ pub struct Interval {
     pub counts: Counts,
     /// How long messages took, or handshakes where those are what is measured.
     pub latencies: Latencies,
+    /// How late messages of an open loop were sent, by the load's own doing.
+    pub lateness: Latencies,
 }
 
 /// What all workers do at one time.

@@ -78,6 +78,11 @@ impl Document {
         self.page.push_str("</ul>\n</div>\n");
     }
 
+    /// What is to be known of the figures before they are believed.
+    pub fn note(&mut self, note: &str) {
+        let _ = writeln!(self.page, "<div class=\"card note\"><b>Note</b>: {}.</div>", escaped(note));
+    }
+
     /// Plots, side by side where there is room.
     pub fn plots(&mut self, plots: &[Plot<'_>]) {
         self.page.push_str("<div class=\"plots\">\n");
@@ -132,6 +137,7 @@ mod tests {
         };
         let mut document = Document::new("<i>", "<i>", 2, true);
         document.faults(&BTreeMap::from([("<i>".to_owned(), 2)]));
+        document.note("<i>");
         let page = document.end("<i>", &about);
         assert!(!page.contains("<i>") && page.contains("2 faults") && page.contains("interrupted"));
     }

@@ -12,6 +12,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::effort::{Limit, Load};
 use super::plan::{Mode, Pace};
 use super::run::Outcome;
 use super::samples::Sample;
@@ -55,6 +56,8 @@ pub struct Summary<'o> {
     pub megabytes_per_second: f64,
     /// How long each took, in microseconds.
     pub latency_us: Percentiles,
+    /// What the load itself took.
+    pub load: OwnLoad,
     /// What the server's processes used, if they were given.
     pub server: Option<Server>,
     /// Of an idle run: connections that answered in the end.
@@ -76,6 +79,25 @@ pub struct Percentiles {
     pub p99_9: f64,
     pub p99_99: f64,
     pub max: f64,
+}
+
+/// What the load itself took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct OwnLoad {
+    /// Of its time, by its busiest thread.
+    #[serde(flatten)]
+    pub of_thread: Load,
+    /// How late it sent messages of an open loop, in microseconds; a part of how long they took.
+    pub late_us: Option<Percentiles>,
+    /// Why it may be what was measured.
+    pub limit: Option<Limit>,
+}
+
+impl From<&Outcome> for OwnLoad {
+    fn from(outcome: &Outcome) -> Self {
+        let late_us = (!outcome.lateness.is_empty()).then(|| Percentiles::from(&outcome.lateness));
+        Self { of_thread: outcome.load, late_us, limit: outcome.limit() }
+    }
 }
 
 /// What the server's processes used.
@@ -137,6 +159,7 @@ impl<'o> From<&'o Outcome> for Summary<'o> {
             per_second: outcome.rate(),
             megabytes_per_second: outcome.measured.received_bytes as f64 / measured_s / 1e6,
             latency_us: Percentiles::from(&outcome.latencies),
+            load: OwnLoad::from(outcome),
             server,
             answered: (plan.mode == Mode::Idle).then_some(outcome.answered),
             faults: &outcome.whole.faults,

@@ -21,6 +21,9 @@ pub fn html(outcome: &Outcome, about: &About) -> String {
     let mut document = Document::new(&title, &subtitle(&summary), outcome.whole.faulty(), summary.interrupted);
     document.keys(&keys(&summary));
     document.faults(summary.faults);
+    if let Some(limit) = summary.load.limit {
+        document.note(&limit.to_string());
+    }
     document.plots(&plots_of(outcome));
     document.end(&Table(outcome).to_string(), about)
 }
@@ -97,7 +100,14 @@ fn plots_of(outcome: &Outcome) -> Vec<Plot<'static>> {
             vec![("p50", flowing(|sample| sample.p50_us)), ("p99", flowing(|sample| sample.p99_us))],
         ),
         seconds("Connections", short, vec![("open", all(|sample| sample.open as f64))]),
-        seconds("Server CPU, in percent of a core", short, vec![("CPU", all(|sample| sample.server_cpu_percent))]),
+        seconds(
+            "CPU, in percent of a core",
+            short,
+            vec![
+                ("server", all(|sample| sample.server_cpu_percent)),
+                ("load, its busiest thread", all(|sample| sample.load.busy_percent)),
+            ],
+        ),
         seconds(
             "Server memory in MiB",
             short,

@@ -10,7 +10,8 @@ use super::document::{About, Document, escaped};
 use super::number::{Bytes, Grouped, MIB, Part, Time, plain, short, short_time};
 use super::plot::Plot;
 use super::table::write_faults;
-use super::{Percentiles, Server, Summary};
+use super::{OwnLoad, Percentiles, Server, Summary};
+use crate::load::effort::Limit;
 use crate::load::knee::{ACHIEVED_MIN, ERRORS_MAX, Knee, SLOW_US, SLOWER_TIMES, Sign};
 use crate::load::run::Outcome;
 use crate::load::sweep::SweepOutcome;
@@ -60,6 +61,8 @@ pub struct Step {
     pub latency_us: Percentiles,
     /// The part of the messages that did not come back as they should.
     pub error_rate: f64,
+    /// What the load itself took.
+    pub load: OwnLoad,
     /// What the server's processes used, if they were given.
     pub server: Option<Server>,
     /// What went wrong, and how often.
@@ -68,10 +71,10 @@ pub struct Step {
 
 impl From<&Outcome> for Step {
     fn from(outcome: &Outcome) -> Self {
-        let Summary { connections, open, per_second, latency_us, server, faults, .. } = Summary::from(outcome);
+        let Summary { connections, open, per_second, latency_us, load, server, faults, .. } = Summary::from(outcome);
         let error_rate = outcome.error_rate();
         let faults = faults.clone();
-        Self { connections, open, achieved_per_second: per_second, latency_us, error_rate, server, faults }
+        Self { connections, open, achieved_per_second: per_second, latency_us, error_rate, load, server, faults }
     }
 }
 
@@ -136,6 +139,15 @@ impl SweepSummary {
     }
 }
 
+/// Of those steps in which the load measured itself, what is to be said.
+fn notes(steps: &[Step]) -> impl Iterator<Item = String> {
+    [Limit::Waited, Limit::Busy, Limit::Late].into_iter().filter_map(|limit| {
+        let limited = steps.iter().filter(|step| step.load.limit == Some(limit));
+        let connections: Vec<_> = limited.map(|step| Grouped(step.connections as f64).to_string()).collect();
+        (!connections.is_empty()).then(|| format!("with {} connections {limit}", connections.join("; ")))
+    })
+}
+
 /// How the knee is defined.
 fn definition() -> String {
     format!(
@@ -158,7 +170,7 @@ impl fmt::Display for SweepTable<'_> {
         writeln!(f, "  messages     {}\n", summary.offered())?;
         let server = summary.steps.iter().any(|step| step.server.is_some());
         let row = |f: &mut fmt::Formatter<'_>, cells: &[String]| {
-            let widths = [13, 13, 13, 9, 9, 9, 9, 9, 8, 11];
+            let widths = [13, 13, 13, 9, 9, 9, 9, 10, 9, 8, 11];
             for (cell, width) in cells.iter().zip(widths) {
                 write!(f, "{cell:>width$}")?;
             }
@@ -171,13 +183,26 @@ impl fmt::Display for SweepTable<'_> {
         writeln!(f, "\n  knee         {}", summary.verdict())?;
         // On a terminal of common width.
         writeln!(f, "               ({})", definition().replace(", or ", ",\n                or "))?;
+        notes(&summary.steps).try_for_each(|note| writeln!(f, "  {:<13}{note}", "NOTE"))?;
         write_faults(f, &summary.faults)
     }
 }
 
 fn heads(server: bool) -> Vec<String> {
-    let heads = ["connections", "offered/s", "achieved/s", "average", "p50", "p99", "p99.9", "errors", "CPU", "memory"];
-    heads[..if server { 10 } else { 8 }].iter().map(|head| (*head).to_owned()).collect()
+    let heads = [
+        "connections",
+        "offered/s",
+        "achieved/s",
+        "average",
+        "p50",
+        "p99",
+        "p99.9",
+        "late p99",
+        "errors",
+        "CPU",
+        "memory",
+    ];
+    heads[..if server { 11 } else { 9 }].iter().map(|head| (*head).to_owned()).collect()
 }
 
 fn cells(step: &Step, offered: f64, server: bool) -> Vec<String> {
@@ -188,6 +213,7 @@ fn cells(step: &Step, offered: f64, server: bool) -> Vec<String> {
         Grouped(step.achieved_per_second).to_string(),
     ];
     cells.extend([latency.mean, latency.p50, latency.p99, latency.p99_9].map(|us| Time(us).to_string()));
+    cells.push(step.load.late_us.map_or_else(|| "–".to_owned(), |late| Time(late.p99).to_string()));
     cells.push(Part(step.error_rate).to_string());
     match &step.server {
         Some(server) => {
@@ -226,6 +252,7 @@ pub fn sweep_html(outcome: &SweepOutcome, about: &About) -> String {
         escaped(&summary.verdict()),
         escaped(&definition())
     ));
+    notes(steps).for_each(|note| document.note(&note));
     document.faults(&summary.faults);
     document.plots(&plots_of(&summary));
     document.markup(&table(&summary));
@@ -275,6 +302,7 @@ fn plots_of(summary: &SweepSummary) -> Vec<Plot<'static>> {
                 ("p50", latency(|latency| latency.p50)),
                 ("p99", latency(|latency| latency.p99)),
                 ("p99.9", latency(|latency| latency.p99_9)),
+                ("p99 of how late the load sent", over_connections(&|step| Some(step.load.late_us?.p99))),
             ],
         ),
         plot(
@@ -293,10 +321,13 @@ fn plots_of(summary: &SweepSummary) -> Vec<Plot<'static>> {
             vec![("errors", over_connections(&|step| Some(step.error_rate * 100.0)))],
         ),
         plot(
-            "Server CPU, in percent of a core",
+            "CPU, in percent of a core",
             Scale::Linear,
             short,
-            vec![("CPU", over_connections(&|step| Some(step.server?.cpu_percent)))],
+            vec![
+                ("server", over_connections(&|step| Some(step.server?.cpu_percent))),
+                ("load, its busiest thread", over_connections(&|step| Some(step.load.of_thread.busy_percent))),
+            ],
         ),
         plot(
             "Server memory in MiB",
@@ -320,4 +351,35 @@ fn table(summary: &SweepSummary) -> String {
         table.push_str("</tr>\n");
     }
     table + "</table></div>\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::effort::Load;
+    use crate::load::tally::Latencies;
+
+    fn step(connections: usize, limit: Option<Limit>) -> Step {
+        Step {
+            connections,
+            open: connections,
+            achieved_per_second: 1.0,
+            latency_us: Percentiles::from(&Latencies::default()),
+            error_rate: 0.0,
+            load: OwnLoad { of_thread: Load::default(), late_us: None, limit },
+            server: None,
+            faults: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn says_in_which_steps_the_load_measured_itself() {
+        let [late, waited] = [Some(Limit::Late), Some(Limit::Waited)];
+        let steps = [step(100, None), step(1000, waited), step(5000, late), step(18_000, late)];
+        let notes: Vec<_> = notes(&steps).collect();
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert!(notes[0].starts_with("with 1,000 connections the load waited for a processor"), "{notes:?}");
+        assert!(notes[1].starts_with("with 5,000; 18,000 connections half of the p99"), "{notes:?}");
+        assert_eq!(super::notes(&steps[..1]).count(), 0);
+    }
 }

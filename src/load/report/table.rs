@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::number::{Bytes, Grouped, Time};
-use super::{Summary, mode_name};
+use super::{OwnLoad, Summary, mode_name};
 use crate::load::plan::Mode;
 use crate::load::run::Outcome;
 
@@ -96,6 +96,22 @@ impl fmt::Display for Table<'_> {
                     )?;
                 }
             }
+        }
+        let OwnLoad { of_thread: load, late_us, limit } = summary.load;
+        if load.busy_percent > 0.0 && summary.answered.is_none() {
+            let late = late_us.map(|late| format!("; sent late: p50 {}, p99 {}", Time(late.p50), Time(late.p99)));
+            row(
+                "load",
+                format_args!(
+                    "busiest thread {:.0} % busy, {:.1} % waiting for a processor{}",
+                    load.busy_percent,
+                    load.waited_percent,
+                    late.unwrap_or_default()
+                ),
+            )?;
+        }
+        if let Some(limit) = limit {
+            row("NOTE", format_args!("{limit}"))?;
         }
         write_faults(f, summary.faults)
     }

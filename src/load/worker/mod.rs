@@ -18,11 +18,12 @@ use bytes::Bytes;
 
 use super::client::{Client, Part, Phase};
 use super::clock::Clock;
+use super::effort::Books;
 use super::plan::{Mode, Pace, Plan};
 use super::rounds::Rounds;
 use super::schedule::Schedule;
 use super::talk::Talk;
-use super::tally::{Interval, SAMPLE, Stage};
+use super::tally::{Interval, Latencies, SAMPLE, Stage};
 use crate::protocol::client_handshake::ClientHandshake;
 use crate::protocol::{AssemblyPool, Incoming, Limits, State};
 use crate::reactor::{Chunks, Completion, Reactor, Token};
@@ -79,6 +80,9 @@ pub(super) struct Worker<R> {
     stayers: Vec<usize>,
     messages_due: Schedule,
     churn_due: Schedule,
+    /// How late messages were sent after they were due, and until when those that are due wait for a peer that does not read.
+    lateness: Latencies,
+    held_back_ns: u64,
     scratch: Vec<u8>,
     completions: Vec<Completion>,
     /// Those that failed and are tried again, by when that is.
@@ -87,13 +91,14 @@ pub(super) struct Worker<R> {
     stage_ns: u64,
     sample: u32,
     told_ns: u64,
+    books: Books,
     /// Whether it was told that none is opening any more.
     told_opened: bool,
     told: Sender<Interval>,
 }
 
 impl<R: Reactor> Worker<R> {
-    /// A worker for the connections with these numbers, of all those of the run.
+    /// A worker for the connections with these numbers, of all those of the run; for the thread that makes it.
     pub fn new(number: usize, numbers: Range<usize>, shared: Arc<Shared>, reactor: R, told: Sender<Interval>) -> Self {
         let plan = &shared.plan;
         let share = numbers.len() as f64 / plan.connections as f64;
@@ -117,10 +122,13 @@ impl<R: Reactor> Worker<R> {
             opening_max: plan.opening_max.div_ceil(plan.threads),
             messages_due: Schedule::new(rate),
             churn_due: Schedule::new(if plan.mode == Mode::Mixed { plan.churn_per_second * share } else { 0.0 }),
+            lateness: Latencies::default(),
+            held_back_ns: 0,
             retries: BinaryHeap::new(),
             stage_ns: shared.clock.now_ns(),
             sample: 0,
             told_ns: shared.clock.now_ns(),
+            books: Books::open(),
             told_opened: false,
             shared,
             reactor,
@@ -245,7 +253,12 @@ impl<R: Reactor> Worker<R> {
             let at = self.speakers[turn as usize % self.speakers.len()];
             if self.clients[at].phase == Phase::Open {
                 if self.clients[at].waiting.len() > WAITING_BYTES_MAX {
+                    self.held_back_ns = now_ns;
                     break;
+                }
+                if due_ns > self.held_back_ns {
+                    // What was sent before it in this turn is a part of it.
+                    self.lateness.note(self.shared.clock.now_ns().saturating_sub(due_ns), 1);
                 }
                 self.talk.say(&mut self.clients[at], due_ns);
                 self.transmit(at);
@@ -467,12 +480,14 @@ impl<R: Reactor> Worker<R> {
             completes_sample,
             at_ns: now_ns,
             span_ns: now_ns - std::mem::replace(&mut self.told_ns, now_ns),
+            effort: self.books.since_last(),
             worker: self.number,
             open: self.open,
             opening: self.opening + self.clients.len() - self.unopened,
             in_flight: self.talk.in_flight,
             counts: std::mem::take(&mut self.talk.counts),
             latencies: self.talk.take_latencies(),
+            lateness: std::mem::take(&mut self.lateness),
         };
         // Nobody listens any more when the run is given up.
         let _ = self.told.send(interval);
