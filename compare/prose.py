@@ -20,7 +20,7 @@ the other needs more; **bold** is where it needs less."""
 RATE_RATIOS = """\
 Messages (or handshakes) a second, as a multiple. Below 1 the other does fewer; **bold** is where it does more. Where
 one connection waits for each answer, or where the load's processor is the busy one, this says less about a server than
-the table above; the tables below say how busy its processor was."""
+the table above; the tables below say how busy both processors were."""
 
 MEMORY_RATIOS = "Memory of the server for each idle connection, as a multiple. Above 1 the other needs more."
 
