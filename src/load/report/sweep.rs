@@ -302,7 +302,7 @@ fn plots_of(summary: &SweepSummary) -> Vec<Plot<'static>> {
                 ("p50", latency(|latency| latency.p50)),
                 ("p99", latency(|latency| latency.p99)),
                 ("p99.9", latency(|latency| latency.p99_9)),
-                ("p99 of how late the load sent", over_connections(&|step| Some(step.load.late_us?.p99))),
+                ("late p99", over_connections(&|step| Some(step.load.late_us?.p99))),
             ],
         ),
         plot(
