@@ -40,9 +40,10 @@ impl AddAssign<&Self> for Effort {
 }
 
 impl Effort {
-    /// As a part of all the time that it had.
+    /// As a part of all the time that it had. The kernel books in steps of some milliseconds, so a time that is not much
+    /// longer says nothing.
     pub(super) fn of(self, span_ns: u64) -> Load {
-        let percent = |ns: u64| ns as f64 * 100.0 / span_ns.max(1) as f64;
+        let percent = |ns: u64| (ns as f64 * 100.0 / span_ns.max(1) as f64).min(100.0);
         Load { busy_percent: percent(self.busy_ns), waited_percent: percent(self.waited_ns) }
     }
 }

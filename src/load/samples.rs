@@ -62,6 +62,8 @@ pub(super) struct Samples {
     observed: Instant,
     used: Usage,
     cpu_percent: f64,
+    /// What was last known of the load.
+    load: Load,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +71,8 @@ struct Pending {
     /// Since all of its workers told, in their own time.
     span_ns: u64,
     at_ns: u64,
-    load: Load,
+    /// `None` as long as nobody told of a time long enough.
+    load: Option<Load>,
     counts: Counts,
     latencies: Latencies,
 }
@@ -87,6 +90,7 @@ impl Samples {
             observed: now,
             used,
             cpu_percent: 0.0,
+            load: Load::default(),
         }
     }
 
@@ -96,7 +100,10 @@ impl Samples {
         let pending = self.pending.entry(place).or_default();
         pending.span_ns += interval.span_ns;
         pending.at_ns = pending.at_ns.max(interval.at_ns);
-        pending.load = pending.load.busier(interval.effort.of(interval.span_ns));
+        if interval.span_ns >= SAMPLE.as_nanos() as u64 / 2 {
+            let load = interval.effort.of(interval.span_ns);
+            pending.load = Some(pending.load.map_or(load, |other| other.busier(load)));
+        }
         pending.counts += &interval.counts;
         pending.latencies += &interval.latencies;
         if let Some(completed) = self.completed.get_mut(interval.worker).filter(|_| interval.completes_sample) {
@@ -135,6 +142,7 @@ impl Samples {
     fn sample(&mut self, stage: Stage, pending: &Pending, open: usize, pids: &[u32]) -> Sample {
         self.given = Instant::now();
         let used = self.observe(pids);
+        self.load = pending.load.unwrap_or(self.load);
         let span_s = self.span_s(pending).max(1e-9);
         let per_second = |count: u64| count as f64 / span_s;
         Sample {
@@ -146,7 +154,7 @@ impl Samples {
             received_per_second: per_second(pending.counts.received),
             p50_us: pending.latencies.percentile(50.0) as f64 / 1e3,
             p99_us: pending.latencies.percentile(99.0) as f64 / 1e3,
-            load: pending.load,
+            load: self.load,
             server_cpu_percent: self.cpu_percent,
             server_resident_bytes: used.resident_bytes,
             kernel_bytes: used.kernel_bytes,
@@ -168,6 +176,7 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::effort::Effort;
 
     const SAMPLE_NS: u64 = SAMPLE.as_nanos() as u64;
 
@@ -212,6 +221,16 @@ mod tests {
         let (first, second) = (told(0, [0; 9]), told(1, [0; 9]));
         assert!(samples(2, &first).is_empty());
         assert_eq!(samples(2, &[&first[..], &second[..4]].concat()).len(), 4);
+    }
+
+    #[test]
+    fn a_time_that_is_too_short_says_nothing_of_the_load() {
+        let effort = Effort { busy_ns: 4_000_000, waited_ns: 0 };
+        let told =
+            |sample, span_ns| Interval { sample, span_ns, effort, completes_sample: true, ..Interval::default() };
+        let busy = |told: &[Interval]| samples(1, told)[0].load.busy_percent;
+        assert_eq!(busy(&[told(0, 30_000)]), 0.0, "a tick of the kernel, booked in 30 µs");
+        assert!((busy(&[told(0, SAMPLE_NS)]) - 1.6).abs() < 1e-9);
     }
 
     #[test]
