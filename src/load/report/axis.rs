@@ -64,8 +64,10 @@ impl Axis {
             Scale::Logarithmic => powers(low, high),
             Scale::Nines => NINES.to_vec(),
         };
-        // A hair more, because 0.1 has no end in binary.
-        ticks.into_iter().filter(|tick| (low * 0.999_999..=high * 1.000_001).contains(tick)).collect()
+        let (first, last) = (self.scale.place(low), self.scale.place(high));
+        // A hair more, because 0.1 has no end in binary; of the place and not of the value, since behind 99.9999 a hair is far.
+        let hair = (last - first) * 1e-6;
+        ticks.into_iter().filter(|tick| (first - hair..=last + hair).contains(&self.scale.place(*tick))).collect()
     }
 }
 
@@ -97,6 +99,8 @@ mod tests {
         }
         let axis = Axis::new(Scale::Nines, "", |_| String::new());
         assert_eq!(axis.ticks(0.0, 99.995), [50.0, 90.0, 99.0, 99.9, 99.99]);
+        assert_eq!(axis.ticks(0.0, 99.999_85).last(), Some(&99.999), "the next has no place on it");
+        assert_eq!(axis.ticks(0.0, 99.999_9).last(), Some(&99.999_9));
     }
 
     #[test]
