@@ -169,7 +169,9 @@ def says_what_is_wrong_with_a_topic(page):
     refusal = "Closed with 1008 (policy violation) “A name that ends with *"
     page.wait("a close", lambda: page.text("chat-state").startswith(refusal))
     assert page.text("chat-enter") == "Rejoin"
-    assert "1 message of yours did not come back and may be lost." in page.text("chat-list")
+    # The list is drawn some time after the state is shown.
+    lost = "1 message of yours did not come back and may be lost."
+    page.wait("a word on what was lost", lambda: lost in page.text("chat-list"))
     page.take_screenshot("chat-closed")
     open_anew(page)
 
