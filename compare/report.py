@@ -174,9 +174,10 @@ class Report:
         return "\n\n".join(parts)
 
     def table_of(self, workload):
-        has_load = workload.mode != "idle"
+        shares = () if workload.mode == "idle" else SHARES
         columns = ["", *(heading(metric) for metric in workload.metrics)]
-        columns += [f"{metric.title}: ratio" for metric in workload.metrics[:2]] + ([metric.title for metric in SHARES] if has_load else [])
+        columns += [f"{metric.title}: ratio" for metric in workload.metrics[:2]]
+        columns += [metric.title for metric in shares]
         lines = []
         for peer in self.measured:
             cells = [self.figures.cell(workload, peer.name, metric) for metric in workload.metrics]
@@ -185,8 +186,8 @@ class Report:
                 continue
             shown = [f"{number(cell.median)} ({number(cell.least)}–{number(cell.most)})" for cell in cells]
             ratios = ["" if cell.ratio is None else f"{cell.ratio:.2f}" for cell in cells[:2]]
-            shares = [self.figures.cell(workload, peer.name, metric) for metric in SHARES if has_load]
-            lines.append([peer.name, *shown, *ratios, *(f"{share.median:.0f} %" for share in shares)])
+            used = [f"{self.figures.cell(workload, peer.name, metric).median:.0f} %" for metric in shares]
+            lines.append([peer.name, *shown, *ratios, *used])
         return table(columns, lines, right_from=1)
 
     # --- Plots.
