@@ -1,0 +1,13 @@
+//! The program's settings: from flags, environment, file and defaults, in this order.
+//!
+//! [`Options`] is what one source says, everything optional; [`Config`] is what holds, complete and checked.
+
+mod checks;
+mod error;
+mod file;
+mod options;
+mod values;
+
+pub use error::ConfigError;
+pub use options::{Config, Options};
+pub use values::{Address, AdminAddress, ApiKey, Compression, Reactor};
