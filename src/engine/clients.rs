@@ -91,9 +91,7 @@ impl Clients {
 
     /// Judges a request for a WebSocket by where it comes from: page and address.
     pub(super) fn admit(&mut self, index: u32, request: &Request<'_>, now_ms: u64) -> Result<(), Refusal> {
-        if !self.admission.policy.origins.allow(request.header("Origin"), request.host()) {
-            return Err(Refusal::ForbiddenOrigin);
-        }
+        self.admission.policy.origins.admit(request.header("Origin"), request.host())?;
         let Some(mut client) = self.get(index) else { return Ok(()) };
         if !client.counted {
             client.address = self.admission.policy.trusted_proxies.client(request, client.address);

@@ -1,23 +1,27 @@
 //! Which web pages may open a WebSocket here (RFC 6455 section 10.2): the allow-list of origins.
 //!
 //! A browser sends the Origin of the page that asks (RFC 6454) and lets no script change it, so a page of somebody else
-//! cannot use the cookies of a visitor here. Never protects from programs that are no browsers: they send what they
-//! like. Invariants: an origin is compared whole, never by a part of its text; what is not an origin in the form that
-//! browsers send is nobody's.
+//! cannot use the cookies of a visitor here. Programs that are no browsers send what they like, and many send the URL they
+//! connect to, with `ws` and `wss`. Invariants: an origin is compared whole, never by a part of its text; two spellings are
+//! one origin only where RFC 3986 says that they name the same thing; what has no such form is nobody's.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::{self, FromStr};
 
+use super::foreign_origin::ForeignOrigin;
 use super::head::is_digits;
+use super::refusal::Refusal;
 
 /// Allowed origins. By default those of pages that were served by the same host and port as the WebSocket.
 ///
-/// Read from text: a list of origins set apart by commas, with `same-host` for the default and `*` for all.
+/// Read from text: a list of origins set apart by commas, with `same-host` for the default, `null` for pages that have no
+/// origin of their own, and `*` for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
     any: bool,
     same_host: bool,
+    null: bool,
     listed: Vec<Origin<String>>,
 }
 
@@ -25,22 +29,40 @@ impl Origins {
     /// Every origin, those of sandboxed pages and malformed ones included: for a service that knows its clients without
     /// cookies and addresses.
     pub fn any() -> Self {
-        Self { any: true, same_host: false, listed: Vec::new() }
+        Self { any: true, ..Self::nobody() }
     }
 
     /// Whether a request with this Origin header, sent to this Host, may open a WebSocket. Without the header no browser
     /// asks, and it may.
     pub fn allow(&self, origin: Option<&[u8]>, host: Option<&str>) -> bool {
         let Some(value) = origin.filter(|_| !self.any) else { return true };
+        if value == NULL.as_bytes() {
+            return self.null;
+        }
         let Some(origin) = str::from_utf8(value).ok().and_then(Origin::parse) else { return false };
         let same_host = self.same_host && host.is_some_and(|host| origin.is_served_by(host));
         same_host || self.listed.iter().any(|listed| listed.equals(&origin))
+    }
+
+    /// As [`allow`](Self::allow), with the refusal that says what was compared.
+    pub fn admit(&self, origin: Option<&[u8]>, host: Option<&str>) -> Result<(), Refusal> {
+        match origin.filter(|_| !self.allow(origin, host)) {
+            None => Ok(()),
+            Some(origin) => {
+                let compared_with = host.filter(|_| self.same_host);
+                Err(Refusal::ForbiddenOrigin(Box::new(ForeignOrigin::new(origin, compared_with))))
+            }
+        }
+    }
+
+    fn nobody() -> Self {
+        Self { any: false, same_host: false, null: false, listed: Vec::new() }
     }
 }
 
 impl Default for Origins {
     fn default() -> Self {
-        Self { any: false, same_host: true, listed: Vec::new() }
+        Self { same_host: true, ..Self::nobody() }
     }
 }
 
@@ -48,11 +70,12 @@ impl FromStr for Origins {
     type Err = InvalidOrigin;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut origins = Self { any: false, same_host: false, listed: Vec::new() };
+        let mut origins = Self::nobody();
         for element in text.split(',').map(str::trim) {
             match element {
                 ANY => origins.any = true,
                 SAME_HOST => origins.same_host = true,
+                NULL => origins.null = true,
                 text => match Origin::parse(text) {
                     Some(Origin { scheme, host, port }) => {
                         origins.listed.push(Origin { scheme: scheme.to_owned(), host: host.to_owned(), port });
@@ -68,7 +91,7 @@ impl FromStr for Origins {
 /// In the form in which it is read.
 impl fmt::Display for Origins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = [(self.any, ANY), (self.same_host, SAME_HOST)];
+        let words = [(self.any, ANY), (self.same_host, SAME_HOST), (self.null, NULL)];
         let words = words.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned());
         let all: Vec<String> = words.chain(self.listed.iter().map(Origin::to_string)).collect();
         f.write_str(&all.join(", "))
@@ -79,7 +102,8 @@ impl fmt::Display for Origins {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is no origin. Give a scheme, a host and, if it is not the default, a port, such as https://chat.example or \
-     http://127.0.0.1:8080, without a path and with an international name in its ASCII form (xn--); or same-host, or *."
+     http://127.0.0.1:8080, without a path or a final slash and with an international name in its ASCII form (xn--); or \
+     same-host, null, file:// or *."
 )]
 pub struct InvalidOrigin {
     /// What was given.
@@ -92,10 +116,15 @@ const SAME_HOST: &str = "same-host";
 /// Stands for all in a list.
 const ANY: &str = "*";
 
+/// The Origin of pages that have none of their own: sandboxed ones, and files in most browsers (RFC 6454 section 6.1).
+const NULL: &str = "null";
+
 /// A scheme, a host and a port (RFC 6454 section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Origin<T> {
+    /// That of the page, where a client wrote that of the WebSocket.
     scheme: T,
+    /// Without the final dot of a name.
     host: T,
     /// That of the scheme if none was written; `None` if the scheme has none.
     port: Option<u16>,
@@ -103,22 +132,28 @@ struct Origin<T> {
 
 impl<'a> Origin<&'a str> {
     /// Reads the serialisation of RFC 6454 section 6.2: `scheme://host` or `scheme://host:port`, nothing before, between
-    /// or after. So `null`, lists, user names, paths and names that are not ASCII are no origins.
+    /// or after. So lists, user names, paths and names that are not ASCII are no origins.
     fn parse(text: &'a str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let (host, port) = split_port(rest)?;
         let is_port = |digits: &str| !digits.starts_with('0') && is_digits(digits.as_bytes());
-        let port = match port {
-            Some(digits) => Some(digits.parse().ok().filter(|_| is_port(digits))?),
-            None => default_port(scheme),
-        };
-        (is_scheme(scheme) && is_host_name(host)).then_some(Self { scheme, host, port })
+        let port = port.map(|digits| digits.parse().ok().filter(|_| is_port(digits)));
+        match (page_scheme(scheme), port) {
+            (_, Some(None)) => None,
+            (Some((scheme, default_port)), port) => {
+                let (host, port) = (without_final_dot(host), port.flatten().or(Some(default_port)));
+                is_host_name(host).then_some(Self { scheme, host, port })
+            }
+            (None, port) => {
+                (is_scheme(scheme) && is_private_host(host)).then_some(Self { scheme, host, port: port.flatten() })
+            }
+        }
     }
 
     /// Whether a page of this origin came from this Host. Only the page's scheme is known, so its default port stands
     /// for the one that a Host header leaves out.
     fn is_served_by(&self, host: &str) -> bool {
-        let (Some(default_port), Some((name, port))) = (default_port(self.scheme), split_port(host)) else {
+        let (Some((_, default_port)), Some((name, port))) = (page_scheme(self.scheme), split_port(host)) else {
             return false;
         };
         let port = match port {
@@ -126,33 +161,38 @@ impl<'a> Origin<&'a str> {
             None | Some("") => Some(default_port),
             Some(digits) => digits.parse().ok(),
         };
-        name.eq_ignore_ascii_case(self.host) && port == self.port
+        is_same_host(without_final_dot(name), self.host) && port == self.port
     }
 }
 
 impl<T: AsRef<str>> Origin<T> {
     fn equals(&self, other: &Origin<&str>) -> bool {
-        let same_scheme = self.scheme.as_ref() == other.scheme;
-        same_scheme && self.host.as_ref().eq_ignore_ascii_case(other.host) && self.port == other.port
+        let same_scheme = self.scheme.as_ref().eq_ignore_ascii_case(other.scheme);
+        same_scheme && is_same_host(self.host.as_ref(), other.host) && self.port == other.port
     }
 }
 
 impl<T: AsRef<str>> fmt::Display for Origin<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, host) = (self.scheme.as_ref(), self.host.as_ref());
-        match self.port.filter(|_| self.port != default_port(scheme)) {
+        let default_port = page_scheme(scheme).map(|(_, port)| port);
+        match self.port.filter(|_| self.port != default_port) {
             Some(port) => write!(f, "{scheme}://{host}:{port}"),
             None => write!(f, "{scheme}://{host}"),
         }
     }
 }
 
-/// The schemes of pages that are served to browsers.
-fn default_port(scheme: &str) -> Option<u16> {
-    match scheme {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
+/// The scheme and the default port of the pages that are served together with a WebSocket, whichever of the two a client
+/// names (RFC 6455 section 3: the ports are the same).
+fn page_scheme(scheme: &str) -> Option<(&'static str, u16)> {
+    let is = |names: [&str; 2]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
+    if is(["https", "wss"]) {
+        Some(("https", 443))
+    } else if is(["http", "ws"]) {
+        Some(("http", 80))
+    } else {
+        None
     }
 }
 
@@ -169,22 +209,42 @@ fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// In lower case, as browsers write it. Not only those of pages: applications bring schemes of their own.
+/// The name without the dot of the root, which names the same host (RFC 3986 section 3.2.2).
+fn without_final_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Whether both are the same name, or the same IPv6 address in whatever form.
+fn is_same_host(one: &str, other: &str) -> bool {
+    match (ipv6(one), ipv6(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.eq_ignore_ascii_case(other),
+    }
+}
+
+/// The address in brackets.
+fn ipv6(host: &str) -> Option<Ipv6Addr> {
+    host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
+}
+
+/// Not only those of pages: applications bring schemes of their own.
 fn is_scheme(scheme: &str) -> bool {
-    let mut bytes = scheme.bytes();
-    bytes.next().is_some_and(|first| first.is_ascii_lowercase())
-        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
 /// A name without a dot at either end, or an address.
 fn is_host_name(host: &str) -> bool {
-    if let Some(address) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().is_ok();
-    }
-    let good = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    host.split('.').all(good)
+    host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_host_byte)) || ipv6(host).is_some()
+}
+
+/// What schemes of applications have in the place of a host: nothing in `file://`, a dot in `app://.`, an id.
+fn is_private_host(host: &str) -> bool {
+    host.bytes().all(|byte| byte == b'.' || is_host_byte(byte)) || ipv6(host).is_some()
+}
+
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_".contains(&byte)
 }
 
 #[cfg(test)]
@@ -214,6 +274,31 @@ mod tests {
             ("http://localhost", "localhost"),
             ("https://xn--bcher-kva.example", "xn--bcher-kva.example"),
             ("https://my_host.example", "my_host.example"),
+            // What programs send that take the URL they connect to for their origin.
+            ("ws://127.0.0.1:9700", "127.0.0.1:9700"),
+            ("ws://localhost:9000", "localhost:9000"),
+            ("ws://example.com", "example.com"),
+            ("ws://example.com:80", "example.com"),
+            ("ws://example.com", "example.com:80"),
+            ("wss://example.com", "example.com"),
+            ("wss://example.com", "example.com:443"),
+            ("wss://example.com:443", "example.com"),
+            ("wss://example.com:8443", "example.com:8443"),
+            ("ws://[::1]:9000", "[::1]:9000"),
+            ("WSS://Example.COM", "example.com"),
+            ("HTTPS://example.com", "example.com"),
+            ("Https://example.com", "EXAMPLE.COM:443"),
+            // The dot of the root names the same host.
+            ("https://example.com.", "example.com"),
+            ("https://example.com", "example.com."),
+            ("https://example.com.:443", "example.com"),
+            ("wss://example.com.", "example.com.:443"),
+            ("http://localhost.:9000", "localhost:9000"),
+            ("http://127.0.0.1.:9000", "127.0.0.1:9000"),
+            // An IPv6 address in another form.
+            ("http://[0:0:0:0:0:0:0:1]:9000", "[::1]:9000"),
+            ("http://[2001:DB8::1]", "[2001:db8:0::1]"),
+            ("http://[::ffff:1.2.3.4]", "[::ffff:102:304]"),
         ] {
             assert!(allows(&Origins::default(), origin, host), "{origin} at {host}");
         }
@@ -243,11 +328,24 @@ mod tests {
         "https://example.co",
         "https://example.comm",
         "https://xample.com",
-        "https://example.com.",
+        "https://example.com..",
+        "https://example.com.:443.",
+        "https://.",
+        "https://..",
         "https://.example.com",
+        "https://.example.com.",
         "https://example..com",
-        "HTTPS://example.com",
-        "Https://example.com",
+        "httpss://example.com",
+        "wsss://example.com",
+        "ws+https://example.com",
+        "https ://example.com",
+        " wss://example.com",
+        "wss://example.com.evil.test",
+        "wss://evil.test",
+        "wss://example.com/",
+        "wss://user@example.com",
+        "wss://example.com:80",
+        "wss:example.com",
         "http://example.com:443x",
         "ftp://example.com",
         "javascript://example.com",
@@ -292,6 +390,11 @@ mod tests {
         "https://[::1]example.com",
         "https://example.com[::1]",
         "https://[::ffff:1.2.3.4%25lo]",
+        "https://[::1%25eth0]",
+        "https://[::1].",
+        "https://[::1]:",
+        "https://[example.com].",
+        "https://example.com.[::1]",
         "https://93.184.216.34",
         "https://1572395042",
         "file://",
@@ -324,8 +427,27 @@ mod tests {
             ("http://example.com:9000", "example.com"),
             ("http://[::1]", "[::1]:9000"),
             ("http://[::1]", "[::2]"),
-            ("http://example.com", "example.com."),
+            ("http://[::1]", "::1"),
+            ("http://example.com", "example.com.."),
+            ("http://example.com.", "example.com.."),
+            ("http://example.com", "."),
+            ("ws://example.com", "example.com:443"),
+            ("wss://example.com", "example.com:80"),
+            ("wss://example.com:443", "example.com:80"),
+            ("ws://example.com", "example.com:9000"),
+            ("http://localhost", "127.0.0.1"),
+            ("http://127.0.0.1:9000", "localhost:9000"),
+            ("http://[::1]:9000", "localhost:9000"),
+            ("http://[::ffff:127.0.0.1]", "127.0.0.1"),
+            // Pages of applications come from no host.
             ("capacitor://localhost", "localhost"),
+            ("ionic://localhost", "localhost"),
+            ("tauri://localhost", "localhost"),
+            ("app://localhost", "localhost"),
+            ("file://", "localhost"),
+            ("file://localhost", "localhost"),
+            ("null", "null"),
+            ("null", "localhost"),
         ] {
             assert!(!allows(&Origins::default(), origin, host), "{origin} at {host}");
         }
@@ -360,6 +482,94 @@ mod tests {
     }
 
     #[test]
+    fn origins_of_applications_can_be_listed_and_are_compared_whole() {
+        let listed = [
+            "null",
+            "file://",
+            "capacitor://localhost",
+            "ionic://localhost",
+            "tauri://localhost",
+            "app://.",
+            "app://-",
+            "app://obsidian.md",
+            "chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb",
+            "moz-extension://f2d5d1c0-0b5f-4a0b-9a55-8a2d0f7c9e11",
+            "safari-web-extension://8B1A9953-C461-4A3D-9C1E-1F0A1B2C3D4E",
+            "vscode-webview://1a2b3c",
+        ];
+        for own in listed {
+            let origins: Origins = own.parse().unwrap();
+            for other in listed {
+                assert_eq!(allows(&origins, other, "localhost"), own == other, "{other} where {own} is listed");
+            }
+            for other in [
+                "NULL",
+                "nul",
+                "null.",
+                "null:",
+                "file:///",
+                "file://.",
+                "file:///etc",
+                "file:",
+                "app://",
+                "app://..",
+                "",
+                "http://localhost",
+            ] {
+                assert!(!allows(&origins, other, "localhost"), "{other} where {own} is listed");
+            }
+            assert_eq!(origins.to_string(), own);
+        }
+        let many: Origins = "same-host, null, file://".parse().unwrap();
+        assert!(["null", "file://", "http://a"].iter().all(|origin| allows(&many, origin, "a")));
+        assert!(!allows(&many, "http://b", "a"));
+    }
+
+    #[test]
+    fn a_listed_origin_may_be_written_as_the_url_of_the_websocket_or_with_its_port() {
+        let spellings = [
+            "https://a.test",
+            "https://a.test:443",
+            "wss://a.test",
+            "wss://A.test:443",
+            "HTTPS://a.test.",
+            "Wss://a.test.:443",
+        ];
+        for listed in spellings {
+            let origins: Origins = listed.parse().unwrap();
+            assert_eq!(origins.to_string().to_ascii_lowercase(), "https://a.test", "{listed}");
+            for sent in spellings {
+                assert!(allows(&origins, sent, "elsewhere.test"), "{sent} where {listed} is listed");
+            }
+            for other in [
+                "http://a.test",
+                "ws://a.test",
+                "ws://a.test:443",
+                "wss://a.test:80",
+                "https://a.test..",
+                "wss://b.test",
+            ] {
+                assert!(!allows(&origins, other, "elsewhere.test"), "{other} where {listed} is listed");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_origin_and_the_host_it_was_compared_with() {
+        let said = |origins: &str, origin: &[u8], host| {
+            let origins: Origins = origins.parse().unwrap();
+            origins.admit(Some(origin), Some(host)).unwrap_err().to_string()
+        };
+        let text = said("same-host,https://a", b"https://evil.test", "example.com:9000");
+        assert!(text.contains("\"https://evil.test\"") && text.contains("\"example.com:9000\""), "{text}");
+        // Where the Host makes no difference, it is not named.
+        assert!(!said("https://a", b"null", "example.com").contains("example.com"));
+        assert!(said("same-host", b"\xff<b>\r\n", "a").contains(r"\xff\x3cb\x3e\x0d\x0a"));
+        assert_eq!(Origins::default().admit(Some(b"ws://a"), Some("a")), Ok(()));
+        assert_eq!(Origins::default().admit(None, Some("a")), Ok(()));
+    }
+
+    #[test]
     fn a_star_allows_everyone() {
         let origins: Origins = "*".parse().unwrap();
         assert_eq!(origins, Origins::any());
@@ -373,11 +583,15 @@ mod tests {
         for text in [
             "",
             "https://a,",
-            "null",
+            "NULL",
             "https://a/",
+            "https://a..",
+            "https://",
+            "https://.",
+            "file:///",
+            "://a",
             "a",
             "https://*.example",
-            "HTTPS://a",
             "https://b\u{fc}cher.example",
             "https://a:0",
             "https://a b",
@@ -400,12 +614,15 @@ mod tests {
         #[test]
         fn what_is_allowed_is_the_listed_origin_itself(
             before in "(|a|https?:|//|[ -~]{0,3})",
-            core in prop_oneof![Just("https://example.com".to_owned()), "https?://example\\.com(:[0-9]{0,5})?", "\\PC{0,30}"],
+            core in prop_oneof![Just("https://example.com".to_owned()), "(https?|HTTPS|wss?)://example\\.com\\.?(:[0-9]{0,5}|:443)?", "\\PC{0,30}"],
             after in "(|\\.|/|[ -~]{0,3}|\\PC{0,3})",
         ) {
             let text = format!("{before}{core}{after}");
-            let spellings = ["https://example.com", "https://example.com:443"];
-            let same = spellings.iter().any(|own| own.eq_ignore_ascii_case(&text)) && text.starts_with("https");
+            let lower = text.to_ascii_lowercase();
+            let rest = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("wss://"));
+            let same = rest.is_some_and(|rest| {
+                ["example.com", "example.com.", "example.com:443", "example.com.:443"].contains(&rest)
+            });
             let listed: Origins = "https://example.com".parse().unwrap();
             prop_assert_eq!(allows(&listed, &text, "example.com"), same, "{}", text);
             prop_assert!(!allows(&Origins::default(), &text, "example.com:9000") || text.ends_with(":9000"));

@@ -1,7 +1,9 @@
 //! Why a request gets no WebSocket: every reason, whose fault it is, and the status that says so.
 //!
-//! Never writes an answer: that is for [`Response`](super::http::Response). Never repeats a peer's bytes.
+//! Never writes an answer: that is for [`Response`](super::http::Response). Never repeats a peer's bytes, but for an origin
+//! and a host, escaped and cut.
 
+use super::foreign_origin::ForeignOrigin;
 use super::reasons;
 
 /// Why a request was refused. Its text is the body of the answer; [`Refusal::status`] is the status.
@@ -94,8 +96,8 @@ pub enum Refusal {
 
     // Other faults of the client.
     /// The request's Origin may not open a WebSocket here.
-    #[error("This origin may not connect. Add it to the allowed origins if it should.")]
-    ForbiddenOrigin,
+    #[error("{0}")]
+    ForbiddenOrigin(Box<ForeignOrigin>),
     /// The method cannot be answered here.
     #[error("This method is not allowed here. A WebSocket is opened with {allow}.")]
     MethodNotAllowed {
@@ -194,7 +196,7 @@ impl Refusal {
             | EarlyData
             | ProxyHeaderMissing
             | ProxyHeaderInvalid => 400,
-            ForbiddenOrigin => 403,
+            ForbiddenOrigin(_) => 403,
             MethodNotAllowed { .. } => 405,
             HandshakeTimeout => 408,
             BodyTooLarge { .. } => 413,

@@ -275,6 +275,7 @@ fn reason_phrase(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::foreign_origin::ForeignOrigin;
     use super::*;
 
     fn written(response: &Response, keep_alive: bool, head_only: bool) -> String {
@@ -387,7 +388,7 @@ mod tests {
             (400, EarlyData),
             (400, ProxyHeaderMissing),
             (400, ProxyHeaderInvalid),
-            (403, ForbiddenOrigin),
+            (403, ForbiddenOrigin(Box::new(ForeignOrigin::new(b"https://evil.test", Some("a"))))),
             (405, MethodNotAllowed { allow: "GET" }),
             (408, HandshakeTimeout),
             (413, BodyTooLarge { bytes: 65_537, limit: 65_536 }),

@@ -40,6 +40,8 @@ fn ask(peer: &mut Peer, words: &[u8]) -> u16 {
 const TRICKS: &[&str] = &[
     "",
     "null",
+    "NULL",
+    "file://",
     "*",
     "same-host",
     "https://example.com.evil",
@@ -49,10 +51,20 @@ const TRICKS: &[&str] = &[
     "https://evil.example.com",
     "https://example.co",
     "https://example.comm",
-    "https://example.com.",
+    "https://example.com..",
+    "https://example.com.:443.",
+    "https://.",
     "https://example..com",
     "https://.example.com",
-    "HTTPS://example.com",
+    "httpss://example.com",
+    "wss://example.com.evil.test",
+    "wss://evil.test",
+    "wss://user@example.com",
+    "wss://example.com:80",
+    "wss://example.com/",
+    "https://example.com:443:443",
+    "https://example.com\t.evil.test",
+    "https://[::1].",
     "ftp://example.com",
     "file://example.com",
     "javascript://example.com",
@@ -102,14 +114,23 @@ fn row_6_no_foreign_origin_gets_in_and_every_allowed_one_does() {
             assert_eq!(status(HERE, server.address, &twice), 400);
             assert_eq!(status(HERE, server.address, &request("")), 101, "a program that is no browser");
         }
-        let allowed: Vec<&str> = listed.split(',').chain(["https://example.com:443", "https://EXAMPLE.com"]).collect();
+        // As programs write it that take the URL they connect to for their origin, too.
+        let spellings = ["https://example.com:443", "https://EXAMPLE.com", "wss://example.com", "HTTPS://example.com."];
+        let allowed: Vec<&str> = listed.split(',').chain(spellings).collect();
         for origin in &allowed {
             assert_eq!(with_origin(&allow_list, origin), 101, "{origin}");
         }
-        for origin in ["https://example.com", "http://example.com", "https://Example.com:443"] {
+        let own = [
+            "https://example.com",
+            "http://example.com",
+            "https://Example.com:443",
+            "ws://example.com",
+            "wss://example.com.",
+        ];
+        for origin in own {
             assert_eq!(with_origin(&same_host, origin), 101, "{origin}");
         }
-        let (tricks, allowed) = (TRICKS.len() * 2, allowed.len() + 3);
+        let (tricks, allowed) = (TRICKS.len() * 2, allowed.len() + own.len());
         figure(
             6,
             format!("{tricks} tricks, 0 accepted; {allowed} allowed, {allowed} accepted"),

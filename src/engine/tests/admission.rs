@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::client::{Client, get, text};
+use super::client::{Client, get, text, upgrade_request};
 use super::world::World;
 use crate::engine::{AdmissionPolicy, Limits};
 use crate::reactor::sim::Faults;
@@ -68,6 +68,31 @@ fn a_foreign_origin_gets_403_before_the_handler_hears_of_it() {
     assert_eq!(world.counters.http_refusals.read(), 4);
     let mut program = world.connect();
     assert_eq!(ask(&mut world, &mut program, &[]), Some(101));
+}
+
+#[test]
+fn a_403_says_in_plain_text_which_origin_came_and_which_host_it_was_compared_with() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    let request = String::from_utf8(upgrade_request("/", &[]).0).unwrap();
+    client.write(request.replace("\r\n\r\n", "\r\nOrigin: https://<b>.test\r\n\r\n").as_bytes());
+    world.settle();
+    let answer = client.answer().unwrap();
+    assert_eq!(answer.status, 403);
+    assert!(answer.head.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{}", answer.head);
+    assert!(answer.body.contains(r#""https://\x3cb\x3e.test""#), "{}", answer.body);
+    assert!(answer.body.contains(r#"Host "localhost""#) && answer.body.contains("allow-origin"), "{}", answer.body);
+}
+
+#[test]
+fn a_program_may_send_the_url_of_the_websocket_for_its_origin() {
+    let mut world = World::new();
+    for (origin, status) in
+        [("ws://localhost", 101), ("wss://LOCALHOST:443", 101), ("ws://localhost.", 101), ("wss://localhost:80", 403)]
+    {
+        let mut client = world.connect();
+        assert_eq!(ask(&mut world, &mut client, &[("Origin", origin)]), Some(status), "{origin}");
+    }
 }
 
 #[test]
