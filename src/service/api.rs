@@ -3,7 +3,6 @@
 //! Owns who may ask, what a request says, and the JSON of the answers; the engine does the rest. Invariant: how long it takes
 //! to refuse a key tells nothing of how much of it was right, and no key is ever shown.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use constant_time_eq::constant_time_eq;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::topics::{decode, parameters};
+use super::query::{ParameterError, parameter};
 use crate::engine::{Counters, Hub, Sent, TopicError};
 use crate::protocol::Message;
 use crate::protocol::http::{Request, Response};
@@ -89,12 +88,8 @@ enum ApiError {
     FromPage,
     #[error("The topic is missing. Name it in the query, as in /api/publish?topic=news.")]
     TopicMissing,
-    #[error("The topic is named more than once. Publish to each by a request of its own.")]
-    TopicTwice,
-    #[error("{name:?} means nothing here. Publishing takes topic=NAME and nothing else.")]
-    UnknownParameter { name: String },
-    #[error("A parameter is not UTF-8 once it is percent-decoded.")]
-    NotText,
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
     #[error(transparent)]
     Topic(#[from] TopicError),
     #[error("The body is declared to be text and is not UTF-8. Send bytes as application/octet-stream.")]
@@ -110,12 +105,7 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => 405,
             Self::KeyMissing | Self::KeyWrong => 401,
             Self::FromPage => 403,
-            Self::TopicMissing
-            | Self::TopicTwice
-            | Self::UnknownParameter { .. }
-            | Self::NotText
-            | Self::Topic(_)
-            | Self::BodyNotText => 400,
+            Self::TopicMissing | Self::Parameter(_) | Self::Topic(_) | Self::BodyNotText => 400,
             Self::Dropped => 503,
         }
     }
@@ -186,7 +176,7 @@ fn publish(request: &Request<'_>, hub: &mut Hub<'_>, access: &ApiAccess) -> Resu
         return Err(ApiError::MethodNotAllowed { allow: "POST" });
     }
     access.admit(request)?;
-    let topic = topic(request.query())?;
+    let topic = parameter(request.query(), "topic")?.ok_or(ApiError::TopicMissing)?;
     match hub.publish(&topic, message(request)?)? {
         Sent::Queued | Sent::Backpressure => Ok(json(200, &Published { topic: &topic, sent: "queued" })),
         Sent::Dropped => Err(ApiError::Dropped),
@@ -219,19 +209,6 @@ fn key_of<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
     };
     request.header("X-API-Key").or_else(bearer)
-}
-
-/// The topic that a query names.
-fn topic(query: Option<&str>) -> Result<Cow<'_, str>, ApiError> {
-    let mut topic = None;
-    for (name, value) in parameters(query) {
-        match &*decode(name).map_err(|_| ApiError::NotText)? {
-            "topic" if topic.is_some() => return Err(ApiError::TopicTwice),
-            "topic" => topic = Some(decode(value).map_err(|_| ApiError::NotText)?),
-            name => return Err(ApiError::UnknownParameter { name: name.to_owned() }),
-        }
-    }
-    topic.ok_or(ApiError::TopicMissing)
 }
 
 /// The body as a message. It is text if it can be, unless it is declared to be bytes; declared to be text, it has to be.
@@ -304,21 +281,6 @@ mod tests {
     }
 
     #[test]
-    fn the_query_names_one_topic_and_nothing_else() {
-        assert_eq!(topic(Some("topic=news")).unwrap(), "news");
-        assert_eq!(topic(Some("&topic=a%2Fb%20c%26d%C3%A4&")).unwrap(), "a/b c&dä");
-        assert_eq!(topic(Some("%74opic=a+b")).unwrap(), "a+b", "a plus is a plus");
-        assert_eq!(topic(Some("topic=")).unwrap(), "", "which the engine refuses");
-        assert_eq!(topic(None), Err(ApiError::TopicMissing));
-        assert_eq!(topic(Some("")), Err(ApiError::TopicMissing));
-        assert_eq!(topic(Some("topic=a&topic=a")), Err(ApiError::TopicTwice));
-        assert_eq!(topic(Some("topic=%ff")), Err(ApiError::NotText));
-        assert_eq!(topic(Some("%ff=a")), Err(ApiError::NotText));
-        let unknown = ApiError::UnknownParameter { name: "tpoic".to_owned() };
-        assert_eq!(topic(Some("tpoic=a&topic=a")), Err(unknown));
-    }
-
-    #[test]
     fn a_body_is_text_if_it_can_be_and_is_not_declared_otherwise() {
         let kind = |content_type: &str, body: &[u8]| {
             let line =
@@ -352,9 +314,8 @@ mod tests {
             (401, ApiError::KeyWrong, "\r\nWWW-Authenticate: Bearer\r\n"),
             (403, ApiError::FromPage, ""),
             (400, ApiError::TopicMissing, ""),
-            (400, ApiError::TopicTwice, ""),
-            (400, ApiError::UnknownParameter { name: "\"\r\n\0".to_owned() }, ""),
-            (400, ApiError::NotText, ""),
+            (400, ApiError::Parameter(ParameterError::Repeated { name: "topic" }), ""),
+            (400, ApiError::Parameter(ParameterError::NotText { name: "topic" }), ""),
             (400, ApiError::Topic(TopicError::PatternNotPublishable), ""),
             (400, ApiError::BodyNotText, ""),
             (503, ApiError::Dropped, "\r\nRetry-After: 1\r\n"),

@@ -6,6 +6,7 @@ mod health;
 mod metrics;
 mod page;
 mod process;
+mod query;
 mod site;
 mod topics;
 

@@ -2,12 +2,11 @@
 //!
 //! Owns what the path and the query say; the engine does the rest.
 
-use std::borrow::Cow;
 use std::str::FromStr;
 
-use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
+use super::query::{ParameterError, decode, parameter};
 use crate::engine::{Overflow, Subscribe, TopicError, check_topic};
 
 /// Where topics are.
@@ -31,8 +30,8 @@ pub(super) enum JoinError {
     Topic(#[from] TopicError),
     #[error("echo is {value:?}, but can be true or false.")]
     Echo { value: String },
-    #[error("{name:?} means nothing here. A topic takes echo=true or echo=false.")]
-    UnknownParameter { name: String },
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
 }
 
 impl Join {
@@ -43,30 +42,15 @@ impl Join {
     }
 
     fn read(name: &str, query: Option<&str>) -> Result<Self, JoinError> {
-        let topic = decode(name)?.into_owned();
+        let topic = decode(name).ok_or(JoinError::NotText)?.into_owned();
         check_topic(&topic)?;
-        let mut join = Self { topic, echo: true };
-        for (name, value) in parameters(query) {
-            match (&*decode(name)?, &*decode(value)?) {
-                ("echo", "true") => join.echo = true,
-                ("echo", "false") => join.echo = false,
-                ("echo", value) => return Err(JoinError::Echo { value: value.to_owned() }),
-                (name, _) => return Err(JoinError::UnknownParameter { name: name.to_owned() }),
-            }
-        }
-        Ok(join)
+        let echo = match parameter(query, "echo")?.as_deref() {
+            None | Some("true") => true,
+            Some("false") => false,
+            Some(value) => return Err(JoinError::Echo { value: value.to_owned() }),
+        };
+        Ok(Self { topic, echo })
     }
-}
-
-/// The parameters of a query, still percent-encoded.
-pub(super) fn parameters(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
-    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-}
-
-/// Text out of its percent-encoding.
-pub(super) fn decode(encoded: &str) -> Result<Cow<'_, str>, JoinError> {
-    percent_decode_str(encoded).decode_utf8().map_err(|_| JoinError::NotText)
 }
 
 /// What becomes of messages that subscribers cannot take, topic by topic: `close`, or `close,prices/*=latest`.
@@ -168,9 +152,21 @@ mod tests {
         assert_eq!(join("/topics/%ff").unwrap_err(), JoinError::NotText);
         let long = format!("/topics/{}", "x".repeat(256));
         assert_eq!(join(&long).unwrap_err(), JoinError::Topic(TopicError::NameTooLong { bytes: 256 }));
-        assert_eq!(join("/topics/a?echo=1").unwrap_err(), JoinError::Echo { value: "1".to_owned() });
-        let unknown = JoinError::UnknownParameter { name: "ecko".to_owned() };
-        assert_eq!(join("/topics/a?ecko=false").unwrap_err(), unknown);
+    }
+
+    #[test]
+    fn a_wrong_echo_is_refused_and_parameters_of_others_are_ignored() {
+        for value in ["", "1", "True", "FALSE", "no"] {
+            let refused = JoinError::Echo { value: value.to_owned() };
+            assert_eq!(join(&format!("/topics/a?x=y&echo={value}")).unwrap_err(), refused);
+        }
+        assert_eq!(join("/topics/a?echo").unwrap_err(), JoinError::Echo { value: String::new() });
+        let twice = ParameterError::Repeated { name: "echo" };
+        assert_eq!(join("/topics/a?echo=true&echo=false").unwrap_err(), JoinError::Parameter(twice));
+        for others in ["token=abc", "_=1", "ecko=false", "x", "&&", "%ff=%ff", "x=1&x=2"] {
+            assert!(join(&format!("/topics/a?{others}")).unwrap().echo, "{others}");
+            assert!(!join(&format!("/topics/a?{others}&echo=false")).unwrap().echo, "{others}");
+        }
     }
 
     #[test]
