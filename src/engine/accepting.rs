@@ -1,6 +1,8 @@
 //! How connections come in, and how those are turned away for whom there is no room.
 //!
-//! Accepting goes on until the core drains: when the kernel ends it, it is asked for anew, after a while if it failed.
+//! Accepting from each of a core's listeners goes on until the core drains: when the kernel ends it, it is asked for anew,
+//! after a while if it failed. From a listener that cores share, connections are accepted one by one, so that each core gets
+//! its part of them. Invariant: a listener is closed once, when nothing accepts from it any more.
 
 use std::io;
 use std::net::Shutdown;
@@ -11,7 +13,7 @@ use super::handler::Handler;
 use super::reasons::End;
 use super::session::{Slot, ticks};
 use crate::protocol::http::{Refusal, Response};
-use crate::reactor::{Reactor, Socket};
+use crate::reactor::{Listener, Owner, Reactor, Socket};
 
 /// After accepting failed for want of descriptors: how long until the next try, unless a session ends before.
 const ACCEPT_BACKOFF_MS: u64 = 100;
@@ -22,43 +24,70 @@ const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
 /// Connections turned away when a listener closes without descriptors to accept them: the usual `net.core.somaxconn`.
 const BACKLOG_MAX: usize = 4096;
 
+/// A listener, and how far accepting from it has come.
+#[derive(Debug)]
+pub(super) struct Accepting {
+    pub(super) listener: Listener,
+    /// When to ask the reactor to accept, in milliseconds; `None` while it accepts.
+    again_ms: Option<u64>,
+}
+
+impl Accepting {
+    /// Begins with the core's first turn.
+    pub(super) fn new(listener: Listener) -> Self {
+        Self { listener, again_ms: Some(0) }
+    }
+}
+
 impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn accept_if_due(&mut self) {
-        let due = self.accept_again_ms.is_some_and(|at| at <= self.now_ms);
-        if let (true, false, Some(listener)) = (due, self.accepting, self.listener) {
-            self.accept_again_ms = None;
-            self.accepting = true;
-            self.reactor.accept(listener);
+        for Accepting { listener, again_ms } in &mut self.listeners {
+            if again_ms.is_none_or(|at_ms| at_ms > self.now_ms) {
+                continue;
+            }
+            *again_ms = None;
+            match listener.owner {
+                Owner::Core => self.reactor.accept(listener.socket),
+                Owner::Server | Owner::Supervisor => self.reactor.accept_one(listener.socket),
+            }
         }
     }
 
-    pub(super) fn accepted(&mut self, result: io::Result<Socket>, more: bool) {
-        self.accepting = more;
-        match result {
+    /// When accepting is to be asked for next, if it is.
+    pub(super) fn accept_again_ms(&self) -> Option<u64> {
+        self.listeners.iter().filter_map(|accepting| accepting.again_ms).min()
+    }
+
+    pub(super) fn accepted(&mut self, listener: Socket, result: io::Result<Socket>, more: bool) {
+        let again_ms = match result {
             Ok(socket) => {
                 self.welcome(socket);
-                if !more {
-                    self.accept_again_ms = Some(self.now_ms);
-                }
+                self.now_ms
             }
-            Err(_) if self.is_draining() => {}
+            Err(_) if self.is_draining() => self.now_ms,
             // The client went before it was accepted, which says nothing about those behind it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                 self.common.counters.accept_errors.add(1);
-                self.accept_again_ms = Some(self.now_ms);
+                self.now_ms
             }
             Err(error) => {
                 self.common.counters.accept_errors.add(1);
                 tracing::debug!(core = self.common.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
-                self.turn_away_waiting();
-                self.accept_again_ms = Some(self.now_ms + ACCEPT_BACKOFF_MS);
+                self.turn_away_waiting(listener);
+                self.now_ms + ACCEPT_BACKOFF_MS
             }
+        };
+        if more {
+            return;
         }
+        let Some(at) = self.listeners.iter().position(|accepting| accepting.listener.socket == listener) else {
+            return;
+        };
         if self.is_draining() {
-            self.accept_again_ms = None;
-            if !more {
-                self.close_listener();
-            }
+            let accepting = self.listeners.swap_remove(at);
+            self.close_listener(accepting.listener);
+        } else {
+            self.listeners[at].again_ms = Some(again_ms);
         }
     }
 
@@ -105,8 +134,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Without descriptors, the spare one lets waiting clients know.
-    fn turn_away_waiting(&mut self) {
-        let Some(listener) = self.listener else { return };
+    fn turn_away_waiting(&mut self, listener: Socket) {
         self.shed(listener, &Refusal::OutOfDescriptors, TURNED_AWAY_PER_BACKOFF_MAX);
     }
 
@@ -125,9 +153,34 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.common.counters.http_refusals.add(refusal);
     }
 
-    /// Takes in what still waits in the backlog, so that closing the listener resets nobody, and closes it.
-    pub(super) fn close_listener(&mut self) {
-        let Some(listener) = self.listener.take() else { return };
+    /// Closes the listeners: now, or as soon as the reactor has ended accepting from them.
+    pub(super) fn close_listeners(&mut self) {
+        for accepting in std::mem::take(&mut self.listeners) {
+            if accepting.again_ms.is_some() {
+                self.close_listener(accepting.listener);
+            } else {
+                self.reactor.stop_accepting(accepting.listener.socket);
+                self.listeners.push(accepting);
+            }
+        }
+    }
+
+    fn close_listener(&mut self, Listener { socket, owner, .. }: Listener) {
+        match owner {
+            Owner::Core => self.empty_backlog(socket),
+            Owner::Server => {
+                // Whoever comes from here on is refused, so nobody comes between the last look and the close.
+                self.reactor.shutdown(socket, Shutdown::Read);
+                self.empty_backlog(socket);
+            }
+            // Whoever waits is for the next server, who has the socket as well.
+            Owner::Supervisor => {}
+        }
+        self.reactor.close(socket);
+    }
+
+    /// Takes in what still waits, so that closing the listener resets nobody.
+    fn empty_backlog(&mut self, listener: Socket) {
         loop {
             match self.reactor.accept_now(listener) {
                 Ok(socket) => self.welcome(socket),
@@ -139,15 +192,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.say_goodbyes_anew();
         // Those for whom there was no descriptor.
         self.shed(listener, &Refusal::ShuttingDown, BACKLOG_MAX);
-        self.reactor.close(listener);
     }
 
     /// A connection has been closed: its descriptor can serve another one.
     pub(super) fn released(&mut self, end: End) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.common.counters.closed.add(&end);
-        if let Some(at) = &mut self.accept_again_ms {
-            *at = self.now_ms;
+        for at_ms in self.listeners.iter_mut().filter_map(|accepting| accepting.again_ms.as_mut()) {
+            *at_ms = self.now_ms;
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::accepting::Accepting;
 use super::admission::Admission;
 use super::clients::Clients;
 use super::common::Common;
@@ -24,7 +25,7 @@ use super::tasks::{Spawner, Tasks};
 use super::wheel::TICK_MS;
 use crate::mesh::Mesh;
 use crate::protocol::http::Refusal;
-use crate::reactor::{Completion, Reactor, Socket, Token};
+use crate::reactor::{Completion, Listener, Reactor, Token};
 
 /// The buffer every read goes into: a quarter of a common second-level cache, so that what the kernel wrote is still
 /// near when it is decoded, and large enough for a message of 256 KiB to arrive in one read and be answered in place.
@@ -55,8 +56,8 @@ pub struct CoreSetup<H, R> {
     pub handler: H,
     /// The kernel.
     pub reactor: R,
-    /// Its listening socket, which it closes when it drains.
-    pub listener: Socket,
+    /// Its listeners, which it closes when it drains.
+    pub listeners: Vec<Listener>,
     /// The limits.
     pub limits: Limits,
     /// Where it counts.
@@ -80,10 +81,8 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(super) sessions: Slab<Slot<H::State>>,
     pub(super) common: Common,
     pub(super) upgrades: PendingUpgrades<H::State>,
-    pub(super) listener: Option<Socket>,
-    pub(super) accepting: bool,
-    /// When to try accepting again, in milliseconds.
-    pub(super) accept_again_ms: Option<u64>,
+    /// Listeners that are open.
+    pub(super) listeners: Vec<Accepting>,
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) now_ms: u64,
     /// Bytes that were read in this turn of messages and requests that are not complete.
@@ -104,7 +103,7 @@ struct Drain {
 }
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// A core that accepts from its listener with its first turn.
+    /// A core that accepts from its listeners with its first turn.
     pub fn new(setup: CoreSetup<H, R>) -> Self {
         let tasks = Tasks::new(setup.spawner);
         let clients = Clients::new(setup.admission);
@@ -123,9 +122,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 setup.mesh,
             ),
             upgrades: PendingUpgrades::default(),
-            listener: Some(setup.listener),
-            accepting: false,
-            accept_again_ms: Some(0),
+            listeners: setup.listeners.into_iter().map(Accepting::new).collect(),
             connections: setup.connections,
             now_ms: 0,
             assembled_bytes: 0,
@@ -185,7 +182,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let timer = self.common.wheel.next().map(|tick| u64::from(tick) * TICK_MS);
         let drain = self.draining.as_ref().map(|drain| drain.deadline_ms);
         let others = self.awaits_others().then_some(self.now_ms + OTHERS_INTERVAL_MS);
-        let next = [timer, self.accept_again_ms, drain, others].into_iter().flatten().min()?;
+        let next = [timer, self.accept_again_ms(), drain, others].into_iter().flatten().min()?;
         Some(next.saturating_sub(self.now_ms))
     }
 
@@ -203,16 +200,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let deadline_ms = self.now_ms + self.common.limits.drain_timeout_ms;
         self.draining = Some(Drain { told: 0, deadline_ms });
-        self.accept_again_ms = None;
-        match self.listener {
-            Some(listener) if self.accepting => self.reactor.stop_accepting(listener),
-            _ => self.close_listener(),
-        }
+        self.close_listeners();
     }
 
     /// Whether a draining core has nobody left.
     pub fn is_done(&self) -> bool {
-        self.draining.is_some() && self.sessions.is_empty() && self.listener.is_none()
+        self.draining.is_some() && self.sessions.is_empty() && self.listeners.is_empty()
     }
 
     /// Sessions there are, those that are ending included.
@@ -245,7 +238,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             match completion {
                 Completion::Readable { token, ended } => self.readable(token, ended),
                 Completion::Sent { token, result, more } => self.sent(token, result, more),
-                Completion::Accepted { result, more } => self.accepted(result, more),
+                Completion::Accepted { listener, result, more } => self.accepted(listener, result, more),
                 Completion::WatchEnded { token, result } => self.watch_ended(token, result),
                 Completion::Woken => {}
             }

@@ -26,7 +26,7 @@ use super::start_error::StartError;
 use crate::mesh::Mesh;
 use crate::reactor::epoll::Epoll;
 use crate::reactor::uring::Uring;
-use crate::reactor::{self, Reactor, Socket};
+use crate::reactor::{self, Listener, Reactor};
 
 /// How often cores are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
@@ -208,7 +208,7 @@ impl Cores {
         };
         let handler = Arc::new(handler);
         for (core, (listener, mesh)) in listeners.into_iter().zip(mesh.drain(..)).enumerate() {
-            this.spawn(core, listener, mesh, Arc::clone(&handler))?;
+            this.spawn(core, vec![Listener::of_core(listener)], mesh, Arc::clone(&handler))?;
         }
         this.await_start(cores)?;
         if setup.handle_signals {
@@ -330,13 +330,13 @@ impl Cores {
     fn spawn<H: Handler>(
         &mut self,
         core: usize,
-        listener: Socket,
+        listeners: Vec<Listener>,
         mesh: Mesh<Parcel>,
         handler: Arc<impl Fn(usize) -> H + Send + Sync + 'static>,
     ) -> Result<(), StartError> {
         let seed = Seed {
             core,
-            listener,
+            listeners,
             mesh,
             limits: self.limits.clone(),
             counters: Arc::clone(&self.counters[core]),
@@ -399,7 +399,7 @@ impl fmt::Debug for Cores {
 /// What a core's thread takes with it.
 struct Seed {
     core: usize,
-    listener: Socket,
+    listeners: Vec<Listener>,
     mesh: Mesh<Parcel>,
     limits: Limits,
     counters: Arc<Counters>,
@@ -419,7 +419,7 @@ impl Seed {
             core: self.core as u16,
             handler: handler(self.core),
             reactor,
-            listener: self.listener,
+            listeners: self.listeners,
             limits: self.limits,
             counters: self.counters,
             counters_of_all: self.counters_of_all,

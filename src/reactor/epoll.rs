@@ -28,8 +28,10 @@ const ACCEPTS_PER_ENTER: usize = 64;
 const WATCHED: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
 /// A socket that is not watched is registered while a send of it is blocked.
 const SENDING: i32 = libc::EPOLLOUT | libc::EPOLLET;
-/// The listener and the eventfd stay reported until they have been dealt with.
+/// A listener and the eventfd stay reported until they have been dealt with.
 const LEVEL: i32 = libc::EPOLLIN;
+/// A listener of several cores wakes one that waits in the kernel, and not all of them.
+const SHARED: i32 = libc::EPOLLIN | libc::EPOLLEXCLUSIVE;
 
 const READABLE: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
 const ENDED: i32 = libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
@@ -76,17 +78,18 @@ impl OnKernel for Epoll {}
 
 impl Reactor for Epoll {
     fn accept(&mut self, listener: Socket) {
-        let source = Source::Listener(listener);
-        if let Err(error) = self.control(libc::EPOLL_CTL_ADD, listener.raw(), LEVEL, source) {
-            self.queued.push(Completion::Accepted { result: Err(error), more: false });
-        }
+        self.register_listener(listener, LEVEL, Source::Listener(listener));
+    }
+
+    fn accept_one(&mut self, listener: Socket) {
+        self.register_listener(listener, SHARED, Source::SharedListener(listener));
     }
 
     fn stop_accepting(&mut self, listener: Socket) {
         // Not registered means that accepting has ended already, and that this was said.
         if self.forget(listener.raw()).is_ok() {
             let canceled = io::Error::from_raw_os_error(libc::ECANCELED);
-            self.queued.push(Completion::Accepted { result: Err(canceled), more: false });
+            self.queued.push(Completion::Accepted { listener, result: Err(canceled), more: false });
         }
     }
 
@@ -186,6 +189,7 @@ impl Epoll {
         match source {
             Source::Session(token) => self.session_ready(events, token),
             Source::Listener(listener) => self.accept_waiting(listener),
+            Source::SharedListener(listener) => self.accept_next(listener),
             Source::Wake => {
                 self.wake.clear();
                 self.queued.push(Completion::Woken);
@@ -216,17 +220,32 @@ impl Epoll {
         for _ in 0..ACCEPTS_PER_ENTER {
             match socket::accept(listener) {
                 Ok(socket) => {
-                    self.queued.push(Completion::Accepted { result: Ok(socket), more: true });
+                    self.queued.push(Completion::Accepted { listener, result: Ok(socket), more: true });
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if concerns_one_connection(&error) => {}
-                Err(error) => {
-                    // Still registered it would be reported at once and again, burning the core (see EMFILE).
-                    let _ = self.forget(listener.raw());
-                    self.queued.push(Completion::Accepted { result: Err(error), more: false });
-                    return;
-                }
+                // Still registered it would be reported at once and again, burning the core (see EMFILE).
+                Err(error) => return self.end_accepting(listener, Err(error)),
             }
+        }
+    }
+
+    /// Accepts one connection of a listener that others accept from as well: they may have been quicker.
+    fn accept_next(&mut self, listener: Socket) {
+        match socket::accept(listener) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || concerns_one_connection(&error) => {}
+            result => self.end_accepting(listener, result),
+        }
+    }
+
+    fn end_accepting(&mut self, listener: Socket, result: io::Result<Socket>) {
+        let _ = self.forget(listener.raw());
+        self.queued.push(Completion::Accepted { listener, result, more: false });
+    }
+
+    fn register_listener(&mut self, listener: Socket, events: i32, source: Source) {
+        if let Err(error) = self.control(libc::EPOLL_CTL_ADD, listener.raw(), events, source) {
+            self.queued.push(Completion::Accepted { listener, result: Err(error), more: false });
         }
     }
 
@@ -288,6 +307,7 @@ impl Epoll {
 enum Source {
     Session(Token),
     Listener(Socket),
+    SharedListener(Socket),
     Wake,
 }
 
@@ -298,6 +318,7 @@ impl Source {
     const SESSION: u64 = 0;
     const LISTENER: u64 = 1;
     const WAKE: u64 = 2;
+    const SHARED_LISTENER: u64 = 3;
 
     fn pack(self) -> u64 {
         let (kind, rest) = match self {
@@ -306,6 +327,7 @@ impl Source {
                 (Self::SESSION, u64::from(index) << Self::INDEX_SHIFT | u64::from(generation))
             }
             Source::Listener(listener) => (Self::LISTENER, u64::from(listener.raw() as u32)),
+            Source::SharedListener(listener) => (Self::SHARED_LISTENER, u64::from(listener.raw() as u32)),
             Source::Wake => (Self::WAKE, 0),
         };
         kind << Self::KIND_SHIFT | rest
@@ -318,6 +340,7 @@ impl Source {
                 generation: data as u32,
             }),
             Self::LISTENER => Source::Listener(Socket::from_raw(data as u32 as RawFd)),
+            Self::SHARED_LISTENER => Source::SharedListener(Socket::from_raw(data as u32 as RawFd)),
             _ => Source::Wake,
         }
     }

@@ -11,6 +11,35 @@ use super::Socket;
 /// Connections the kernel queues for a listener; it caps this at `net.core.somaxconn` (4096 by default).
 const BACKLOG: i32 = 65_535;
 
+/// A core's descriptor of a listening socket. Copying it does not duplicate the descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The descriptor, which the core closes.
+    pub socket: Socket,
+    /// Who else has one of the same socket.
+    pub owner: Owner,
+    /// Whether it is a Unix socket, whose clients have no address.
+    pub is_unix: bool,
+}
+
+/// Who has a listening socket, and so what becomes of the connections that wait in it when a core closes its descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// One core alone: what waits is lost with it.
+    Core,
+    /// All cores of the server: what waits is lost with the last.
+    Server,
+    /// Whoever started the server, too: what waits is for the server that is started next.
+    Supervisor,
+}
+
+impl Listener {
+    /// A TCP listener of one core.
+    pub fn of_core(socket: Socket) -> Self {
+        Self { socket, owner: Owner::Core, is_unix: false }
+    }
+}
+
 /// Opens `cores` listeners on one address, which the kernel shares the connections out to (SO_REUSEPORT).
 ///
 /// TCP_NODELAY is set here because accepted sockets inherit it, which saves a system call for each. Fails with

@@ -36,7 +36,7 @@ use bytes::Bytes;
 
 pub use connect::connect;
 pub use descriptors::raise_descriptor_limit;
-pub use listener::listen;
+pub use listener::{Listener, Owner, listen};
 pub use priority::yield_to_others;
 pub use socket::EventFd;
 
@@ -76,6 +76,8 @@ pub struct Token {
 pub enum Completion {
     /// A connection was accepted, or accepting failed. Without `more` accepting has ended and is to be asked for anew.
     Accepted {
+        /// The listener that it came by.
+        listener: Socket,
         /// The new socket, non-blocking and close-on-exec.
         result: io::Result<Socket>,
         /// Whether accepting goes on.
@@ -188,6 +190,10 @@ pub trait Sockets {
 pub trait Reactor: Sockets {
     /// Accepts connections until a completion says that there are no `more`.
     fn accept(&mut self, listener: Socket);
+
+    /// Accepts one connection; its completion has no `more`. For a listener that several cores share: the kernel wakes the
+    /// one that has waited for longest, so a core that asks anew after each connection leaves the next to another.
+    fn accept_one(&mut self, listener: Socket);
 
     /// Ends accepting; connections accepted meanwhile still complete, and the last completion has no `more`.
     fn stop_accepting(&mut self, listener: Socket);

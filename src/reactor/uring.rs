@@ -162,8 +162,9 @@ impl Uring {
             }
             SEND => self.complete_send((user_data >> 8) as usize, result, completions),
             ACCEPT => {
+                let listener = Socket::from_raw((user_data >> 8) as i32);
                 let result = io_result(result).map(|fd| Socket::from_raw(fd as i32));
-                completions.push(Completion::Accepted { result, more });
+                completions.push(Completion::Accepted { listener, result, more });
             }
             WAKE => {
                 self.wake.clear();
@@ -201,6 +202,13 @@ impl Reactor for Uring {
     fn accept(&mut self, listener: Socket) {
         let accept =
             opcode::AcceptMulti::new(types::Fd(listener.raw())).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+        self.push(accept.build().user_data(accept_data(listener)));
+    }
+
+    fn accept_one(&mut self, listener: Socket) {
+        let nobody = std::ptr::null_mut();
+        let accept = opcode::Accept::new(types::Fd(listener.raw()), nobody, nobody.cast())
+            .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
         self.push(accept.build().user_data(accept_data(listener)));
     }
 

@@ -3,7 +3,8 @@
 use super::client::{get, text};
 use super::world::World;
 use crate::engine::Limits;
-use crate::reactor::sim::Faults;
+use crate::engine::tests::handler::App;
+use crate::reactor::sim::{Faults, Kind};
 
 #[test]
 fn beyond_the_limit_of_connections_clients_are_turned_away_with_503() {
@@ -92,4 +93,57 @@ fn a_client_that_went_before_it_was_accepted_costs_the_others_nothing() {
         }
     }
     assert!(aborted > 5);
+}
+
+#[test]
+fn every_listener_of_a_core_is_accepted_from() {
+    for seed in 0..20 {
+        let faults = Faults { accept_ended: 300, delay: 300, ..Faults::default() };
+        let mut world = World::listening(App::new, &[Kind::Tcp, Kind::Unix, Kind::Tcp, Kind::Inherited], seed, faults);
+        let mut clients: Vec<_> = (0..12).map(|number| world.connect_by(number % 4)).collect();
+        clients.iter().for_each(|client| client.write(&get("/", "")));
+        world.settle();
+        for (number, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.statuses(), [200], "seed {seed}, client {number}");
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_fails_leaves_the_others_as_they_are() {
+    let mut world = World::listening(App::new, &[Kind::Tcp, Kind::Unix], 0, Faults::default());
+    world.network.descriptor_limit(3);
+    let _first = world.connect_by(0);
+    world.settle();
+    let mut others = [world.connect_by(0), world.connect_by(1)];
+    world.advance(100);
+    // Whoever waits at a listener is turned away when that one has failed.
+    assert!(others.iter_mut().all(|client| client.statuses() == [503]));
+    world.network.descriptor_limit(100);
+    world.advance(100);
+    for number in [0, 1] {
+        let mut client = world.connect_by(number);
+        client.write(&get("/", ""));
+        world.settle();
+        assert_eq!(client.statuses(), [200]);
+    }
+}
+
+#[test]
+fn who_waits_when_the_core_drains_is_answered_or_left_to_the_next_server() {
+    let mut world = World::listening(App::new, &[Kind::Tcp, Kind::Unix, Kind::Inherited], 0, Faults::default());
+    // Accepting has failed everywhere and is to be tried again later, so whoever comes waits.
+    world.network.descriptor_limit(3);
+    let mut first: Vec<_> = (0..3).map(|listener| world.connect_by(listener)).collect();
+    world.settle();
+    assert!(first.iter_mut().all(|client| client.statuses() == [503]));
+    world.network.descriptor_limit(100);
+    let mut waiting: Vec<_> = (0..3).map(|listener| world.connect_by(listener)).collect();
+    waiting.iter().for_each(|client| client.write(&get("/", "")));
+    world.core.drain();
+    world.settle();
+    assert!(world.core.listeners.is_empty() && world.network.connect().is_none());
+    let inherited = waiting.pop().expect("there are three");
+    assert!(waiting.iter_mut().all(|client| client.statuses() == [503] && !client.peer.was_reset()));
+    assert!(!inherited.peer.was_reset() && !inherited.peer.is_closed_by_server());
 }

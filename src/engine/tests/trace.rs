@@ -68,7 +68,7 @@ impl Traced {
     fn note_completion(&self, completion: &Completion) {
         let named = |token: &Token| [u64::from(token.index), u64::from(token.generation)];
         let (what, [index, generation], result, flag) = match completion {
-            Completion::Accepted { result, more } => {
+            Completion::Accepted { result, more, .. } => {
                 let result = outcome(result.as_ref().map(|socket| socket.raw() as u64));
                 ("  completed: accepted; slot, generation, result, more", [0, 0], result, *more)
             }
@@ -132,6 +132,11 @@ impl Reactor for Traced {
     fn accept(&mut self, listener: Socket) {
         self.trace.note("  accept", &[], b"");
         self.sim.accept(listener);
+    }
+
+    fn accept_one(&mut self, listener: Socket) {
+        self.trace.note("  accept_one", &[], b"");
+        self.sim.accept_one(listener);
     }
 
     fn stop_accepting(&mut self, listener: Socket) {

@@ -22,8 +22,8 @@ use crate::engine::{
     Admission, AdmissionPolicy, BoxedTask, Core, CoreSetup, Counters, Handler, Limits, Parcel, ServerHandle, SessionId,
 };
 use crate::mesh::Mesh;
-use crate::reactor::Reactor;
-use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Network, Peer, Sim};
+use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
+use crate::reactor::{Listener, Owner, Reactor};
 
 /// Turns after which a core that still finds something to do is taken to be spinning.
 const SETTLE_TURNS_MAX: usize = 100_000;
@@ -50,6 +50,8 @@ pub struct Process {
     pub board: Rc<Board>,
     /// What reaches its topics and sessions from outside.
     pub handle: ServerHandle,
+    /// What each core listens on.
+    pub listeners: Vec<Kind>,
     /// Where its cores count.
     counters: Arc<[Arc<Counters>]>,
     /// The ends of its rings that no core has taken yet.
@@ -64,7 +66,8 @@ impl Process {
         let mesh = Rc::new(RefCell::new(mesh.into_iter().map(Some).collect()));
         let (trace, board) = (Rc::default(), Rc::default());
         let counters = (0..cores).map(|_| Arc::default()).collect();
-        Self { connections: Arc::default(), admission, trace, board, handle, counters, mesh }
+        let listeners = vec![Kind::Tcp];
+        Self { connections: Arc::default(), admission, trace, board, handle, listeners, counters, mesh }
     }
 
     /// Connections that it takes itself to have.
@@ -120,6 +123,14 @@ impl<H: Handler> World<H> {
         Self::within(&Process::new(1, AdmissionPolicy::default(), &limits), 0, handler, limits, seed, faults)
     }
 
+    /// A core that listens on all of these.
+    pub fn listening(handler: impl FnOnce(Rc<Log>) -> H, listeners: &[Kind], seed: u64, faults: Faults) -> Self {
+        let limits = Limits::default();
+        let mut process = Process::new(1, AdmissionPolicy::default(), &limits);
+        process.listeners = listeners.to_vec();
+        Self::within(&process, 0, handler, limits, seed, faults)
+    }
+
     /// One of several cores.
     pub fn within(
         process: &Process,
@@ -137,7 +148,7 @@ impl<H: Handler> World<H> {
             core,
             handler: handler(Rc::clone(&log)),
             reactor: Traced::new(reactor, Rc::clone(&process.trace)),
-            listener: network.listen(),
+            listeners: process.listeners.iter().map(|kind| listen(&network, *kind)).collect(),
             limits,
             counters: Arc::clone(&counters),
             counters_of_all: Arc::clone(&process.counters),
@@ -172,7 +183,16 @@ impl<H: Handler> World<H> {
 
     /// A client from this address, which is not to be that of another connection of this moment.
     pub fn connect_at(&mut self, address: SocketAddr) -> Client {
-        let listener = self.core.listener.expect("somebody listens");
+        let listeners = &self.core.listeners;
+        let at = usize::from(address.port()) % listeners.len();
+        let peer = self.network.connect_to(listeners[at].listener.socket, address).expect("there is room");
+        self.welcome(peer)
+    }
+
+    /// A client of the listener that was opened as the first, second and so on, who has said nothing.
+    pub fn connect_by(&mut self, listener: usize) -> Client {
+        let listener = self.core.listeners[listener].listener.socket;
+        let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + self.peers.len() as u16));
         let peer = self.network.connect_to(listener, address).expect("there is room");
         self.welcome(peer)
     }
@@ -380,7 +400,7 @@ impl<H: Handler> World<H> {
         self.check();
         assert_eq!(self.core.sessions(), 0, "sessions outlive their clients");
         assert_eq!(self.core.has_tasks(), !self.log.gate.is_clear(), "tasks are left");
-        let listeners = usize::from(!self.core.is_draining());
+        let listeners = if self.core.is_draining() { 0 } else { self.process.listeners.len() };
         assert_eq!(self.network.open_sockets(), listeners, "a socket was not closed");
         let mut opened = self.log.opened.borrow().clone();
         let mut closed: Vec<_> = self.log.closed.borrow().iter().map(|ended| ended.id).collect();
@@ -399,6 +419,16 @@ impl<H: Handler> Drop for World<H> {
             assert!(self.admission.is_empty(), "an address is counted whose connections are gone");
         }
     }
+}
+
+/// A listener of this kind as its core is given it.
+fn listen(network: &Network, kind: Kind) -> Listener {
+    let owner = match kind {
+        Kind::Tcp => Owner::Core,
+        Kind::Unix => Owner::Server,
+        Kind::Inherited => Owner::Supervisor,
+    };
+    Listener { socket: network.listen_as(kind), owner, is_unix: kind == Kind::Unix }
 }
 
 /// Polls every task in every turn: wakers are not what is tested here.

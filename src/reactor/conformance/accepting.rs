@@ -84,3 +84,49 @@ pub fn one_turned_away_hears_the_farewell(world: &mut impl World) {
     assert_eq!(receive(world, &mut client, 4), b"full");
     await_that(world, |_| client.at_end());
 }
+
+pub fn accepting_one_leaves_the_next_to_be_asked_for(world: &mut impl World) {
+    let listener = world.listen();
+    for _ in 0..2 {
+        world.reactor().accept_one(listener);
+        let _clients = [world.connect(), world.connect()];
+        let mut accepted = None;
+        wait(world, |_, completion| {
+            let (socket, more) = expect_accepted(completion);
+            assert!(!more, "one was asked for");
+            accepted = socket.ok();
+            true
+        });
+        assert_quiet(world);
+        let second = accept(world, listener);
+        for socket in accepted.into_iter().chain([second]) {
+            world.reactor().close(socket);
+        }
+    }
+    world.reactor().accept_one(listener);
+    enter(world);
+    world.reactor().stop_accepting(listener);
+    wait(world, |_, completion| matches!(completion, Completion::Accepted { more: false, .. }));
+}
+
+pub fn an_accepted_connection_names_its_listener(world: &mut impl World) {
+    let mut accepted = Vec::new();
+    for one in [false, true] {
+        let listener = world.listen();
+        if one {
+            world.reactor().accept_one(listener)
+        } else {
+            world.reactor().accept(listener)
+        }
+        let _client = world.connect();
+        wait(world, |_, completion| {
+            let Completion::Accepted { listener: named, result: Ok(socket), .. } = completion else { return false };
+            assert_eq!(*named, listener);
+            accepted.push(*socket);
+            true
+        });
+    }
+    for socket in accepted {
+        world.reactor().close(socket);
+    }
+}

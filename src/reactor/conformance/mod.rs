@@ -74,6 +74,8 @@ macro_rules! suite {
             accepting_goes_on_until_it_is_stopped
             stopping_leaves_what_waits_to_accept_now
             several_listeners_are_served
+            accepting_one_leaves_the_next_to_be_asked_for
+            an_accepted_connection_names_its_listener
             a_new_socket_knows_its_peer
             bytes_that_arrive_are_readable
             every_arrival_is_an_edge

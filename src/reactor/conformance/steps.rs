@@ -46,7 +46,7 @@ pub(super) fn assert_quiet(world: &mut impl World) {
 }
 
 pub(super) fn expect_accepted(completion: &Completion) -> (Result<Socket, io::Error>, bool) {
-    let Completion::Accepted { result, more } = completion else {
+    let Completion::Accepted { result, more, .. } = completion else {
         panic!("{completion:?} has nothing to do with accepting")
     };
     let result = result

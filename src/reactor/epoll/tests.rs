@@ -38,6 +38,7 @@ fn a_source_survives_its_way_through_the_kernel() {
         }
     }
     sources.extend([0, 3, RawFd::MAX].map(|fd| Source::Listener(Socket::from_raw(fd))));
+    sources.extend([0, 3, RawFd::MAX].map(|fd| Source::SharedListener(Socket::from_raw(fd))));
     for source in &sources {
         assert_eq!(Source::unpack(source.pack()), *source);
     }
@@ -132,7 +133,9 @@ fn a_burst_of_connections_is_accepted_in_portions() {
         let completions = enter(&mut world);
         portions.push(completions.len());
         for completion in completions {
-            let Completion::Accepted { result: Ok(socket), more: true } = completion else { panic!("{completion:?}") };
+            let Completion::Accepted { result: Ok(socket), more: true, .. } = completion else {
+                panic!("{completion:?}")
+            };
             world.reactor().close(socket);
         }
     }

@@ -41,7 +41,7 @@ pub(super) struct Kernel {
     /// Numbers below `never_used` that are free; the lowest is used first, as POSIX has it.
     free: BTreeSet<RawFd>,
     never_used: RawFd,
-    listeners: BTreeMap<RawFd, VecDeque<Shared<Connection>>>,
+    listeners: BTreeMap<RawFd, Backlog>,
     sockets: BTreeMap<RawFd, Open>,
     /// Which descriptor a slot's token was used with.
     slots: BTreeMap<u32, RawFd>,
@@ -49,6 +49,26 @@ pub(super) struct Kernel {
     watches: BTreeMap<RawFd, Watch>,
     sends: BTreeMap<RawFd, Outgoing>,
     schedule: Schedule,
+}
+
+/// What waits at a listener.
+#[derive(Debug)]
+struct Backlog {
+    waiting: VecDeque<Shared<Connection>>,
+    kind: Kind,
+    /// It takes no more: `shutdown(2)` does that to a Unix listener.
+    refuses: bool,
+}
+
+/// What a listener is, which makes a difference when it is shut down or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// TCP, of one core: whoever waits when it is closed is reset.
+    Tcp,
+    /// Unix, shared by the cores of a server: it can be shut down, and then loses nobody who waits.
+    Unix,
+    /// Inherited: somebody else has it open too, so whoever waits when it is closed waits on.
+    Inherited,
 }
 
 #[derive(Debug)]
@@ -94,9 +114,9 @@ impl Kernel {
 
 /// What a client's calls come down to.
 impl Kernel {
-    pub fn listen(&mut self) -> Socket {
+    pub fn listen(&mut self, kind: Kind) -> Socket {
         let fd = self.allocate();
-        self.listeners.insert(fd, VecDeque::new());
+        self.listeners.insert(fd, Backlog { waiting: VecDeque::new(), kind, refuses: false });
         Socket::from_raw(fd)
     }
 
@@ -119,7 +139,7 @@ impl Kernel {
     /// Queues a connection; `None` when nobody listens there, or there is no room.
     pub fn connect(&mut self, listener: Socket, address: SocketAddr) -> Option<Shared<Connection>> {
         let backlog = self.listeners.get_mut(&listener.raw())?;
-        if backlog.len() == BACKLOG_MAX {
+        if backlog.refuses || backlog.waiting.len() == BACKLOG_MAX {
             return None;
         }
         let [receive_space, send_space] = if self.fate.strikes(Fault::SmallBuffers) {
@@ -130,7 +150,7 @@ impl Kernel {
         };
         let connection = Connection::new(address, receive_space, send_space);
         let connection = Rc::new(RefCell::new(connection));
-        backlog.push_back(Rc::clone(&connection));
+        backlog.waiting.push_back(Rc::clone(&connection));
         Some(connection)
     }
 
@@ -220,7 +240,12 @@ impl Kernel {
     }
 
     pub fn shutdown(&mut self, socket: Socket, how: Shutdown) {
-        if let Ok(connection) = self.connection(socket.raw(), "shutdown") {
+        if let Some(backlog) = self.listeners.get_mut(&socket.raw()) {
+            backlog.refuses = true;
+            if (backlog.kind, how) != (Kind::Unix, Shutdown::Read) {
+                self.violation(format!("shutdown of the listener {} loses whoever waits", socket.raw()));
+            }
+        } else if let Ok(connection) = self.connection(socket.raw(), "shutdown") {
             connection.borrow_mut().shutdown(how);
             if how != Shutdown::Write {
                 self.raise(socket.raw());
@@ -251,7 +276,7 @@ impl Kernel {
                 self.slots.remove(&token.index);
             }
         } else if let Some(backlog) = self.listeners.remove(&fd) {
-            for connection in backlog {
+            for connection in backlog.waiting.into_iter().filter(|_| backlog.kind != Kind::Inherited) {
                 connection.borrow_mut().fail(libc::ECONNRESET);
             }
         } else {
@@ -270,7 +295,7 @@ impl Kernel {
         if self.open_sockets() >= self.descriptors_max {
             return Err(errno(libc::EMFILE));
         }
-        let Some(connection) = self.listeners.get_mut(&fd).and_then(VecDeque::pop_front) else {
+        let Some(connection) = self.listeners.get_mut(&fd).and_then(|backlog| backlog.waiting.pop_front()) else {
             return Err(errno(libc::EAGAIN));
         };
         if self.fate.strikes(Fault::AcceptError) {
@@ -278,7 +303,7 @@ impl Kernel {
             if error == libc::ECONNABORTED {
                 connection.borrow_mut().fail(error);
             } else if let Some(backlog) = self.listeners.get_mut(&fd) {
-                backlog.push_front(connection);
+                backlog.waiting.push_front(connection);
             }
             return Err(errno(error));
         }
@@ -294,7 +319,7 @@ impl Kernel {
             self.violation(format!("shed on descriptor {fd}, which does not listen"));
             return Err(errno(libc::EINVAL));
         };
-        let connection = backlog.pop_front().ok_or_else(|| errno(libc::EAGAIN))?;
+        let connection = backlog.waiting.pop_front().ok_or_else(|| errno(libc::EAGAIN))?;
         let mut connection = connection.borrow_mut();
         if connection.room().is_ok_and(|room| room >= farewell.len()) {
             connection.send(farewell);

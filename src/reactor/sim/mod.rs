@@ -27,6 +27,7 @@ use super::{Chunks, Completion, Reactor, Socket, Sockets, Token};
 use kernel::{Kernel, Shared};
 
 pub use faults::Faults;
+pub use kernel::Kind;
 pub use network::{Network, Peer};
 pub use schedule::DELAY_MAX_TURNS;
 
@@ -75,6 +76,10 @@ impl Sockets for Sim {
 impl Reactor for Sim {
     fn accept(&mut self, listener: Socket) {
         self.kernel.borrow_mut().accept(listener);
+    }
+
+    fn accept_one(&mut self, listener: Socket) {
+        self.kernel.borrow_mut().accept_one(listener);
     }
 
     fn stop_accepting(&mut self, listener: Socket) {

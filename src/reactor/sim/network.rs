@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::connection::Connection;
 use super::faults::Faults;
-use super::kernel::{Kernel, Shared};
+use super::kernel::{Kernel, Kind, Shared};
 use crate::reactor::Socket;
 
 /// The world outside of the server. Cloning it gives another handle on the same one.
@@ -21,9 +21,14 @@ impl Network {
         Self { kernel }
     }
 
-    /// Opens a listener, for the server to accept from and to close.
+    /// Opens a TCP listener, for the server to accept from and to close.
     pub fn listen(&self) -> Socket {
-        self.kernel.borrow_mut().listen()
+        self.listen_as(Kind::Tcp)
+    }
+
+    /// Opens a listener of any kind, for the server to accept from and to close.
+    pub fn listen_as(&self, kind: Kind) -> Socket {
+        self.kernel.borrow_mut().listen(kind)
     }
 
     /// Connects to any of the listeners, from an address that no other client has had. `None` when nobody listens or the

@@ -19,7 +19,7 @@ use crate::engine::tests::world::{Process, World};
 use crate::engine::topics::round_bytes_max;
 use crate::engine::{AdmissionPolicy, DropReason, Limits};
 use crate::reactor::Reactor;
-use crate::reactor::sim::{DELAY_MAX_TURNS, Faults};
+use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind};
 
 const CORES_MAX: usize = 4;
 
@@ -108,7 +108,10 @@ impl Storm {
             policy.proxy_protocol = true;
         }
         let cores = 1 + dice.below(CORES_MAX);
-        let process = Process::new(cores, policy, &limits);
+        let mut process = Process::new(cores, policy, &limits);
+        if seed.is_multiple_of(3) {
+            process.listeners = vec![Kind::Tcp, Kind::Unix];
+        }
         let seats = (0..cores).map(|core| {
             let seed = seed.wrapping_mul(CORES_MAX as u64).wrapping_add(core as u64);
             let world = World::within(&process, core as u16, App::new, limits.clone(), seed, faults);
@@ -125,7 +128,7 @@ impl Storm {
     pub fn run(mut self) -> Outcome {
         for seat in &self.seats {
             if !self.fair && self.dice.once_in(4) {
-                seat.world.network.descriptor_limit(3 + self.dice.below(4));
+                seat.world.network.descriptor_limit(2 + self.process.listeners.len() + self.dice.below(4));
             }
         }
         for _ in 0..40 + self.dice.below(200) {
@@ -229,7 +232,7 @@ impl Storm {
     /// A client connects, and the kernel chooses one of the listeners there are (SO_REUSEPORT). Some clients come from
     /// one address, each from a port of its own. Behind a proxy, `says_so` has it say who they are.
     fn arrive(&mut self, says_so: bool, guest: impl FnOnce(Client, &mut Dice, &mut Tally) -> Guest) {
-        let listening = |at: &usize| self.seats[*at].world.core.listener.is_some();
+        let listening = |at: &usize| !self.seats[*at].world.core.listeners.is_empty();
         let listening: Vec<usize> = (0..self.seats.len()).filter(listening).collect();
         if listening.is_empty() {
             return;

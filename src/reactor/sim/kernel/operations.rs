@@ -3,7 +3,6 @@
 //! Everything here goes through the schedule, so that nothing completes within the call that asked for it. Invariant:
 //! an operation is in its map from the call that starts it until its final completion has been handed out.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::rc::Rc;
@@ -18,6 +17,8 @@ use crate::reactor::{Chunks, Completion, Socket, Token};
 pub(super) struct Accept {
     /// Tried once already. The first try finds a lack of descriptors even when nobody waits, as io_uring does.
     tried: bool,
+    /// It ends with the first connection.
+    once: bool,
     ended: bool,
 }
 
@@ -38,6 +39,14 @@ pub(super) struct Outgoing {
 
 impl Kernel {
     pub fn accept(&mut self, listener: Socket) {
+        self.begin_to_accept(listener, Accept::default());
+    }
+
+    pub fn accept_one(&mut self, listener: Socket) {
+        self.begin_to_accept(listener, Accept { once: true, ..Accept::default() });
+    }
+
+    fn begin_to_accept(&mut self, listener: Socket, accept: Accept) {
         let fd = listener.raw();
         if !self.listeners.contains_key(&fd) {
             self.violation(format!("accept on descriptor {fd}, which does not listen"));
@@ -47,7 +56,7 @@ impl Kernel {
             self.violation(format!("accept on descriptor {fd}, which is accepting already"));
             return;
         }
-        self.accepts.insert(fd, Accept::default());
+        self.accepts.insert(fd, accept);
     }
 
     pub fn stop_accepting(&mut self, listener: Socket) {
@@ -59,7 +68,7 @@ impl Kernel {
         if let Some(accept) = self.accepts.get_mut(&fd).filter(|accept| !accept.ended) {
             accept.ended = true;
             let result = Err(errno(libc::ECANCELED));
-            self.post(Operation::Accept(fd), Completion::Accepted { result, more: false });
+            self.post(Operation::Accept(fd), Completion::Accepted { listener, result, more: false });
         }
     }
 
@@ -134,19 +143,21 @@ impl Kernel {
     }
 
     fn accept_waiting(&mut self, fd: RawFd) {
-        let nobody_waits = self.listeners.get(&fd).is_none_or(VecDeque::is_empty);
+        let nobody_waits = self.listeners.get(&fd).is_none_or(|backlog| backlog.waiting.is_empty());
         let Some(accept) = self.accepts.get_mut(&fd).filter(|accept| !accept.ended) else { return };
         if std::mem::replace(&mut accept.tried, true) && nobody_waits {
             return;
         }
+        let once = accept.once;
         let mut more = true;
         while more {
-            let result = self.accept_now(Socket::from_raw(fd));
+            let listener = Socket::from_raw(fd);
+            let result = self.accept_now(listener);
             if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 return;
             }
-            more = result.is_ok() && !self.fate.strikes(Fault::AcceptEnded);
-            self.post(Operation::Accept(fd), Completion::Accepted { result, more });
+            more = !once && result.is_ok() && !self.fate.strikes(Fault::AcceptEnded);
+            self.post(Operation::Accept(fd), Completion::Accepted { listener, result, more });
         }
         if let Some(accept) = self.accepts.get_mut(&fd) {
             accept.ended = true;

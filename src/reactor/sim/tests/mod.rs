@@ -282,7 +282,7 @@ fn the_kernel_can_end_accepting_with_a_connection() {
     for _ in 0..2 {
         sim.accept(listener);
         let completions = turn(&mut sim);
-        assert!(matches!(completions[..], [Completion::Accepted { result: Ok(_), more: false }]));
+        assert!(matches!(completions[..], [Completion::Accepted { result: Ok(_), more: false, .. }]));
     }
 }
 
@@ -295,7 +295,7 @@ fn accepting_can_fail() {
         let _peer = network.connect();
         sim.accept(listener);
         let completions = turn(&mut sim);
-        let [Completion::Accepted { result: Err(error), more: false }] = &completions[..] else {
+        let [Completion::Accepted { result: Err(error), more: false, .. }] = &completions[..] else {
             panic!("{completions:?}")
         };
         *seen.entry(error.raw_os_error()).or_insert(0) += 1;
@@ -314,8 +314,8 @@ fn descriptors_run_out_at_the_limit() {
     sim.accept(listener);
     let completions = turn(&mut sim);
     let [
-        Completion::Accepted { result: Ok(socket), more: true },
-        Completion::Accepted { result: Err(error), more: false },
+        Completion::Accepted { result: Ok(socket), more: true, .. },
+        Completion::Accepted { result: Err(error), more: false, .. },
     ] = &completions[..]
     else {
         panic!("{completions:?}")
@@ -326,7 +326,7 @@ fn descriptors_run_out_at_the_limit() {
     assert!(peers[1].is_at_end());
     // Asked anew it fails even though nobody waits.
     sim.accept(listener);
-    assert!(matches!(turn(&mut sim)[..], [Completion::Accepted { result: Err(_), more: false }]));
+    assert!(matches!(turn(&mut sim)[..], [Completion::Accepted { result: Err(_), more: false, .. }]));
     sim.close(*socket);
     assert!(sim.accept_now(listener).is_err_and(|it| it.kind() == io::ErrorKind::WouldBlock));
     assert_eq!(network.open_sockets(), 1);

@@ -50,7 +50,7 @@ impl Echo {
 
     fn complete(&mut self, sim: &mut Sim, completion: &Completion) {
         match completion {
-            Completion::Accepted { result, more } => {
+            Completion::Accepted { result, more, .. } => {
                 self.accepting = *more;
                 if let Ok(socket) = result {
                     self.open(sim, *socket);
