@@ -66,8 +66,10 @@ impl Serve {
         let overflow: OverflowRules =
             config.overflow.parse().map_err(|error| format!("overflow does not hold: {error}"))?;
         let api = api_access(&config);
-        let server = builder
-            .start_with_status(status, move |_core| Site::new(Arc::clone(&told), overflow.clone(), api.clone()))?;
+        let subprotocols: Arc<[String]> = config.subprotocols.names().into();
+        let server = builder.start_with_status(status, move |_core| {
+            Site::new(Arc::clone(&told), overflow.clone(), api.clone()).speaking(Arc::clone(&subprotocols))
+        })?;
         announce(&server, &config)?;
         compare_with_host(&server, &config);
         server.join()?;
@@ -171,6 +173,7 @@ fn announce(server: &Server, config: &Config) -> io::Result<()> {
         limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
     )?;
     writeln!(out, "  origins      {}", config.allow_origin)?;
+    writeln!(out, "  subprotocols {}", config.subprotocols)?;
     let header = if config.proxy_protocol { ", each with a PROXY header" } else { "" };
     writeln!(out, "  proxies      {}{header}", config.trusted_proxies)?;
     writeln!(

@@ -6,8 +6,10 @@ mod checks;
 mod error;
 mod file;
 mod options;
+mod subprotocols;
 mod values;
 
 pub use error::ConfigError;
 pub use options::{Config, Options};
+pub use subprotocols::Subprotocols;
 pub use values::{Address, AdminAddress, ApiKey, Compression, Reactor};

@@ -5,6 +5,7 @@
 
 use serde::Deserialize;
 
+use super::subprotocols::Subprotocols;
 use super::values::{Address, AdminAddress, ApiKey, Compression, Reactor};
 
 // A last word `hide_env_values` keeps the help from showing what the variable is set to.
@@ -67,6 +68,9 @@ options! {
     /// Origins of web pages that may connect, set apart by commas, each as scheme://host or scheme://host:port; same-host
     /// for pages of this server's own host and port; * for all. Others get 403 [default: same-host]
     allow_origin: String = "same-host".to_owned(), "ORIGINS", "RINGSOCK_ALLOW_ORIGIN";
+    /// Subprotocols that are spoken, set apart by commas; the first one that a client offers and that is among them is
+    /// chosen; none for none [default: none]
+    subprotocols: Subprotocols = Subprotocols::default(), "NAMES", "RINGSOCK_SUBPROTOCOLS";
     /// Addresses and networks of proxies whose X-Forwarded-For and PROXY headers are believed, set apart by commas:
     /// 127.0.0.1, 10.0.0.0/8, or none [default: none]
     trusted_proxies: String = "none".to_owned(), "NETWORKS", "RINGSOCK_TRUSTED_PROXIES";
@@ -167,6 +171,7 @@ mod tests {
                 "admin_listen" => format!("admin_listen: AdminAddress(Some(Address(\"{default}\")))"),
                 "reactor" => "reactor: Auto".to_owned(),
                 "compression" => "compression: Off".to_owned(),
+                "subprotocols" => "subprotocols: Subprotocols([])".to_owned(),
                 "allow_origin" | "trusted_proxies" | "overflow" => format!("{name}: \"{default}\""),
                 name => format!("{name}: {default}"),
             };

@@ -17,6 +17,8 @@ pub struct Site {
     status: Arc<Status>,
     overflow: OverflowRules,
     api: ApiAccess,
+    /// The subprotocols that are spoken.
+    subprotocols: Arc<[String]>,
     /// What the client wants whose session is opened next.
     joining: Option<Join>,
     /// The name of the topic that is just published to.
@@ -26,7 +28,24 @@ pub struct Site {
 impl Site {
     /// A handler that tells load balancers what `status` says, and lets those publish by HTTP whom `api` admits.
     pub fn new(status: Arc<Status>, overflow: OverflowRules, api: ApiAccess) -> Self {
-        Self { status, overflow, api, joining: None, topic: String::new() }
+        Self { status, overflow, api, subprotocols: Arc::default(), joining: None, topic: String::new() }
+    }
+
+    /// The same handler, which speaks these subprotocols.
+    pub fn speaking(self, subprotocols: Arc<[String]>) -> Self {
+        Self { subprotocols, ..self }
+    }
+
+    /// Accepts, in the first subprotocol that the client offers and that is spoken. Without one the client decides whether
+    /// it goes on.
+    fn accept(&self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
+        let is_spoken = |offered: &&str| self.subprotocols.iter().any(|own| own == offered);
+        // Where none is spoken, no header is looked at.
+        let chosen = (!self.subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten();
+        match chosen {
+            Some(subprotocol) => Upgrade::accept().protocol(subprotocol.to_owned()),
+            None => Upgrade::accept(),
+        }
     }
 
     /// Publishes what a client of a topic says.
@@ -46,11 +65,11 @@ impl Handler for Site {
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
         self.joining = None;
         match (request.path(), Join::parse(request.path(), request.query())) {
-            ("/echo", _) => Upgrade::accept(),
+            ("/echo", _) => self.accept(request),
             (_, Some(Ok(join))) => {
                 // A state of its own would cost every session memory, those of the echo too.
                 self.joining = Some(join);
-                Upgrade::accept()
+                self.accept(request)
             }
             (_, Some(Err(error))) => Upgrade::reject(Response::text(400, format!("{error}\n"))),
             (_, None) => Upgrade::reject(not_found()),

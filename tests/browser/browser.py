@@ -2,6 +2,8 @@
 """Headless Chromium tries the page of a running ringsock, and reports of benches of it, as a person would.
 
     tests/browser/browser.py 127.0.0.1:9000 [directory for screenshots [reactor of servers started besides [its process]]]
+
+The server runs with `--subprotocols chat,v2.example`.
 """
 
 import chat
@@ -51,6 +53,7 @@ def main():
             echo.sends_text,
             echo.sends_binary,
             echo.runs_a_burst,
+            echo.a_script_gets_the_subprotocol_it_asks_for,
             fits_light_dark_and_narrow_screens,
             echo.disconnects,
             has_a_clean_console,

@@ -44,6 +44,17 @@ def runs_a_burst(page):
     assert (page.text("sent-count"), page.text("received-count")) == ("102", "102")
 
 
+def a_script_gets_the_subprotocol_it_asks_for(page):
+    script = """const [offered] = arguments;
+        return new Promise((resolve) => {
+            const socket = new WebSocket(document.getElementById('url').value, offered);
+            socket.onopen = () => { resolve(socket.protocol); socket.close(); };
+            socket.onerror = () => resolve('failed');
+        });"""
+    for offered, chosen in (("chat", "chat"), (["other", "v2.example", "chat"], "v2.example"), ([], "")):
+        assert page.run(script, offered) == chosen, offered
+
+
 def disconnects(page):
     page.click("disconnect")
     page.wait_for_state("Not connected")
