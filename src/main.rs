@@ -1,5 +1,6 @@
 //! The command line of ringsock.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -33,7 +34,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let (cli, variables) = match cli::environment::parse::<Cli>() {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            complain(&error, "");
+            return error.exit_code();
+        }
+    };
+    let outcome = match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Bench(bench) => bench.run(),
         Command::Tune(tune) => tune.run(),
@@ -42,9 +50,14 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            // Nothing is left to do if even this cannot be written.
-            let _ = writeln!(io::stderr(), "ringsock: {error}");
+            complain(&error, &variables.behind(&error.to_string()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says in one line why the program ends.
+fn complain(error: &dyn Display, more: &str) {
+    // Nothing is left to do if even this cannot be written.
+    let _ = writeln!(io::stderr(), "ringsock: {error}{more}");
 }

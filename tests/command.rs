@@ -209,6 +209,62 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
 }
 
 #[test]
+fn empty_variables_and_those_that_kubernetes_sets_change_nothing() {
+    #[derive(clap::Parser)]
+    struct Flags {
+        #[command(flatten)]
+        options: Options,
+    }
+    let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0", "--cores", "1"]);
+    command.envs(Flags::command().get_arguments().filter_map(|flag| Some((flag.get_env()?.to_owned(), ""))));
+    command.envs([("RINGSOCK_CONFIG", ""), ("RINGSOCK_LOG", " "), ("RINGSOCK_ADMIN_LISTEN", "none\n")]);
+    // For a Service named ringsock, as of the documentation of Kubernetes.
+    command.envs([
+        ("RINGSOCK_SERVICE_HOST", "10.0.0.1"),
+        ("RINGSOCK_SERVICE_PORT", "9000"),
+        ("RINGSOCK_SERVICE_PORT_HTTP", "9000"),
+        ("RINGSOCK_PORT", "tcp://10.0.0.1:9000"),
+        ("RINGSOCK_PORT_9000_TCP", "tcp://10.0.0.1:9000"),
+        ("RINGSOCK_PORT_9000_TCP_PROTO", "tcp"),
+        ("RINGSOCK_PORT_9000_TCP_PORT", "9000"),
+        ("RINGSOCK_PORT_9000_TCP_ADDR", "10.0.0.1"),
+    ]);
+    let banner = Run::new(command).banner();
+    assert!(banner.contains(" 64 headers") && banner.contains("origins      same-host\n"), "{banner}");
+    assert!(banner.contains("metrics      none\n") && banner.contains("api          off\n"), "{banner}");
+}
+
+#[test]
+fn a_bad_value_of_a_variable_is_refused_by_the_name_of_the_variable() {
+    let refusal = |name: &str, value: &str| {
+        let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env(name, value);
+        one_line(Run::new(command).refusal())
+    };
+    for (name, value, reason) in [
+        ("RINGSOCK_CORES", "two", "invalid digit"),
+        ("RINGSOCK_REACTOR", "kqueue", "possible values: auto, uring, epoll"),
+        ("RINGSOCK_PROXY_PROTOCOL", "yes", "possible values: true, false"),
+        ("RINGSOCK_ADMIN_LISTEN", "nowhere", "a port"),
+        ("RINGSOCK_MAX_HEADERS", "1000", "must be from 1 to 256"),
+        ("RINGSOCK_ALLOW_ORIGIN", "https://a/", "is no origin"),
+        ("RINGSOCK_TRUSTED_PROXIES", "proxy", "neither an address nor a network"),
+        ("RINGSOCK_OVERFLOW", "block", "is no policy"),
+        ("RINGSOCK_LOG", "ringsock=loudly", "is no filter"),
+        ("RINGSOCK_CONFIG", "no/such/file.toml", "cannot be read"),
+        ("RINGSOCK_API_KEY", "a b", "visible ASCII"),
+    ] {
+        let said = refusal(name, value);
+        assert!(said.contains(name) && said.contains(reason), "{said}");
+    }
+    assert!(!refusal("RINGSOCK_API_KEY", "s3cret s3cret").contains("s3cret"));
+    // The same of the other command that reads them.
+    let mut tune = ringsock(&["tune"]);
+    tune.env("RINGSOCK_CORES", "two");
+    assert!(one_line(Run::new(tune).refusal()).contains("RINGSOCK_CORES"));
+}
+
+#[test]
 fn a_bad_flag_or_value_is_named_in_the_first_line() {
     for (arguments, named) in [
         (&["--nonsense"][..], "--nonsense"),

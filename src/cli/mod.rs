@@ -3,6 +3,7 @@
 //! Thin: what could be of use to an embedder is in the library.
 
 pub mod bench;
+pub mod environment;
 mod progress;
 pub mod serve;
 pub mod tune;
