@@ -32,6 +32,8 @@ pub const PHRASES: &[&[u8]] = &[
     b"[::1]:80",
     b"HTTP/1.1",
     b"http://",
+    b"GET ws://a:80/b HTTP/1.1\r\n",
+    b"wss://",
 ];
 
 pub fn check(data: &[u8]) {
@@ -81,7 +83,7 @@ fn check_lines(head: &[u8]) {
 fn check_request(request: &Request<'_>) {
     assert!(is_token(request.method().as_bytes()));
     assert!(request.target().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'));
-    assert!(request.path().starts_with('/') && !request.path().contains('?'));
+    assert!(request.path().starts_with('/') && !request.path().contains('?') || is_asterisk(request));
     let count = |wanted: &str| request.headers().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).count();
     for (name, value) in request.headers() {
         assert!(is_token(name.as_bytes()) && is_field_value(value), "{name}: {value:02x?}");
@@ -94,6 +96,10 @@ fn check_request(request: &Request<'_>) {
     let has_body = request.content_length().is_some_and(|bytes| bytes > 0);
     assert!(!has_body || !matches!(request.method(), "GET" | "HEAD") && !request.is_upgrade());
     assert!(request.body().is_empty(), "a head has no body");
+}
+
+fn is_asterisk(request: &Request<'_>) -> bool {
+    (request.method(), request.target(), request.path(), request.query()) == ("OPTIONS", "*", "*", None)
 }
 
 /// Written anew, line by line, it is the same request.

@@ -35,7 +35,8 @@ impl<'a> Request<'a> {
     /// `headers`, which the caller makes room for with [`Headers::default`].
     ///
     /// Refused, whatever the request is for: any version but HTTP/1.0 and 1.1; a target that is neither a path nor
-    /// `http://host/path`; no Host in HTTP/1.1, or more than one, or one that is no host; obsolete line folding,
+    /// `http://host/path`, `https`, `ws` and `wss` alike, nor the `*` of OPTIONS; no Host in HTTP/1.1, or more than one, or
+    /// one that is no host; obsolete line folding,
     /// white space before a colon, control bytes; Transfer-Encoding; more than one Content-Length, or one that is no
     /// number; a body with GET, HEAD or an upgrade; and Expect, since no answer 100 is ever sent.
     pub fn parse(head: &'a [u8], headers: &'a mut Headers<'a>) -> Result<Self, Refusal> {
@@ -49,7 +50,7 @@ impl<'a> Request<'a> {
         else {
             return Err(explain(outcome, parsed.method.is_some(), head));
         };
-        let (authority, path, query) = split_target(target)?;
+        let Target { authority, path, query } = Target::parse(method, target)?;
         let mut request = Self {
             method,
             target,
@@ -88,7 +89,7 @@ impl<'a> Request<'a> {
         self.target
     }
 
-    /// The path of the target, which begins with `/`; still percent-encoded.
+    /// The path of the target, which begins with `/`, still percent-encoded; `*` where OPTIONS asks about the whole server.
     pub fn path(&self) -> &'a str {
         self.path
     }
@@ -103,7 +104,8 @@ impl<'a> Request<'a> {
         self.minor_version
     }
 
-    /// Host and, if sent, port. Only a request in HTTP/1.0 may have none.
+    /// Host and, if sent, port: those of the target if it names them, else those of the header Host. Only a request in
+    /// HTTP/1.0 may have none.
     pub fn host(&self) -> Option<&'a str> {
         self.host
     }
@@ -187,16 +189,13 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// RFC 9112 3.2 and 3.2.2; a Host that contradicts an absolute target is refused, so that there is only one host.
+    /// RFC 9112 3.2: HTTP/1.1 needs a Host even where 3.2.2 has the target's authority replace it.
     fn check_host(&mut self, authority: Option<&'a str>) -> Result<(), Refusal> {
-        match (self.host, authority) {
-            (None, _) if self.minor_version == 1 => Err(Refusal::HeaderMissing { name: "Host" }),
-            (Some(host), Some(authority)) if !host.eq_ignore_ascii_case(authority) => Err(Refusal::HostInvalid),
-            (host, authority) => {
-                self.host = host.or(authority);
-                Ok(())
-            }
+        if self.host.is_none() && self.minor_version == 1 {
+            return Err(Refusal::HeaderMissing { name: "Host" });
         }
+        self.host = authority.or(self.host);
+        Ok(())
     }
 
     fn check_body(&self) -> Result<(), Refusal> {
@@ -246,29 +245,45 @@ fn explain(outcome: httparse::Result<usize>, method_is_valid: bool, head: &[u8])
     }
 }
 
-/// Authority, path and query of `/path?query` or `http://authority/path?query` (RFC 9112 3.2.1 and 3.2.2).
-fn split_target(target: &str) -> Result<(Option<&str>, &str, Option<&str>), Refusal> {
-    const SCHEME: &str = "http://";
-    if !is_target(target) {
-        return Err(Refusal::TargetInvalid);
-    }
-    let (authority, path_and_query) = match target.split_at_checked(SCHEME.len()) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => {
-            let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-            if !is_host(authority) {
-                return Err(Refusal::TargetInvalid);
-            }
-            (Some(authority), rest)
-        }
-        _ if target.starts_with('/') => (None, target),
-        _ => return Err(Refusal::TargetInvalid),
-    };
-    let (path, query) = match path_and_query.split_once('?') {
-        Some((path, query)) => (path, Some(query)),
-        None => (path_and_query, None),
-    };
-    Ok((authority, if path.is_empty() { "/" } else { path }, query))
+/// The parts of a request target (RFC 9112 3.2).
+struct Target<'a> {
+    authority: Option<&'a str>,
+    path: &'a str,
+    query: Option<&'a str>,
 }
+
+impl<'a> Target<'a> {
+    /// Splits the origin form, `/path?query`; the absolute form, `scheme://authority/path?query`; and the asterisk form.
+    fn parse(method: &str, target: &'a str) -> Result<Self, Refusal> {
+        if !is_target(target) {
+            return Err(Refusal::TargetInvalid);
+        }
+        if target.starts_with('/') {
+            return Ok(Self::new(None, target));
+        }
+        match target.split_once("://") {
+            Some((scheme, rest)) if SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+                let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+                // RFC 9110 4.2.4: a user name is refused as well, since it can only be there to deceive.
+                if is_host(authority) { Ok(Self::new(Some(authority), rest)) } else { Err(Refusal::TargetInvalid) }
+            }
+            None if target == "*" && method == "OPTIONS" => Ok(Self { authority: None, path: target, query: None }),
+            _ => Err(Refusal::TargetInvalid),
+        }
+    }
+
+    fn new(authority: Option<&'a str>, path_and_query: &'a str) -> Self {
+        let (path, query) = match path_and_query.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path_and_query, None),
+        };
+        Self { authority, path: if path.is_empty() { "/" } else { path }, query }
+    }
+}
+
+/// Schemes of the absolute form. A client names the one that its user gave (RFC 6455 3 has `ws` and `wss` for WebSockets),
+/// and behind a proxy that speaks TLS the secure ones arrive here too.
+const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
 
 fn parse_host(value: &[u8]) -> Result<&str, Refusal> {
     str::from_utf8(value).ok().filter(|host| is_host(host)).ok_or(Refusal::HostInvalid)

@@ -51,7 +51,7 @@ pub enum Refusal {
         /// The header's name.
         name: &'static str,
     },
-    /// The Host header is empty, is no host name or address, or contradicts the target.
+    /// The Host header is empty, or is no host name or address.
     #[error("The Host header is invalid. Send the host and, if it is not the default, the port of the address used.")]
     HostInvalid,
     /// The request announces a body of unknown length.

@@ -176,7 +176,7 @@ const REQUEST_LINES: &[(&[u8], u16)] = &[
     (b"GET /chat RTSP/1.0", 400),
     // The target.
     (b"GET * HTTP/1.1", 400),
-    (b"OPTIONS * HTTP/1.1", 400),
+    (b"OPTIONS * HTTP/1.1", 405),
     (b"GET localhost:9001 HTTP/1.1", 400),
     (b"CONNECT localhost:9001 HTTP/1.1", 400),
     (b"GET chat HTTP/1.1", 400),
@@ -201,10 +201,13 @@ const REQUEST_LINES: &[(&[u8], u16)] = &[
     (b"GET http:chat HTTP/1.1", 400),
     (b"GET http://user@localhost:9001/chat HTTP/1.1", 400),
     (b"GET http://localhost:99999/chat HTTP/1.1", 400),
-    (b"GET http://elsewhere.example/chat HTTP/1.1", 400),
-    (b"GET http://localhost/chat HTTP/1.1", 400),
-    (b"GET https://localhost:9001/chat HTTP/1.1", 400),
-    (b"GET ws://localhost:9001/chat HTTP/1.1", 400),
+    (b"GET ws:// HTTP/1.1", 400),
+    (b"GET ws:///chat HTTP/1.1", 400),
+    (b"GET ws:/chat HTTP/1.1", 400),
+    (b"GET wss://user:secret@localhost:9001/chat HTTP/1.1", 400),
+    (b"GET wss://localhost:9001/chat#part HTTP/1.1", 400),
+    (b"GET wsx://localhost:9001/chat HTTP/1.1", 400),
+    (b"GET ftp://localhost:9001/chat HTTP/1.1", 400),
     (b"GET file:///etc/passwd HTTP/1.1", 400),
 ];
 
@@ -542,6 +545,13 @@ const HARMLESS_REQUEST_LINES: &[&[u8]] = &[
     b"GET HTTP://LOCALHOST:9001/chat?x HTTP/1.1",
     b"GET http://localhost:9001 HTTP/1.1",
     b"GET http://localhost:9001?x HTTP/1.1",
+    b"GET https://localhost:9001/chat HTTP/1.1",
+    b"GET ws://localhost:9001/chat HTTP/1.1",
+    b"GET wss://localhost:9001/chat?x HTTP/1.1",
+    b"GET WSS://LocalHost:9001 HTTP/1.1",
+    // RFC 9112 3.2.2: the target's host replaces that of the header.
+    b"GET ws://localhost/chat HTTP/1.1",
+    b"GET http://elsewhere.example/chat HTTP/1.1",
 ];
 
 const HARMLESS_LINES: &[&[u8]] = &[

@@ -48,18 +48,56 @@ fn accepts_a_path_or_a_url_as_the_target_and_nothing_else() {
     assert_eq!(parse_line("GET http://a HTTP/1.1"), path("/", None));
     assert_eq!(parse_line("GET HTTP://A?b HTTP/1.1"), path("/", Some("b")));
     assert_eq!(parse_line("GET http://a/b?c HTTP/1.1"), path("/b", Some("c")));
-    for target in ["*", "a:80", "a", "?a", "/#", "/\u{7f}", "/é", "https://a/", "http://", "http://u@a/", "ws://a/"] {
-        assert_eq!(parse_line(&format!("GET {target} HTTP/1.1")), Err(Refusal::TargetInvalid), "{target}");
+    for scheme in ["http", "https", "ws", "wss", "WS", "Wss", "HTTPS"] {
+        assert_eq!(parse_line(&format!("GET {scheme}://a/b?c HTTP/1.1")), path("/b", Some("c")), "{scheme}");
     }
-    assert_eq!(parse_line("GET http://b/ HTTP/1.1"), Err(Refusal::HostInvalid));
+    assert_eq!(parse_line("GET /ws://a/b HTTP/1.1"), path("/ws://a/b", None));
+    assert_eq!(parse_line("OPTIONS * HTTP/1.1"), path("*", None));
+    for target in [
+        "*",
+        "a:80",
+        "a",
+        "?a",
+        "/#",
+        "/\u{7f}",
+        "/é",
+        "http://",
+        "http:///a",
+        "ws://?a",
+        "http://u@a/",
+        "ws://u:p@a/",
+        "ws:/a",
+        "ws:a",
+        "ftp://a/",
+        "://a/",
+        "wsx://a/",
+        "ws//a",
+        "http://a:x/",
+        "http://a b/",
+        "ws://a#b",
+    ] {
+        assert_eq!(parse_line(&format!("GET {target} HTTP/1.1")).ok(), None, "{target}");
+    }
+    for line in ["GET *", "POST *", "OPTIONS *?a", "OPTIONS **", "OPTIONS *://a/"] {
+        assert_eq!(parse_line(&format!("{line} HTTP/1.1")), Err(Refusal::TargetInvalid), "{line}");
+    }
 }
 
 #[test]
-fn takes_the_host_of_a_url_when_http_1_0_sends_none() {
-    let mut headers = Headers::default();
-    let request = Request::parse(b"GET http://a:80/ HTTP/1.0\r\n\r\n", &mut headers).unwrap();
-    assert_eq!(request.host(), Some("a:80"));
-    assert_eq!(Request::parse(b"GET / HTTP/1.0\r\n\r\n", &mut Headers::default()).unwrap().host(), None);
+fn the_authority_of_a_url_replaces_the_host_which_has_to_be_there_and_good_all_the_same() {
+    let host = |head: &str| {
+        let mut headers = Headers::default();
+        Request::parse(head.as_bytes(), &mut headers).map(|request| request.host().map(str::to_owned))
+    };
+    let is = |host: &str| Ok(Some(host.to_owned()));
+    assert_eq!(host("GET http://a:80/ HTTP/1.0\r\n\r\n"), is("a:80"));
+    assert_eq!(host("GET / HTTP/1.0\r\n\r\n"), Ok(None));
+    assert_eq!(host("GET ws://A:80/ HTTP/1.1\r\nHost: a:80\r\n\r\n"), is("A:80"));
+    assert_eq!(host("GET wss://b/ HTTP/1.1\r\nHost: a\r\n\r\n"), is("b"), "RFC 9112 3.2.2");
+    assert_eq!(host("GET ws://a/ HTTP/1.1\r\n\r\n"), Err(Refusal::HeaderMissing { name: "Host" }));
+    assert_eq!(host("GET ws://a/ HTTP/1.1\r\nHost:\r\n\r\n"), Err(Refusal::HostInvalid));
+    let twice = Err(Refusal::HeaderDuplicate { name: "Host" });
+    assert_eq!(host("GET ws://a/ HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n"), twice);
 }
 
 #[test]
