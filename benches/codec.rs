@@ -5,11 +5,12 @@
 //! where it is binary; text is sent with a key of zeros.
 
 use std::hint::black_box;
+use std::time::UNIX_EPOCH;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::protocol::client_handshake::ClientHandshake;
 use ringsock::protocol::deflate::{Compress, Compression, Compressors, Offer, WindowBits};
-use ringsock::protocol::http::{HeadLimits, HeadScan, Headers, Request, Response};
+use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request, Response};
 use ringsock::protocol::{
     BatchBuilder, Close, CloseCode, FrameHeader, Message, Opcode, Origins, Role, Utf8, apply_mask, handshake, proxy,
     write_close, write_compressed_frame, write_frame,
@@ -197,11 +198,12 @@ fn head(c: &mut Criterion) {
             Request::parse(black_box(UPGRADE), &mut headers).is_ok_and(|request| request.is_upgrade())
         });
     });
+    let date = Date::from(UNIX_EPOCH);
     let (response, mut out) = (Response::json(200, r#"{"topic":"prices","sent":"queued"}"#), Vec::with_capacity(1024));
     group.bench_function("write a response", |b| {
         b.iter(|| {
             out.clear();
-            black_box(&response).write(&mut out, true, false);
+            black_box(&response).write(&mut out, &date, true, false);
             out.len()
         });
     });
@@ -245,7 +247,8 @@ fn handshakes(c: &mut Criterion) {
     let mut headers = Headers::default();
     let key = Request::parse(&out, &mut headers).ok().and_then(|request| request.header("Sec-WebSocket-Key"));
     let key = handshake::accept_key(key.unwrap_or_default());
-    let written = handshake::write_switching_protocols(&mut answer, &key, None, extensions.as_deref(), &[]);
+    let date = Date::from(UNIX_EPOCH);
+    let written = handshake::write_switching_protocols(&mut answer, &date, &key, None, extensions.as_deref(), &[]);
     assert!(written.is_ok() && client.check_response(&answer, &[]).is_ok(), "the answer does not fit");
     group.bench_function("judge an answer as a client", |b| {
         b.iter(|| client.check_response(black_box(&answer), &[]).is_ok())

@@ -6,12 +6,12 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::engine::{Core, Parcel, Status};
 use ringsock::mesh::{Capacity, Mesh};
-use ringsock::protocol::http::{HeadLimits, HeadScan, Headers, Request};
+use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{Opcode, handshake};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
 use ringsock::service::{ApiAccess, OverflowRules, Site};
@@ -32,6 +32,7 @@ fn requests(c: &mut Criterion) {
     let mut group = c.benchmark_group("request");
     let limits = HeadLimits::default();
     let mut out = Vec::with_capacity(4096);
+    let date = Date::from(UNIX_EPOCH);
 
     group.bench_function("handshake", |b| {
         b.iter(|| {
@@ -40,7 +41,7 @@ fn requests(c: &mut Criterion) {
             let mut headers = Headers::default();
             let upgraded = Request::parse(head, &mut headers).and_then(|request| {
                 let key = handshake::accept_key(handshake::check(&request)?.key());
-                Ok(handshake::write_switching_protocols(&mut out, &key, None, None, &[]).is_ok())
+                Ok(handshake::write_switching_protocols(&mut out, &date, &key, None, None, &[]).is_ok())
             });
             assert!(matches!(upgraded, Ok(true)));
             black_box(&out);

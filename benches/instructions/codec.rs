@@ -2,9 +2,10 @@
 
 use std::hint::black_box;
 use std::io;
+use std::time::UNIX_EPOCH;
 
 use ringsock::protocol::deflate::{Compression, Compressors, WindowBits};
-use ringsock::protocol::http::{HeadLimits, HeadScan, Headers, Request};
+use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{
     Close, CloseCode, Connection, MaskKey, Opcode, Role, Utf8, handshake, write_close, write_compressed_frame,
     write_frame,
@@ -100,6 +101,7 @@ fn closing(rounds: u32) -> io::Result<()> {
 /// A browser's request, read, judged and answered.
 fn opening(rounds: u32) -> io::Result<()> {
     let limits = HeadLimits::default();
+    let date = Date::from(UNIX_EPOCH);
     let mut out = Vec::with_capacity(4096);
     for _ in 0..rounds {
         out.clear();
@@ -108,7 +110,7 @@ fn opening(rounds: u32) -> io::Result<()> {
         let mut headers = Headers::default();
         let upgraded = Request::parse(head, &mut headers).and_then(|request| {
             let key = handshake::accept_key(handshake::check(&request)?.key());
-            Ok(handshake::write_switching_protocols(&mut out, &key, None, None, &[]).is_ok())
+            Ok(handshake::write_switching_protocols(&mut out, &date, &key, None, None, &[]).is_ok())
         });
         if !matches!(upgraded, Ok(true)) {
             return Err(fault("The request was refused."));

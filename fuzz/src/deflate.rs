@@ -2,12 +2,15 @@
 //! does miniz_oxide, an implementation of its own, and the other way round; an answer that our server gives our client
 //! accepts, and both understand the same by it.
 
+use std::time::UNIX_EPOCH;
+
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use ringsock::protocol::deflate::{
     Agreement, Answer, Compress, Compression, Compressors, NAME, Offer, WindowBits, answer,
 };
 use ringsock::protocol::handshake::{self, Extension};
+use ringsock::protocol::http::Date;
 use ringsock::protocol::{Batch, BatchBuilder, Connection, Encoding, Limits, Message, Prepared, Role};
 
 use crate::harness::{End, Endpoint, Outcome, Received};
@@ -236,7 +239,8 @@ fn check_negotiation(input: &mut Input<'_>) {
         let client_window_max = if window_is_named { own.client_window_bits } else { WindowBits::MAX };
         assert!(answer.agreement.client_window_bits <= client_window_max);
         let accept = handshake::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
-        handshake::write_switching_protocols(&mut Vec::new(), &accept, None, Some(&answer.header), &[])
+        let date = Date::from(UNIX_EPOCH);
+        handshake::write_switching_protocols(&mut Vec::new(), &date, &accept, None, Some(&answer.header), &[])
             .expect("an answer can be sent");
     }
     for extension in handshake::extensions(&header) {

@@ -1,12 +1,14 @@
 //! The opening handshake, both sides: what our server accepts and answers, our client accepts as well; an answer opens
 //! a WebSocket only with the proof that the server read the request; a 101 contains no line its caller smuggled in.
 
+use std::time::UNIX_EPOCH;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ringsock::protocol::client_handshake::ClientHandshake;
 use ringsock::protocol::deflate::{self, Compression, Offer};
 use ringsock::protocol::handshake::{self, Handshake, PROTOCOLS_MAX};
-use ringsock::protocol::http::{HeadLimits, Headers, Request};
+use ringsock::protocol::http::{Date, HeadLimits, Headers, Request};
 
 use crate::head::{self, check_refusal, find_end, is_field_value, is_token};
 use crate::input::{Input, Split, every_byte};
@@ -93,9 +95,9 @@ fn check_both_ends(request: &Request<'_>, handshake: &Handshake<'_>, key: [u8; 1
     let agreed = deflate::answer(again.extensions(), &compression);
     assert_eq!(agreed.is_some(), offer.is_some());
     let accept = handshake::accept_key(handshake.key());
-    let mut answer = Vec::new();
+    let (mut answer, date) = (Vec::new(), Date::from(UNIX_EPOCH));
     let extensions = agreed.as_ref().map(|agreed| &agreed.header[..]);
-    handshake::write_switching_protocols(&mut answer, &accept, chosen, extensions, &[]).expect("it can be sent");
+    handshake::write_switching_protocols(&mut answer, &date, &accept, chosen, extensions, &[]).expect("it can be sent");
     assert_eq!(find_end(&answer, &[], &HeadLimits::default()), Ok(Some(answer.len())));
     let accepted = client.check_response(&answer, protocols).expect("our client accepts our answer");
     assert_eq!(accepted.protocol, chosen);
@@ -134,12 +136,13 @@ fn check_written(input: &mut Input<'_>) {
     let extensions = input.flag().then(|| input.text());
     let extra: Vec<(&str, &str)> = (0..input.byte() % 4).map(|_| (input.text(), input.text())).collect();
     let accept = handshake::accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
+    let date = Date::from(UNIX_EPOCH);
     let mut out = b"before".to_vec();
-    let written = handshake::write_switching_protocols(&mut out, &accept, protocol, extensions, &extra);
+    let written = handshake::write_switching_protocols(&mut out, &date, &accept, protocol, extensions, &extra);
     if written.is_err() {
         assert_eq!(out, b"before", "part of an answer was written");
     } else {
-        check_lines(&out[6..], 4 + usize::from(protocol.is_some()) + usize::from(extensions.is_some()), &extra);
+        check_lines(&out[6..], 5 + usize::from(protocol.is_some()) + usize::from(extensions.is_some()), &extra);
     }
     let (host, target) = (input.text(), input.text());
     let mut out = b"before".to_vec();

@@ -124,7 +124,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.count_turned_away(refusal);
         self.common.counters.closed.add(&End::TurnedAway);
-        let answer = farewell(refusal);
+        let answer = self.farewell(refusal);
         // Best effort: the connection is given up either way.
         let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
         self.reactor.shutdown(socket, Shutdown::Write);
@@ -139,13 +139,20 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn shed(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
-        let answer = farewell(refusal);
+        let answer = self.farewell(refusal);
         for _ in 0..max {
             if self.reactor.shed(listener, &answer).is_err() {
                 break;
             }
             self.count_turned_away(refusal);
         }
+    }
+
+    /// The answer to a client that no session is made for.
+    fn farewell(&mut self, refusal: &Refusal) -> Vec<u8> {
+        let mut answer = Vec::new();
+        Response::from(refusal).write(&mut answer, self.dates.at(self.now_ms), false, false);
+        answer
     }
 
     fn count_turned_away(&self, refusal: &Refusal) {
@@ -202,11 +209,4 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             *at_ms = self.now_ms;
         }
     }
-}
-
-/// The answer to a client that no session is made for.
-fn farewell(refusal: &Refusal) -> Vec<u8> {
-    let mut answer = Vec::new();
-    Response::from(refusal).write(&mut answer, false, false);
-    answer
 }

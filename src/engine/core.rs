@@ -7,13 +7,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::accepting::Accepting;
 use super::admission::Admission;
 use super::clients::Clients;
 use super::common::Common;
 use super::counters::Counters;
+use super::date::DateCache;
 use super::handler::Handler;
 use super::head::PendingUpgrades;
 use super::limits::Limits;
@@ -72,6 +73,8 @@ pub struct CoreSetup<H, R> {
     pub mesh: Mesh<Parcel>,
     /// What runs handlers' tasks.
     pub spawner: Spawner,
+    /// Tells the time of day, for the dates of answers.
+    pub clock: fn() -> SystemTime,
 }
 
 /// A core. See the module.
@@ -85,6 +88,7 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(super) listeners: Vec<Accepting>,
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) now_ms: u64,
+    pub(super) dates: DateCache,
     /// Bytes that were read in this turn of messages and requests that are not complete.
     assembled_bytes: usize,
     completions: Vec<Completion>,
@@ -125,6 +129,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             listeners: setup.listeners.into_iter().map(Accepting::new).collect(),
             connections: setup.connections,
             now_ms: 0,
+            dates: DateCache::new(setup.clock),
             assembled_bytes: 0,
             completions: Vec::new(),
             scratch: vec![0; SCRATCH_BYTES],

@@ -145,6 +145,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 let answer = self.common.answer_compression(handshake::extensions(extensions));
                 let written = handshake::write_switching_protocols(
                     &mut self.common.reply,
+                    self.dates.at(self.now_ms),
                     &accept_key,
                     accept.protocol.as_deref(),
                     answer.as_ref().map(|answer| &answer.header[..]),
@@ -198,7 +199,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         };
         self.common.counters.http_answers.add(1);
         let keep_alive = request.keep_alive();
-        response.write(&mut self.common.reply, keep_alive, request.method() == "HEAD");
+        let date = self.dates.at(self.now_ms);
+        response.write(&mut self.common.reply, date, keep_alive, request.method() == "HEAD");
         if let Some(slot) = self.sessions.get_mut(token) {
             if !keep_alive {
                 slot.parts(End::Answered);
@@ -295,7 +297,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn write_last(&mut self, token: Token, response: &Response, end: End) {
-        response.write(&mut self.common.reply, false, false);
+        response.write(&mut self.common.reply, self.dates.at(self.now_ms), false, false);
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.phase = Phase::Head;
             slot.parts(end);

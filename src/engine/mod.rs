@@ -9,6 +9,7 @@ mod common;
 mod core;
 mod counters;
 mod cut;
+mod date;
 mod ending;
 mod fanout;
 mod frames;

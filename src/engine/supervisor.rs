@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::admission::{Admission, AdmissionPolicy};
 use super::core::{Core, CoreSetup};
@@ -427,6 +427,7 @@ impl Seed {
             admission: self.admission,
             mesh: self.mesh,
             spawner: Box::new(|task| drop(monoio::spawn(task))),
+            clock: SystemTime::now,
         });
         // Only now: making the handler may fail. If nobody listens any more, the control says that this core is to end.
         let _ = self.events.send(Event::Started(waker));

@@ -191,12 +191,14 @@ impl ClientHandshake {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use proptest::prelude::*;
 
     use super::ClientHandshakeError::*;
     use super::*;
     use crate::protocol::handshake::{check, choose_protocol, write_switching_protocols};
-    use crate::protocol::http::{HeadLimits, HeadScan, Request};
+    use crate::protocol::http::{Date, HeadLimits, HeadScan, Request};
 
     const KEY_BYTES: [u8; 16] = *b"the sample nonce";
     const OFFERED: &[&str] = &["chat", "superchat"];
@@ -328,7 +330,8 @@ mod tests {
         let parsed = Request::parse(&request, &mut headers).unwrap();
         let server = check(&parsed).unwrap();
         let protocol = choose_protocol(&server, &["superchat"]);
-        write_switching_protocols(&mut answer, &accept_key(server.key()), protocol, None, &[]).unwrap();
+        let date = Date::from(UNIX_EPOCH);
+        write_switching_protocols(&mut answer, &date, &accept_key(server.key()), protocol, None, &[]).unwrap();
         let mut scan = HeadScan::default();
         for end in 0..answer.len() {
             assert_eq!(scan.find_end(&answer[..end], &HeadLimits::default()), Ok(None));

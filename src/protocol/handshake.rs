@@ -12,10 +12,11 @@ use base64::prelude::BASE64_STANDARD;
 use httparse::Header;
 use sha1::{Digest as _, Sha1};
 
+use super::date::Date;
 use super::head::{is_field_value, is_token, list, values};
 use super::http::Request;
 use super::refusal::Refusal;
-use super::response::{InvalidHeader, SERVER, push, push_headers};
+use super::response::{InvalidHeader, push, push_headers, push_origin};
 
 /// Subprotocols a client may offer: 64, far above any real list. Each is compared with every other, so without a
 /// bound a head full of them would cost millions of comparisons.
@@ -144,6 +145,7 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
 /// `protocol` must be one the client offered, and `extensions` an answer to what it offered (RFC 6455 4.2.2).
 pub fn write_switching_protocols(
     out: &mut Vec<u8>,
+    date: &Date,
     accept: &[u8; 28],
     protocol: Option<&str>,
     extensions: Option<&str>,
@@ -151,7 +153,8 @@ pub fn write_switching_protocols(
 ) -> Result<(), InvalidHeader> {
     let begin = out.len();
     out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n");
-    push(out, &["Server: ", SERVER, "\r\nSec-WebSocket-Accept: "]);
+    push_origin(out, date);
+    out.extend_from_slice(b"Sec-WebSocket-Accept: ");
     out.extend_from_slice(accept);
     out.extend_from_slice(b"\r\n");
     let written = push_agreed(out, protocol, extensions).and_then(|()| push_headers(out, extra_headers, &RESERVED));
@@ -171,9 +174,10 @@ pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 pub(super) const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
 /// Headers that the handshake writes itself, or that would announce a body after it.
-pub(super) const RESERVED: [&str; 11] = [
+pub(super) const RESERVED: [&str; 12] = [
     "Connection",
     "Content-Length",
+    "Date",
     "Host",
     "Sec-WebSocket-Accept",
     EXTENSIONS,
@@ -283,6 +287,7 @@ fn push_agreed(out: &mut Vec<u8>, protocol: Option<&str>, extensions: Option<&st
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::time::UNIX_EPOCH;
 
     use proptest::prelude::*;
 
@@ -444,11 +449,13 @@ mod tests {
     fn writes_the_101_to_the_byte() {
         let mut out = b"before".to_vec();
         let accept = accept_key(b"dGhlIHNhbXBsZSBub25jZQ==");
-        write_switching_protocols(&mut out, &accept, Some("chat"), Some("x; y=1, z"), &[("X-Id", "a b")]).unwrap();
+        let date = Date::from(UNIX_EPOCH);
+        write_switching_protocols(&mut out, &date, &accept, Some("chat"), Some("x; y=1, z"), &[("X-Id", "a b")])
+            .unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "beforeHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Server: ringsock\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+             Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: ringsock\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
              Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: x; y=1, z\r\nX-Id: a b\r\n\r\n"
         );
     }
@@ -457,7 +464,9 @@ mod tests {
     fn writes_nothing_when_a_header_of_the_101_cannot_be_sent() {
         let write = |protocol, extensions, headers: &[(&str, &str)]| {
             let mut out = b"before".to_vec();
-            let error = write_switching_protocols(&mut out, &[b'a'; 28], protocol, extensions, headers).unwrap_err();
+            let date = Date::from(UNIX_EPOCH);
+            let written = write_switching_protocols(&mut out, &date, &[b'a'; 28], protocol, extensions, headers);
+            let error = written.unwrap_err();
             assert_eq!(out, b"before");
             error
         };
@@ -475,7 +484,7 @@ mod tests {
         for name in ["", "a b", "a:", "a\r\nb"] {
             assert_eq!(write(None, None, &[(name, "a")]), InvalidHeader::Name { name: name.to_owned() });
         }
-        for name in ["upgrade", "Connection", "Sec-WebSocket-Accept", "content-length", "Transfer-Encoding"] {
+        for name in ["upgrade", "date", "Connection", "Sec-WebSocket-Accept", "content-length", "Transfer-Encoding"] {
             assert_eq!(write(None, None, &[(name, "a")]), InvalidHeader::Reserved { name: name.to_owned() });
         }
     }

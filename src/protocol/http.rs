@@ -8,6 +8,7 @@ use std::str;
 
 use httparse::{Error, Header, Status};
 
+pub use super::date::Date;
 pub use super::head::{HEADERS_CAPACITY, HeadLimits, HeadScan, Headers};
 use super::head::{explain_headers, is_digits, is_host, is_target, list, strict_head, values};
 pub use super::refusal::Refusal;

@@ -9,6 +9,7 @@ mod batch;
 pub mod client_handshake;
 mod close;
 mod connection;
+mod date;
 pub mod deflate;
 mod foreign_origin;
 mod forwarded;

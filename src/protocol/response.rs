@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::date::Date;
 use super::head::{is_field_value, is_token};
 use super::refusal::Refusal;
 
@@ -106,13 +107,14 @@ impl Response {
     }
 
     /// Appends the answer to `out`. `head_only` is for the answer to HEAD: the same head, no body.
-    pub fn write(&self, out: &mut Vec<u8>, keep_alive: bool, head_only: bool) {
+    pub fn write(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, head_only: bool) {
         // RFC 9110 8.6, 15.4.5: these statuses end at the head, and 204 may not even announce a length.
         let has_body = !matches!(self.status, 204 | 304);
         out.reserve(HEAD_BYTES_TYPICAL + self.body.len());
         out.extend_from_slice(b"HTTP/1.1 ");
         push_number(out, u64::from(self.status));
-        push(out, &[" ", reason_phrase(self.status), "\r\nServer: ", SERVER, "\r\n"]);
+        push(out, &[" ", reason_phrase(self.status), "\r\n"]);
+        push_origin(out, date);
         if has_body {
             push(out, &["Content-Type: ", &self.content_type, "\r\nContent-Length: "]);
             push_number(out, self.body.len() as u64);
@@ -162,7 +164,7 @@ impl From<&Refusal> for Response {
     }
 }
 
-/// The `Server` header of every answer, 101 included: a name and no version, which is nobody's business.
+/// The `Server` header of every answer: a name and no version, which is nobody's business.
 pub(super) const SERVER: &str = "ringsock";
 
 /// Appends the parts of a line.
@@ -170,6 +172,13 @@ pub(super) fn push(out: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
         out.extend_from_slice(part.as_bytes());
     }
+}
+
+/// Appends what every answer says of where it comes from, 101 included.
+pub(super) fn push_origin(out: &mut Vec<u8>, date: &Date) {
+    out.extend_from_slice(b"Date: ");
+    out.extend_from_slice(date.as_bytes());
+    push(out, &["\r\nServer: ", SERVER, "\r\n"]);
 }
 
 /// Appends headers of the caller's own; says which one cannot be sent. `reserved` are those it may not set.
@@ -202,7 +211,8 @@ const RETRY_AFTER_SECONDS: &str = "1";
 const HEAD_BYTES_TYPICAL: usize = 256;
 
 /// What [`Response::write`] alone decides: the end of the message, and what every answer has.
-const OWNED: [&str; 5] = ["Connection", "Content-Length", "Server", "Transfer-Encoding", "X-Content-Type-Options"];
+const OWNED: [&str; 6] =
+    ["Connection", "Content-Length", "Date", "Server", "Transfer-Encoding", "X-Content-Type-Options"];
 
 fn is_listed(name: &str, list: &[&str]) -> bool {
     list.iter().any(|listed| listed.eq_ignore_ascii_case(name))
@@ -276,11 +286,13 @@ fn reason_phrase(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::super::foreign_origin::ForeignOrigin;
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     fn written(response: &Response, keep_alive: bool, head_only: bool) -> String {
         let mut out = Vec::new();
-        response.write(&mut out, keep_alive, head_only);
+        response.write(&mut out, &Date::from(UNIX_EPOCH), keep_alive, head_only);
         String::from_utf8(out).unwrap()
     }
 
@@ -292,7 +304,8 @@ mod tests {
     fn writes_a_plain_answer_to_the_byte() {
         assert_eq!(
             written(&Response::text(200, "ok\n"), true, false),
-            "HTTP/1.1 200 OK\r\nServer: ringsock\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n\
+            "HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: ringsock\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 3\r\n\
              X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: keep-alive\r\n\r\nok\n"
         );
     }
@@ -332,11 +345,12 @@ mod tests {
             .with_header("content-length", "0")
             .with_header("Transfer-Encoding", "chunked")
             .with_header("Connection", "g")
+            .with_header("date", "h")
             .with_body("text/css\r\nX: y", "ok");
         let answer = written(&answer, true, false);
         assert!(answer.contains("X-Name: a  Set-Cookie: b c \r\n"), "{answer}");
         assert!(answer.contains("Content-Type: text/css  X: y\r\n"));
-        assert_eq!(answer.matches("\r\n").count(), 9);
+        assert_eq!(answer.matches("\r\n").count(), 10);
         assert_eq!(answer.to_ascii_lowercase().matches("content-length").count(), 1);
         assert!(!answer.contains("chunked"));
     }

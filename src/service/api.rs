@@ -228,10 +228,12 @@ fn message<'a>(request: &Request<'a>) -> Result<Message<'a>, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
     use crate::engine::{DropReason, End};
     use crate::protocol::MessageKind;
-    use crate::protocol::http::Headers;
+    use crate::protocol::http::{Date, Headers};
 
     /// What `read` makes of a POST with these header lines and this body.
     fn with_request<T>(lines: &str, body: &[u8], read: impl FnOnce(&Request<'_>) -> T) -> T {
@@ -322,7 +324,7 @@ mod tests {
         ];
         for (status, error, header) in failures {
             let mut answer = Vec::new();
-            error.response().write(&mut answer, false, false);
+            error.response().write(&mut answer, &Date::from(UNIX_EPOCH), false, false);
             let answer = String::from_utf8(answer).unwrap();
             let (head, body) = answer.split_at(answer.find("\r\n\r\n").unwrap() + 2);
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");

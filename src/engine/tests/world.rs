@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::board::Board;
 use super::client::Client;
@@ -30,6 +30,9 @@ const SETTLE_TURNS_MAX: usize = 100_000;
 
 /// Longer than any timeout of the engine: by then whoever was to be cut off is.
 const LONG_MS: u64 = 180_000;
+
+/// The time of day, which stands still: Sun, 06 Nov 1994 08:49:37 GMT.
+const TIME_OF_DAY: Duration = Duration::from_secs(784_111_777);
 
 /// The longest message that the application sends.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -156,6 +159,7 @@ impl<H: Handler> World<H> {
             admission: Arc::clone(&process.admission),
             mesh: process.mesh.borrow_mut()[usize::from(core)].take().expect("each core is made once"),
             spawner: tasks.spawner(),
+            clock: || UNIX_EPOCH + TIME_OF_DAY,
         });
         let mut world = Self {
             core,
