@@ -1,5 +1,7 @@
 //! What the tests that run programs have in common: a program gets no setting from elsewhere, and ends with its test.
 
+pub mod run;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
