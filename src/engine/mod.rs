@@ -30,6 +30,7 @@ mod supervisor;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod topics;
 mod wheel;
 
@@ -43,7 +44,8 @@ pub use parcel::Parcel;
 pub use reasons::{DropReason, End};
 pub use server_handle::{ServerHandle, Subscribers};
 pub use session::{Session, SessionId};
-pub use start_error::StartError;
-pub use supervisor::{Controller, Cores, DESCRIPTORS_PER_CORE, ReactorKind, Setup, Status, Stopped};
+pub use start_error::{DESCRIPTORS_PER_CORE, LockedMemory, StartError};
+pub use supervisor::{Controller, Cores, Setup, Status, Stopped};
 pub use tasks::{BoxedTask, SessionHandle, Spawner};
+pub use threads::ReactorKind;
 pub use topics::{Overflow, Subscribe, TOPIC_BYTES_MAX, TopicError, check_topic};

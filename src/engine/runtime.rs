@@ -1,4 +1,4 @@
-//! A core's thread: its processor, its monoio runtime, and the loop that drives a [`Core`].
+//! What a core runs on: its reactor, its monoio runtime, and the loop that drives a [`Core`].
 //!
 //! The loop is one future of the runtime. While there is work it waits on the core's own reactor, which costs one system
 //! call a turn; when there is none it sleeps in the runtime, which then also serves handlers' tasks.
@@ -8,7 +8,6 @@ use std::io;
 use std::net::TcpStream as Descriptor;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -19,6 +18,8 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::core::Core;
 use super::handler::Handler;
+use crate::reactor::epoll::Epoll;
+use crate::reactor::uring::Uring;
 use crate::reactor::{EventFd, Reactor};
 
 /// How long a core that had work waits on its reactor before it sleeps in the runtime. No shorter than a tick of the kernel
@@ -63,35 +64,58 @@ impl Control {
     }
 }
 
-/// Runs a core on an io_uring runtime until it has drained or is stopped.
-pub(super) fn run_on_uring<H: Handler, R: Reactor>(
-    core: impl FnOnce() -> io::Result<Core<H, R>>,
-    control: &Arc<Control>,
+/// Makes an io_uring reactor and a runtime on a ring of its own, and runs the core that `core` makes of them, if it does,
+/// until it has drained or is stopped. Whatever the kernel may refuse is asked for before `core` is called.
+pub(super) fn run_on_uring<H: Handler>(
+    core: impl FnOnce(Uring) -> Option<Core<H, Uring>>,
+    control: &Control,
     epoch: Instant,
 ) -> io::Result<()> {
+    let reactor = Uring::new()?;
     let mut ring = io_uring_06::IoUring::builder();
     // No DEFER_TASKRUN: the runtime submits without waiting for events, and would then never see its completions.
     ring.setup_single_issuer().setup_coop_taskrun().setup_submit_all().setup_clamp();
     let mut runtime =
         RuntimeBuilder::<TimeDriver<IoUringDriver>>::new().uring_builder(ring).with_entries(RUNTIME_ENTRIES).build()?;
-    runtime.block_on(async { drive(core()?, control, epoch).await })
+    runtime.block_on(run(reactor, core, control, epoch))
 }
 
-/// Runs a core on an epoll runtime until it has drained or is stopped.
-pub(super) fn run_on_epoll<H: Handler, R: Reactor>(
-    core: impl FnOnce() -> io::Result<Core<H, R>>,
-    control: &Arc<Control>,
+/// The same on epoll.
+pub(super) fn run_on_epoll<H: Handler>(
+    core: impl FnOnce(Epoll) -> Option<Core<H, Epoll>>,
+    control: &Control,
     epoch: Instant,
 ) -> io::Result<()> {
+    let reactor = Epoll::new()?;
     let mut runtime = RuntimeBuilder::<TimeDriver<LegacyDriver>>::new().with_entries(RUNTIME_ENTRIES).build()?;
-    runtime.block_on(async { drive(core()?, control, epoch).await })
+    runtime.block_on(run(reactor, core, control, epoch))
 }
 
-async fn drive<H: Handler, R: Reactor>(mut core: Core<H, R>, control: &Control, epoch: Instant) -> io::Result<()> {
-    let Some(park) = core.reactor().park_descriptor().map(awaitable).transpose()? else {
+async fn run<H: Handler, R: Reactor>(
+    reactor: R,
+    core: impl FnOnce(R) -> Option<Core<H, R>>,
+    control: &Control,
+    epoch: Instant,
+) -> io::Result<()> {
+    let Some(park) = reactor.park_descriptor().map(awaitable).transpose()? else {
         return Err(io::Error::other("The reactor cannot be awaited, so no runtime can drive it."));
     };
     let visit = Visit::new()?;
+    // The runtime's own ring is asked for a poll and a wait, as for every visit.
+    visit.pay().await?;
+    match core(reactor) {
+        Some(core) => drive(core, &park, &visit, control, epoch).await,
+        None => Ok(()),
+    }
+}
+
+async fn drive<H: Handler, R: Reactor>(
+    mut core: Core<H, R>,
+    park: &TcpStream,
+    visit: &Visit,
+    control: &Control,
+    epoch: Instant,
+) -> io::Result<()> {
     let elapsed_ms = || epoch.elapsed().as_millis() as u64;
     let mut visited_ms = 0;
     loop {
@@ -108,7 +132,7 @@ async fn drive<H: Handler, R: Reactor>(mut core: Core<H, R>, control: &Control, 
         let completed = core.enter(if idle { busy_wait(&core) } else { Duration::ZERO })?;
         core.awake();
         if !completed && !more {
-            sleep(&mut core, &park).await?;
+            sleep(&mut core, park).await?;
         } else if tasks || now_ms >= visited_ms + VISIT_INTERVAL_MS {
             visit.pay().await?;
         } else {

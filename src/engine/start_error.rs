@@ -1,9 +1,25 @@
 //! Why a server does not start: the operator's to mend, or the host's.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
 use thiserror::Error;
+
+/// Descriptors a core needs for itself: its rings, event counters, listener and spare, with room to spare.
+pub const DESCRIPTORS_PER_CORE: usize = 64;
+
+/// How much memory the processes of a user may lock, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LockedMemory(pub u64);
+
+impl fmt::Display for LockedMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const KIB: u64 = 1 << 10;
+        const MIB: u64 = 1 << 20;
+        if self.0 < MIB { write!(f, "{} KiB", self.0 / KIB) } else { write!(f, "{} MiB", self.0 / MIB) }
+    }
+}
 
 /// Why a server did not start.
 #[derive(Debug, Error)]
@@ -24,6 +40,42 @@ pub enum StartError {
          Use --reactor epoll to do without."
     )]
     UringUnavailable {
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// The rings of all cores do not fit into the memory that may be locked.
+    #[error(
+        "The rings of io_uring, some 0.9 MiB for each core, cannot be had on all cores ({cores}): {source}. They count as \
+         locked memory, of which all processes of this user together may have {limit} (RLIMIT_MEMLOCK). Raise that \
+         (ulimit -l, LimitMEMLOCK), configure fewer cores, or use --reactor epoll to do without."
+    )]
+    LockedMemory {
+        /// Cores configured.
+        cores: usize,
+        /// The limit in force.
+        limit: LockedMemory,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// epoll is not to be had.
+    #[error(
+        "Core {core} cannot use epoll: {source}. It needs the system calls epoll_create1, epoll_ctl, epoll_wait and \
+         eventfd2, and some {DESCRIPTORS_PER_CORE} file descriptors."
+    )]
+    EpollUnavailable {
+        /// The core.
+        core: usize,
+        /// The kernel's reason.
+        source: io::Error,
+    },
+    /// A core's thread was refused.
+    #[error(
+        "The thread of core {core} could not be created: {source}. Raise the limit of threads (ulimit -u, TasksMax, the \
+         cgroup's pids.max), or configure fewer cores."
+    )]
+    Thread {
+        /// The core.
+        core: usize,
         /// The kernel's reason.
         source: io::Error,
     },

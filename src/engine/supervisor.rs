@@ -6,27 +6,23 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::admission::{Admission, AdmissionPolicy};
-use super::core::{Core, CoreSetup};
 use super::counters::Counters;
 use super::handler::Handler;
 use super::limits::Limits;
-use super::parcel::Parcel;
-use super::runtime::{self, Control};
+use super::runtime::Control;
 use super::server_handle::ServerHandle;
-use super::start_error::StartError;
+use super::start_error::{DESCRIPTORS_PER_CORE, StartError};
+use super::threads::{Event, Plan, ReactorKind, Seed, Threads};
 use crate::mesh::Mesh;
-use crate::reactor::epoll::Epoll;
-use crate::reactor::uring::Uring;
-use crate::reactor::{self, Listener, Reactor};
+use crate::reactor::{self, Listener};
 
 /// How often cores are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
@@ -35,33 +31,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// a second even when idle.
 const STALLED_MS: u64 = 1_500;
 
-/// Descriptors a core needs for itself: its rings, event counters, listener and spare, with room to spare.
-pub const DESCRIPTORS_PER_CORE: usize = 64;
-
 /// How long cores may take beyond the drain timeout before they are given up.
 const DRAIN_GRACE: Duration = Duration::from_millis(500);
-
-/// Which reactor the cores use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ReactorKind {
-    /// io_uring, or epoll with a warning where that is not to be had.
-    #[default]
-    Auto,
-    /// io_uring.
-    Uring,
-    /// epoll.
-    Epoll,
-}
-
-impl fmt::Display for ReactorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            ReactorKind::Auto => "auto",
-            ReactorKind::Uring => "uring",
-            ReactorKind::Epoll => "epoll",
-        })
-    }
-}
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -164,13 +135,6 @@ impl Controller {
     }
 }
 
-#[derive(Debug)]
-enum Event {
-    Started(Waker),
-    Ended(usize, Result<(), String>),
-    DrainWanted,
-}
-
 impl Cores {
     /// Starts all cores, each with a handler of its own made by `handler` on the core's thread. Returns once all run.
     pub fn start<H: Handler>(
@@ -183,13 +147,22 @@ impl Cores {
         let reserved = setup.descriptors_reserved + cores * DESCRIPTORS_PER_CORE;
         limits.connections_max = connections_max(limits.connections_max, reserved)?;
         let admission = Arc::new(Admission::new(setup.admission, &limits));
-        let reactor = choose_reactor(setup.reactor)?;
-        let (listeners, address) = reactor::listen(setup.address, cores, setup.share_port)
-            .map_err(|source| StartError::Listen { address: setup.address, source })?;
-        let mut mesh = Mesh::build(cores, limits.mesh);
-        let handle = ServerHandle::new(mesh[0].door());
         let (sender, events) = mpsc::channel();
         let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
+        let (listeners, address) = reactor::listen(setup.address, cores, setup.share_port)
+            .map_err(|source| StartError::Listen { address: setup.address, source })?;
+        let plan = Plan {
+            cores,
+            in_background: setup.in_background,
+            control: Arc::clone(&controller.control),
+            events: controller.events.clone(),
+            epoch: Instant::now(),
+            handler: Arc::new(handler),
+        };
+        let (reactor, threads) =
+            Threads::prepare(setup.reactor, &plan).inspect_err(|_| reactor::unlisten(&listeners))?;
+        let meshes = Mesh::build(cores, limits.mesh);
+        let handle = ServerHandle::new(meshes[0].door());
         let mut this = Self {
             address,
             reactor,
@@ -204,12 +177,19 @@ impl Cores {
             handle,
             status,
             threads: Vec::new(),
-            epoch: Instant::now(),
+            epoch: plan.epoch,
         };
-        let handler = Arc::new(handler);
-        for (core, (listener, mesh)) in listeners.into_iter().zip(mesh.drain(..)).enumerate() {
-            this.spawn(core, vec![Listener::of_core(listener)], mesh, Arc::clone(&handler))?;
-        }
+        let seeds =
+            listeners.into_iter().zip(meshes).zip(this.counters.iter()).map(|((listener, mesh), counters)| Seed {
+                listeners: vec![Listener::of_core(listener)],
+                mesh,
+                limits: this.limits.clone(),
+                counters: Arc::clone(counters),
+                counters_of_all: Arc::clone(&this.counters),
+                connections: Arc::clone(&this.connections),
+                admission: Arc::clone(&this.admission),
+            });
+        this.threads = threads.serve(seeds);
         this.await_start(cores)?;
         if setup.handle_signals {
             forward_signals(this.controller.clone()).map_err(StartError::Process)?;
@@ -327,52 +307,6 @@ impl Cores {
         given_up.then_some(Stopped::CoreStalled { core, stalled_ms })
     }
 
-    fn spawn<H: Handler>(
-        &mut self,
-        core: usize,
-        listeners: Vec<Listener>,
-        mesh: Mesh<Parcel>,
-        handler: Arc<impl Fn(usize) -> H + Send + Sync + 'static>,
-    ) -> Result<(), StartError> {
-        let seed = Seed {
-            core,
-            listeners,
-            mesh,
-            limits: self.limits.clone(),
-            counters: Arc::clone(&self.counters[core]),
-            counters_of_all: Arc::clone(&self.counters),
-            connections: Arc::clone(&self.connections),
-            admission: Arc::clone(&self.admission),
-            control: Arc::clone(&self.controller.control),
-            events: self.controller.events.clone(),
-            epoch: self.epoch,
-        };
-        let (reactor, in_background) = (self.reactor, self.in_background);
-        // The kernel keeps 15 bytes of a name.
-        let name = if in_background { format!("ringsock-back-{core}") } else { format!("ringsock-core-{core}") };
-        let spawned = thread::Builder::new().name(name).spawn(move || {
-            let (events, control, epoch) = (seed.events.clone(), Arc::clone(&seed.control), seed.epoch);
-            if in_background {
-                yield_to_others(core)
-            } else {
-                pin(core)
-            }
-            let ran = catch_unwind(AssertUnwindSafe(|| match reactor {
-                ReactorKind::Epoll => runtime::run_on_epoll(|| seed.grow(Epoll::new()?, &*handler), &control, epoch),
-                _ => runtime::run_on_uring(|| seed.grow(Uring::new()?, &*handler), &control, epoch),
-            }));
-            let result = match ran {
-                Ok(result) => result.map_err(|error| error.to_string()),
-                Err(panic) => Err(format!("it panicked: {}", panic_message(&*panic))),
-            };
-            // If nobody listens any more, the server has been given up already.
-            let _ = events.send(Event::Ended(core, result));
-        });
-        let thread = spawned.map_err(|error| StartError::Core { core, reason: error.to_string() })?;
-        self.threads.push(thread);
-        Ok(())
-    }
-
     fn await_start(&mut self, cores: usize) -> Result<(), StartError> {
         for _ in 0..cores {
             match self.events.recv() {
@@ -396,64 +330,9 @@ impl fmt::Debug for Cores {
     }
 }
 
-/// What a core's thread takes with it.
-struct Seed {
-    core: usize,
-    listeners: Vec<Listener>,
-    mesh: Mesh<Parcel>,
-    limits: Limits,
-    counters: Arc<Counters>,
-    counters_of_all: Arc<[Arc<Counters>]>,
-    connections: Arc<AtomicUsize>,
-    admission: Arc<Admission>,
-    control: Arc<Control>,
-    events: Sender<Event>,
-    epoch: Instant,
-}
-
-impl Seed {
-    /// The core, on the thread that is to run it.
-    fn grow<H: Handler, R: Reactor>(self, reactor: R, handler: &impl Fn(usize) -> H) -> io::Result<Core<H, R>> {
-        let waker = reactor.waker();
-        let core = Core::new(CoreSetup {
-            core: self.core as u16,
-            handler: handler(self.core),
-            reactor,
-            listeners: self.listeners,
-            limits: self.limits,
-            counters: self.counters,
-            counters_of_all: self.counters_of_all,
-            connections: self.connections,
-            admission: self.admission,
-            mesh: self.mesh,
-            spawner: Box::new(|task| drop(monoio::spawn(task))),
-            clock: SystemTime::now,
-        });
-        // Only now: making the handler may fail. If nobody listens any more, the control says that this core is to end.
-        let _ = self.events.send(Event::Started(waker));
-        Ok(core)
-    }
-}
-
-/// Pins this thread to a processor; where that is not allowed, it runs where the kernel puts it.
-fn pin(core: usize) {
-    let processors = core_affinity::get_core_ids().unwrap_or_default();
-    let pinned = processors.get(core % processors.len().max(1)).copied().is_some_and(core_affinity::set_for_current);
-    if !pinned {
-        tracing::debug!(core, "The core's thread could not be pinned to a processor.");
-    }
-}
-
-/// Lowers this thread's priority; where that is not allowed, it keeps the usual one.
-fn yield_to_others(core: usize) {
-    if let Err(error) = reactor::yield_to_others() {
-        tracing::debug!(core, %error, "The priority of a core in the background could not be lowered.");
-    }
-}
-
 /// Connections the process can have beside so many other descriptors; an error when more were asked for.
 fn connections_max(wanted: usize, reserved: usize) -> Result<usize, StartError> {
-    let limit = reactor::raise_descriptor_limit().map_err(StartError::Process)?;
+    let limit = reactor::raise_descriptor_limit();
     let possible = limit.saturating_sub(reserved);
     if possible == 0 {
         return Err(StartError::NoDescriptors { reserved, limit });
@@ -468,20 +347,6 @@ fn connections_max(wanted: usize, reserved: usize) -> Result<usize, StartError> 
     Ok(wanted)
 }
 
-fn choose_reactor(wanted: ReactorKind) -> Result<ReactorKind, StartError> {
-    if wanted == ReactorKind::Epoll {
-        return Ok(wanted);
-    }
-    match Uring::new() {
-        Ok(_) => Ok(ReactorKind::Uring),
-        Err(source) if wanted == ReactorKind::Uring => Err(StartError::UringUnavailable { source }),
-        Err(source) => {
-            tracing::warn!("{} Using epoll.", StartError::UringUnavailable { source });
-            Ok(ReactorKind::Epoll)
-        }
-    }
-}
-
 /// Turns SIGTERM and SIGINT into wishes to drain.
 fn forward_signals(controller: Controller) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([libc::SIGTERM, libc::SIGINT])?;
@@ -491,9 +356,4 @@ fn forward_signals(controller: Controller) -> io::Result<()> {
         }
     })?;
     Ok(())
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -63,14 +63,14 @@ enum Hands {
 }
 
 /// How many connections one process can hold, with as many descriptors as it may have.
-pub fn connections_per_process() -> io::Result<usize> {
-    Ok(crate::reactor::raise_descriptor_limit()?.saturating_sub(DESCRIPTORS_SPARE).max(1))
+pub fn connections_per_process() -> usize {
+    crate::reactor::raise_descriptor_limit().saturating_sub(DESCRIPTORS_SPARE).max(1)
 }
 
 impl Crew {
     /// Begins to open connections. `program` starts a process that calls [`work_for_parent`].
     pub fn start(plan: Arc<Plan>, program: &mut dyn FnMut() -> io::Result<Command>) -> Result<Self, CrewError> {
-        let per_process = connections_per_process()?;
+        let per_process = connections_per_process();
         let processes = plan.connections.div_ceil(per_process);
         let (sender, told) = channel();
         let closed_loop = matches!(plan.pace, Pace::InFlight(_));
@@ -231,7 +231,7 @@ pub fn work_for_parent(input: impl BufRead + Send + 'static, mut output: impl Wr
     let mut orders = input.lines();
     let first = orders.next().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
     let Order { mut plan, connections, threads } = serde_json::from_str(&first).map_err(io::Error::from)?;
-    connections_per_process()?;
+    crate::reactor::raise_descriptor_limit();
     plan.opening_max = (plan.opening_max * connections.len() / plan.connections.max(1)).max(1);
     plan.threads = threads;
     let (sender, told) = channel();

@@ -53,14 +53,15 @@ pub struct Epoll {
 }
 
 impl Epoll {
-    /// Creates the epoll instance, its eventfd and the spare descriptor.
+    /// Creates the epoll instance, its eventfd and the spare descriptor, and waits once in each way, since a filter of system
+    /// calls may allow the one and not the other.
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes an integer and returns a new descriptor or an error.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         socket::result(fd as isize)?;
         // SAFETY: the descriptor is new and nobody else owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
-        let reactor = Self {
+        let mut reactor = Self {
             epoll,
             wake: Arc::new(EventFd::new()?),
             spare: Spare::reserve()?,
@@ -70,6 +71,9 @@ impl Epoll {
             has_pwait2: true,
         };
         reactor.control(libc::EPOLL_CTL_ADD, reactor.wake.raw(), LEVEL, Source::Wake)?;
+        // The plain one is what the runtime knows, whose waits would fail without end.
+        uninterrupted(reactor.wait_milliseconds(Duration::ZERO))?;
+        reactor.wait(Duration::ZERO)?;
         Ok(reactor)
     }
 }

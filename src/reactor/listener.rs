@@ -64,6 +64,11 @@ pub fn listen(address: SocketAddr, cores: usize, share_port: bool) -> io::Result
     Ok((listeners.into_iter().map(|listener| Socket::from_raw(listener.into_raw_fd())).collect(), address))
 }
 
+/// Closes listeners that nobody is going to accept from.
+pub fn unlisten(listeners: &[Socket]) {
+    listeners.iter().copied().for_each(super::socket::close);
+}
+
 fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -18,10 +18,10 @@
 #[cfg(test)]
 mod conformance;
 mod connect;
-mod descriptors;
 pub mod epoll;
 mod listener;
 mod priority;
+mod resources;
 pub mod sim;
 mod socket;
 pub mod uring;
@@ -35,9 +35,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use connect::connect;
-pub use descriptors::raise_descriptor_limit;
-pub use listener::{Listener, Owner, listen};
+pub use listener::{Listener, Owner, listen, unlisten};
 pub use priority::yield_to_others;
+pub use resources::{raise_descriptor_limit, raise_locked_memory_limit};
 pub use socket::EventFd;
 
 /// Sessions one core can name: 24 bits of index, because a completion carries index, generation and operation in the

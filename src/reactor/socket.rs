@@ -204,6 +204,13 @@ impl EventFd {
         unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
     }
 
+    /// Whether it is readable.
+    pub fn is_signalled(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the kernel reads and writes one pollfd, which is borrowed exclusively.
+        unsafe { libc::poll(&mut poll, 1, 0) == 1 }
+    }
+
     /// The descriptor, to poll.
     pub fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
