@@ -14,7 +14,6 @@ use std::process::Command;
 use clap::CommandFactory;
 use ringsock::config::Options;
 
-use program::filter_system_calls;
 use program::run::{Run, isolated, ringsock};
 
 /// The program with at most so many descriptors.
@@ -318,41 +317,4 @@ fn an_address_for_metrics_that_was_asked_for_is_needed_and_the_default_is_not() 
     for words in ["WARN", "No metrics: 127.0.0.1:9001 is in use", "--admin-listen"] {
         assert!(warning.contains(words), "{warning}");
     }
-}
-
-#[test]
-fn without_io_uring_that_reactor_is_refused_and_auto_falls_back_with_one_warning() {
-    let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0", "--reactor", "uring"]);
-    block_io_uring(&mut command);
-    let said = one_line(Run::new(command).refusal());
-    for words in ["io_uring is not available: Operation not permitted", "seccomp", "--reactor epoll"] {
-        assert!(said.contains(words), "{said}");
-    }
-
-    // Few enough that any host is prepared for them.
-    let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0", "--max-connections", "100"]);
-    block_io_uring(&mut command);
-    let server = Run::new(command);
-    let banner = server.banner();
-    assert!(banner.contains("reactor      epoll"), "{banner}");
-    let log = server.log();
-    let [warning] = &log[..] else { panic!("{log:?}") };
-    for words in ["WARN", "io_uring is not available: Operation not permitted", "io_uring_setup", "Using epoll"] {
-        assert!(warning.contains(words), "{warning}");
-    }
-}
-
-/// Makes io_uring fail in the program as it does under Docker's default seccomp profile.
-fn block_io_uring(command: &mut Command) {
-    // The same number on x86-64 and AArch64.
-    const IO_URING_SETUP: u32 = libc::SYS_io_uring_setup as u32;
-    let step = |code: u32, jump_if_not: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump_if_not, k };
-    // The number of the system call is the first word that a filter sees.
-    let filter = [
-        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, IO_URING_SETUP),
-        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
-    ];
-    filter_system_calls(command, filter.into());
 }

@@ -234,7 +234,7 @@ fn open_files(host: &Host, goal: &Goal) -> Knob {
 fn locked_memory(host: &Host, goal: &Goal) -> Knob {
     let (needed, hard) = (goal.locked_bytes(), host.locked_memory.hard);
     let reason = "The rings of all cores of one user count as locked memory, some 0.9 MiB each.";
-    let otherwise = "The first core that cannot have its ring keeps the server from starting on io_uring.";
+    let otherwise = "If one core cannot have its ring, all of them run on epoll.";
     let how = "LimitMEMLOCK=infinity in the unit, * hard memlock unlimited in limits.conf, or docker run --ulimit memlock=-1.";
     // Nobody asks for a ring where there is none to be had.
     let fine = host.may_lock_memory || hard >= needed || host.io_uring.is_err();

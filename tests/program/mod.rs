@@ -1,5 +1,6 @@
 //! What the tests that run programs have in common: a program gets no setting from elsewhere, and ends with its test.
 
+pub mod client;
 pub mod run;
 
 use std::io::{BufRead, BufReader};
@@ -33,6 +34,19 @@ pub fn filter_system_calls(command: &mut Command, mut filter: Vec<libc::sock_fil
     };
     // SAFETY: between fork and exec `install` only makes system calls; it allocates nothing and takes no lock.
     unsafe { command.pre_exec(install) };
+}
+
+/// Has the kernel refuse these system calls of the program with this error, as a container's runtime does.
+pub fn refuse_system_calls(command: &mut Command, numbers: &[libc::c_long], errno: i32) {
+    let step = |code: u32, jump_if_not: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump_if_not, k };
+    // The number of the system call is the first word that a filter sees.
+    let mut filter = vec![step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    for number in numbers {
+        filter.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, *number as u32));
+        filter.push(step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32));
+    }
+    filter.push(step(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW));
+    filter_system_calls(command, filter);
 }
 
 /// A running program. Ends with this value.

@@ -1,0 +1,9 @@
+//! A server on a host that takes something away: a system call, memory, time, an address, a part of its processors.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+#[path = "../program/mod.rs"]
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
+mod refused;

@@ -1,0 +1,138 @@
+//! System calls and memory that the host refuses: io_uring or epoll is taken, or the server says what it lacks.
+
+use std::io::{Write, stdout};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::program::client::Client;
+use crate::program::refuse_system_calls;
+use crate::program::run::{Run, ringsock};
+
+fn serve(arguments: &[&str]) -> Command {
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--max-connections", "100"];
+    ringsock(&[&serve, arguments].concat())
+}
+
+fn refusal(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> String {
+    let mut command = serve(arguments);
+    prepare(&mut command);
+    let said = Run::new(command).refusal();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+/// Demands that a server with `--reactor auto` serves on epoll, and says why in its only warning.
+fn falls_back(arguments: &[&str], prepare: impl FnOnce(&mut Command), why: &[&str]) {
+    let mut command = serve(arguments);
+    prepare(&mut command);
+    let server = Run::new(command);
+    let banner = server.banner();
+    assert!(banner.contains("reactor      epoll"), "{banner}");
+    let (_, address) = banner.split_once("ws://").unwrap();
+    Client::open(address.split('/').next().unwrap(), "/echo").echo("served all the same");
+    // The host may lack other things, which are said once it is ready.
+    let log: Vec<String> = server.log().into_iter().filter(|line| !line.contains("Run ringsock tune")).collect();
+    let [warning] = &log[..] else { panic!("{log:?}") };
+    for words in ["WARN", "Using epoll"].iter().chain(why) {
+        assert!(warning.contains(words), "no {words} in {warning}");
+    }
+}
+
+#[test]
+fn a_ring_that_can_be_made_and_not_used_leaves_epoll() {
+    for call in [libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register] {
+        for (errno, named) in [(libc::EPERM, "Operation not permitted"), (libc::ENOSYS, "Function not implemented")] {
+            let refuse = |command: &mut Command| refuse_system_calls(command, &[call], errno);
+            falls_back(&["--cores", "2"], refuse, &["io_uring is not available", named, "io_uring_enter"]);
+            let said = refusal(&["--cores", "2", "--reactor", "uring"], refuse);
+            for words in ["ringsock: io_uring is not available", named, "seccomp", "--reactor epoll"] {
+                assert!(said.contains(words), "no {words} in {said}");
+            }
+        }
+    }
+}
+
+/// Leaves the program so much memory to lock, and nothing that would exempt it. All processes of a user share it, so nothing
+/// less than a whole ring is what a test can rely on.
+fn limit_locked_memory(command: &mut Command, bytes: u64) {
+    const CAP_IPC_LOCK: libc::c_ulong = 14;
+    let limit = move || {
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+        // SAFETY: takes integers and touches no memory. An ordinary user has no such right to lose.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) };
+        // SAFETY: the kernel reads one rlimit struct.
+        if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } == 0 {
+            Ok(())
+        } else {
+            Err(std::io::Error::last_os_error())
+        }
+    };
+    // SAFETY: between fork and exec `limit` only makes system calls; it allocates nothing and takes no lock.
+    unsafe { command.pre_exec(limit) };
+}
+
+/// Whether this kernel counts rings as locked memory at all; some before 6.14 do not.
+fn rings_are_locked() -> bool {
+    let mut command = serve(&["--cores", "1"]);
+    limit_locked_memory(&mut command, 0);
+    let locked = Run::new(command).banner().contains("reactor      epoll");
+    if !locked {
+        // Past the test harness, which would keep it for itself.
+        writeln!(stdout().lock(), "NOT TESTED: this kernel does not count rings as locked memory").unwrap();
+    }
+    locked
+}
+
+#[test]
+fn too_little_memory_to_lock_leaves_epoll_and_is_named() {
+    if !rings_are_locked() {
+        return;
+    }
+    // One ring of one core does not fit; one of ten does, and all do not.
+    for (kib, cores) in [(64, "1"), (64, "2"), (1024, "10"), (4096, "10")] {
+        let limit = |command: &mut Command| limit_locked_memory(command, kib * 1024);
+        let shown = if kib < 1024 { format!("{kib} KiB") } else { format!("{} MiB", kib / 1024) };
+        falls_back(&["--cores", cores], limit, &["RLIMIT_MEMLOCK", "LimitMEMLOCK", &shown]);
+        let said = refusal(&["--cores", cores, "--reactor", "uring"], limit);
+        for words in ["ringsock: The rings of io_uring", &format!("({cores})"), "RLIMIT_MEMLOCK", &shown] {
+            assert!(said.contains(words), "no {words} in {said}");
+        }
+    }
+}
+
+#[test]
+fn without_epoll_or_threads_the_server_says_so_and_ends() {
+    let mut calls = vec![libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_eventfd2];
+    #[cfg(target_arch = "x86_64")]
+    calls.push(libc::SYS_epoll_wait);
+    for call in calls {
+        let refuse = |command: &mut Command| refuse_system_calls(command, &[call], libc::EPERM);
+        let said = refusal(&["--cores", "2", "--reactor", "epoll"], refuse);
+        assert!(said.contains("cannot use epoll: Operation not permitted") && said.contains("eventfd2"), "{said}");
+    }
+    let refuse =
+        |command: &mut Command| refuse_system_calls(command, &[libc::SYS_clone3, libc::SYS_clone], libc::EAGAIN);
+    for reactor in ["uring", "epoll"] {
+        let said = refusal(&["--cores", "2", "--reactor", reactor], refuse);
+        assert!(said.contains("The thread of core 0 could not be created: Resource temporarily"), "{said}");
+        assert!(said.contains("TasksMax"), "{said}");
+    }
+}
+
+#[test]
+fn what_a_server_can_do_without_may_be_refused() {
+    let calls = [
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_prlimit64,
+        libc::SYS_getrandom,
+        libc::SYS_setpriority,
+        libc::SYS_epoll_pwait2,
+    ];
+    for reactor in ["auto", "epoll"] {
+        let mut command = serve(&["--cores", "2", "--reactor", reactor]);
+        refuse_system_calls(&mut command, &calls, libc::EPERM);
+        let server = Run::new(command);
+        Client::open(&server.address(), "/echo").echo("served all the same");
+    }
+}
