@@ -3,6 +3,7 @@
 //! A core that dies would keep its share of the clients waiting on a listener nobody accepts from, so its death, or a
 //! stall that lasts, ends the server; whoever runs it starts it anew.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -255,7 +256,7 @@ impl Cores {
     }
 
     fn watch(&mut self) -> Stopped {
-        let mut running = self.threads.len();
+        let mut running: BTreeSet<usize> = (0..self.threads.len()).collect();
         let mut drain_ends: Option<Instant> = None;
         loop {
             match self.events.recv_timeout(WATCH_INTERVAL) {
@@ -270,9 +271,9 @@ impl Cores {
                     drain_ends =
                         Some(Instant::now() + Duration::from_millis(self.limits.drain_timeout_ms) + DRAIN_GRACE);
                 }
-                Ok(Event::Ended(_, Ok(()))) if drain_ends.is_some() => {
-                    running -= 1;
-                    if running == 0 {
+                Ok(Event::Ended(core, Ok(()))) if drain_ends.is_some() => {
+                    running.remove(&core);
+                    if running.is_empty() {
                         return Stopped::Drained;
                     }
                 }
@@ -287,17 +288,18 @@ impl Cores {
             if drain_ends.is_some_and(|end| Instant::now() >= end) {
                 return Stopped::Forced;
             }
-            if let Some(stopped) = self.look_at_cores(drain_ends.is_some()) {
+            if let Some(stopped) = self.look_at_cores(&running, drain_ends.is_some()) {
                 return stopped;
             }
         }
     }
 
-    /// Whether a core is stalled for good; notes whether any is at all.
-    fn look_at_cores(&self, draining: bool) -> Option<Stopped> {
+    /// Whether a core that runs is stalled for good; notes whether any is at all.
+    fn look_at_cores(&self, running: &BTreeSet<usize>, draining: bool) -> Option<Stopped> {
         let now_ms = self.epoch.elapsed().as_millis() as u64;
-        let stalls = self.counters.iter().map(|counters| now_ms.saturating_sub(counters.last_turn_ms.read()));
-        let (core, stalled_ms) = stalls.enumerate().max_by_key(|(_, stalled_ms)| *stalled_ms)?;
+        let stalled_ms = |core: usize| now_ms.saturating_sub(self.counters[core].last_turn_ms.read());
+        let stalls = running.iter().map(|core| (*core, stalled_ms(*core)));
+        let (core, stalled_ms) = stalls.max_by_key(|(_, stalled_ms)| *stalled_ms)?;
         let stalled = stalled_ms > STALLED_MS;
         let was_ready = self.status.ready.swap(!stalled && !draining, Ordering::Relaxed);
         if stalled && was_ready {

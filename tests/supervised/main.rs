@@ -1,0 +1,116 @@
+//! The program under a supervisor: what it does when it is told to end, and what it tells of itself.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod client;
+mod drain;
+#[path = "../program/mod.rs"]
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use program::{Process, isolate};
+
+/// What takes milliseconds may take this long on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Signals that tests send: each has its default effect when a program begins, whatever the tests were started with.
+const SIGNALS: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1];
+
+/// `ringsock serve` that is running. Ends with this value.
+struct Server {
+    process: Process,
+    /// Where it listens, as `address:port`.
+    address: String,
+    /// The lines on its standard error.
+    log: Receiver<String>,
+}
+
+impl Server {
+    /// Starts it with these flags and waits until it is ready.
+    fn start(reactor: &str, flags: &[&str]) -> Self {
+        let mut command = ringsock(&["--listen", "127.0.0.1:0", "--reactor", reactor]);
+        command.args(flags);
+        Self::run(command)
+    }
+
+    /// Runs a command that starts it and waits until it is ready.
+    fn run(mut command: Command) -> Self {
+        let mut process = Process(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let output = lines(process.0.stdout.take().unwrap());
+        let log = lines(process.0.stderr.take().unwrap());
+        let mut seen = String::new();
+        loop {
+            match output.recv_timeout(PATIENCE) {
+                Ok(line) => match line.split_once("ringsock is ready on ws://") {
+                    Some((_, rest)) => {
+                        let address = rest.split('/').next().unwrap().to_owned();
+                        return Self { process, address, log };
+                    }
+                    None => seen.push_str(&line),
+                },
+                Err(_) => panic!("it is not ready, but said:\n{seen}{}", log.try_iter().collect::<String>()),
+            }
+        }
+    }
+
+    fn id(&self) -> i32 {
+        self.process.0.id() as i32
+    }
+
+    fn signal(&self, signal: i32) {
+        // SAFETY: takes integers; the process is a child that was not waited for, so its id is its own.
+        assert_eq!(unsafe { libc::kill(self.id(), signal) }, 0);
+    }
+
+    /// Waits for its end.
+    fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            if let Some(status) = self.process.0.try_wait().unwrap() {
+                return status;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        panic!("it did not end, but said:\n{}", self.log.try_iter().collect::<String>());
+    }
+}
+
+/// `ringsock serve` on two cores, without settings from elsewhere and without metrics.
+fn ringsock(flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
+    isolate(&mut command);
+    let reset = || {
+        for signal in SIGNALS {
+            // SAFETY: takes integers; SIG_DFL names no function.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock taken.
+    unsafe { command.pre_exec(reset) };
+    command.args(["serve", "--admin-listen", "none", "--cores", "2"]).args(flags).stdin(Stdio::null());
+    command
+}
+
+fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        BufReader::new(stream).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line + "\n")));
+    });
+    receiver
+}
+
+/// Runs a test on each reactor that this host allows.
+fn on_each_reactor(test: impl Fn(&str)) {
+    if ringsock::reactor::uring::Uring::new().is_ok() {
+        test("uring");
+    }
+    test("epoll");
+}
