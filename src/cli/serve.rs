@@ -150,6 +150,8 @@ fn limits(config: &Config) -> Limits {
         ping_interval_ms: config.ping_interval_ms,
         dead_peer_timeout_ms: config.dead_peer_timeout_ms,
         close_timeout_ms: config.close_timeout_ms,
+        drain_delay_ms: config.drain_delay_ms,
+        drain_spread_ms: config.drain_spread_ms,
         drain_timeout_ms: config.drain_timeout_ms,
         connections_max: config.max_connections,
         connections_per_address_max: config.max_connections_per_address,

@@ -132,7 +132,11 @@ options! {
     dead_peer_timeout_ms: u64 = 60_000, "MS", "RINGSOCK_DEAD_PEER_TIMEOUT_MS";
     /// Time for a closing handshake [default: 5000]
     close_timeout_ms: u64 = 5_000, "MS", "RINGSOCK_CLOSE_TIMEOUT_MS";
-    /// Time for saying goodbye to everyone after SIGTERM or SIGINT [default: 10000]
+    /// Time for which the server still accepts and serves after a signal to end, with /readyz at 503 [default: 0]
+    drain_delay_ms: u64 = 0, "MS", "RINGSOCK_DRAIN_DELAY_MS";
+    /// Time over which sessions are then told 1001, in even shares; 0 for all at once [default: 0]
+    drain_spread_ms: u64 = 0, "MS", "RINGSOCK_DRAIN_SPREAD_MS";
+    /// Time for all sessions to end once they have been told; after it they are cut off [default: 10000]
     drain_timeout_ms: u64 = 10_000, "MS", "RINGSOCK_DRAIN_TIMEOUT_MS";
     /// Time a core may hang before the server gives up; 0 for ever [default: 10000]
     stall_timeout_ms: u64 = 10_000, "MS", "RINGSOCK_STALL_TIMEOUT_MS";

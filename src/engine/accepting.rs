@@ -64,7 +64,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.welcome(socket);
                 self.now_ms
             }
-            Err(_) if self.is_draining() => self.now_ms,
+            Err(_) if self.is_parting() => self.now_ms,
             // The client went before it was accepted, which says nothing about those behind it.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                 self.common.counters.accept_errors.add(1);
@@ -83,7 +83,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(at) = self.listeners.iter().position(|accepting| accepting.listener.socket == listener) else {
             return;
         };
-        if self.is_draining() {
+        if self.is_parting() {
             let accepting = self.listeners.swap_remove(at);
             self.close_listener(accepting.listener);
         } else {
@@ -104,10 +104,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Err(refusal) => return self.turn_away(socket, &refusal),
         };
         let deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
-        match self.sessions.insert(Slot::new(socket, self.common.tick, deadline)) {
+        let slot = Slot::new(socket, self.common.tick, deadline);
+        let look = if self.is_parting() { deadline.min(self.common.silent_until(&slot)) } else { deadline };
+        match self.sessions.insert(slot) {
             Ok(token) => {
                 self.common.clients.seat(token.index, client);
-                self.common.wheel.schedule(token.index, deadline);
+                self.common.wheel.schedule(token.index, look);
                 if let Some(slot) = self.sessions.get_mut(token) {
                     slot.watched = true;
                     self.reactor.watch(socket, token);
@@ -195,8 +197,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Err(_) => break,
             }
         }
-        // They may have taken slots that were told goodbye already.
-        self.say_goodbyes_anew();
         // Those for whom there was no descriptor.
         self.shed(listener, &Refusal::ShuttingDown, BACKLOG_MAX);
     }

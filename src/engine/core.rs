@@ -15,11 +15,11 @@ use super::clients::Clients;
 use super::common::Common;
 use super::counters::Counters;
 use super::date::DateCache;
+use super::drain::Drain;
 use super::handler::Handler;
 use super::head::PendingUpgrades;
 use super::limits::Limits;
 use super::parcel::Parcel;
-use super::reasons::End;
 use super::session::{Awaits, Phase, Slot};
 use super::slab::Slab;
 use super::tasks::{Spawner, Tasks};
@@ -43,7 +43,7 @@ const ASSEMBLED_BYTES_PER_TURN_MAX: usize = 2 * 1024 * 1024;
 /// What each further session is read in such a turn: enough for most messages, whole.
 const READ_BYTES_WHEN_CROWDED: usize = 4 * 1024;
 
-/// Sessions whose timers are looked at in a turn, and goodbyes said in a turn of a draining core.
+/// Sessions whose timers are looked at in a turn.
 const TIMERS_PER_TURN_MAX: usize = 1024;
 
 /// How often a core that waits for another to pop what is in its ring looks whether it has.
@@ -95,15 +95,7 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(super) scratch: Vec<u8>,
     /// Indexes whose timer fired and was not looked at yet.
     fired: Vec<u32>,
-    draining: Option<Drain>,
-}
-
-/// How far saying goodbye to everyone has come.
-struct Drain {
-    /// Sessions below this index have been told.
-    told: u32,
-    /// When what is left is cut off, in milliseconds.
-    deadline_ms: u64,
+    pub(super) draining: Option<Drain>,
 }
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -154,7 +146,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.common.go_on_inflating();
         self.go_on_reading();
         self.look_at_timers();
-        self.say_goodbyes();
+        self.go_on_draining();
         self.fan_out();
         self.send_all();
         self.common.topics.go_on()
@@ -162,7 +154,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             || !self.common.resumed.is_empty()
             || !self.fired.is_empty()
             || self.common.tasks.has_commands()
-            || self.draining.as_ref().is_some_and(|drain| drain.told < self.sessions.capacity())
+            || self.has_goodbyes_due()
     }
 
     /// Submits what the turn asked for and waits up to `wait` for something to complete. Says whether anything did.
@@ -185,9 +177,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// How long the core may wait, in milliseconds, before a timer needs it; `None` is for ever.
     pub fn idle_ms(&self) -> Option<u64> {
         let timer = self.common.wheel.next().map(|tick| u64::from(tick) * TICK_MS);
-        let drain = self.draining.as_ref().map(|drain| drain.deadline_ms);
         let others = self.awaits_others().then_some(self.now_ms + OTHERS_INTERVAL_MS);
-        let next = [timer, self.accept_again_ms(), drain, others].into_iter().flatten().min()?;
+        let next = [timer, self.accept_again_ms(), self.drain_wakes_ms(), others].into_iter().flatten().min()?;
         Some(next.saturating_sub(self.now_ms))
     }
 
@@ -195,22 +186,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// already.
     pub(super) fn awaits_others(&self) -> bool {
         !self.common.held.is_empty() || self.common.topics.interest.is_pending()
-    }
-
-    /// Stops accepting and says goodbye to everyone with 1001. [`Core::is_done`] once all are gone, or cut off when the
-    /// drain timeout is over.
-    pub fn drain(&mut self) {
-        if self.draining.is_some() {
-            return;
-        }
-        let deadline_ms = self.now_ms + self.common.limits.drain_timeout_ms;
-        self.draining = Some(Drain { told: 0, deadline_ms });
-        self.close_listeners();
-    }
-
-    /// Whether a draining core has nobody left.
-    pub fn is_done(&self) -> bool {
-        self.draining.is_some() && self.sessions.is_empty() && self.listeners.is_empty()
     }
 
     /// Sessions there are, those that are ending included.
@@ -231,10 +206,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Before sleeping: whether a task has left something to do; if not, `waker` is woken once one has.
     pub fn has_commands_or_wake(&self, waker: &std::task::Waker) -> bool {
         self.common.tasks.has_commands_or_wake(waker)
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.is_some()
     }
 
     fn carry_out_completions(&mut self) {
@@ -426,33 +397,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let Some(index) = self.fired.pop() else { break };
             if let Some(token) = self.sessions.token_at(index) {
                 self.look_at_deadlines(token);
-            }
-        }
-    }
-
-    /// Has goodbye said to every slot once more; to whom it was said already it makes no difference.
-    pub(super) fn say_goodbyes_anew(&mut self) {
-        if let Some(drain) = &mut self.draining {
-            drain.told = 0;
-        }
-    }
-
-    fn say_goodbyes(&mut self) {
-        let Some(Drain { told, deadline_ms }) = self.draining else { return };
-        let cut_off = self.now_ms >= deadline_ms;
-        // Those that are cut off have all been told; the rest is a matter of closing sockets.
-        let from = if cut_off { 0 } else { told };
-        let until = self.sessions.capacity();
-        let bound = if cut_off { until } else { until.min(from.saturating_add(TIMERS_PER_TURN_MAX as u32)) };
-        for index in from..bound {
-            if let Some(token) = self.sessions.token_at(index) {
-                if cut_off { self.cut_off(token, End::CutOff) } else { self.say_goodbye(token) }
-            }
-        }
-        if let Some(drain) = &mut self.draining {
-            drain.told = drain.told.max(bound);
-            if cut_off {
-                drain.deadline_ms = self.now_ms + self.common.limits.drain_timeout_ms;
             }
         }
     }

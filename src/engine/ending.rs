@@ -10,7 +10,7 @@ use super::reasons::{DropReason, End};
 use super::session::{Awaits, Backlog, NEVER, Phase, Slot, ticks};
 use super::tasks::Command;
 use crate::protocol::http::Refusal;
-use crate::protocol::{CloseCode, State, Violation};
+use crate::protocol::{State, Violation};
 use crate::reactor::{Reactor, Token};
 
 /// Bytes that are read and thrown away after the last word to a peer, so that a reset does not overtake it. A peer that
@@ -95,6 +95,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Does what has fallen due for a session, and has it looked at again when the next thing may.
     pub(super) fn look_at_deadlines(&mut self, token: Token) {
+        let parting = self.is_parting();
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if self.common.tick >= slot.deadline {
             return self.deadline_passed(token);
@@ -106,30 +107,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let due = match slot.phase {
             Phase::Ended => return,
             Phase::Open => self.common.due(slot),
+            Phase::Head if parting && slot.asks_nothing() => {
+                let next = self.common.silent_until(slot);
+                if self.common.tick >= next {
+                    return self.let_go_of(token);
+                }
+                Due { action: None, next }
+            }
             _ => Due { action: None, next: slot.deadline },
         };
         match due.action {
             None => self.common.wheel.schedule(token.index, due.next.min(slot.deadline)),
             Some(action) => self.act(token, action),
         }
-    }
-
-    /// Says goodbye to a session of a draining core.
-    pub(super) fn say_goodbye(&mut self, token: Token) {
-        // A request may have come that nobody has looked at, above all from a client that has just been accepted.
-        if self.sessions.get_mut(token).is_some_and(|slot| slot.phase == Phase::Head) {
-            self.read(token);
-        }
-        let Some(slot) = self.sessions.get_mut(token) else { return };
-        match slot.phase {
-            Phase::Open => {
-                self.call(token, |_, session| session.close(CloseCode::AWAY, "The server is shutting down."));
-            }
-            // Nothing was asked yet, or anything more. A request that is half here is answered once it is whole.
-            Phase::Head if slot.backlog.is_none() => slot.parts(End::Shutdown),
-            _ => {}
-        }
-        self.flush_and_settle(token);
     }
 
     /// Ends a session without another word, and drops what its peer has not read.

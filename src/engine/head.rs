@@ -128,7 +128,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         extensions: &[u8],
         decision: Option<Upgrade<H::State>>,
     ) {
-        if self.is_draining() {
+        if self.is_parting() {
             self.let_go(decision);
             return self.refuse(token, &Refusal::ShuttingDown);
         }
@@ -185,7 +185,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return Progress::Partial(Awaits::BodyEnd(head_bytes + body_bytes));
         };
         let request = request.with_body(body);
-        if self.is_draining() {
+        if self.is_parting() {
             return self.write_refusal(token, &Refusal::ShuttingDown);
         }
         if request.is_upgrade() {
@@ -198,7 +198,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return self.write_refusal(token, &Refusal::HandlerFailed);
         };
         self.common.counters.http_answers.add(1);
-        let keep_alive = request.keep_alive();
+        let keep_alive = request.keep_alive() && !self.is_draining();
         let date = self.dates.at(self.now_ms);
         response.write(&mut self.common.reply, date, keep_alive, request.method() == "HEAD");
         if let Some(slot) = self.sessions.get_mut(token) {

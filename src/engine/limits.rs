@@ -46,7 +46,13 @@ pub struct Limits {
     pub dead_peer_timeout_ms: u64,
     /// How long a closing connection may take. Default 5 s: a round trip and a slow handler at the other end.
     pub close_timeout_ms: u64,
-    /// How long a stopping server may take to say goodbye to all. Default 10 s: below the 30 s after which supervisors
+    /// How long a draining server still accepts and serves, so that whoever shares out its clients can notice that it is
+    /// not ready any more. Default 0: nobody shares them out.
+    pub drain_delay_ms: u64,
+    /// The time over which sessions are told 1001, in even shares, so that clients do not all come back at once. Default 0:
+    /// all are told at once, which is the shortest.
+    pub drain_spread_ms: u64,
+    /// How long sessions may take to end once all have been told. Default 10 s: below the 30 s after which supervisors
     /// kill.
     pub drain_timeout_ms: u64,
     /// How messages are compressed with clients that offer it (RFC 7692). Default: not at all, because it costs more CPU
@@ -90,6 +96,8 @@ impl Default for Limits {
             ping_interval_ms: 25_000,
             dead_peer_timeout_ms: 60_000,
             close_timeout_ms: 5_000,
+            drain_delay_ms: 0,
+            drain_spread_ms: 0,
             drain_timeout_ms: 10_000,
             compression: None,
             compression_contexts_max: 1024,

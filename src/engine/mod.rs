@@ -10,6 +10,7 @@ mod core;
 mod counters;
 mod cut;
 mod date;
+mod drain;
 mod ending;
 mod fanout;
 mod frames;

@@ -268,8 +268,7 @@ impl Cores {
                     self.status.ready.store(false, Ordering::Relaxed);
                     self.controller.control.drain();
                     self.controller.wake();
-                    drain_ends =
-                        Some(Instant::now() + Duration::from_millis(self.limits.drain_timeout_ms) + DRAIN_GRACE);
+                    drain_ends = Some(Instant::now() + Duration::from_millis(self.limits.drain_ms_max()) + DRAIN_GRACE);
                 }
                 Ok(Event::Ended(core, Ok(()))) if drain_ends.is_some() => {
                     running.remove(&core);

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use program::{Process, isolate};
 
-/// What takes milliseconds may take this long on a machine that is busy with other things.
+/// The longest that a step of some milliseconds may take: the machine may be busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Signals that tests send: each has its default effect when a program begins, whatever the tests were started with.

@@ -1,8 +1,9 @@
 //! Draining: everyone hears of it, and nobody can hold it up.
 
-use super::client::{close, get, post, text, upgrade_request};
+use super::client::{Client, close, get, post, text, upgrade_request};
 use super::world::World;
 use crate::engine::Limits;
+use crate::protocol::CloseCode;
 use crate::reactor::sim::Faults;
 
 const REASON: &str = "The server is shutting down.";
@@ -30,15 +31,66 @@ fn open_sessions_are_told_1001_and_the_core_is_done_once_they_have_answered() {
 }
 
 #[test]
-fn who_has_asked_for_nothing_is_let_go() {
+fn a_connection_that_was_silent_for_a_second_is_let_go_at_once_and_others_then() {
     let mut world = World::new();
     let (mut silent, mut idle) = (world.connect(), world.connect());
     idle.write(&get("/", ""));
     world.settle();
     assert_eq!(idle.statuses(), [200]);
+    world.advance(1_000);
+    let (mut new, mut answered) = (world.connect(), world.connect());
+    answered.write(&get("/", ""));
+    world.settle();
+    assert_eq!(answered.statuses(), [200]);
     world.core.drain();
     world.settle();
     assert!(silent.is_at_end() && idle.is_at_end());
+    assert!(!new.is_at_end() && !answered.is_at_end());
+    world.advance(900);
+    assert!(!new.is_at_end() && !answered.is_at_end());
+    world.advance(150);
+    assert!(new.is_at_end() && answered.is_at_end());
+    assert!(!new.peer.was_reset() && !answered.peer.was_reset());
+}
+
+#[test]
+fn a_client_that_asks_within_a_second_of_connecting_is_answered_with_503() {
+    for accepted_before in [true, false] {
+        let mut world = World::new();
+        let mut clients: Vec<_> = (0..3).map(|_| world.connect()).collect();
+        if accepted_before {
+            world.settle();
+        }
+        world.core.drain();
+        world.settle();
+        world.advance(800);
+        clients[0].write(&get("/", ""));
+        clients[1].write(&upgrade_request("/", &[]).0);
+        // Half of a request buys it the time of a whole one.
+        clients[2].write(&get("/", "")[..10]);
+        world.advance(1_000);
+        clients[2].write(&get("/", "")[10..]);
+        world.settle();
+        for client in &mut clients {
+            assert_eq!(client.statuses(), [503]);
+            assert!(client.is_at_end() && !client.peer.was_reset());
+            client.peer.finish();
+        }
+        world.settle();
+        assert!(world.core.is_done());
+    }
+}
+
+#[test]
+fn a_short_drain_timeout_shortens_the_silence_that_is_waited_for() {
+    let mut world = World::with(Limits { drain_timeout_ms: 500, ..Limits::default() });
+    let mut silent = world.connect();
+    world.settle();
+    world.core.drain();
+    world.advance(200);
+    assert!(!silent.is_at_end());
+    world.advance(150);
+    assert!(silent.is_at_end() && !silent.peer.was_reset());
 }
 
 #[test]
@@ -76,9 +128,9 @@ fn who_waits_in_the_backlog_is_answered_before_the_listener_closes() {
             client.write(&upgrade_request("/", &[]).0);
         }
         world.core.drain();
-        assert!(accepting || world.network.connect().is_none());
         world.settle();
         assert!(world.network.connect().is_none());
+        world.advance(1_100);
         assert!(clients[0].is_at_end() && !clients[0].peer.was_reset());
         for client in &mut clients[1..] {
             assert_eq!(client.statuses(), [503]);
@@ -118,6 +170,7 @@ fn one_client_that_went_does_not_take_the_backlog_with_it() {
         clients.iter().for_each(|client| client.write(&get("/", "")));
         world.network.set_faults(Faults { accept_error: 200, ..Faults::default() });
         world.core.drain();
+        world.turn();
         world.network.set_faults(Faults::default());
         world.settle();
         // Only those are left without an answer whose own connection was aborted, and that is rare.
@@ -197,4 +250,118 @@ fn a_session_that_is_cut_off_in_the_turn_of_the_goodbyes_does_not_linger_anew() 
     world.core.drain();
     world.settle();
     assert!(world.core.is_done());
+}
+
+#[test]
+fn during_the_delay_it_accepts_and_serves_and_every_answer_is_the_last_on_its_connection() {
+    let mut world = World::with(Limits { drain_delay_ms: 3_000, ..Limits::default() });
+    let (mut early, mut idle) = (world.open("/"), world.connect());
+    idle.write(&get("/", ""));
+    world.settle();
+    assert_eq!(idle.statuses(), [200]);
+    world.core.drain();
+    world.advance(2_900);
+    let (mut asking, mut late) = (world.connect(), world.open("/"));
+    for client in [&mut idle, &mut asking] {
+        assert!(!client.is_at_end());
+        client.write(&get("/", ""));
+        world.settle();
+        let answer = client.answer().unwrap();
+        assert!(answer.status == 200 && answer.head.contains("\r\nConnection: close\r\n"), "{answer:?}");
+        assert!(client.is_at_end());
+        client.peer.finish();
+    }
+    early.send("still here");
+    world.settle();
+    assert_eq!(early.frames(), [text("still here")]);
+    assert!(!world.core.is_done());
+    world.advance(200);
+    assert!(world.network.connect().is_none());
+    for client in [&mut early, &mut late] {
+        assert_eq!(client.frames(), [close(1001, REASON)]);
+        client.close(1001, "");
+    }
+    world.settle();
+    assert!(world.core.is_done());
+}
+
+/// Takes out the clients that have been told, and returns how many they were.
+fn told(clients: &mut Vec<Client>) -> usize {
+    let before = clients.len();
+    clients.retain_mut(|client| {
+        let told = client.hears_close(1001);
+        if told {
+            client.close(1001, "");
+        }
+        !told
+    });
+    before - clients.len()
+}
+
+#[test]
+fn goodbyes_are_spread_evenly_and_all_are_said_when_the_spread_is_over() {
+    for (sessions, spread_ms) in [(1, 1_000), (7, 1_000), (200, 1_000), (3_000, 1_000), (500, 60), (40, 40_000)] {
+        let mut world = World::with(Limits { drain_spread_ms: spread_ms, ping_interval_ms: 0, ..Limits::default() });
+        let mut clients: Vec<_> = (0..sessions).map(|_| world.open("/")).collect();
+        world.core.drain();
+        world.settle();
+        let mut told_so_far = 0;
+        for step in 1..=10 {
+            world.advance(spread_ms / 10);
+            told_so_far += told(&mut clients);
+            let share = sessions * step / 10;
+            // A share may be due up to 10 ms later, and a session may be a fraction.
+            let slack = 1 + sessions * 10 / spread_ms as usize;
+            let kept = (share.saturating_sub(slack)..=share).contains(&told_so_far);
+            assert!(kept, "{sessions} in {spread_ms} ms: {told_so_far} after {step} tenths");
+        }
+        assert_eq!(told_so_far, sessions, "in {spread_ms} ms");
+        world.settle();
+        assert!(world.core.is_done());
+    }
+}
+
+#[test]
+fn sessions_that_leave_by_themselves_do_not_hasten_the_others() {
+    let mut world = World::with(Limits { drain_spread_ms: 1_000, ..Limits::default() });
+    let mut clients: Vec<_> = (0..100).map(|_| world.open("/")).collect();
+    let leaving = clients.split_off(50);
+    world.core.drain();
+    world.advance(100);
+    let mut told_so_far = told(&mut clients);
+    for client in leaving {
+        client.close(1000, "");
+    }
+    for step in 2..=10 {
+        world.advance(100);
+        let now = told(&mut clients);
+        assert!(now <= 11, "{now} were told within 100 ms");
+        told_so_far += now;
+        assert!(told_so_far >= (10 * step - 2).min(50), "{told_so_far} after {step} tenths");
+    }
+    world.settle();
+    assert!(world.core.is_done());
+}
+
+#[test]
+fn the_drain_timeout_counts_from_the_end_of_the_spread() {
+    let limits = Limits { drain_delay_ms: 500, drain_spread_ms: 1_000, drain_timeout_ms: 2_000, ..Limits::default() };
+    let mut world = World::with(limits);
+    let silent: Vec<_> = (0..10).map(|_| world.open("/")).collect();
+    world.core.drain();
+    world.advance(3_450);
+    assert_eq!(world.core.sessions(), 10);
+    world.advance(100);
+    assert!(world.core.is_done());
+    assert!(silent.iter().all(|client| client.peer.is_closed_by_server()));
+}
+
+#[test]
+fn without_a_drain_timeout_everyone_is_told_before_anyone_is_cut_off() {
+    let mut world = World::with(Limits { drain_timeout_ms: 0, ..Limits::default() });
+    let clients: Vec<_> = (0..2_000).map(|_| world.open("/")).collect();
+    world.core.drain();
+    world.settle();
+    assert_eq!(world.counters.closes_sent.read_for(&Some(CloseCode::AWAY)), 2_000);
+    assert!(world.core.is_done() && clients.iter().all(|client| client.peer.is_closed_by_server()));
 }

@@ -54,6 +54,7 @@ fn an_end_in_order_is_counted_as_such() {
     ends(End::Shutdown, |world| {
         let client = connected(world, &get("/", ""));
         world.core.drain();
+        world.advance(1_100);
         client
     });
 }

@@ -386,10 +386,15 @@ impl<H: Handler> World<H> {
         assert_eq!(*self.log.disorder.borrow(), Vec::<String>::new());
         assert_eq!(counters.upgraded.read(), self.log.opened.borrow().len() as u64);
         let moment = Moment { tick: self.core.common.tick, turn: self.network.turns() };
+        let told_all = self.core.has_told_all();
         for index in 0..self.core.sessions.capacity() {
             let Some(token) = self.core.sessions.token_at(index) else { continue };
             let slot = self.core.sessions.get_mut(token).expect("a token of now");
             let address = self.network.address_of(slot.socket).expect("a session has a socket");
+            assert!(
+                !told_all || !slot.is_open(),
+                "a session was not told that the server ends, though the time for that is over"
+            );
             self.ledger.look(token, slot, address, &self.core.common.limits, moment);
         }
     }

@@ -401,6 +401,8 @@ fn limits(fair: bool, dice: &mut Dice) -> Limits {
     limits.backlog_bytes_max = dice.choose(&[2_000, 16 * 1024 * 1024]);
     limits.mesh.ring_entries = dice.choose(&[1, 4, 1024]);
     limits.topics_max = dice.choose(&[2, 1_000]);
+    limits.drain_delay_ms = dice.choose(&[0, 0, 100, 2_000]);
+    limits.drain_spread_ms = dice.choose(&[0, 0, 100, 2_000]);
     if dice.once_in(2) {
         limits.compression = Some(compression(dice));
         limits.compression_contexts_max = dice.choose(&[0, 1, 1024]);

@@ -1,0 +1,263 @@
+//! The drain of a core: it withdraws step by step, tells every session, and in the end waits for nobody.
+//!
+//! The steps are those of [`Drain`], and only the clock leads from one to the next. This file decides which session is told
+//! when. It closes no socket itself: `ending` knows how a connection ends, and `accepting` how a listener closes.
+//!
+//! Invariant: once the spread is over every session has been told, and no turn tells more than [`GOODBYES_PER_TURN_MAX`].
+
+use super::common::Common;
+use super::core::Core;
+use super::handler::Handler;
+use super::limits::Limits;
+use super::reasons::End;
+use super::session::{Phase, Slot, ticks};
+use crate::protocol::CloseCode;
+use crate::reactor::{Reactor, Token};
+
+/// Sessions told in a turn: some two milliseconds of work.
+const GOODBYES_PER_TURN_MAX: usize = 1024;
+
+/// Slots searched in a turn for sessions to tell: some microseconds where most are free.
+const SLOTS_PER_TURN_MAX: u32 = 16 * 1024;
+
+/// The shortest time between two shares of a spread: a client cannot tell ten milliseconds from none, and more turns would
+/// cost more than they spread.
+const SHARE_INTERVAL_MS: u64 = 10;
+
+/// Silence after which a draining core closes a connection without a session, or half of the drain timeout if that is
+/// less. A client sends its request a round trip after it has connected, or after the answer before; closing earlier would
+/// leave that request without an answer.
+const SILENCE_MS: u64 = 1_000;
+
+/// The step that a draining core has reached.
+#[derive(Debug)]
+pub(super) enum Drain {
+    /// The drain begins with the next turn, which knows what time it is.
+    Asked,
+    /// The core accepts and serves as before, but every HTTP answer is the last one on its connection.
+    Leaving { until_ms: u64 },
+    /// The core accepts nobody any more and says goodbye to all.
+    Parting(Parting),
+}
+
+/// The progress of the goodbyes.
+#[derive(Debug)]
+pub(super) struct Parting {
+    begun_ms: u64,
+    /// The time by which every session is told.
+    told_by_ms: u64,
+    /// The time at which the rest is cut off.
+    deadline_ms: u64,
+    /// Sessions there were at the beginning.
+    sessions: u64,
+    /// Sessions that have been told.
+    told: u64,
+    /// The first slot that was not searched for a session to tell.
+    next: u32,
+    /// The first slot that was not searched for a connection without a session.
+    looked_at: u32,
+    /// The time of the last share.
+    share_ms: u64,
+}
+
+impl Limits {
+    /// Returns the longest that a core may take to drain.
+    pub(super) fn drain_ms_max(&self) -> u64 {
+        self.drain_delay_ms.saturating_add(self.drain_spread_ms).saturating_add(self.drain_timeout_ms)
+    }
+}
+
+impl Parting {
+    fn begin(now_ms: u64, sessions: u64, limits: &Limits) -> Self {
+        let told_by_ms = now_ms.saturating_add(limits.drain_spread_ms);
+        Self {
+            begun_ms: now_ms,
+            told_by_ms,
+            deadline_ms: told_by_ms.saturating_add(limits.drain_timeout_ms),
+            sessions,
+            told: 0,
+            next: 0,
+            looked_at: 0,
+            share_ms: now_ms,
+        }
+    }
+
+    /// Returns how many sessions are to have been told by now: an even share of the spread, and all once it is over.
+    fn due(&self, now_ms: u64) -> u64 {
+        if now_ms >= self.told_by_ms {
+            return u64::MAX;
+        }
+        let (passed, spread) = (now_ms - self.begun_ms, self.told_by_ms - self.begun_ms);
+        (u128::from(self.sessions) * u128::from(passed) / u128::from(spread)) as u64
+    }
+
+    /// Returns when the next share falls due. There is none once every slot was searched.
+    fn next_share_ms(&self, slots: u32) -> Option<u64> {
+        if self.next >= slots {
+            return None;
+        }
+        let spread = u128::from(self.told_by_ms - self.begun_ms);
+        let passed = (u128::from(self.told + 1) * spread).div_ceil(u128::from(self.sessions.max(1)));
+        let due_ms = self.begun_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX));
+        Some(due_ms.max(self.share_ms + SHARE_INTERVAL_MS).min(self.told_by_ms))
+    }
+}
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Begins to drain: serves on for the drain delay, then accepts nobody any more, tells every session 1001 within the
+    /// drain spread, and cuts off what is left after the drain timeout. [`Core::is_done`] says when all are gone.
+    pub fn drain(&mut self) {
+        self.draining.get_or_insert(Drain::Asked);
+    }
+
+    /// Returns whether a draining core has nobody left.
+    pub fn is_done(&self) -> bool {
+        self.is_parting() && self.sessions.is_empty() && self.listeners.is_empty()
+    }
+
+    /// Returns whether the core is about to end, so that clients had better come back elsewhere.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
+    /// Returns whether nobody is let in any more.
+    pub(super) fn is_parting(&self) -> bool {
+        matches!(self.draining, Some(Drain::Parting(_)))
+    }
+
+    /// Returns whether the next turn has a step to take at once.
+    pub(super) fn has_goodbyes_due(&self) -> bool {
+        let slots = self.sessions.capacity();
+        match &self.draining {
+            Some(Drain::Parting(parting)) => {
+                parting.looked_at < slots || (parting.next < slots && parting.told < parting.due(self.now_ms))
+            }
+            Some(Drain::Asked) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns whether every session must have been told by the turn that has just been, if there are no more than a turn
+    /// can tell.
+    #[cfg(test)]
+    pub(super) fn has_told_all(&self) -> bool {
+        matches!(&self.draining, Some(Drain::Parting(parting)) if self.now_ms >= parting.told_by_ms)
+    }
+
+    /// Returns when the clock leads to the next step, in milliseconds.
+    pub(super) fn drain_wakes_ms(&self) -> Option<u64> {
+        match self.draining.as_ref()? {
+            Drain::Asked => Some(self.now_ms),
+            Drain::Leaving { until_ms } => Some(*until_ms),
+            Drain::Parting(parting) => {
+                let share_ms = parting.next_share_ms(self.sessions.capacity());
+                Some(share_ms.unwrap_or(u64::MAX).min(parting.deadline_ms))
+            }
+        }
+    }
+
+    /// Takes the steps that are due.
+    pub(super) fn go_on_draining(&mut self) {
+        if matches!(self.draining, Some(Drain::Asked)) {
+            let until_ms = self.now_ms.saturating_add(self.common.limits.drain_delay_ms);
+            self.draining = Some(Drain::Leaving { until_ms });
+        }
+        if matches!(self.draining, Some(Drain::Leaving { until_ms }) if self.now_ms >= until_ms) {
+            self.part();
+        }
+        let Some(Drain::Parting(parting)) = &self.draining else { return };
+        // Nobody is cut off who has not been told, however short the drain timeout is.
+        if self.now_ms >= parting.deadline_ms && !self.has_goodbyes_due() {
+            return self.cut_off_the_rest();
+        }
+        self.let_go_of_the_silent();
+        self.tell_a_share();
+    }
+
+    fn part(&mut self) {
+        let counters = &self.common.counters;
+        let sessions = counters.upgraded.read().saturating_sub(counters.sessions_closed.read());
+        self.draining = Some(Drain::Parting(Parting::begin(self.now_ms, sessions, &self.common.limits)));
+        self.close_listeners();
+    }
+
+    /// Looks once at each connection without a session, so that those that ask for nothing are let go now or later.
+    fn let_go_of_the_silent(&mut self) {
+        let Some(Drain::Parting(parting)) = &mut self.draining else { return };
+        let from = parting.looked_at;
+        let until = self.sessions.capacity().min(from.saturating_add(GOODBYES_PER_TURN_MAX as u32));
+        parting.looked_at = parting.looked_at.max(until);
+        for index in from..until {
+            let Some((token, slot)) = self.sessions.at_mut(index) else { continue };
+            if slot.phase == Phase::Head {
+                // A request may have come that nobody has looked at.
+                self.read(token);
+                self.look_at_deadlines(token);
+            }
+        }
+    }
+
+    /// Closes a connection that asks for nothing.
+    pub(super) fn let_go_of(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.parts(End::Shutdown);
+        self.flush_and_settle(token);
+    }
+
+    /// Tells as many sessions as are due and a turn allows.
+    fn tell_a_share(&mut self) {
+        let slots = self.sessions.capacity();
+        let Some(Drain::Parting(parting)) = &self.draining else { return };
+        let due = parting.due(self.now_ms).saturating_sub(parting.told).min(GOODBYES_PER_TURN_MAX as u64);
+        let (from, mut told) = (parting.next, 0);
+        let until = slots.min(from.saturating_add(SLOTS_PER_TURN_MAX));
+        let mut index = from;
+        while index < until && told < due {
+            if let Some((token, slot)) = self.sessions.at_mut(index)
+                && slot.is_open()
+            {
+                self.call(token, |_, session| session.close(CloseCode::AWAY, "The server is shutting down."));
+                self.flush_and_settle(token);
+                told += 1;
+            }
+            index += 1;
+        }
+        let now_ms = self.now_ms;
+        if let Some(Drain::Parting(parting)) = &mut self.draining {
+            parting.next = index;
+            parting.told += told;
+            if told > 0 {
+                parting.share_ms = now_ms;
+            }
+        }
+    }
+
+    /// Cuts off all that are left. The next time is a drain timeout later, for those that have something in flight.
+    fn cut_off_the_rest(&mut self) {
+        for index in 0..self.sessions.capacity() {
+            if let Some(token) = self.sessions.token_at(index) {
+                self.cut_off(token, End::CutOff);
+            }
+        }
+        let again_ms = self.now_ms.saturating_add(self.common.limits.drain_timeout_ms);
+        let slots = self.sessions.capacity();
+        if let Some(Drain::Parting(parting)) = &mut self.draining {
+            (parting.looked_at, parting.next) = (slots, slots);
+            parting.deadline_ms = again_ms;
+        }
+    }
+}
+
+impl Common {
+    /// Returns when a draining core lets go of a connection that asks for nothing.
+    pub(super) fn silent_until<S>(&self, slot: &Slot<S>) -> u32 {
+        slot.heard.saturating_add(ticks(SILENCE_MS.min(self.limits.drain_timeout_ms / 2)))
+    }
+}
+
+impl<S> Slot<S> {
+    /// Returns whether it is a connection without a session on which no request has begun.
+    pub(super) fn asks_nothing(&self) -> bool {
+        self.phase == Phase::Head && self.backlog.is_none() && !self.parting
+    }
+}
