@@ -264,6 +264,64 @@ fn what_happens_is_counted_exactly_by_reason_and_per_core() {
     assert_eq!(metrics.sum("ringsock_ready", &[]), 1);
 }
 
+/// What HAProxy's `send-proxy-v2 check` says of itself: version 2, the command LOCAL, nothing more.
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+
+#[test]
+fn a_health_check_that_goes_again_has_left_and_was_not_refused() {
+    let proxied = ["--trusted-proxies", "127.0.0.1", "--proxy-protocol", "true"];
+    for (reactor, flags) in [("auto", &proxied[..]), ("epoll", &proxied), ("auto", &[]), ("epoll", &[])] {
+        let server = Program::start(&[&["--cores", "1", "--reactor", reactor], flags].concat());
+        let words: &[&[u8]] = if flags.is_empty() { &[b"", b"GET / HT"] } else { &[b"", LOCAL, b"PROXY UNKNOWN\r\n"] };
+        for words in words {
+            // At once, so that some are gone before they are accepted; and after they were read.
+            for waits in [Duration::ZERO, Duration::ZERO, Duration::from_millis(50)] {
+                for resets in [true, false] {
+                    let mut stream = connect(&server.address);
+                    stream.write_all(words).unwrap();
+                    thread::sleep(waits);
+                    let linger = resets.then_some(Duration::ZERO);
+                    socket2::SockRef::from(&stream).set_linger(linger).unwrap();
+                }
+            }
+        }
+        let checks = words.len() as u64 * 6;
+        let gone = |metrics: &Metrics| metrics.sum("ringsock_connections_closed_total", &[]) == checks;
+        let metrics = server.scrape_until(gone);
+        let ends = metrics.reasons("ringsock_connections_closed_total", "reason");
+        assert_eq!(ends, named(&[("left_before_upgrade", checks)]), "{reactor} {flags:?}");
+        assert_eq!(metrics.reasons("ringsock_refusals_total", "reason"), []);
+    }
+}
+
+#[test]
+fn who_speaks_another_protocol_is_refused_by_its_name_where_it_has_one() {
+    let server = Program::start(&["--cores", "1"]);
+    let hello = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[0; 100]].concat();
+    for (words, status, told) in [
+        (&hello[..], "400", "TLS"),
+        (LOCAL, "400", "proxy-protocol"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", "400", "proxy-protocol"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", "HTTP/1.1"),
+        (b"*1\r\n$4\r\nPING\r\n", "400", "HTTP/1.1"),
+        (b"\x05\x01\x00", "400", "HTTP/1.1"),
+        (b"OPTIONS * RTSP/1.0\r\n\r\n", "400", "HTTP/1.1"),
+    ] {
+        let answer = server.connect_and_say(words);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(told), "{words:?}: {answer}");
+    }
+    let refusals = [
+        ("http_version_unsupported", 1),
+        ("method_invalid", 2),
+        ("proxy_header_unexpected", 2),
+        ("request_line_invalid", 1),
+        ("tls_on_plain_port", 1),
+    ];
+    let counted = |metrics: &Metrics| metrics.sum("ringsock_refusals_total", &[]) == 7;
+    let metrics = server.scrape_until(counted);
+    assert_eq!(metrics.reasons("ringsock_refusals_total", "reason"), named(&refusals));
+}
+
 #[test]
 fn what_is_open_and_who_is_turned_away_is_told_and_scrapers_are_no_part_of_it() {
     let server = Program::start(&["--cores", "2", "--max-connections", "5"]);

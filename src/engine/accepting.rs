@@ -8,6 +8,7 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 
+use super::clients::NoSeat;
 use super::core::Core;
 use super::handler::Handler;
 use super::reasons::End;
@@ -99,9 +100,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return self.turn_away(socket, &Refusal::OverCapacity);
         }
         let Self { common, reactor, .. } = self;
-        let client = match common.clients.comes(|| reactor.peer_address(socket).ok().map(|peer| peer.ip())) {
+        let client = match common.clients.comes(|| reactor.peer_address(socket).map(|peer| peer.ip())) {
             Ok(client) => client,
-            Err(refusal) => return self.turn_away(socket, &refusal),
+            Err(NoSeat::Refused(refusal)) => return self.turn_away(socket, &refusal),
+            Err(NoSeat::Gone) => {
+                self.reactor.close(socket);
+                return self.released(End::LeftBeforeUpgrade);
+            }
         };
         let deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
         let slot = Slot::new(socket, self.common.tick, deadline);

@@ -5,6 +5,7 @@
 //! counted in [`Admission`] exactly from the moment it is known until [`Clients::goes`]; that of a trusted proxy, which
 //! stands for many, never is.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -32,18 +33,31 @@ pub(super) struct Client {
     awaits_proxy_header: bool,
 }
 
+/// Why a connection gets no session.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NoSeat {
+    /// Its address has too many.
+    Refused(Refusal),
+    /// It was reset before it was accepted, as some health checks do.
+    Gone,
+}
+
 impl Clients {
     pub(super) fn new(admission: Arc<Admission>) -> Self {
         Self { asked: admission.asks_for_addresses(), admission, known: Vec::new() }
     }
 
-    /// A connection has come; `peer` gives its other end's address, if there is one still. Whoever is let in is then to
-    /// be seated or sent away.
-    pub(super) fn comes(&self, peer: impl FnOnce() -> Option<IpAddr>) -> Result<Option<Client>, Refusal> {
-        let Some(address) = self.asked.then(peer).flatten() else { return Ok(None) };
+    /// Takes in a connection; `peer` tells its other end's address. Whoever is let in is then to be seated or sent away.
+    pub(super) fn comes(&self, peer: impl FnOnce() -> io::Result<IpAddr>) -> Result<Option<Client>, NoSeat> {
+        let address = match self.asked.then(peer) {
+            Some(Ok(address)) => address,
+            // Nothing could be judged of it by where it comes from, and nobody is there to be answered.
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(NoSeat::Gone),
+            Some(Err(_)) | None => return Ok(None),
+        };
         let mut client = Client { address: address.to_canonical(), counted: false, awaits_proxy_header: false };
         client.awaits_proxy_header = self.admission.policy.proxy_protocol && self.is_proxy(client);
-        self.count(&mut client)?;
+        self.count(&mut client).map_err(NoSeat::Refused)?;
         Ok(Some(client))
     }
 
@@ -145,8 +159,8 @@ mod tests {
         Clients::new(Arc::new(Admission::new(policy, &limits)))
     }
 
-    fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, Refusal> {
-        clients.comes(|| Some(from.parse().unwrap()))
+    fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, NoSeat> {
+        clients.comes(|| Ok(from.parse().unwrap()))
     }
 
     #[test]
@@ -173,7 +187,7 @@ mod tests {
             let client = comes(&clients, "192.0.2.1").unwrap();
             clients.seat(index, client);
         }
-        assert_eq!(comes(&clients, "192.0.2.1").unwrap_err(), Refusal::TooManyConnections);
+        assert_eq!(comes(&clients, "192.0.2.1").unwrap_err(), NoSeat::Refused(Refusal::TooManyConnections));
         [9, 9, 5, 100].into_iter().for_each(|index| clients.goes(index));
         assert_eq!((clients.admission.connections(), clients.address(9)), (1, None));
         clients.goes(0);
@@ -181,9 +195,10 @@ mod tests {
     }
 
     #[test]
-    fn who_has_gone_already_has_no_address() {
+    fn who_has_gone_already_gets_no_seat_and_who_has_no_address_is_not_known() {
         let mut clients = clients();
-        let client = clients.comes(|| None).unwrap();
+        assert_eq!(clients.comes(|| Err(io::ErrorKind::NotConnected.into())).unwrap_err(), NoSeat::Gone);
+        let client = clients.comes(|| Err(io::ErrorKind::Unsupported.into())).unwrap();
         clients.seat(0, client);
         assert_eq!((clients.address(0), clients.room()), (None, 0));
     }

@@ -20,6 +20,7 @@ use super::handler::Handler;
 use super::head::PendingUpgrades;
 use super::limits::Limits;
 use super::parcel::Parcel;
+use super::reasons::End;
 use super::session::{Awaits, Phase, Slot};
 use super::slab::Slab;
 use super::tasks::{Spawner, Tasks};
@@ -366,6 +367,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if let Err(error) = result {
             tracing::warn!(core = self.common.core, %error, "The kernel refused to watch a socket; it is closed.");
             slot.broken = true;
+            slot.end.get_or_insert(End::SocketError);
             return self.settle(token);
         }
         // The kernel ended it (its completion queue overflowed). What arrived meanwhile is reported by the new watch.

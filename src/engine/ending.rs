@@ -41,7 +41,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return;
         }
         if slot.broken {
-            return self.end(token, End::SocketError);
+            let end = if slot.phase == Phase::Open { End::SocketError } else { End::LeftBeforeUpgrade };
+            return self.end(token, end);
         }
         // What waits to be sent is sent first; the deadlines see to it that this does not take for ever.
         if slot.outbox.is_some() {

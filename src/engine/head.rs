@@ -15,7 +15,7 @@ use super::session::{Awaits, Backlog, NEVER, Phase, ticks};
 use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
 use crate::protocol::http::{HeadScan, Headers, Refusal, Request, Response};
-use crate::protocol::{Connection, Role};
+use crate::protocol::{Connection, Role, proxy};
 use crate::reactor::{Reactor, Token};
 
 /// What the 101 needs of a request whose decision is pending.
@@ -98,7 +98,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let progress = match scan.find_end(rest, &self.common.limits.head) {
                 Ok(Some(head_bytes)) => self.answer(token, rest, head_bytes),
                 Ok(None) => Progress::Partial(Awaits::HeadEnd(scan)),
-                Err(refusal) => self.write_refusal(token, &refusal),
+                Err(refusal) => self.write_refusal(token, &proxy::explain(refusal, rest)),
             };
             match progress {
                 Progress::Answered(bytes) => rest = &rest[bytes..],
@@ -179,7 +179,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let parsed = Request::parse(head, &mut headers);
         let (request, body_bytes) = match parsed.and_then(|request| Ok((request, body_bytes(&request, limit)?))) {
             Ok(parsed) => parsed,
-            Err(refusal) => return self.write_refusal(token, &refusal),
+            Err(refusal) => return self.write_refusal(token, &proxy::explain(refusal, received)),
         };
         let Some((body, after)) = after.split_at_checked(body_bytes) else {
             return Progress::Partial(Awaits::BodyEnd(head_bytes + body_bytes));

@@ -16,13 +16,14 @@ pub enum End {
     Refused,
     /// There was no room for it.
     TurnedAway,
-    /// The client went before it had a WebSocket, perhaps after requests that were answered.
+    /// The client went before it had a WebSocket, perhaps after requests that were answered. Whether it ended its stream or
+    /// reset the connection makes no difference: health checks do both.
     LeftBeforeUpgrade,
     /// The peer of a WebSocket ended its stream without a closing handshake.
     EndOfStream,
-    /// The socket failed, most often because the peer reset it.
+    /// The socket of a WebSocket failed, most often because the peer reset it; or the kernel refused to serve a socket.
     SocketError,
-    /// No whole request came in time.
+    /// No whole request came in time: none at all, a part of one, or none after the last answer.
     HandshakeTimeout,
     /// The peer was silent for too long.
     DeadPeer,

@@ -41,6 +41,19 @@ pub fn parse(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
     Err(Refusal::ProxyHeaderMissing)
 }
 
+/// Says of bytes that were refused as a request, since no header was due, whether they are a header all the same.
+pub fn explain(refusal: Refusal, received: &[u8]) -> Refusal {
+    // An empty line, which the signature begins with, may stand before a request (RFC 9112 2.2).
+    const TELLING_BYTES_MIN: usize = 5;
+    let begins = |start| received.len() >= TELLING_BYTES_MIN && starts_alike(received, start);
+    match refusal {
+        Refusal::MethodInvalid | Refusal::RequestLineInvalid if begins(V1_START) || begins(V2_SIGNATURE) => {
+            Refusal::ProxyHeaderUnexpected
+        }
+        other => other,
+    }
+}
+
 const V1_START: &[u8] = b"PROXY ";
 
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
@@ -325,6 +338,21 @@ mod tests {
             for length in 0..bytes {
                 assert_eq!(verdict(&whole_v2(0x21, family, &vec![0; length])), Err(INVALID), "{family:#x}, {length}");
             }
+        }
+    }
+
+    #[test]
+    fn a_header_that_nobody_awaits_is_known_by_its_first_bytes() {
+        let explained = |bytes: &[u8]| explain(Refusal::MethodInvalid, bytes);
+        for header in [&b"PROXY UNKNOWN\r\n"[..], b"PROXY TCP4 1.2.3.4 1.2.3.4 1 1\r\n", &whole_v2(0x21, 0x11, INET)] {
+            assert_eq!(explained(header), Refusal::ProxyHeaderUnexpected);
+            assert_eq!(explain(Refusal::RequestLineInvalid, &header[..6]), Refusal::ProxyHeaderUnexpected);
+            assert_eq!(explain(Refusal::BareLineFeed, header), Refusal::BareLineFeed);
+        }
+        for other in
+            [&b"\r\n\r"[..], b"\r\n\r\n", b"\r\n\r\nGET / HTTP/1.1", b"", b"\0\0\0\0\0\0", b"PROXIED / HTTP/1.1"]
+        {
+            assert_eq!(explained(other), Refusal::MethodInvalid, "{other:?}");
         }
     }
 

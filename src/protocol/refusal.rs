@@ -90,6 +90,12 @@ pub enum Refusal {
     /// A trusted proxy that has to begin with a PROXY header begins otherwise.
     #[error("The PROXY header is missing. Let the proxy send it (send-proxy, proxy_protocol on), or do not expect it.")]
     ProxyHeaderMissing,
+    /// A PROXY header where none is awaited.
+    #[error(
+        "A PROXY header came, but none is expected from this address. List the proxy in trusted-proxies and set \
+         proxy-protocol, or have it send none."
+    )]
+    ProxyHeaderUnexpected,
     /// A PROXY header of neither version, or too long.
     #[error("The PROXY header is invalid. Send version 1 or 2 as proxy-protocol.txt has it.")]
     ProxyHeaderInvalid,
@@ -195,6 +201,7 @@ impl Refusal {
             | ExtensionsInvalid
             | EarlyData
             | ProxyHeaderMissing
+            | ProxyHeaderUnexpected
             | ProxyHeaderInvalid => 400,
             ForbiddenOrigin(_) => 403,
             MethodNotAllowed { .. } => 405,
@@ -235,6 +242,7 @@ reasons! {
     ExtensionsInvalid = "extensions_invalid",
     EarlyData = "early_data",
     ProxyHeaderMissing = "proxy_header_missing",
+    ProxyHeaderUnexpected = "proxy_header_unexpected",
     ProxyHeaderInvalid = "proxy_header_invalid",
     ForbiddenOrigin = "forbidden_origin",
     MethodNotAllowed = "method_not_allowed",

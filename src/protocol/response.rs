@@ -401,6 +401,7 @@ mod tests {
             (400, ExtensionsInvalid),
             (400, EarlyData),
             (400, ProxyHeaderMissing),
+            (400, ProxyHeaderUnexpected),
             (400, ProxyHeaderInvalid),
             (403, ForbiddenOrigin(Box::new(ForeignOrigin::new(b"https://evil.test", Some("a"))))),
             (405, MethodNotAllowed { allow: "GET" }),

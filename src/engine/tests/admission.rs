@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use super::client::{Client, get, text, upgrade_request};
 use super::world::World;
-use crate::engine::{AdmissionPolicy, Limits};
+use crate::engine::{AdmissionPolicy, End, Limits};
+use crate::protocol::http::Refusal;
 use crate::reactor::sim::Faults;
 
 /// The address of the proxy that is trusted here.
@@ -302,6 +303,56 @@ fn a_proxy_header_from_a_stranger_is_refused_with_400() {
         }
         let mut plain = world.connect_from("198.51.100.1");
         assert_eq!(ask(&mut world, &mut plain, &[]), Some(101));
+    }
+}
+
+/// What HAProxy's `send-proxy-v2 check` says: it speaks for itself.
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+
+#[test]
+fn a_health_check_of_a_proxy_is_no_refusal_however_it_ends_and_whenever() {
+    for (accepted_first, resets) in [(true, true), (true, false), (false, true), (false, false)] {
+        for words in [LOCAL, &LOCAL[..9], b"PROXY UNKNOWN\r\n", b""] {
+            let mut world = guarded(policy(true), 5, 0);
+            let client = world.connect_from(PROXY);
+            if accepted_first {
+                world.settle();
+            }
+            client.write(words);
+            if accepted_first {
+                world.settle();
+            }
+            if resets {
+                client.peer.reset()
+            } else {
+                client.peer.finish()
+            }
+            world.settle();
+            assert_eq!(world.core.sessions(), 0);
+            let counted = |end: End| world.counters.closed.read_for(&end);
+            assert_eq!((counted(End::LeftBeforeUpgrade), world.counters.closed.read()), (1, 1), "{words:?}, {resets}");
+            assert_eq!((world.counters.http_refusals.read(), world.counters.accepted.read()), (0, 1));
+            assert!(world.admission.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_proxy_header_that_nobody_awaits_is_refused_as_that() {
+    for words in [LOCAL, &proxy_header("192.0.2.1")] {
+        for (policy, from) in [(policy(false), PROXY), (policy(true), "192.0.2.9")] {
+            let mut world = guarded(policy, 0, 0);
+            let mut client = world.connect_from(from);
+            client.write(words);
+            client.write(&get("/", ""));
+            world.settle();
+            assert_eq!(client.statuses(), [400]);
+            assert_eq!(
+                world.counters.http_refusals.read_for(&Refusal::ProxyHeaderUnexpected),
+                1,
+                "{words:?} from {from}"
+            );
+        }
     }
 }
 

@@ -51,6 +51,21 @@ fn an_end_in_order_is_counted_as_such() {
     ends(End::LeftBeforeUpgrade, |world| connected(world, b""));
     ends(End::LeftBeforeUpgrade, |world| connected(world, b"GET / HT"));
     ends(End::LeftBeforeUpgrade, |world| connected(world, &get("/", "")));
+    // A health check of TCP may reset where another one ends its stream.
+    for bytes in [&b""[..], b"GET / HT", &get("/", "")] {
+        ends(End::LeftBeforeUpgrade, |world| {
+            let client = connected(world, bytes);
+            client.peer.reset();
+            client
+        });
+    }
+    ends(End::LeftBeforeUpgrade, |world| {
+        let mut client = world.connect();
+        client.ask("/later", &[]);
+        world.settle();
+        client.peer.reset();
+        client
+    });
     ends(End::Shutdown, |world| {
         let client = connected(world, &get("/", ""));
         world.core.drain();
