@@ -1,10 +1,13 @@
 //! The command line of ringsock.
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::ErrorKind;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use signal_hook::consts::SIGXFSZ;
+
+use cli::environment::{self, NoCommand};
 
 mod cli;
 
@@ -34,10 +37,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let (cli, variables) = match cli::environment::parse::<Cli>() {
+    // A log or a report that reaches the limit of a file's size (RLIMIT_FSIZE) then fails with an error, as on a full
+    // disk. The signal's default is to end the process.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    let (cli, variables) = match environment::parse::<Cli>() {
         Ok(parsed) => parsed,
-        Err(error) => {
-            complain(&error, "");
+        Err(NoCommand::CommandLine(error)) => return explain(&error),
+        Err(NoCommand::Variable(error)) => {
+            cli::complain(&error);
             return error.exit_code();
         }
     };
@@ -47,17 +54,19 @@ fn main() -> ExitCode {
         Command::Tune(tune) => tune.run(),
         Command::BenchWorker => cli::bench::work(),
     };
-    match outcome {
-        Ok(code) => code,
-        Err(error) => {
-            complain(&error, &variables.behind(&error.to_string()));
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|error| {
+        cli::complain(format!("{error}{}", variables.behind(&error.to_string())));
+        ExitCode::FAILURE
+    })
 }
 
-/// Says in one line why the program ends.
-fn complain(error: &dyn Display, more: &str) {
-    // Nothing is left to do if even this cannot be written.
-    let _ = writeln!(io::stderr(), "ringsock: {error}{more}");
+/// Prints the help or the version that was asked for, or what is wrong with the command line.
+fn explain(error: &clap::Error) -> ExitCode {
+    match error.print() {
+        Err(cause) if !error.use_stderr() && cause.kind() != ErrorKind::BrokenPipe => {
+            cli::complain(cli::unprinted(&cause));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Display;
-use std::io::{self, BufReader, IsTerminal, Write};
+use std::io::{self, BufReader, IsTerminal};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -134,8 +134,9 @@ impl Bench {
             let outcome = load::sweep(sweep, &self.pid, &mut worker, &mut |part, sample| {
                 progress.show_part(part, sample);
                 goes_on()
-            })?;
+            });
             progress.finish();
+            let outcome = outcome?;
             self.tell(
                 &report::SweepTable(&outcome),
                 || report::sweep_json(&outcome),
@@ -146,8 +147,9 @@ impl Bench {
             let outcome = load::run(plan.checked()?, &self.pid, &mut worker, &mut |sample| {
                 progress.show(sample);
                 goes_on()
-            })?;
+            });
             progress.finish();
+            let outcome = outcome?;
             self.tell(&report::Table(&outcome), || report::json(&outcome), || report::html(&outcome, &about))?;
             outcome.is_faultless()
         };
@@ -217,20 +219,17 @@ impl Bench {
         json: impl FnOnce() -> serde_json::Result<String>,
         html: impl FnOnce() -> String,
     ) -> Result<(), Box<dyn Error>> {
-        let mut out = io::stdout().lock();
-        write!(out, "{table}")?;
-        out.flush()?;
         let write = |path: &PathBuf, text: String| {
             std::fs::write(path, text)
                 .map_err(|error| format!("The file {} cannot be written: {error}.", path.display()))
         };
-        if let Some(path) = &self.json {
-            write(path, json()? + "\n")?;
-        }
-        if let Some(path) = &self.html {
-            write(path, html())?;
-        }
-        Ok(())
+        // Each is written whatever becomes of the others: the run cannot be had again.
+        let written = [
+            self.json.as_ref().map(|path| write(path, json().map_err(|error| error.to_string())? + "\n")),
+            self.html.as_ref().map(|path| write(path, html())),
+            Some(super::print(&table.to_string())),
+        ];
+        Ok(written.into_iter().flatten().collect::<Result<(), String>>()?)
     }
 }
 

@@ -31,6 +31,17 @@ struct Variable {
     value: String,
 }
 
+/// Why there is no command to carry out.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCommand {
+    /// Help was asked for, or the command line is not understood: what clap prints then.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
+    /// A variable is not understood.
+    #[error(transparent)]
+    Variable(#[from] InvalidVariable),
+}
+
 /// A variable whose value cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("The variable {name} does not hold: {reason}")]
@@ -59,18 +70,16 @@ impl Variables {
     }
 }
 
-/// Reads the command line and the environment of this process. Ends it where clap does: for help, and for a command line that
-/// is not understood.
-pub fn parse<C: CommandFactory + FromArgMatches>() -> Result<(C, Variables), InvalidVariable> {
+/// Reads the command line and the environment of this process.
+pub fn parse<C: CommandFactory + FromArgMatches>() -> Result<(C, Variables), NoCommand> {
     let words: Vec<OsString> = env::args_os().collect();
     match without_variables(C::command()).try_get_matches_from(&words) {
         Ok(flags) => read::<C>(words, &flags, |name| env::var_os(name)),
         // The help shows what the variables are set to, so it is that of the command that knows them.
         Err(error) if error.kind() == ErrorKind::DisplayHelp => {
-            drop(C::command().get_matches_from(&words));
-            error.exit()
+            Err(C::command().try_get_matches_from(&words).err().unwrap_or(error).into())
         }
-        Err(error) => error.exit(),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -79,7 +88,7 @@ fn read<C: CommandFactory + FromArgMatches>(
     mut words: Vec<OsString>,
     flags: &ArgMatches,
     variable: impl Fn(&OsStr) -> Option<OsString>,
-) -> Result<(C, Variables), InvalidVariable> {
+) -> Result<(C, Variables), NoCommand> {
     let (program, flagged) = (C::command(), flags.subcommand());
     let command = flagged.and_then(|(name, given)| Some((program.find_subcommand(name)?, given)));
     let plain = without_variables(program.clone());
@@ -100,11 +109,7 @@ fn read<C: CommandFactory + FromArgMatches>(
             .map_err(|error| InvalidVariable { name: name.clone(), reason: in_one_line(&error) })?;
         taken.0.push(Variable { name, flag: flag.to_owned(), value: value.to_string_lossy().into_owned() });
     }
-    match C::from_arg_matches(&matches) {
-        Ok(parsed) => Ok((parsed, taken)),
-        // What was matched can be converted: both follow from the same definition.
-        Err(error) => error.exit(),
-    }
+    Ok((C::from_arg_matches(&matches)?, taken))
 }
 
 /// The command as if its flags had no variables.
@@ -159,7 +164,7 @@ mod tests {
         options: Options,
     }
 
-    fn read_all(flags: &[&str], variables: &[(&str, &str)]) -> Result<(Program, Variables), InvalidVariable> {
+    fn read_all(flags: &[&str], variables: &[(&str, &str)]) -> Result<(Program, Variables), NoCommand> {
         let words: Vec<OsString> = ["ringsock"].iter().chain(flags).map(OsString::from).collect();
         let given = without_variables(Program::command()).try_get_matches_from(&words).unwrap();
         let variables: HashMap<&str, &str> = variables.iter().copied().collect();

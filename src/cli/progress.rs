@@ -1,13 +1,23 @@
 //! How a bench gets on, in one line of a terminal. Where there is none, nothing is shown.
+//!
+//! Owns the thread that draws. Invariant: the run never waits for the terminal, which a person may have stopped.
 
+use std::convert::Infallible;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ringsock::load::{Mode, Part, Plan, Sample, Stage};
 
+/// How long the end of a run waits for a terminal that takes nothing, before the outcome is printed behind the line.
+const CLEAR_MAX: Duration = Duration::from_millis(250);
+
 /// The line.
 pub struct Progress {
-    bar: ProgressBar,
+    frames: SyncSender<Frame>,
+    /// Ends with the thread.
+    drawn: Receiver<Infallible>,
     /// Which part of several this is.
     part: String,
     mode: Mode,
@@ -20,12 +30,19 @@ pub struct Progress {
 impl Progress {
     /// For a run that has yet to begin.
     pub fn new(plan: &Plan) -> Self {
-        let bar = ProgressBar::new(1000);
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
-            bar.set_style(style);
-        }
-        let mut progress =
-            Self { bar, part: String::new(), mode: plan.mode, connections: 0, duration: Duration::ZERO, begun_s: None };
+        let (frames, to_draw) = sync_channel(1);
+        let (ends, drawn) = sync_channel(0);
+        // Without a thread nothing is shown.
+        let _ = thread::Builder::new().name("bench-progress".to_owned()).spawn(move || draw(to_draw, ends));
+        let mut progress = Self {
+            frames,
+            drawn,
+            part: String::new(),
+            mode: plan.mode,
+            connections: 0,
+            duration: Duration::ZERO,
+            begun_s: None,
+        };
         progress.begin(plan);
         progress
     }
@@ -71,15 +88,39 @@ impl Progress {
             Mode::Connect | Mode::Idle => format!("{:.0} handshakes/s", sample.opened_per_second),
             _ => format!("{:.0} messages/s", sample.received_per_second),
         };
-        self.bar.set_position((done * 1000.0) as u64);
-        self.bar.set_message(format!(
-            "{}{stage}: {} open, {rate}, p50 {:.0} µs, p99 {:.0} µs",
-            self.part, sample.open, sample.p50_us, sample.p99_us
-        ));
+        let frame = Frame {
+            per_mille: (done * 1000.0) as u64,
+            message: format!(
+                "{}{stage}: {} open, {rate}, p50 {:.0} µs, p99 {:.0} µs",
+                self.part, sample.open, sample.p50_us, sample.p99_us
+            ),
+        };
+        // One that finds the last still waiting is left out.
+        let _ = self.frames.try_send(frame);
     }
 
     /// Clears the line.
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
+    pub fn finish(self) {
+        drop(self.frames);
+        let _ = self.drawn.recv_timeout(CLEAR_MAX);
     }
+}
+
+/// What the line shows at one moment.
+struct Frame {
+    per_mille: u64,
+    message: String,
+}
+
+/// Draws until there is nothing more to come.
+fn draw(frames: Receiver<Frame>, _ends: SyncSender<Infallible>) {
+    let bar = ProgressBar::new(1000);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {
+        bar.set_style(style);
+    }
+    for Frame { per_mille, message } in frames {
+        bar.set_position(per_mille);
+        bar.set_message(message);
+    }
+    bar.finish_and_clear();
 }

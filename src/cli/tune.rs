@@ -3,7 +3,7 @@
 //! Exit codes: 0 ready, 1 not ready, 2 it could not be done.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -67,8 +67,7 @@ impl Tune {
             Ok(true) => Ok(ExitCode::SUCCESS),
             Ok(false) => Ok(ExitCode::FAILURE),
             Err(error) => {
-                // Nothing is left to do if even this cannot be written.
-                let _ = writeln!(io::stderr(), "ringsock: {error}");
+                super::complain(error);
                 Ok(ExitCode::from(2))
             }
         }
@@ -84,7 +83,7 @@ impl Tune {
             return self.write_sysctl(path, &sysctl_file(&host, &goal));
         }
         if !self.apply {
-            return Ok(self.report(&host, &goal, &[])?);
+            return self.report(&host, &goal, &[]);
         }
         let list = knobs(&host, &goal);
         let changes: Vec<(&str, &str)> =
@@ -120,13 +119,14 @@ impl Tune {
 
     fn undo(&self, host: &Host) -> Result<bool, Box<dyn Error>> {
         let steps = undo(&mut Tree::new(&self.root), &mut Record::open(&self.record, &host.network)?)?;
-        let mut out = io::stdout().lock();
+        let mut out = String::new();
         if self.json {
             writeln!(out, "{:#}", json!({ "undone": steps.iter().map(step_to_json).collect::<Vec<_>>() }))?;
         } else {
             writeln!(out, "Restored:")?;
             steps.iter().try_for_each(|step| print_step(&mut out, step))?;
         }
+        super::print(&out)?;
         match steps.iter().filter(|step| step.outcome.is_err()).count() {
             0 => Ok(true),
             failed => Err(format!(
@@ -139,21 +139,21 @@ impl Tune {
     }
 
     fn write_sysctl(&self, path: &Path, text: &str) -> Result<bool, Box<dyn Error>> {
-        let mut out = io::stdout().lock();
         if path.as_os_str() == "-" {
-            out.write_all(text.as_bytes())?;
+            super::print(text)?;
             return Ok(true);
         }
         write_sysctl_file(path, text)?;
-        writeln!(out, "Wrote {0}. It holds from the next start on; sysctl -p {0} loads it now.", path.display())?;
+        let name = path.display();
+        super::print(&format!("Wrote {name}. It holds from the next start on; sysctl -p {name} loads it now.\n"))?;
         Ok(true)
     }
 
     /// Whether the host is ready.
-    fn report(&self, host: &Host, goal: &Goal, steps: &[Step]) -> io::Result<bool> {
+    fn report(&self, host: &Host, goal: &Goal, steps: &[Step]) -> Result<bool, Box<dyn Error>> {
         let knobs = knobs(host, goal);
         let ready = !knobs.iter().any(Knob::is_missing);
-        let mut out = io::stdout().lock();
+        let mut out = String::new();
         if self.json {
             writeln!(out, "{:#}", to_json(host, goal, &knobs, steps))?;
         } else {
@@ -162,6 +162,7 @@ impl Tune {
             print_knobs(&mut out, &knobs)?;
             print_verdict(&mut out, goal, &knobs)?;
         }
+        super::print(&out)?;
         Ok(ready)
     }
 }
@@ -171,7 +172,7 @@ fn read(root: &Path) -> Host {
     Host::read(root, Uring::new().map(drop).map_err(|error| error.to_string()))
 }
 
-fn print_steps(out: &mut impl Write, steps: &[Step], record: &Path) -> io::Result<()> {
+fn print_steps(out: &mut impl Write, steps: &[Step], record: &Path) -> fmt::Result {
     if steps.is_empty() {
         return Ok(());
     }
@@ -180,7 +181,7 @@ fn print_steps(out: &mut impl Write, steps: &[Step], record: &Path) -> io::Resul
     writeln!(out)
 }
 
-fn print_step(out: &mut impl Write, Step { name, from, to, outcome }: &Step) -> io::Result<()> {
+fn print_step(out: &mut impl Write, Step { name, from, to, outcome }: &Step) -> fmt::Result {
     match outcome {
         Ok(now) if now == to => writeln!(out, "  {name}  {from} → {to}"),
         Ok(now) => writeln!(out, "  {name}  {from} → {now}, though {to} was asked for"),
@@ -188,7 +189,7 @@ fn print_step(out: &mut impl Write, Step { name, from, to, outcome }: &Step) -> 
     }
 }
 
-fn print_head(out: &mut impl Write, host: &Host, goal: &Goal) -> io::Result<()> {
+fn print_head(out: &mut impl Write, host: &Host, goal: &Goal) -> fmt::Result {
     let role = if goal.role == Role::Server { "a server" } else { "a load generator" };
     let shared = if goal.processes > 1 { format!(", {} processes", goal.processes) } else { String::new() };
     writeln!(out, "For {role} of {} connections on {} cores{shared}:", goal.connections, goal.cores)?;
@@ -214,7 +215,7 @@ fn print_head(out: &mut impl Write, host: &Host, goal: &Goal) -> io::Result<()> 
     )
 }
 
-fn print_knobs(out: &mut impl Write, knobs: &[Knob]) -> io::Result<()> {
+fn print_knobs(out: &mut impl Write, knobs: &[Knob]) -> fmt::Result {
     for (title, weight) in [("Required, and not so", Weight::Required), ("Better otherwise", Weight::Advised)] {
         let wrong: Vec<&Knob> = knobs.iter().filter(|knob| !knob.is_fine() && knob.weight == weight).collect();
         if !wrong.is_empty() {
@@ -241,7 +242,7 @@ fn print_knobs(out: &mut impl Write, knobs: &[Knob]) -> io::Result<()> {
     Ok(())
 }
 
-fn print_verdict(out: &mut impl Write, goal: &Goal, knobs: &[Knob]) -> io::Result<()> {
+fn print_verdict(out: &mut impl Write, goal: &Goal, knobs: &[Knob]) -> fmt::Result {
     let missing = knobs.iter().filter(|knob| knob.is_missing()).count();
     let advised = knobs.iter().filter(|knob| !knob.is_fine()).count() - missing;
     let applicable = knobs.iter().filter(|knob| knob.can_be_applied()).count();
@@ -264,7 +265,7 @@ fn print_verdict(out: &mut impl Write, goal: &Goal, knobs: &[Knob]) -> io::Resul
 }
 
 /// A sentence behind a heading, in lines that a terminal has room for.
-fn wrap(out: &mut impl Write, heading: &str, text: &str) -> io::Result<()> {
+fn wrap(out: &mut impl Write, heading: &str, text: &str) -> fmt::Result {
     let indent = 4 + heading.len();
     write!(out, "    {heading}")?;
     let mut column = indent;
