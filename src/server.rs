@@ -7,6 +7,7 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use thiserror::Error;
@@ -24,6 +25,7 @@ pub struct Server {
     cores: Cores,
     status: Arc<Status>,
     admin: Option<Cores>,
+    log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
 impl Server {
@@ -39,6 +41,7 @@ impl Server {
             stall_timeout_ms: STALL_TIMEOUT_MS,
             handle_signals: true,
             admin: None,
+            log_lines_dropped: None,
         }
     }
 
@@ -69,7 +72,11 @@ impl Server {
 
     /// What it has counted, for Prometheus.
     pub fn metrics(&self) -> Metrics {
-        Metrics::new(self.counters(), self.status(), self.reactor(), self.limits())
+        let metrics = Metrics::new(self.counters(), self.status(), self.reactor(), self.limits());
+        match &self.log_lines_dropped {
+            Some(lines) => metrics.with_log_lines_dropped(Arc::clone(lines)),
+            None => metrics,
+        }
     }
 
     /// Whether it serves.
@@ -171,6 +178,7 @@ pub struct Builder {
     stall_timeout_ms: u64,
     handle_signals: bool,
     admin: Option<AdminListener>,
+    log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
 impl Builder {
@@ -249,6 +257,12 @@ impl Builder {
         self
     }
 
+    /// Has metrics tell of the lines that the application's log has dropped, which it counts there. Default: none.
+    pub fn log_lines_dropped(mut self, lines: Arc<AtomicU64>) -> Self {
+        self.log_lines_dropped = Some(lines);
+        self
+    }
+
     /// Starts the server; every core makes its own handler. Returns once all cores accept connections.
     pub fn start<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Server, Error> {
         self.start_with_status(Arc::default(), handler)
@@ -277,7 +291,7 @@ impl Builder {
         };
         let admin_address = self.admin.as_ref().map(|admin| resolve(&admin.address)).transpose()?;
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
-        let mut server = Server { cores, status, admin: None };
+        let mut server = Server { cores, status, admin: None, log_lines_dropped: self.log_lines_dropped };
         let Some((listener, address)) = self.admin.zip(admin_address) else { return Ok(server) };
         match start_admin(address, server.metrics()) {
             Ok(admin) => server.admin = Some(admin),

@@ -4,11 +4,15 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
-use stream::Stream;
+use outlet::Outlet;
+use stream::{Cut, Stream};
 
 pub mod bench;
 pub mod environment;
+mod log;
+mod outlet;
 mod progress;
 pub mod serve;
 mod stream;
@@ -16,16 +20,26 @@ pub mod tune;
 
 /// Prints the result of a command. A reader that has gone, as head(1) does, has seen what it wanted.
 pub fn print(text: &str) -> Result<(), String> {
-    match Stream::new(io::stdout()).and_then(|stream| stream.write(text.as_bytes())) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unprinted(&error)),
-        _ => Ok(()),
+    let written = Stream::new(io::stdout()).map(|stream| stream.write(text.as_bytes()));
+    match written {
+        Ok(Err(Cut { error, .. })) if error.kind() != ErrorKind::BrokenPipe => Err(unprinted(&error)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(unprinted(&error)),
     }
 }
 
-/// Says on standard error why the program ends.
+/// Says on standard error why the program ends, and waits no longer for that than for any log.
 pub fn complain(error: impl Display) {
-    // Nothing is left to do if even this cannot be written.
-    let _ = Stream::new(io::stderr()).map(|stream| stream.write(format!("ringsock: {error}\n").as_bytes()));
+    let line = format!("ringsock: {error}\n");
+    let Ok(stream) = Stream::new(io::stderr()) else { return };
+    match Outlet::start("ringsock-end", stream, Arc::default(), || {}, || {}) {
+        Ok(outlet) => {
+            outlet.offer(line.as_bytes());
+            outlet.flush();
+        }
+        // A host that refuses a thread refuses cores too, so nobody is kept waiting.
+        Err(_) => drop(Stream::new(io::stderr()).map(|stream| stream.write(line.as_bytes()))),
+    }
 }
 
 /// Tells that standard output took no more.

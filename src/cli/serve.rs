@@ -1,6 +1,7 @@
 //! `ringsock serve`: settings to server.
 
-use std::io::{self, IsTerminal, Write};
+use std::error::Error;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use ringsock::service::{ApiAccess, OverflowRules, Site};
 use ringsock::tune::{Goal, Host, Knob, knobs};
 use ringsock::{Server, engine};
 use tracing_subscriber::EnvFilter;
+
+use super::log::Log;
 
 // The settings know nothing of the protocol, so what they allow is held against it here.
 const _: () = assert!(Config::HEADERS_MAX == HEADERS_CAPACITY);
@@ -41,23 +44,24 @@ pub struct Serve {
 
 impl Serve {
     /// Serves until it is told to end.
-    pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+        let log = Log::start().map_err(|error| format!("The log cannot be written: {error}."))?;
+        self.serve(&log)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn serve(self, log: &Log) -> Result<(), Box<dyn Error>> {
         let filter = EnvFilter::try_new(&self.log).map_err(|error| {
             format!("log is {:?}, which is no filter: {error}. Give info, debug or ringsock=trace.", self.log)
         })?;
-        // Colours are for a person: a file or a journal would keep their codes.
-        tracing_subscriber::fmt()
-            .with_writer(io::stderr)
-            .with_ansi(io::stderr().is_terminal())
-            .with_env_filter(filter)
-            .init();
+        log.show_events(filter);
         let file = self.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
         let options = self.options.or(file);
         let admin_is_wanted = options.admin_listen.is_some();
         let config = Config::from(options).checked()?;
         let status: Arc<engine::Status> = Arc::default();
         let told = Arc::clone(&status);
-        let builder = builder(&config)?;
+        let builder = builder(&config)?.log_lines_dropped(log.lines_dropped());
         let builder = match &config.admin_listen.0 {
             Some(address) if admin_is_wanted => builder.admin_listen(address),
             Some(address) => builder.admin_listen_if_free(address),
@@ -70,10 +74,9 @@ impl Serve {
         let server = builder.start_with_status(status, move |_core| {
             Site::new(Arc::clone(&told), overflow.clone(), api.clone()).speaking(Arc::clone(&subprotocols))
         })?;
-        announce(&server, &config)?;
+        log.print(&Banner { server: &server, config: &config }.to_string());
         compare_with_host(&server, &config);
-        server.join()?;
-        Ok(ExitCode::SUCCESS)
+        Ok(server.join()?)
     }
 }
 
@@ -161,64 +164,70 @@ fn limits(config: &Config) -> Limits {
     }
 }
 
-/// Says what runs, where, and within which limits.
-fn announce(server: &Server, config: &Config) -> io::Result<()> {
-    let limits = server.limits();
-    let address = server.address();
-    let mut out = io::stdout().lock();
-    writeln!(out, "ringsock {}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  cores        {}", server.counters().len())?;
-    writeln!(out, "  reactor      {}", server.reactor())?;
-    writeln!(
-        out,
-        "  connections  {} at most, {} ms for a request, {} ms to close",
-        limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
-    )?;
-    writeln!(out, "  origins      {}", config.allow_origin)?;
-    writeln!(out, "  subprotocols {}", config.subprotocols)?;
-    let header = if config.proxy_protocol { ", each with a PROXY header" } else { "" };
-    writeln!(out, "  proxies      {}{header}", config.trusted_proxies)?;
-    writeln!(
-        out,
-        "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",
-        limits.messages.message_bytes_max, limits.assembly_timeout_ms, limits.messages.empty_fragments_max
-    )?;
-    let mode = match &limits.compression {
-        None => "off".to_owned(),
-        Some(agreed) => {
-            let mode = if agreed.context_takeover { "dedicated" } else { "shared" };
-            format!("{mode}, level {}, from {} bytes on", agreed.level, agreed.message_bytes_min)
+/// What runs, where, and within which limits.
+struct Banner<'a> {
+    server: &'a Server,
+    config: &'a Config,
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, config } = self;
+        let limits = server.limits();
+        let address = server.address();
+        writeln!(out, "ringsock {}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(out, "  cores        {}", server.counters().len())?;
+        writeln!(out, "  reactor      {}", server.reactor())?;
+        writeln!(
+            out,
+            "  connections  {} at most, {} ms for a request, {} ms to close",
+            limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
+        )?;
+        writeln!(out, "  origins      {}", config.allow_origin)?;
+        writeln!(out, "  subprotocols {}", config.subprotocols)?;
+        let header = if config.proxy_protocol { ", each with a PROXY header" } else { "" };
+        writeln!(out, "  proxies      {}{header}", config.trusted_proxies)?;
+        writeln!(
+            out,
+            "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",
+            limits.messages.message_bytes_max, limits.assembly_timeout_ms, limits.messages.empty_fragments_max
+        )?;
+        let mode = match &limits.compression {
+            None => "off".to_owned(),
+            Some(agreed) => {
+                let mode = if agreed.context_takeover { "dedicated" } else { "shared" };
+                format!("{mode}, level {}, from {} bytes on", agreed.level, agreed.message_bytes_min)
+            }
+        };
+        writeln!(out, "  compression  {mode}")?;
+        writeln!(
+            out,
+            "  requests     {} bytes, {} headers, {} bytes in the first line",
+            limits.head.head_bytes_max, limits.head.headers_max, limits.head.request_line_bytes_max
+        )?;
+        writeln!(
+            out,
+            "  outbox       {} bytes for each session, {} ms without progress",
+            limits.outbox_bytes_max, limits.send_timeout_ms
+        )?;
+        writeln!(
+            out,
+            "  silence      ping after {} ms, gone after {} ms",
+            config.ping_interval_ms, config.dead_peer_timeout_ms
+        )?;
+        match api_access(config) {
+            ApiAccess::Off => writeln!(out, "  api          off")?,
+            ApiAccess::Key(_) => writeln!(out, "  api          http://{address}/api/publish, with the key")?,
+            ApiAccess::Open => {
+                writeln!(out, "  api          http://{address}/api/publish, for every program of this host")?
+            }
         }
-    };
-    writeln!(out, "  compression  {mode}")?;
-    writeln!(
-        out,
-        "  requests     {} bytes, {} headers, {} bytes in the first line",
-        limits.head.head_bytes_max, limits.head.headers_max, limits.head.request_line_bytes_max
-    )?;
-    writeln!(
-        out,
-        "  outbox       {} bytes for each session, {} ms without progress",
-        limits.outbox_bytes_max, limits.send_timeout_ms
-    )?;
-    writeln!(
-        out,
-        "  silence      ping after {} ms, gone after {} ms",
-        config.ping_interval_ms, config.dead_peer_timeout_ms
-    )?;
-    match api_access(config) {
-        ApiAccess::Off => writeln!(out, "  api          off")?,
-        ApiAccess::Key(_) => writeln!(out, "  api          http://{address}/api/publish, with the key")?,
-        ApiAccess::Open => {
-            writeln!(out, "  api          http://{address}/api/publish, for every program of this host")?
+        match server.admin_address() {
+            Some(admin) => writeln!(out, "  metrics      http://{admin}/metrics")?,
+            None => writeln!(out, "  metrics      none")?,
         }
+        writeln!(out, "ringsock is ready on ws://{address}/echo (http://{address}/ to try it)")
     }
-    match server.admin_address() {
-        Some(admin) => writeln!(out, "  metrics      http://{admin}/metrics")?,
-        None => writeln!(out, "  metrics      none")?,
-    }
-    writeln!(out, "ringsock is ready on ws://{address}/echo (http://{address}/ to try it)")?;
-    out.flush()
 }
 
 /// Says once what the host lacks for as many connections as the server may take. Where nobody has said how many that are,

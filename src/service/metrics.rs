@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, NoLabelSet, prometheus_text};
@@ -22,6 +23,7 @@ pub struct Metrics {
     status: Arc<Status>,
     reactor: ReactorKind,
     connections_max: u64,
+    log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
 impl Metrics {
@@ -31,7 +33,13 @@ impl Metrics {
     /// The metrics of a server with these cores.
     pub fn new(cores: &[Arc<Counters>], status: Arc<Status>, reactor: ReactorKind, limits: &Limits) -> Self {
         let cores = cores.iter().enumerate().map(|(core, counters)| (core.to_string(), Arc::clone(counters)));
-        Self { cores: cores.collect(), status, reactor, connections_max: limits.connections_max as u64 }
+        let connections_max = limits.connections_max as u64;
+        Self { cores: cores.collect(), status, reactor, connections_max, log_lines_dropped: None }
+    }
+
+    /// Adds the lines of the application's log that were dropped, which it counts there.
+    pub fn with_log_lines_dropped(self, lines: Arc<AtomicU64>) -> Self {
+        Self { log_lines_dropped: Some(lines), ..self }
     }
 
     /// Whether the server serves.
@@ -62,6 +70,12 @@ impl Metrics {
                     metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
                 }
             }
+        }
+        if let Some(lines) = &self.log_lines_dropped {
+            let help = "Lines of the log and of the start that were dropped, because nobody took them.";
+            let mut metric =
+                encoder.encode_descriptor("ringsock_log_lines_dropped", help, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&lines.load(Ordering::Relaxed), None)?;
         }
         Ok(())
     }
@@ -194,6 +208,16 @@ mod tests {
         }
         assert!(text.contains("ringsock_connections{core=\"0\"} 4"), "{text}");
         assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn lines_that_a_log_has_dropped_are_told_where_there_is_one_that_counts_them() {
+        let metrics = two_cores().0;
+        assert!(!metrics.text().unwrap().contains("log_lines_dropped"));
+        let lines = Arc::new(AtomicU64::new(0));
+        let metrics = metrics.with_log_lines_dropped(Arc::clone(&lines));
+        lines.store(7, Ordering::Relaxed);
+        assert!(metrics.text().unwrap().contains("\nringsock_log_lines_dropped_total 7\n"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod run;
+pub mod sink;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;

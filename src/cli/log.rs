@@ -1,0 +1,142 @@
+//! Where `ringsock serve` says what it has to say: the log on standard error, what it prints at its start on standard
+//! output.
+//!
+//! Owns both streams from the start of the command to its end. Invariant: a thread that logs, prints or panics goes on
+//! at once; what a stream does not take is dropped and counted.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal};
+use std::panic::{self, PanicHookInfo};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use tracing_subscriber::EnvFilter;
+
+use super::outlet::Outlet;
+use super::stream::Stream;
+
+/// Both streams. Dropping it waits for the last lines, for a bounded time; it is dropped by a panic of its thread too.
+#[derive(Debug)]
+pub struct Log {
+    errors: Outlet,
+    output: Outlet,
+    lines_dropped: Arc<AtomicU64>,
+}
+
+impl Log {
+    /// Takes over both streams, and what is said of panics.
+    pub fn start() -> io::Result<Self> {
+        let lines_dropped: Arc<AtomicU64> = Arc::default();
+        let tell = tell_of_dropped(Arc::clone(&lines_dropped));
+        let stream = Stream::new(io::stderr())?;
+        let errors = Outlet::start("ringsock-log", stream, Arc::clone(&lines_dropped), || {}, tell)?;
+        let logged = errors.clone();
+        // What was logged before is seen before, where both streams are one terminal or file.
+        let before = move || logged.flush();
+        let stream = Stream::new(io::stdout())?;
+        let output = Outlet::start("ringsock-print", stream, Arc::clone(&lines_dropped), before, || {})?;
+        report_panics(errors.clone());
+        Ok(Self { errors, output, lines_dropped })
+    }
+
+    /// Has events that pass the filter written to standard error.
+    pub fn show_events(&self, filter: EnvFilter) {
+        let errors = self.errors.clone();
+        // Colours are for a person: a file or a journal would keep their codes. The formatter's own errors would be
+        // printed past the queue.
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || errors.clone())
+            .with_ansi(io::stderr().is_terminal())
+            .log_internal_errors(false)
+            .with_env_filter(filter)
+            .finish();
+        // The program has no other.
+        let _ = tracing::subscriber::set_global_default(subscriber);
+    }
+
+    /// Writes lines to standard output.
+    pub fn print(&self, lines: &str) {
+        self.output.offer(lines.as_bytes());
+    }
+
+    /// Counts lines that were dropped, on either stream.
+    pub fn lines_dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.lines_dropped)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.output.flush();
+        self.errors.flush();
+    }
+}
+
+/// Logs how many lines were dropped since it was last called, if there are any.
+fn tell_of_dropped(lines_dropped: Arc<AtomicU64>) -> impl FnMut() {
+    let mut told = 0;
+    move || {
+        let dropped = lines_dropped.load(Ordering::Relaxed);
+        if dropped > told {
+            tracing::warn!(
+                lines = dropped - told,
+                "Lines of the output were dropped: their reader was gone or too slow, or the disk was full."
+            );
+            told = dropped;
+        }
+    }
+}
+
+/// Has all panics of the process reported there: the standard library's own hook waits for standard error.
+fn report_panics(errors: Outlet) {
+    panic::set_hook(Box::new(move |panic| errors.offer(panic_text(panic).as_bytes())));
+}
+
+/// What the standard library's own hook prints.
+fn panic_text(panic: &PanicHookInfo<'_>) -> String {
+    let thread = thread::current();
+    let text = format!("\nthread '{}' {panic}\n", thread.name().unwrap_or("<unnamed>"));
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => format!("{text}stack backtrace:\n{backtrace}\n"),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read, pipe};
+
+    use super::*;
+
+    fn panic_in_a_thread(name: &str) {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(|| assert_eq!(1, 2, "that was wrong"));
+        thread.unwrap().join().unwrap_err();
+    }
+
+    fn read_until(reader: &mut PipeReader, words: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(words) {
+            let mut bytes = [0; 4096];
+            let count = reader.read(&mut bytes).unwrap();
+            text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        text
+    }
+
+    #[test]
+    fn a_panic_is_reported_and_waits_for_no_reader() {
+        let (mut reader, writer) = pipe().unwrap();
+        let errors = Outlet::start("log", Stream::new(writer).unwrap(), Arc::default(), || {}, || {}).unwrap();
+        report_panics(errors.clone());
+        panic_in_a_thread("first");
+        let text = read_until(&mut reader, "that was wrong");
+        assert!(text.starts_with("\nthread 'first' panicked at src/cli/log.rs:"), "{text}");
+        // More than the pipe takes.
+        errors.offer(&[b'\n'; 100_000]);
+        panic_in_a_thread("second");
+        assert!(read_until(&mut reader, "that was wrong").contains("\nthread 'second' panicked at "));
+        drop(panic::take_hook());
+    }
+}

@@ -1,0 +1,358 @@
+//! Where `ringsock serve` writes to may be closed, gone, full, stuck or slow, from the start or later: it serves, and it
+//! drains in order.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
+use std::fs::{self, File};
+use std::io::{Error, Read, Write, pipe};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::RawFd;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ringsock::reactor::uring::Uring;
+use socket2::{Domain, Socket, Type};
+
+use program::client::Client;
+use program::run::PATIENCE;
+use program::sink::{Fate, Sink, close_descriptor, set_limit};
+use program::{Process, between, isolate};
+
+/// From one look to the next at what is waited for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Output,
+    Errors,
+}
+
+/// When that happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Start,
+    Serving,
+    Draining,
+}
+
+#[test]
+fn whatever_becomes_of_its_output_it_serves_and_drains_on_io_uring() {
+    match Uring::new() {
+        Ok(uring) => {
+            drop(uring);
+            serves_and_drains_whatever_becomes_of_its_output("uring");
+        }
+        Err(error) => println!("NOT TESTED: this host refuses io_uring ({error})"),
+    }
+}
+
+#[test]
+fn whatever_becomes_of_its_output_it_serves_and_drains_on_epoll() {
+    serves_and_drains_whatever_becomes_of_its_output("epoll");
+}
+
+fn serves_and_drains_whatever_becomes_of_its_output(reactor: &str) {
+    for stream in [Stream::Output, Stream::Errors] {
+        for phase in [Phase::Start, Phase::Serving, Phase::Draining] {
+            for fate in [Fate::Closed, Fate::Gone, Fate::Full, Fate::Unread, Fate::Slow] {
+                // Only the process itself could close it later, and it never does.
+                if fate != Fate::Closed || phase == Phase::Start {
+                    serves_and_drains(reactor, stream, phase, fate);
+                }
+            }
+        }
+    }
+}
+
+fn serves_and_drains(reactor: &str, stream: Stream, phase: Phase, fate: Fate) {
+    let case = format!("{reactor}-{stream:?}-{phase:?}-{fate:?}");
+    let file = scratch(&case);
+    let mut sink = if phase == Phase::Start { Sink::spoilt(fate, file) } else { Sink::new(fate, file) };
+    let mut server = Server::start(&["--reactor", reactor], |command| {
+        match stream {
+            Stream::Output => command.stdout(sink.stdio()),
+            Stream::Errors => command.stderr(sink.stdio()),
+        };
+        if fate == Fate::Closed {
+            close_descriptor(command, stream as RawFd + 1);
+        }
+    });
+    let mut session = server.session();
+    session.echo("before");
+    if phase == Phase::Serving {
+        sink.spoil(server.pid());
+        if stream == Stream::Errors {
+            server.stall_core();
+        }
+        session.echo("after");
+    }
+    if phase == Phase::Draining {
+        sink.spoil(server.pid());
+    }
+    server.signal(libc::SIGTERM);
+    assert_eq!(goodbye(session), 1001, "{case}");
+    assert_eq!(server.end().code(), Some(0), "{case}");
+}
+
+#[test]
+fn the_reader_of_a_pipeline_that_leaves_first_at_ctrl_c_takes_nobody_with_it() {
+    let (reader, writer) = pipe().unwrap();
+    // The command goes at once, and with it the test's own end of the pipe.
+    let tee = Command::new("tee").arg(scratch("tee")).stdin(reader).stdout(Stdio::null()).process_group(0).spawn();
+    let mut tee = Process(tee.unwrap());
+    let group = tee.0.id() as i32;
+    let mut server = Server::start(&[], |command| {
+        command.stdout(writer.try_clone().unwrap()).stderr(writer.try_clone().unwrap()).process_group(group);
+    });
+    drop(writer);
+    let session = server.session();
+    // Ctrl-C reaches both; this is the order in which it ended badly.
+    signal(group, libc::SIGINT);
+    tee.0.wait().unwrap();
+    signal(-group, libc::SIGINT);
+    assert_eq!(goodbye(session), 1001);
+    assert_eq!(server.end().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_though_nobody_reads_its_last_lines() {
+    let sink = Sink::spoilt(Fate::Unread, scratch("unread"));
+    let long = ["--drain-timeout-ms", "600000", "--close-timeout-ms", "600000"];
+    let mut server = Server::start(&long, |command| {
+        command.stderr(sink.stdio());
+    });
+    let mut session = server.session();
+    server.signal(libc::SIGTERM);
+    assert_eq!(close_code(&mut session), 1001);
+    // The session never answers, so only the second signal can end it.
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end().code(), Some(1));
+}
+
+#[test]
+fn a_reader_that_reads_gets_every_line_to_the_last() {
+    let (mut reader, writer) = pipe().unwrap();
+    let long = ["--drain-timeout-ms", "600000", "--close-timeout-ms", "600000"];
+    let mut server = Server::start(&long, |command| {
+        command.stderr(writer);
+    });
+    let mut session = server.session();
+    server.signal(libc::SIGTERM);
+    assert_eq!(close_code(&mut session), 1001);
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end().code(), Some(1));
+    let mut log = String::new();
+    reader.read_to_string(&mut log).unwrap();
+    assert!(log.contains("Draining: no new connections, 1001 to every session.\n"), "{log}");
+    assert!(log.ends_with("\nringsock: The server stopped before everyone was told.\n"), "{log}");
+}
+
+#[test]
+fn lines_that_a_full_disk_does_not_take_are_counted_and_told_of_once_there_is_room() {
+    let path = scratch("full.log");
+    let mut server = Server::start(&["--reactor", "epoll"], |command| {
+        command.stderr(File::create(&path).unwrap());
+    });
+    let log = || fs::read_to_string(&path).unwrap();
+    server.cause_lines();
+    await_that("a line is in the log", || log().contains("Accepting failed"));
+    // Nothing is written meanwhile, so the line that reaches the limit is torn.
+    let full_bytes = server.while_stopped(|| {
+        let full_bytes = log().len() + 10;
+        set_limit(server.pid(), libc::RLIMIT_FSIZE, full_bytes as u64);
+        full_bytes
+    });
+    server.cause_lines();
+    await_that("lines are counted", || server.metric("ringsock_log_lines_dropped_total") > 0);
+    assert_eq!(log().len(), full_bytes);
+    set_limit(server.pid(), libc::RLIMIT_FSIZE, libc::RLIM_INFINITY);
+    server.cause_lines();
+    await_that("it says so", || log().contains("were dropped"));
+    let told: u64 = between(&log(), " lines=", "\n").parse().unwrap();
+    assert_eq!(told, server.metric("ringsock_log_lines_dropped_total"), "{}", log());
+    let is_whole = |line: &str| line.contains(" DEBUG ") || line.contains(" INFO ") || line.contains(" WARN ");
+    assert_eq!(log().lines().filter(|line| !is_whole(line)).map(str::len).collect::<Vec<_>>(), [10], "{}", log());
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.end().code(), Some(0));
+    assert!(log().contains("Draining"), "{}", log());
+}
+
+/// `ringsock serve` on one core. Ends with this value.
+struct Server {
+    process: Process,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Server {
+    fn start(flags: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
+        // Where it listens cannot be read from what it does not print. This holds the port and never listens.
+        let port = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        port.set_reuse_port(true).unwrap();
+        port.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = port.local_addr().unwrap().as_socket().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
+        isolate(&mut command);
+        command.args(["serve", "--listen", &address.to_string(), "--share-port", "true", "--cores", "1"]);
+        command.args(["--admin-listen", "127.0.0.1:0", "--log", "debug"]).args(flags);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        prepare(&mut command);
+        let process = Process(command.spawn().unwrap());
+        await_that("it is ready", || {
+            TcpStream::connect(address).is_ok_and(|stream| exchange(stream, "/readyz").ends_with("ready"))
+        });
+        let mut admin = None;
+        await_that("it tells of itself", || {
+            admin = listening_ports(process.0.id()).into_iter().find(|port| *port != address.port());
+            admin.is_some()
+        });
+        Self { process, address, admin: SocketAddr::new(address.ip(), admin.unwrap()) }
+    }
+
+    fn session(&self) -> Client {
+        Client::open(&self.address.to_string(), "/echo")
+    }
+
+    /// Has the core log, on epoll: it cannot accept connections without descriptors, and says so.
+    fn cause_lines(&self) {
+        let before = self.metric("ringsock_accept_errors_total");
+        await_that("accepting has failed", || {
+            let limit = set_limit(self.pid(), libc::RLIMIT_NOFILE, 3);
+            let waiting = connect(self.address);
+            thread::sleep(LOOK_INTERVAL);
+            set_limit(self.pid(), libc::RLIMIT_NOFILE, limit);
+            assert!(exchange(waiting, "/").starts_with("HTTP/1.1 200 "));
+            self.metric("ringsock_accept_errors_total") > before
+        });
+    }
+
+    /// Has the supervisor log, which is the main thread: the core's thread alone is stopped, as by a debugger, until the
+    /// server has noticed that it is stalled.
+    fn stall_core(&self) {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let core = tasks.map(|task| task.unwrap()).find(|task| {
+            fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "ringsock-core-0")
+        });
+        let core: libc::pid_t = core.unwrap().file_name().to_str().unwrap().parse().unwrap();
+        // SAFETY: none of the requests reads or writes memory of this process.
+        let trace = |request| unsafe { libc::ptrace(request, core, 0, 0) } == 0;
+        // SAFETY: the kernel writes nothing where it is given no place for the status.
+        let wait = || unsafe { libc::waitpid(core, std::ptr::null_mut(), libc::__WALL) } == core;
+        assert!(trace(libc::PTRACE_SEIZE) && trace(libc::PTRACE_INTERRUPT) && wait(), "{}", Error::last_os_error());
+        let is_noticed = comes_true(|| {
+            TcpStream::connect(self.admin).is_ok_and(|stream| exchange(stream, "/readyz").starts_with("HTTP/1.1 503 "))
+        });
+        // A process cannot be waited for while one of its threads is traced, not even if it has ended.
+        assert!(trace(libc::PTRACE_DETACH) || wait());
+        assert!(is_noticed, "the stall was not noticed");
+    }
+
+    fn metric(&self, name: &str) -> u64 {
+        let metrics = exchange(connect(self.admin), "/metrics");
+        let values = metrics.lines().filter_map(|line| line.strip_prefix(name)?.split(' ').nth(1)?.parse::<u64>().ok());
+        values.sum()
+    }
+
+    fn while_stopped<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.signal(libc::SIGSTOP);
+        await_that("all of it has stopped", || {
+            let mut tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            tasks.all(|task| fs::read_to_string(task.unwrap().path().join("stat")).unwrap().contains(") T "))
+        });
+        let result = run();
+        self.signal(libc::SIGCONT);
+        result
+    }
+
+    fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    fn signal(&self, number: i32) {
+        signal(self.pid() as i32, number);
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        let mut ended = None;
+        await_that("it has ended", || {
+            ended = self.process.0.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.unwrap()
+    }
+}
+
+/// The code of the Close frame that comes next.
+fn close_code(session: &mut Client) -> u16 {
+    let (first, payload) = session.next().unwrap();
+    assert_eq!(first, 0x88, "{payload:?}");
+    u16::from_be_bytes([payload[0], payload[1]])
+}
+
+/// The same; answers it and reads to the end.
+fn goodbye(mut session: Client) -> u16 {
+    let code = close_code(&mut session);
+    session.frame(0x88, &code.to_be_bytes());
+    assert_eq!(session.0.read_to_end(&mut Vec::new()).unwrap(), 0);
+    code
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn exchange(mut stream: TcpStream, path: &str) -> String {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = Vec::new();
+    let _ = write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).unwrap()
+}
+
+/// Where a process listens.
+fn listening_ports(pid: u32) -> Vec<u16> {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links: Vec<PathBuf> = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect();
+    let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
+    // proc(5): the second column is the address in hexadecimal, the fourth the state, the tenth the inode.
+    let ports = sockets.lines().skip(1).filter_map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let is_own = links.contains(&PathBuf::from(format!("socket:[{}]", columns[9])));
+        let (_, port) = columns[1].split_once(':')?;
+        (columns[3] == "0A" && is_own).then(|| u16::from_str_radix(port, 16).unwrap())
+    });
+    ports.collect()
+}
+
+fn signal(pid: i32, number: i32) {
+    // SAFETY: takes integers and touches no memory.
+    assert_eq!(unsafe { libc::kill(pid, number) }, 0);
+}
+
+fn await_that(what: &str, is_so: impl FnMut() -> bool) {
+    assert!(comes_true(is_so), "waited in vain until {what}");
+}
+
+fn comes_true(mut is_so: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(LOOK_INTERVAL);
+    }
+    true
+}
+
+/// A file of this test's own.
+fn scratch(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("log-{name}"))
+}
