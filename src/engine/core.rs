@@ -136,7 +136,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.now_ms = now_ms;
         self.common.tick = u32::try_from(now_ms / TICK_MS).unwrap_or(u32::MAX - 1);
         self.common.counters.turns.add(1);
-        self.common.counters.last_turn_ms.write(now_ms);
         self.assembled_bytes = 0;
         self.common.begin_inflating();
         self.common.publishing = None;
@@ -192,6 +191,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Sessions there are, those that are ending included.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// Where it counts.
+    pub fn counters(&self) -> &Counters {
+        &self.common.counters
     }
 
     /// The reactor, for whoever waits on it.

@@ -118,7 +118,8 @@ macro_rules! counters {
             pub topics: Counter,
             /// Subscriptions of this core's sessions, now.
             pub subscriptions: Counter,
-            /// When the last turn was, in milliseconds since the server began: a core that stalls stops counting.
+            /// When the last turn was, in milliseconds of the host since the server began, written by what drives the core: a
+            /// core that stalls stops counting.
             pub last_turn_ms: Counter,
         }
 

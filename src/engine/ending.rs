@@ -96,6 +96,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Does what has fallen due for a session, and has it looked at again when the next thing may.
     pub(super) fn look_at_deadlines(&mut self, token: Token) {
+        if self.is_about_to_give_up(token) {
+            // What has come in time counts, though nobody has read it yet: a core that has much to do, or was kept from
+            // running, may know that the time is over before it is told of that.
+            self.read(token);
+        }
         let parting = self.is_parting();
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if self.common.tick >= slot.deadline {
@@ -121,6 +126,18 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             None => self.common.wheel.schedule(token.index, due.next.min(slot.deadline)),
             Some(action) => self.act(token, action),
         }
+    }
+
+    /// Whether the time of a session is over within which something was to come from it.
+    fn is_about_to_give_up(&mut self, token: Token) -> bool {
+        let Self { sessions, common, .. } = self;
+        sessions.get_mut(token).is_some_and(|slot| {
+            let overdue = match slot.phase {
+                Phase::Open => matches!(common.due(slot).action, Some(Action::DeadPeer | Action::FailAssembly)),
+                _ => false,
+            };
+            (overdue || common.tick >= slot.deadline) && common.may_read(slot)
+        })
     }
 
     /// Ends a session without another word, and drops what its peer has not read.

@@ -5,6 +5,7 @@
 mod accepting;
 mod admission;
 mod clients;
+mod clock;
 mod common;
 mod core;
 mod counters;
@@ -31,8 +32,10 @@ mod supervisor;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod thread_clock;
 mod threads;
 mod topics;
+mod watchdog;
 mod wheel;
 
 pub use self::core::{Core, CoreSetup};

@@ -16,6 +16,7 @@ use monoio::net::TcpStream;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
+use super::clock::CoreClock;
 use super::core::Core;
 use super::handler::Handler;
 use crate::reactor::epoll::Epoll;
@@ -117,13 +118,15 @@ async fn drive<H: Handler, R: Reactor>(
     epoch: Instant,
 ) -> io::Result<()> {
     let elapsed_ms = || epoch.elapsed().as_millis() as u64;
+    let mut clock = CoreClock::default();
     let mut visited_ms = 0;
     loop {
         if control.is_draining() {
             core.drain();
         }
         let now_ms = elapsed_ms();
-        let more = core.turn(now_ms);
+        core.counters().last_turn_ms.write(now_ms);
+        let more = core.turn(clock.at(now_ms));
         if core.is_done() || control.is_stopped() {
             return Ok(());
         }

@@ -21,19 +21,17 @@ use super::limits::Limits;
 use super::runtime::Control;
 use super::server_handle::ServerHandle;
 use super::start_error::{DESCRIPTORS_PER_CORE, StartError};
+use super::thread_clock;
 use super::threads::{Event, Plan, ReactorKind, Seed, Threads};
+use super::watchdog::{StallLog, WATCH_INTERVAL_MS, Watchdog};
 use crate::mesh::Mesh;
 use crate::reactor::{self, Listener};
 
 /// How often cores are looked at.
-const WATCH_INTERVAL: Duration = Duration::from_millis(250);
-
-/// A core that has not completed a turn for this long is stalled: the server is not ready. A healthy one completes two
-/// a second even when idle.
-const STALLED_MS: u64 = 1_500;
+const WATCH_INTERVAL: Duration = Duration::from_millis(WATCH_INTERVAL_MS);
 
 /// How long cores may take beyond the drain timeout before they are given up.
-const DRAIN_GRACE: Duration = Duration::from_millis(500);
+const DRAIN_GRACE_MS: u64 = 500;
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -112,6 +110,9 @@ pub struct Cores {
     handle: ServerHandle,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
+    /// The kernel's numbers of the threads, by core.
+    thread_ids: Vec<u32>,
+    stalls: StallLog,
     epoch: Instant,
 }
 
@@ -178,6 +179,8 @@ impl Cores {
             handle,
             status,
             threads: Vec::new(),
+            thread_ids: vec![0; cores],
+            stalls: StallLog::default(),
             epoch: plan.epoch,
         };
         let seeds =
@@ -257,10 +260,11 @@ impl Cores {
 
     fn watch(&mut self) -> Stopped {
         let mut running: BTreeSet<usize> = (0..self.threads.len()).collect();
-        let mut drain_ends: Option<Instant> = None;
+        let mut watchdog = Watchdog::new(self.threads.len(), self.elapsed_ms());
+        let mut drain_ends_ms: Option<u64> = None;
         loop {
             match self.events.recv_timeout(WATCH_INTERVAL) {
-                Ok(Event::DrainWanted) if drain_ends.is_some() => return Stopped::Forced,
+                Ok(Event::DrainWanted) if drain_ends_ms.is_some() => return Stopped::Forced,
                 Ok(Event::DrainWanted) => {
                     if !self.in_background {
                         tracing::info!("Draining: no new connections, 1001 to every session.");
@@ -268,9 +272,9 @@ impl Cores {
                     self.status.ready.store(false, Ordering::Relaxed);
                     self.controller.control.drain();
                     self.controller.wake();
-                    drain_ends = Some(Instant::now() + Duration::from_millis(self.limits.drain_ms_max()) + DRAIN_GRACE);
+                    drain_ends_ms = Some(watchdog.present_ms() + self.limits.drain_ms_max() + DRAIN_GRACE_MS);
                 }
-                Ok(Event::Ended(core, Ok(()))) if drain_ends.is_some() => {
+                Ok(Event::Ended(core, Ok(()))) if drain_ends_ms.is_some() => {
                     running.remove(&core);
                     if running.is_empty() {
                         return Stopped::Drained;
@@ -280,38 +284,55 @@ impl Cores {
                     let reason = result.err().unwrap_or_else(|| "it returned".to_owned());
                     return Stopped::CoreDied { core, reason };
                 }
-                Ok(Event::Started(..)) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::Started { .. }) | Err(RecvTimeoutError::Timeout) => {}
                 // This struct holds a sender itself.
                 Err(RecvTimeoutError::Disconnected) => return Stopped::Forced,
             }
-            if drain_ends.is_some_and(|end| Instant::now() >= end) {
-                return Stopped::Forced;
-            }
-            if let Some(stopped) = self.look_at_cores(&running, drain_ends.is_some()) {
+            if let Some(stopped) = self.look_at_cores(&mut watchdog, &running, drain_ends_ms.is_some()) {
                 return stopped;
+            }
+            if drain_ends_ms.is_some_and(|end_ms| watchdog.present_ms() >= end_ms) {
+                return Stopped::Forced;
             }
         }
     }
 
     /// Whether a core that runs is stalled for good; notes whether any is at all.
-    fn look_at_cores(&self, running: &BTreeSet<usize>, draining: bool) -> Option<Stopped> {
-        let now_ms = self.epoch.elapsed().as_millis() as u64;
-        let stalled_ms = |core: usize| now_ms.saturating_sub(self.counters[core].last_turn_ms.read());
-        let stalls = running.iter().map(|core| (*core, stalled_ms(*core)));
-        let (core, stalled_ms) = stalls.max_by_key(|(_, stalled_ms)| *stalled_ms)?;
-        let stalled = stalled_ms > STALLED_MS;
-        let was_ready = self.status.ready.swap(!stalled && !draining, Ordering::Relaxed);
-        if stalled && was_ready {
-            tracing::warn!(core, stalled_ms, "A core has not completed a turn for too long; a handler may block it.");
+    fn look_at_cores(&mut self, watchdog: &mut Watchdog, running: &BTreeSet<usize>, draining: bool) -> Option<Stopped> {
+        let now_ms = self.elapsed_ms();
+        let last_turns = running.iter().map(|core| (*core, self.counters[*core].last_turn_ms.read()));
+        let silences = watchdog.look(now_ms, last_turns, |core| thread_clock::spent(self.thread_ids[core]));
+        let silence = silences.iter().max_by_key(|silence| silence.silent_ms)?;
+        let was_ready = self.status.ready.swap(!silence.is_stall() && !draining, Ordering::Relaxed);
+        if silence.is_stall() && was_ready {
+            self.stalls.begin(silence);
+        } else if silence.is_stall() {
+            self.stalls.note(silence);
         }
-        let given_up = self.stall_timeout_ms > 0 && stalled_ms > self.stall_timeout_ms;
-        given_up.then_some(Stopped::CoreStalled { core, stalled_ms })
+        if let Some((worst, others)) = self.stalls.due(now_ms) {
+            let others = if others > 0 {
+                format!(" There were {others} other stalls since one was last shown.")
+            } else {
+                String::new()
+            };
+            tracing::warn!("{worst}{others}");
+        }
+        let given_up = silences.iter().max_by_key(|silence| silence.blamed_ms())?;
+        let for_good = self.stall_timeout_ms > 0 && given_up.blamed_ms() > self.stall_timeout_ms;
+        for_good.then_some(Stopped::CoreStalled { core: given_up.core, stalled_ms: given_up.silent_ms })
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
     }
 
     fn await_start(&mut self, cores: usize) -> Result<(), StartError> {
         for _ in 0..cores {
             match self.events.recv() {
-                Ok(Event::Started(waker)) => self.controller.wakers.push(waker),
+                Ok(Event::Started { core, waker, thread }) => {
+                    self.controller.wakers.push(waker);
+                    self.thread_ids[core] = thread;
+                }
                 Ok(Event::Ended(core, result)) => {
                     self.controller.control.stop();
                     self.controller.wake();

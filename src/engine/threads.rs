@@ -63,7 +63,14 @@ impl fmt::Display for ReactorKind {
 #[derive(Debug)]
 pub(super) enum Event {
     /// A core serves.
-    Started(Waker),
+    Started {
+        /// Its number.
+        core: usize,
+        /// What wakes it.
+        waker: Waker,
+        /// The kernel's number of its thread.
+        thread: u32,
+    },
     /// A core that was to serve has ended.
     Ended(usize, Result<(), String>),
     /// The server is to drain.
@@ -266,7 +273,7 @@ impl Offer {
             clock: SystemTime::now,
         });
         // Only now: making the handler may fail.
-        let _ = self.events.send(Event::Started(waker));
+        let _ = self.events.send(Event::Started { core: self.core, waker, thread: reactor::thread_id() });
         Some(core)
     }
 

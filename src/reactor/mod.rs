@@ -36,7 +36,7 @@ use bytes::Bytes;
 
 pub use connect::connect;
 pub use listener::{Listener, Owner, listen, unlisten};
-pub use priority::yield_to_others;
+pub use priority::{thread_id, yield_to_others};
 pub use resources::{raise_descriptor_limit, raise_locked_memory_limit};
 pub use socket::EventFd;
 

@@ -1,4 +1,4 @@
-//! How much of a processor a thread gets beside the others.
+//! Threads as the kernel knows them, and how much of a processor one gets beside the others.
 
 use std::io;
 
@@ -7,12 +7,17 @@ const NICE_MAX: libc::c_int = 19;
 
 /// Has this thread, and no other, run only where others leave room. Needs no privilege.
 pub fn yield_to_others() -> io::Result<()> {
-    // SAFETY: takes nothing, and returns the id of the calling thread.
-    let thread = unsafe { libc::gettid() };
+    let thread = thread_id();
     // On Linux a priority is a thread's own, whatever POSIX says.
     // SAFETY: takes integers and touches no memory.
-    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread as libc::id_t, NICE_MAX) };
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, NICE_MAX) };
     super::socket::result(result as isize).map(drop)
+}
+
+/// The number by which the kernel knows this thread, as in /proc.
+pub fn thread_id() -> u32 {
+    // SAFETY: takes nothing, and returns the id of the calling thread, which is above 0.
+    (unsafe { libc::gettid() }) as u32
 }
 
 #[cfg(test)]
@@ -22,7 +27,7 @@ mod tests {
     use super::*;
 
     /// The field of the kernel's `stat` that proc(5) numbers 19, of a thread.
-    fn nice(thread: libc::pid_t) -> String {
+    fn nice(thread: u32) -> String {
         let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
         fields.split(' ').nth(16).unwrap().to_owned()
@@ -30,13 +35,11 @@ mod tests {
 
     #[test]
     fn only_the_thread_that_asks_yields_to_others() {
-        // SAFETY: takes nothing, and returns the id of the calling thread.
-        let this = unsafe { libc::gettid() };
+        let this = thread_id();
         let before = nice(this);
         let other = std::thread::spawn(|| {
             yield_to_others().unwrap();
-            // SAFETY: as above.
-            nice(unsafe { libc::gettid() })
+            nice(thread_id())
         });
         assert_eq!((other.join().unwrap().as_str(), nice(this)), ("19", before));
     }

@@ -6,4 +6,5 @@
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
 
+mod paused;
 mod refused;

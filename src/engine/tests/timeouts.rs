@@ -45,6 +45,34 @@ fn any_byte_is_a_sign_of_life() {
 }
 
 #[test]
+fn what_came_in_time_counts_even_if_nobody_was_told_of_it() {
+    // Time passes in one step, as for a core that did not run; what comes meanwhile is reported after the next turn only.
+    let mut world = World::new();
+    let (mut alive, mut slow, mut closing) = (world.open("/"), world.open("/"), world.open("/"));
+    let (mut asking, mut silent) = (world.connect(), world.connect());
+    slow.write(&fragment(Opcode::Text, false, b"in "));
+    closing.send("/close 4000 done");
+    world.settle();
+    assert!(closing.hears_close(4000));
+    world.skip(70_000);
+    alive.write(&masked(Opcode::Pong, b""));
+    slow.write(&fragment(Opcode::Continuation, true, b"time"));
+    closing.close(4000, "");
+    asking.ask("/", &[]);
+    world.turn();
+    world.settle();
+    alive.send("alive");
+    world.settle();
+    assert_eq!(alive.frames(), [text("alive")]);
+    assert_eq!(slow.frames(), [text("in time")]);
+    assert!(asking.is_accepted(), "the request was there in time");
+    assert!(silent.is_at_end(), "one that asked for nothing is not waited for");
+    let counters = &world.counters;
+    let gave_up = [&counters.dead_peers, &counters.close_timeouts, &counters.handshake_timeouts];
+    assert_eq!(gave_up.map(|counter| counter.read()), [0, 0, 1]);
+}
+
+#[test]
 fn without_timeouts_a_silent_peer_stays() {
     let mut world = World::with(Limits { ping_interval_ms: 0, dead_peer_timeout_ms: 0, ..Limits::default() });
     let mut client = world.open("/");
