@@ -284,6 +284,7 @@ impl Builder {
             limits: self.limits,
             admission: self.admission,
             share_port: self.share_port,
+            awaits_address: true,
             stall_timeout_ms: self.stall_timeout_ms,
             handle_signals: self.handle_signals,
             in_background: false,
@@ -293,7 +294,7 @@ impl Builder {
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
         let mut server = Server { cores, status, admin: None, log_lines_dropped: self.log_lines_dropped };
         let Some((listener, address)) = self.admin.zip(admin_address) else { return Ok(server) };
-        match start_admin(address, server.metrics()) {
+        match start_admin(address, listener.required, server.metrics()) {
             Ok(admin) => server.admin = Some(admin),
             Err(StartError::Listen { source, .. }) if !listener.required && source.kind() == ErrorKind::AddrInUse => {
                 tracing::warn!(
@@ -326,7 +327,7 @@ fn admin_descriptors() -> usize {
 }
 
 /// One core on epoll, which has the smaller footprint and is allowed everywhere.
-fn start_admin(address: SocketAddr, metrics: Metrics) -> Result<Cores, StartError> {
+fn start_admin(address: SocketAddr, awaits_address: bool, metrics: Metrics) -> Result<Cores, StartError> {
     let setup = Setup {
         address,
         cores: 1,
@@ -334,6 +335,7 @@ fn start_admin(address: SocketAddr, metrics: Metrics) -> Result<Cores, StartErro
         limits: Admin::limits(),
         admission: AdmissionPolicy::default(),
         share_port: false,
+        awaits_address,
         stall_timeout_ms: 0,
         handle_signals: false,
         in_background: true,

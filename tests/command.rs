@@ -23,6 +23,14 @@ fn ringsock_with_descriptors(limit: u32, arguments: &[&str]) -> Command {
     isolated(shell, arguments)
 }
 
+/// The line that `ringsock serve` refuses to start with, after it has said that it waits for its address.
+fn refusal_after_a_wait(arguments: &[&str]) -> String {
+    let said = Run::new(ringsock(&[&["serve"], arguments].concat())).refusal();
+    let [wait, refusal] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    assert!(wait.contains(" is in use.") && refusal.starts_with("ringsock: "), "{said}");
+    refusal.to_owned()
+}
+
 /// The one line that `ringsock serve` refuses to start with.
 fn refusal(arguments: &[&str]) -> String {
     one_line(Run::new(ringsock(&[&["serve"], arguments].concat())).refusal())
@@ -84,7 +92,7 @@ fn the_version_is_that_of_the_package() {
 fn a_port_in_use_is_refused_and_shared_only_when_asked_for() {
     let first = Run::new(ringsock(&["serve", "--listen", "127.0.0.1:0", "--share-port", "true"]));
     let address = first.address();
-    let said = refusal(&["--listen", &address]);
+    let said = refusal_after_a_wait(&["--listen", &address]);
     assert!(said.contains(&format!("Cannot listen on {address}: Address already in use")), "{said}");
     let second = Run::new(ringsock(&["serve", "--listen", &address, "--share-port", "true"]));
     assert_eq!(second.address(), address);
@@ -301,7 +309,7 @@ fn more_connections_than_descriptors_are_refused_with_the_numbers() {
 fn an_address_for_metrics_that_was_asked_for_is_needed_and_the_default_is_not() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let said = refusal(&["--listen", "127.0.0.1:0", "--admin-listen", &address]);
+    let said = refusal_after_a_wait(&["--listen", "127.0.0.1:0", "--admin-listen", &address]);
     assert!(said.contains(&format!("Cannot listen on {address}: Address already in use")), "{said}");
 
     // Whoever has the default address, this test sees to it that somebody has it.

@@ -21,6 +21,7 @@ mod hub;
 mod limits;
 mod outbox;
 mod parcel;
+mod patience;
 mod publish;
 mod reasons;
 mod runtime;

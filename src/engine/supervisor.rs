@@ -18,6 +18,7 @@ use super::admission::{Admission, AdmissionPolicy};
 use super::counters::Counters;
 use super::handler::Handler;
 use super::limits::Limits;
+use super::patience::{address_patience, await_address};
 use super::runtime::Control;
 use super::server_handle::ServerHandle;
 use super::start_error::{DESCRIPTORS_PER_CORE, StartError};
@@ -48,6 +49,8 @@ pub struct Setup {
     pub admission: AdmissionPolicy,
     /// Whether other processes of this user may listen on the same address.
     pub share_port: bool,
+    /// Whether to wait for an address that is in use, since a process that was killed may have had it.
+    pub awaits_address: bool,
     /// How long a core may stall before the server ends, in milliseconds; 0 is for ever.
     pub stall_timeout_ms: u64,
     /// Whether SIGTERM and SIGINT drain the server.
@@ -146,12 +149,15 @@ impl Cores {
     ) -> Result<Self, StartError> {
         let cores = setup.cores.clamp(1, usize::from(u16::MAX));
         let mut limits = setup.limits;
+        let configured = (1..usize::MAX).contains(&limits.connections_max).then_some(limits.connections_max);
+        let patience = if setup.awaits_address { address_patience(configured) } else { Duration::ZERO };
         let reserved = setup.descriptors_reserved + cores * DESCRIPTORS_PER_CORE;
         limits.connections_max = connections_max(limits.connections_max, reserved)?;
         let admission = Arc::new(Admission::new(setup.admission, &limits));
         let (sender, events) = mpsc::channel();
         let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
-        let (listeners, address) = reactor::listen(setup.address, cores, setup.share_port)
+        let listen = || reactor::listen(setup.address, cores, setup.share_port);
+        let (listeners, address) = await_address(setup.address, patience, listen)
             .map_err(|source| StartError::Listen { address: setup.address, source })?;
         let plan = Plan {
             cores,

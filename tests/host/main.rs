@@ -6,5 +6,6 @@
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
 
+mod address;
 mod paused;
 mod refused;
