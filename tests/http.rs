@@ -86,6 +86,11 @@ impl Client {
         self.answer_to("GET")
     }
 
+    /// Whether the server ends the connection, in order, without another word.
+    fn is_at_end(&mut self) -> bool {
+        matches!(self.0.read(&mut [0]), Ok(0))
+    }
+
     /// The next answer, given the method that was asked with: that to HEAD has no body.
     fn answer_to(&mut self, method: &str) -> Answer {
         let mut head = String::new();
@@ -160,4 +165,140 @@ fn assert_is_of_now(what: &str, ask: impl FnOnce() -> Answer, status: u16) {
     let date = httpdate::parse_http_date(answer.header("Date").unwrap()).unwrap();
     // It is cut to the second, and may be one second old.
     assert!(date <= after && date + Duration::from_secs(2) > before, "{what}: {date:?} is not {before:?} to {after:?}");
+}
+
+/// A request that publishes, with these headers; its body follows.
+fn publish(version: &str, headers: &str) -> String {
+    format!("POST /api/publish?topic=a {version}\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n{headers}\r\n")
+}
+
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+const EXPECT: &str = "Expect: 100-continue\r\n";
+
+/// What a body is, in these chunks.
+fn in_chunks(chunks: &[&str]) -> String {
+    let chunks: String = chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
+    chunks + "0\r\n\r\n"
+}
+
+#[test]
+fn a_body_in_chunks_is_published_and_the_connection_goes_on() {
+    on_each_reactor(&[], |server| {
+        let mut client = server.connect();
+        let requests = [
+            publish("HTTP/1.1", CHUNKED) + &in_chunks(&["he", "llo"]),
+            publish("HTTP/1.1", "Content-Length: 5\r\n") + "hello",
+            publish("HTTP/1.1", CHUNKED) + &in_chunks(&[]),
+            publish("HTTP/1.1", CHUNKED) + "5;a=\"b\"\r\nhello\r\n00\r\nX-Trailer: y\r\n\r\n",
+        ];
+        for _ in 0..2 {
+            client.write(requests.concat());
+            for request in &requests {
+                let answer = client.answer();
+                assert_eq!(answer.status, 200, "{request}: {answer:?}");
+            }
+        }
+        for byte in requests[0].bytes() {
+            client.write([byte]);
+        }
+        assert_eq!(client.answer().status, 200);
+    });
+}
+
+#[test]
+fn a_body_that_is_held_back_is_sent_only_once_it_is_asked_for() {
+    on_each_reactor(&[], |server| {
+        let mut client = server.connect();
+        for (length, body) in [("Content-Length: 5\r\n", "hello".to_owned()), (CHUNKED, in_chunks(&["hello"]))] {
+            for expect in [EXPECT, "expect: 100-Continue\r\n"] {
+                client.write(publish("HTTP/1.1", &format!("{length}{expect}")));
+                let go_on = client.answer();
+                assert_eq!((go_on.status, &go_on.head[..]), (100, "HTTP/1.1 100 Continue\r\n\r\n"));
+                client.write(&body);
+                assert_eq!(client.answer().status, 200);
+            }
+            // A client that does not wait hears nothing but the answer.
+            client.write(publish("HTTP/1.1", &format!("{length}{EXPECT}")) + &body);
+            assert_eq!(client.answer().status, 200);
+        }
+    });
+}
+
+#[test]
+fn a_body_that_is_held_back_is_refused_before_it_is_sent() {
+    on_each_reactor(&["--max-message-bytes", "1000"], |server| {
+        let wrong_key = publish("HTTP/1.1", "").replace(KEY, "wrong");
+        let wrong_key = wrong_key.trim_end_matches("\r\n");
+        for (status, line) in [
+            (401, wrong_key),
+            (401, "POST /api/publish?topic=a HTTP/1.1\r\nHost: localhost"),
+            (400, &format!("POST /api/publish HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}")),
+            (405, "PUT /api/publish?topic=a HTTP/1.1\r\nHost: localhost"),
+            (404, "POST /nothing HTTP/1.1\r\nHost: localhost"),
+            (405, "POST /health HTTP/1.1\r\nHost: localhost"),
+            (405, "POST /echo HTTP/1.1\r\nHost: localhost"),
+        ] {
+            for length in ["Content-Length: 5\r\n", CHUNKED] {
+                let mut client = server.connect();
+                client.write(format!("{line}\r\n{length}{EXPECT}\r\n"));
+                let answer = client.answer();
+                assert_eq!(answer.status, status, "{line}: {answer:?}");
+                assert_eq!(answer.header("Connection"), Some("close"), "{line}");
+                assert!(client.is_at_end(), "{line}");
+            }
+        }
+        let large = publish("HTTP/1.1", &format!("Content-Length: 1001\r\n{EXPECT}"));
+        assert_eq!(server.ask(large).status, 413);
+        let unknown = publish("HTTP/1.1", "Content-Length: 5\r\nExpect: something\r\n");
+        assert_eq!(server.ask(unknown).status, 417);
+    });
+}
+
+#[test]
+fn nobody_waits_for_a_body_that_there_is_not_or_in_http_1_0() {
+    on_each_reactor(&[], |server| {
+        for line in ["GET /health", "HEAD /health", "GET /readyz", "GET /", "GET /api/cores"] {
+            assert_eq!(server.ask(request(line, EXPECT)).status, 200, "{line}");
+        }
+        assert_eq!(server.ask(request("GET /echo", &format!("{UPGRADE}{EXPECT}"))).status, 101);
+        assert_eq!(server.ask(publish("HTTP/1.1", EXPECT)).status, 200, "an empty body");
+        assert_eq!(server.ask(publish("HTTP/1.1", &format!("{EXPECT}Content-Length: 0\r\n"))).status, 200);
+        let mut client = server.connect();
+        client.write(publish("HTTP/1.0", &format!("Connection: keep-alive\r\nContent-Length: 5\r\n{EXPECT}")));
+        // Were it answered with 100, that would come first.
+        client.write("hello");
+        assert_eq!(client.answer().status, 200);
+    });
+}
+
+#[test]
+fn a_body_whose_end_is_doubtful_is_refused_and_nothing_behind_it_is_answered() {
+    on_each_reactor(&[], |server| {
+        let hidden = request("GET /health", "");
+        for (status, version, headers, body) in [
+            (400, "HTTP/1.1", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", "0\r\n\r\n"),
+            (400, "HTTP/1.1", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+            (400, "HTTP/1.1", "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+            (400, "HTTP/1.1", "Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"),
+            (400, "HTTP/1.0", CHUNKED, "0\r\n\r\n"),
+            (501, "HTTP/1.1", "Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"),
+            (501, "HTTP/1.1", "Transfer-Encoding: identity\r\n", ""),
+            (400, "HTTP/1.1", CHUNKED, "5\nhello\n0\n\n"),
+            (400, "HTTP/1.1", CHUNKED, "5 \r\nhello\r\n0\r\n\r\n"),
+            (400, "HTTP/1.1", CHUNKED, "5\r\nhello0\r\n\r\n"),
+        ] {
+            let mut client = server.connect();
+            client.write(publish(version, headers) + body + &hidden);
+            let answer = client.answer();
+            assert_eq!(answer.status, status, "{headers}{body}: {answer:?}");
+            assert_eq!(answer.header("Connection"), Some("close"));
+            assert!(client.is_at_end(), "{headers}{body}");
+        }
+        for line in ["GET /health", "HEAD /health", "GET /echo"] {
+            assert_eq!(server.ask(request(line, CHUNKED)).status, 400, "{line}");
+        }
+        assert_eq!(server.ask(request("GET /echo", &format!("{UPGRADE}{CHUNKED}"))).status, 400);
+        // One that is read and of no use.
+        assert_eq!(server.ask(request("POST /health", CHUNKED) + &in_chunks(&["x"])).status, 405);
+    });
 }

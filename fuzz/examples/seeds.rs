@@ -41,6 +41,7 @@ fn main() -> io::Result<()> {
     let directory = env::args_os().nth(1).ok_or_else(|| io::Error::other("usage: seeds DIRECTORY"))?;
     let mut seeds = Seeds { directory: directory.into(), count: 0 };
     requests(&mut seeds)?;
+    bodies(&mut seeds)?;
     answers(&mut seeds)?;
     streams(&mut seeds)?;
     messages(&mut seeds)?;
@@ -62,6 +63,32 @@ fn requests(seeds: &mut Seeds) -> io::Result<()> {
     }
     for choice in 0x86..0x98 {
         seeds.write("handshake", &[&[0, 0, 0x81, 0x84, 0x85, choice], b"chat, superchat\r\n\r\n"])?;
+    }
+    Ok(())
+}
+
+fn bodies(seeds: &mut Seeds) -> io::Result<()> {
+    let good =
+        ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "a;b=c\r\n0123456789\r\n000;\r\nX: y\r\n\r\nGET / HTTP/1.1\r\n"];
+    let bad = [
+        "2 \r\n",
+        "0x2\r\nhi\r\n",
+        "2\nhi\n0\n\n",
+        "2\r\nhi0\r\n\r\n",
+        "0\r\nX : y\r\n\r\n",
+        "0\r\n x\r\n",
+        "fffff\r\n",
+    ];
+    for (number, body) in (0..).zip(good.into_iter().chain(bad)) {
+        for (limit, split) in (0..6).zip(SPLITS.iter().cycle()) {
+            if (number + limit) % 2 == 0 {
+                seeds.write("http_body", &[&[limit], split, &[1], body.as_bytes()])?;
+            }
+        }
+    }
+    // In phrases: each between good ones.
+    for choice in 0x80..0x92 {
+        seeds.write("http_body", &[&[0], &SPLITS[0], &[0, 0x81, choice, 0x82, choice, 0x84]])?;
     }
     Ok(())
 }

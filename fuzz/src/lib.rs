@@ -9,6 +9,7 @@ pub mod deflate;
 pub mod differential;
 pub mod frame_stream;
 pub mod handshake;
+pub mod http_body;
 pub mod message;
 pub mod request_head;
 
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("differential", differential::check),
     ("frame_stream", frame_stream::check),
     ("handshake", handshake::check),
+    ("http_body", http_body::check),
     ("message", message::check),
     ("request_head", request_head::check),
 ];

@@ -1,7 +1,7 @@
 //! The head of a request: whatever the cuts between reads, the verdict is the same; what is accepted can be read in one
 //! way only (RFC 9112), so that no proxy read another request; what is refused is answered well.
 
-use ringsock::protocol::http::{HeadLimits, Headers, Request};
+use ringsock::protocol::http::{BodyLength, HeadLimits, Headers, Request};
 
 use crate::head::{self, check_refusal, find_end, is_field_value, is_token};
 use crate::input::{Input, Split, every_byte};
@@ -90,10 +90,18 @@ fn check_request(request: &Request<'_>) {
         assert!(request.header(name).is_some());
         assert!(request.header_tokens(name).all(|token| !token.is_empty()));
     }
-    assert_eq!(count("Transfer-Encoding") + count("Expect"), 0);
-    assert!(count("Content-Length") <= 1);
+    assert!(count("Content-Length") + count("Transfer-Encoding") <= 1, "its end can be told in two ways");
+    let chunked = request.header("Transfer-Encoding").is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+    assert_eq!(chunked, count("Transfer-Encoding") == 1);
+    assert!(!chunked || request.minor_version() == 1, "HTTP/1.0 knows no chunks");
+    let expected: Vec<_> = request.header_tokens("Expect").collect();
+    let continues = |value: &&[u8]| value.eq_ignore_ascii_case(b"100-continue");
+    assert!(request.minor_version() == 0 || expected.iter().all(continues));
     assert!(count("Host") == 1 || count("Host") == 0 && request.minor_version() == 0);
-    let has_body = request.content_length().is_some_and(|bytes| bytes > 0);
+    let has_body = chunked || request.content_length().is_some_and(|bytes| bytes > 0);
+    assert_eq!(has_body, !matches!(request.body_length(), BodyLength::Unannounced | BodyLength::Known(0)));
+    let waits = has_body && request.minor_version() == 1 && !expected.is_empty();
+    assert_eq!(request.expects_continue(), waits);
     assert!(!has_body || !matches!(request.method(), "GET" | "HEAD") && !request.is_upgrade());
     assert!(request.body().is_empty(), "a head has no body");
 }
@@ -113,7 +121,7 @@ fn check_round_trip(request: &Request<'_>) {
     let mut headers = Headers::default();
     let again = Request::parse(&written, &mut headers).expect("a request written anew is accepted");
     assert_eq!((again.path(), again.query(), again.host()), (request.path(), request.query(), request.host()));
-    assert_eq!(again.content_length(), request.content_length());
+    assert_eq!(again.body_length(), request.body_length());
     assert_eq!((again.keep_alive(), again.is_upgrade()), (request.keep_alive(), request.is_upgrade()));
     assert!(again.headers().eq(request.headers()));
 }

@@ -348,7 +348,8 @@ impl Common {
     }
 
     /// How much of the scratch buffer a read may fill. Of a request head, no byte beyond its limit is ever read; of a body
-    /// whose head was read before, none beyond its end, and its length has been held against its limit.
+    /// whose head was read before, none beyond its end, and its length has been held against its limit. Behind the chunk at
+    /// hand, no more than a head may have.
     pub(super) fn read_size<S>(&self, slot: &Slot<S>, scratch: usize) -> usize {
         if slot.phase != Phase::Head {
             let may_wait = self.inflation_left == 0 && slot.connection.compression().is_some();
@@ -356,8 +357,15 @@ impl Common {
         }
         let (kept, awaits) =
             slot.backlog.as_ref().map_or((0, Awaits::Nothing), |backlog| (backlog.bytes.len(), backlog.awaits));
-        let end = if let Awaits::BodyEnd(end) = awaits { end } else { self.limits.head.head_bytes_max };
-        end.saturating_sub(kept).clamp(1, scratch)
+        let head_bytes_max = self.limits.head.head_bytes_max;
+        let room = match awaits {
+            Awaits::BodyEnd(end) => end.saturating_sub(kept),
+            Awaits::LastChunk(_, chunks) => {
+                usize::try_from(chunks.data_bytes_left()).map_or(scratch, |left| left.saturating_add(head_bytes_max))
+            }
+            Awaits::Nothing | Awaits::HeadEnd(_) => head_bytes_max.saturating_sub(kept),
+        };
+        room.clamp(1, scratch)
     }
 
     fn due<S>(&self, slot: &Slot<S>) -> Due {

@@ -38,6 +38,14 @@ pub trait Handler: Sized + 'static {
         Response::text(404, "There is nothing here.\n")
     }
 
+    /// A client asks with `Expect: 100-continue`, and holds the body back until it is told to send it. An answer refuses the
+    /// request at once, and its body is never read; with `None`, the default, the body is read, and then
+    /// [`Handler::request`] is called.
+    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Option<Response> {
+        let _ = (request, hub);
+        None
+    }
+
     /// The session is open; nothing was received yet.
     fn open(&mut self, session: &mut Session<'_, Self::State>) {
         let _ = session;

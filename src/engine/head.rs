@@ -14,7 +14,7 @@ use super::reasons::End;
 use super::session::{Awaits, Backlog, NEVER, Phase, ticks};
 use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
-use crate::protocol::http::{HeadScan, Headers, Refusal, Request, Response};
+use crate::protocol::http::{BodyLength, HeadScan, Headers, Refusal, Request, Response};
 use crate::protocol::{Connection, Role, proxy};
 use crate::reactor::{Reactor, Token};
 
@@ -34,9 +34,23 @@ enum Progress {
     Answered(usize),
     /// The request at hand is not whole.
     Partial(Awaits),
+    /// Nor is this one, whose body is being taken out of its chunks.
+    Gathering(Box<Backlog>),
     /// No other request is served.
     Last,
 }
+
+/// What is left of the input, and what becomes of it.
+enum Left {
+    Nothing,
+    /// So many bytes at its end, until this has come.
+    Bytes(usize, Awaits),
+    /// A request whose body comes in chunks, as far as it is here.
+    Gathered(Box<Backlog>),
+}
+
+/// What tells a client to send its body (RFC 9110 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// A decision that arrived: `None` when its future panicked.
 type Decision<S> = (Token, Asked, Option<Upgrade<S>>);
@@ -61,40 +75,56 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn consume_head(&mut self, token: Token, input: &[u8]) {
         self.common.others_spoke = Some(self.common.tick);
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if slot.backlog.as_mut().is_some_and(|backlog| !backlog.add(input)) {
-            return;
-        }
-        let backlog = slot.backlog.take();
-        let (received, scan) = match backlog.as_deref() {
-            Some(Backlog { bytes, awaits: Awaits::HeadEnd(scan), .. }) => (&bytes[..], *scan),
-            Some(backlog) => (&backlog.bytes[..], HeadScan::default()),
-            None => (input, HeadScan::default()),
-        };
-        if let Some((rest, awaits)) = self.answer_all(token, received, scan) {
-            match backlog {
-                // Of what lies there already nothing is copied: bytes may come one by one.
-                Some(mut backlog) if backlog.bytes.len() == rest => {
-                    backlog.awaits = awaits;
-                    self.keep(token, Phase::Head, backlog);
+        match slot.backlog.take() {
+            None => {
+                let left = self.answer_all(token, input, HeadScan::default());
+                self.keep_left(token, input, left);
+            }
+            Some(backlog) if backlog.is_in_chunks() => {
+                let left = match self.gather(token, backlog, input) {
+                    Progress::Answered(bytes) => self.answer_rest(token, &input[bytes..], HeadScan::default()),
+                    Progress::Gathering(backlog) => Left::Gathered(backlog),
+                    Progress::Partial(_) | Progress::Last => Left::Nothing,
+                };
+                self.keep_left(token, input, left);
+            }
+            Some(mut backlog) => {
+                if !backlog.add(input) {
+                    slot.backlog = Some(backlog);
+                    return;
                 }
-                _ => self.set_aside(token, Phase::Head, &received[received.len() - rest..], awaits),
+                let scan = if let Awaits::HeadEnd(scan) = backlog.awaits { scan } else { HeadScan::default() };
+                match self.answer_all(token, &backlog.bytes, scan) {
+                    // Of what lies there already nothing is copied: bytes may come one by one.
+                    Left::Bytes(rest, awaits) if rest == backlog.bytes.len() => {
+                        backlog.awaits = awaits;
+                        self.keep(token, Phase::Head, backlog);
+                    }
+                    left => self.keep_left(token, &backlog.bytes, left),
+                }
             }
         }
         self.flush_and_settle(token);
     }
 
-    /// Answers the requests that are whole. Gives how many bytes are left of which something is to become, and what they
-    /// wait for.
-    fn answer_all(&mut self, token: Token, received: &[u8], mut scan: HeadScan) -> Option<(usize, Awaits)> {
-        let mut rest = match self.common.clients.read_proxy_header(token.index, received) {
-            Ok(Some(bytes)) => &received[bytes..],
-            Ok(None) => return Some((received.len(), Awaits::HeadEnd(scan))),
+    /// Answers the requests that are whole, behind the PROXY header that may have to come first.
+    fn answer_all(&mut self, token: Token, received: &[u8], scan: HeadScan) -> Left {
+        match self.common.clients.read_proxy_header(token.index, received) {
+            Ok(Some(bytes)) => self.answer_rest(token, &received[bytes..], scan),
+            Ok(None) => Left::Bytes(received.len(), Awaits::HeadEnd(scan)),
             Err(refusal) => {
                 self.write_refusal(token, &refusal);
-                return None;
+                Left::Nothing
             }
-        };
+        }
+    }
+
+    fn answer_rest(&mut self, token: Token, mut rest: &[u8], mut scan: HeadScan) -> Left {
         while !rest.is_empty() {
+            let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
+            if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
+                return Left::Bytes(rest.len(), Awaits::Nothing);
+            }
             let progress = match scan.find_end(rest, &self.common.limits.head) {
                 Ok(Some(head_bytes)) => self.answer(token, rest, head_bytes),
                 Ok(None) => Progress::Partial(Awaits::HeadEnd(scan)),
@@ -102,15 +132,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             };
             match progress {
                 Progress::Answered(bytes) => rest = &rest[bytes..],
-                Progress::Partial(awaits) => return Some((rest.len(), awaits)),
-                Progress::Last => return None,
-            }
-            let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
-            if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
-                return Some((rest.len(), Awaits::Nothing));
+                Progress::Partial(awaits) => return Left::Bytes(rest.len(), awaits),
+                Progress::Gathering(backlog) => return Left::Gathered(backlog),
+                Progress::Last => return Left::Nothing,
             }
         }
-        None
+        Left::Nothing
     }
 
     /// Refuses whatever the client wanted, and parts.
@@ -181,19 +208,78 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Ok(parsed) => parsed,
             Err(refusal) => return self.write_refusal(token, &proxy::explain(refusal, received)),
         };
-        let Some((body, after)) = after.split_at_checked(body_bytes) else {
-            return Progress::Partial(Awaits::BodyEnd(head_bytes + body_bytes));
+        // RFC 9110 10.1.1: a client that has begun to send does not wait.
+        if request.expects_continue()
+            && after.is_empty()
+            && let Some(refused) = self.ask_for_body(token, &request)
+        {
+            return refused;
+        }
+        if request.body_length() == BodyLength::Chunked {
+            return match self.gather(token, Box::new(Backlog::in_chunks(head)), after) {
+                Progress::Answered(bytes) => Progress::Answered(head_bytes + bytes),
+                progress => progress,
+            };
+        }
+        match after.split_at_checked(body_bytes) {
+            Some((body, after)) => {
+                self.respond(token, &request.with_body(body), head_bytes + body_bytes, !after.is_empty())
+            }
+            None => Progress::Partial(Awaits::BodyEnd(head_bytes + body_bytes)),
+        }
+    }
+
+    /// Has a client send the body that it holds back, or refuses it.
+    fn ask_for_body(&mut self, token: Token, request: &Request<'_>) -> Option<Progress> {
+        if self.is_parting() {
+            return Some(self.write_refusal(token, &Refusal::ShuttingDown));
+        }
+        let Self { handler, common, .. } = self;
+        match catch_unwind(AssertUnwindSafe(|| handler.before_body(request, &mut Hub { common }))) {
+            Ok(None) => {
+                self.common.reply.extend_from_slice(CONTINUE);
+                None
+            }
+            Ok(Some(response)) => {
+                self.common.counters.http_answers.add(1);
+                // Whether the body follows nobody can tell, so it is the last one.
+                self.write_last(token, &response, End::Answered);
+                Some(Progress::Last)
+            }
+            Err(_) => {
+                self.common.counters.handler_panics.add(1);
+                Some(self.write_refusal(token, &Refusal::HandlerFailed))
+            }
+        }
+    }
+
+    /// Takes what came of a body out of its chunks, and answers the request once it is whole. The bytes answered are those
+    /// of `input`.
+    fn gather(&mut self, token: Token, mut backlog: Box<Backlog>, input: &[u8]) -> Progress {
+        let (head_bytes, bytes) = match backlog.take_chunks(input, self.common.limits.body_bytes_max) {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return Progress::Gathering(backlog),
+            Err(refusal) => return self.write_refusal(token, &refusal),
         };
-        let request = request.with_body(body);
+        let mut headers = Headers::default();
+        let (head, body) = backlog.bytes.split_at(head_bytes);
+        match Request::parse(head, &mut headers) {
+            Ok(request) => self.respond(token, &request.with_body(body), bytes, bytes < input.len()),
+            Err(refusal) => self.write_refusal(token, &refusal),
+        }
+    }
+
+    /// Answers a request that is whole, and takes so many bytes of the input.
+    fn respond(&mut self, token: Token, request: &Request<'_>, bytes: usize, more_follows: bool) -> Progress {
         if self.is_parting() {
             return self.write_refusal(token, &Refusal::ShuttingDown);
         }
         if request.is_upgrade() {
-            self.upgrade(token, &request, !after.is_empty());
+            self.upgrade(token, request, more_follows);
             return Progress::Last;
         }
         let Self { handler, common, .. } = self;
-        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(&request, &mut Hub { common }))) else {
+        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut Hub { common }))) else {
             self.common.counters.handler_panics.add(1);
             return self.write_refusal(token, &Refusal::HandlerFailed);
         };
@@ -207,7 +293,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             slot.deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
         }
-        if keep_alive { Progress::Answered(head_bytes + body_bytes) } else { Progress::Last }
+        if keep_alive { Progress::Answered(bytes) } else { Progress::Last }
     }
 
     fn upgrade(&mut self, token: Token, request: &Request<'_>, more_follows: bool) {
@@ -304,6 +390,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
+    fn keep_left(&mut self, token: Token, received: &[u8], left: Left) {
+        match left {
+            Left::Nothing => {}
+            Left::Bytes(rest, awaits) => {
+                self.set_aside(token, Phase::Head, &received[received.len() - rest..], awaits);
+            }
+            Left::Gathered(backlog) => self.keep(token, Phase::Head, backlog),
+        }
+    }
+
     /// Keeps what was received and not consumed, if the session is still in the phase it is meant for.
     pub(super) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], awaits: Awaits) {
         if !rest.is_empty() {
@@ -318,7 +414,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 }
 
-/// How long a request's body is, or why it is not read.
+/// How long a request's body is if that is known, or why it is not read.
 fn body_bytes(request: &Request<'_>, limit: usize) -> Result<usize, Refusal> {
     let bytes = request.content_length().unwrap_or(0);
     usize::try_from(bytes).ok().filter(|bytes| *bytes <= limit).ok_or(Refusal::BodyTooLarge { bytes, limit })

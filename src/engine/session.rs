@@ -13,7 +13,7 @@ use super::tasks::SessionHandle;
 use super::topics::{NOBODY, Subscribe, TopicError};
 use super::wheel::TICK_MS;
 use crate::protocol::deflate::Compress;
-use crate::protocol::http::HeadScan;
+use crate::protocol::http::{Chunks, HeadScan, Refusal};
 use crate::protocol::{Close, CloseCode, Connection, Message, Prepared, Role, State};
 use crate::reactor::{Socket, Sockets, Token};
 
@@ -129,6 +129,9 @@ pub(super) enum Awaits {
     HeadEnd(HeadScan),
     /// The end of a request's body, which is where so many bytes are here.
     BodyEnd(usize),
+    /// The end of a body in chunks. Of the bytes here so many are the request's head, and what follows has been taken out of
+    /// its chunks already.
+    LastChunk(usize, Chunks),
 }
 
 impl Backlog {
@@ -140,13 +143,40 @@ impl Backlog {
             self.bytes.extend_from_slice(input);
             return true;
         };
-        let bytes = self.bytes.len() + input.len();
-        if bytes > self.bytes.capacity() {
-            self.bytes.reserve_exact(bytes.max(end.min(2 * bytes)) - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(input);
-        bytes >= end
+        extend_towards(end, &mut self.bytes, input);
+        self.bytes.len() >= end
     }
+
+    /// Begins with the head of a request whose body comes in chunks.
+    pub(super) fn in_chunks(head: &[u8]) -> Self {
+        Self { bytes: head.to_vec(), start: 0, awaits: Awaits::LastChunk(head.len(), Chunks::default()) }
+    }
+
+    pub(super) fn is_in_chunks(&self) -> bool {
+        matches!(self.awaits, Awaits::LastChunk(..))
+    }
+
+    /// Takes what came of a body out of its chunks. Gives the length of the head and the bytes of `input` that are the body's
+    /// once it is whole. Room for it grows as in [`Backlog::add`].
+    pub(super) fn take_chunks(
+        &mut self,
+        input: &[u8],
+        body_bytes_max: usize,
+    ) -> Result<Option<(usize, usize)>, Refusal> {
+        let Awaits::LastChunk(head_bytes, chunks) = &mut self.awaits else { return Ok(None) };
+        let (bytes, end) = (&mut self.bytes, head_bytes.saturating_add(body_bytes_max));
+        let taken = chunks.read(input, body_bytes_max, |data| extend_towards(end, bytes, data))?;
+        Ok(taken.map(|taken| (*head_bytes, taken)))
+    }
+}
+
+/// Adds bytes to those that will be `end` at most. Room doubles, but not beyond `end`.
+fn extend_towards(end: usize, bytes: &mut Vec<u8>, input: &[u8]) {
+    let length = bytes.len() + input.len();
+    if length > bytes.capacity() {
+        bytes.reserve_exact(length.max(end.min(2 * length)) - bytes.len());
+    }
+    bytes.extend_from_slice(input);
 }
 
 impl<S> Slot<S> {

@@ -1,16 +1,19 @@
 //! An HTTP/1.1 request, read out of its head.
 //!
-//! Owns the rules that hold for every request, upgrade or not; its lines are read by httparse. Says how long a body is and
-//! leaves it to the caller to read so much; never allocates, never answers.
+//! Owns the rules that hold for every request, upgrade or not; its lines are read by httparse. Says how the end of a body is
+//! told and leaves it to the caller to read so far; never allocates, never answers.
 //! Invariant: a [`Request`] can be read in one way only (RFC 9112), so no proxy in front of it read another one.
 
 use std::str;
 
 use httparse::{Error, Header, Status};
 
+mod chunks;
+
+pub use self::chunks::{CHUNK_EXTRAS_BYTES_MAX, Chunks};
 pub use super::date::Date;
 pub use super::head::{HEADERS_CAPACITY, HeadLimits, HeadScan, Headers};
-use super::head::{explain_headers, is_digits, is_host, is_target, list, strict_head, values};
+use super::head::{explain_headers, is_digits, is_host, is_target, is_token, list, strict_head, values};
 pub use super::refusal::Refusal;
 pub use super::response::{InvalidHeader, Response};
 
@@ -24,7 +27,9 @@ pub struct Request<'a> {
     minor_version: u8,
     headers: &'a [Header<'a>],
     host: Option<&'a str>,
-    content_length: Option<u64>,
+    body_length: BodyLength,
+    transfer_coding_known: bool,
+    expects_continue: bool,
     connection: Connection,
     upgrade_websocket: bool,
     websocket_key: bool,
@@ -37,9 +42,9 @@ impl<'a> Request<'a> {
     ///
     /// Refused, whatever the request is for: any version but HTTP/1.0 and 1.1; a target that is neither a path nor
     /// `http://host/path`, `https`, `ws` and `wss` alike, nor the `*` of OPTIONS; no Host in HTTP/1.1, or more than one, or
-    /// one that is no host; obsolete line folding,
-    /// white space before a colon, control bytes; Transfer-Encoding; more than one Content-Length, or one that is no
-    /// number; a body with GET, HEAD or an upgrade; and Expect, since no answer 100 is ever sent.
+    /// one that is no host; obsolete line folding, white space before a colon, control bytes; more than one Content-Length,
+    /// or one that is no number; Transfer-Encoding beside it, or again, or in HTTP/1.0, or other than `chunked` alone; a body
+    /// with GET, HEAD or an upgrade; and in HTTP/1.1 an expectation other than `100-continue`.
     pub fn parse(head: &'a [u8], headers: &'a mut Headers<'a>) -> Result<Self, Refusal> {
         let head = strict_head(head)?;
         let mut parsed = httparse::Request::new(&mut []);
@@ -60,7 +65,9 @@ impl<'a> Request<'a> {
             minor_version,
             headers: parsed.headers,
             host: None,
-            content_length: None,
+            body_length: BodyLength::Unannounced,
+            transfer_coding_known: true,
+            expects_continue: false,
             connection: Connection::default(),
             upgrade_websocket: false,
             websocket_key: false,
@@ -74,8 +81,8 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// The same request with its body, which is exactly as long as [`content_length`](Self::content_length) says and
-    /// follows the head at once.
+    /// The same request with its body, which follows the head at once and ends where [`body_length`](Self::body_length)
+    /// says.
     pub fn with_body(self, body: &'a [u8]) -> Self {
         Self { body, ..self }
     }
@@ -145,9 +152,23 @@ impl<'a> Request<'a> {
         self.upgrade_websocket || self.websocket_key
     }
 
-    /// The length of the body, if one was announced. Not zero only for methods other than GET and HEAD.
+    /// How the end of the body is told. There is no body, or an empty one, with GET, HEAD and an upgrade.
+    pub fn body_length(&self) -> BodyLength {
+        self.body_length
+    }
+
+    /// The length that Content-Length announces, if it does.
     pub fn content_length(&self) -> Option<u64> {
-        self.content_length
+        match self.body_length {
+            BodyLength::Known(bytes) => Some(bytes),
+            BodyLength::Unannounced | BodyLength::Chunked => None,
+        }
+    }
+
+    /// Whether the client may hold the body back until it is told to go on (RFC 9110 10.1.1). There is one then, and it is
+    /// not known to be empty.
+    pub fn expects_continue(&self) -> bool {
+        self.expects_continue && self.has_body()
     }
 
     /// The body, as it was sent; empty if there is none, or none was [given](Self::with_body) to it.
@@ -178,14 +199,25 @@ impl<'a> Request<'a> {
         } else if name.eq_ignore_ascii_case("Sec-WebSocket-Key") {
             self.websocket_key = true;
         } else if name.eq_ignore_ascii_case("Content-Length") {
-            if self.content_length.is_some() {
-                return Err(Refusal::HeaderDuplicate { name: "Content-Length" });
-            }
-            self.content_length = Some(parse_content_length(value)?);
+            self.body_length = match self.body_length {
+                BodyLength::Unannounced => BodyLength::Known(parse_content_length(value)?),
+                BodyLength::Known(_) => return Err(Refusal::HeaderDuplicate { name: "Content-Length" }),
+                BodyLength::Chunked => return Err(Refusal::TransferEncoding),
+            };
         } else if name.eq_ignore_ascii_case("Transfer-Encoding") {
-            return Err(Refusal::TransferEncoding);
-        } else if name.eq_ignore_ascii_case("Expect") {
-            return Err(Refusal::ExpectationFailed);
+            // RFC 9112 6.1 and 6.3: whatever could be read in two ways is refused.
+            if self.minor_version == 0 || self.body_length != BodyLength::Unannounced {
+                return Err(Refusal::TransferEncoding);
+            }
+            self.transfer_coding_known = is_chunked(value)?;
+            self.body_length = BodyLength::Chunked;
+        } else if name.eq_ignore_ascii_case("Expect") && self.minor_version == 1 {
+            for expectation in list(value) {
+                if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Refusal::ExpectationFailed);
+                }
+                self.expects_continue = true;
+            }
         }
         Ok(())
     }
@@ -200,13 +232,27 @@ impl<'a> Request<'a> {
     }
 
     fn check_body(&self) -> Result<(), Refusal> {
-        match self.content_length {
-            Some(bytes) if bytes > 0 && (matches!(self.method, "GET" | "HEAD") || self.is_upgrade()) => {
-                Err(Refusal::BodyUnexpected { bytes })
-            }
-            _ => Ok(()),
+        let takes_none = matches!(self.method, "GET" | "HEAD") || self.is_upgrade();
+        if takes_none && self.has_body() {
+            return Err(Refusal::BodyUnexpected);
         }
+        if self.transfer_coding_known { Ok(()) } else { Err(Refusal::TransferCodingUnknown) }
     }
+
+    fn has_body(&self) -> bool {
+        !matches!(self.body_length, BodyLength::Unannounced | BodyLength::Known(0))
+    }
+}
+
+/// How the end of a request's body is told (RFC 9112 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// It is not: there is no body.
+    Unannounced,
+    /// By its number of bytes.
+    Known(u64),
+    /// By the last of its [`Chunks`].
+    Chunked,
 }
 
 /// What the Connection headers say.
@@ -297,6 +343,18 @@ fn parse_content_length(value: &[u8]) -> Result<u64, Refusal> {
         .filter(|digits| is_digits(digits.as_bytes()))
         .and_then(|digits| digits.parse().ok())
         .ok_or(Refusal::ContentLengthInvalid)
+}
+
+/// Whether this Transfer-Encoding is `chunked` and nothing else, if it is a list of codings at all. One that goes on after
+/// `chunked`, or applies it twice, is none (RFC 9112 6.1 and 6.3): programs differ in where such a body ends.
+fn is_chunked(value: &[u8]) -> Result<bool, Refusal> {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    if is_chunked(value) {
+        return Ok(true);
+    }
+    let before_last = list(value).count().saturating_sub(1);
+    let is_ambiguous = list(value).take(before_last).any(is_chunked) || list(value).all(is_chunked);
+    if is_ambiguous || !list(value).all(is_token) { Err(Refusal::TransferEncoding) } else { Ok(false) }
 }
 
 #[cfg(test)]

@@ -54,18 +54,20 @@ pub enum Refusal {
     /// The Host header is empty, or is no host name or address.
     #[error("The Host header is invalid. Send the host and, if it is not the default, the port of the address used.")]
     HostInvalid,
-    /// The request announces a body of unknown length.
-    #[error("Transfer-Encoding is not accepted here. Send no body, or announce its length with Content-Length.")]
+    /// Where the body ends could be read in two ways.
+    #[error(
+        "The header Transfer-Encoding is invalid. Send it once, as chunked, in HTTP/1.1 and without Content-Length."
+    )]
     TransferEncoding,
+    /// The body comes in what are no chunks.
+    #[error("A chunk of the body is malformed. Send its size in hexadecimal digits, CRLF, its data and CRLF.")]
+    ChunkInvalid,
     /// Content-Length is not a number.
     #[error("The header Content-Length is invalid. Send one number in decimal digits.")]
     ContentLengthInvalid,
     /// The request announces a body where none is read.
-    #[error("The request announces a body of {bytes} bytes, but none is read here. Send it without a body.")]
-    BodyUnexpected {
-        /// The announced length.
-        bytes: u64,
-    },
+    #[error("The request announces a body, but with GET, HEAD and an upgrade none is read. Send it without a body.")]
+    BodyUnexpected,
     /// Half of the upgrade is there.
     #[error(
         "The WebSocket upgrade is incomplete: both 'Upgrade: websocket' and 'Connection: Upgrade' are needed. \
@@ -114,9 +116,9 @@ pub enum Refusal {
     #[error("The request did not arrive in time. Send all of it at once.")]
     HandshakeTimeout,
     /// The body is above its limit.
-    #[error("The body has {bytes} bytes, but no more than {limit} are read here. Send less at a time.")]
+    #[error("The body has {bytes} bytes or more, but no more than {limit} are read here. Send less at a time.")]
     BodyTooLarge {
-        /// The announced length.
+        /// What is announced so far.
         bytes: u64,
         /// The limit, in bytes.
         limit: usize,
@@ -127,8 +129,8 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The request wants a confirmation before it goes on.
-    #[error("The header Expect is not supported. Send the request without it.")]
+    /// The request expects something else than to be told when to send its body.
+    #[error("The header Expect asks for something unknown. Send it as 100-continue, or leave it out.")]
     ExpectationFailed,
     /// Something else than a WebSocket was asked for where only that is served.
     #[error("Only WebSocket is spoken here. Send 'Upgrade: websocket' and 'Connection: Upgrade'.")]
@@ -141,6 +143,12 @@ pub enum Refusal {
     HeadTooLarge {
         /// The limit, in bytes.
         limit: usize,
+    },
+    /// A body in chunks has too much beside its data.
+    #[error("The body has more than {limit} bytes of chunk extensions and trailers. Send fewer, or none.")]
+    ChunkExtrasTooLarge {
+        /// The limit, in bytes.
+        limit: u32,
     },
     /// The address has as many connections as one may.
     #[error("There are too many connections from this address. Close some, or try again later.")]
@@ -168,6 +176,9 @@ pub enum Refusal {
     /// The server takes no new connections because it is about to stop.
     #[error("The server is shutting down. Connect again.")]
     ShuttingDown,
+    /// The body is encoded in another way than in chunks.
+    #[error("No transfer coding but chunked is supported. Send the body as it is, or in chunks.")]
+    TransferCodingUnknown,
     /// The request is neither HTTP/1.0 nor HTTP/1.1.
     #[error("This HTTP version is not supported. Use HTTP/1.1.")]
     HttpVersionUnsupported,
@@ -194,7 +205,8 @@ impl Refusal {
             | HostInvalid
             | TransferEncoding
             | ContentLengthInvalid
-            | BodyUnexpected { .. }
+            | ChunkInvalid
+            | BodyUnexpected
             | UpgradeIncomplete
             | KeyInvalid
             | ProtocolsInvalid { .. }
@@ -211,8 +223,9 @@ impl Refusal {
             ExpectationFailed => 417,
             UpgradeRequired | WebSocketVersionUnsupported => 426,
             TooManyConnections | TooManyHandshakes => 429,
-            HeadTooLarge { .. } | TooManyHeaders { .. } => 431,
+            HeadTooLarge { .. } | TooManyHeaders { .. } | ChunkExtrasTooLarge { .. } => 431,
             HandlerFailed => 500,
+            TransferCodingUnknown => 501,
             OverCapacity | OutOfDescriptors | ShuttingDown => 503,
             HttpVersionUnsupported | HandshakeNeedsHttp11 => 505,
         }
@@ -234,6 +247,7 @@ reasons! {
     HeaderDuplicate = "header_duplicate",
     HostInvalid = "host_invalid",
     TransferEncoding = "transfer_encoding",
+    ChunkInvalid = "chunk_invalid",
     ContentLengthInvalid = "content_length_invalid",
     BodyUnexpected = "body_unexpected",
     UpgradeIncomplete = "upgrade_incomplete",
@@ -254,12 +268,14 @@ reasons! {
     WebSocketVersionUnsupported = "websocket_version_unsupported",
     HeadTooLarge = "head_too_large",
     TooManyHeaders = "too_many_headers",
+    ChunkExtrasTooLarge = "chunk_extras_too_large",
     TooManyConnections = "too_many_connections",
     TooManyHandshakes = "too_many_handshakes",
     HandlerFailed = "handler_failed",
     OverCapacity = "over_capacity",
     OutOfDescriptors = "out_of_descriptors",
     ShuttingDown = "shutting_down",
+    TransferCodingUnknown = "transfer_coding_unknown",
     HttpVersionUnsupported = "http_version_unsupported",
     HandshakeNeedsHttp11 = "handshake_needs_http11",
 }

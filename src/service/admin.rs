@@ -76,6 +76,10 @@ impl Handler for Admin {
         health::to_readers(request, response)
     }
 
+    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Option<Response> {
+        Some(self.request(request, hub))
+    }
+
     fn message(&mut self, _: &mut Session<'_, ()>, _: Message<'_>) {}
 }
 

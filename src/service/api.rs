@@ -3,6 +3,7 @@
 //! Owns who may ask, what a request says, and the JSON of the answers; the engine does the rest. Invariant: how long it takes
 //! to refuse a key tells nothing of how much of it was right, and no key is ever shown.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use crate::protocol::http::{Request, Response};
 
 /// Where it is.
 const PREFIX: &str = "/api/";
+const PUBLISH: &str = "/api/publish";
+const CORES: &str = "/api/cores";
 
 /// Who may publish by HTTP.
 #[derive(Clone, Default)]
@@ -33,15 +36,38 @@ pub enum ApiAccess {
 
 /// The answer to a request for one of these paths; `None` for any other.
 pub(super) fn answer(request: &Request<'_>, hub: &mut Hub<'_>, access: &ApiAccess) -> Option<Response> {
-    let answer = match request.path().strip_prefix(PREFIX)? {
-        "publish" => publish(request, hub, access),
-        "cores" => cores(request, hub.counters()),
-        _ => Err(ApiError::NotFound),
+    let answer = match request.path() {
+        PUBLISH => publish(request, hub, access),
+        CORES => cores(request, hub.counters()),
+        path if path.starts_with(PREFIX) => Err(ApiError::NotFound),
+        _ => return None,
     };
     Some(answer.unwrap_or_else(|error| error.response()))
 }
 
+/// Whether a request's body matters, so that it has to be read.
+pub(super) fn reads_body(request: &Request<'_>) -> bool {
+    request.path() == PUBLISH && request.method() == "POST"
+}
+
+/// The refusal of a request that would be refused whatever its body is.
+pub(super) fn refuse_unread(request: &Request<'_>, access: &ApiAccess) -> Option<Response> {
+    access.admit_publisher(request).err().map(|error| error.response())
+}
+
 impl ApiAccess {
+    /// The topic that a request may publish to.
+    fn admit_publisher<'a>(&self, request: &Request<'a>) -> Result<Cow<'a, str>, ApiError> {
+        if matches!(self, Self::Off) {
+            return Err(ApiError::Off);
+        }
+        if request.method() != "POST" {
+            return Err(ApiError::MethodNotAllowed { allow: "POST" });
+        }
+        self.admit(request)?;
+        parameter(request.query(), "topic")?.ok_or(ApiError::TopicMissing)
+    }
+
     /// Whether this request may publish.
     fn admit(&self, request: &Request<'_>) -> Result<(), ApiError> {
         match self {
@@ -169,14 +195,7 @@ impl Core {
 }
 
 fn publish(request: &Request<'_>, hub: &mut Hub<'_>, access: &ApiAccess) -> Result<Response, ApiError> {
-    if matches!(access, ApiAccess::Off) {
-        return Err(ApiError::Off);
-    }
-    if request.method() != "POST" {
-        return Err(ApiError::MethodNotAllowed { allow: "POST" });
-    }
-    access.admit(request)?;
-    let topic = parameter(request.query(), "topic")?.ok_or(ApiError::TopicMissing)?;
+    let topic = access.admit_publisher(request)?;
     match hub.publish(&topic, message(request)?)? {
         Sent::Queued | Sent::Backpressure => Ok(json(200, &Published { topic: &topic, sent: "queued" })),
         Sent::Dropped => Err(ApiError::Dropped),

@@ -101,6 +101,10 @@ impl Handler for Site {
         }
     }
 
+    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Option<Response> {
+        if api::reads_body(request) { api::refuse_unread(request, &self.api) } else { Some(self.request(request, hub)) }
+    }
+
     fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
         if session.subscriptions() > 0 {
             self.publish(session, message);

@@ -114,6 +114,67 @@ const SHAPES: &[&[u8]] = &[
     b"Host: elsewhere.example",
 ];
 
+/// Codings that are not known: 501 where a body may come at all.
+const UNKNOWN_CODINGS: &[&[u8]] =
+    &[b"Transfer-Encoding: identity", b"Transfer-Encoding: xchunked", b"Transfer-Encoding: gzip, chunked"];
+
+/// Bodies in chunks with which a proxy in front may see another end of the body than the server does. `@` stands for the
+/// hidden request, which has 60 bytes. The first three are good ones, the last two above the limit.
+const CHUNKS: &[&str] = &[
+    "3c\r\n@\r\n0\r\n\r\n",
+    "22;a=b\r\nGET /readyz HTTP/1.1\r\nHost: locals\r\n0\r\nX: y\r\n\r\n",
+    "1\r\nx\r\n0\r\nContent-Length: 68\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "3c\n@\r\n0\r\n\r\n",
+    "3c\r@\r\n0\r\n\r\n",
+    " 3c\r\n@\r\n0\r\n\r\n",
+    "3c \r\n@\r\n0\r\n\r\n",
+    "3c\t;a\r\n@\r\n0\r\n\r\n",
+    "+3c\r\n@\r\n0\r\n\r\n",
+    "0x3c\r\n@\r\n0\r\n\r\n",
+    "3_c\r\n@\r\n0\r\n\r\n",
+    "3c,\r\n@\r\n0\r\n\r\n",
+    "3c.0\r\n@\r\n0\r\n\r\n",
+    "0000000000000003c\r\n@\r\n0\r\n\r\n",
+    "1000000000000003c\r\n@\r\n0\r\n\r\n",
+    "3c;\n@\r\n0\r\n\r\n",
+    "3c;a=\"\n@\r\n0\r\n\r\n",
+    "3c;a\r@\r\n0\r\n\r\n",
+    "3c;\0\r\n@\r\n0\r\n\r\n",
+    "3b\r\n@\r\n0\r\n\r\n",
+    "3c\r\n@0\r\n\r\n",
+    "3c\r\n@\n0\r\n\r\n",
+    "3c\r\n@\r0\r\n\r\n",
+    "3c\r\n@\r\n\r\n0\r\n\r\n",
+    "\r\n0\r\n\r\n@",
+    ";\r\n0\r\n\r\n@",
+    "-0\r\n\r\n@",
+    "0\n\n@",
+    "0\n\r\n@",
+    "0\r\n\n@",
+    "0\r\n\r\r\n@",
+    "0;\n\r\n@",
+    "00000000000000000\r\n\r\n@",
+    "1\r\nx\r\n0\r\n@",
+    "0\r\n : y\r\n\r\n@",
+    "0\r\nX : y\r\n\r\n@",
+    "0\r\nX\r\n\r\n@",
+    "0\r\nX: y\n\r\n@",
+    "0\r\nX: y\n\n@",
+    "0\r\nX: y\r\n z\r\n\r\n@",
+    "0\r\nX: \0\r\n\r\n@",
+    "10001\r\n@",
+    "ffffffffffffffff\r\n@",
+];
+
+/// What is due for each of them.
+fn verdict_on_chunks(at: usize) -> &'static [u16] {
+    match at {
+        0..3 => &[405],
+        at if at + 2 >= CHUNKS.len() => &[413],
+        _ => &[400],
+    }
+}
+
 #[test]
 fn row_5_a_request_that_hides_another_is_refused_and_the_other_never_read() {
     on_each_reactor(|reactor| {
@@ -166,8 +227,19 @@ fn row_5_a_request_in_a_body_is_never_answered_on_its_own() {
     let cuts = [body_at - 1, body_at, body_at + 1, body_at + HIDDEN.len() / 2, whole.len() - 1];
     rows.extend(cuts.map(|cut| (whole.clone(), vec![cut], &[405][..])));
     // After a body of five bytes something begins in lower case.
-    let verdict = |at: usize| if at < 3 { &[405, 400][..] } else { &[400] };
-    rows.extend(SHAPES.iter().enumerate().map(|(at, shape)| (post(shape), Vec::new(), verdict(at))));
+    let verdict = |at: usize, shape: &&[u8]| match at {
+        0..3 => &[405, 400][..],
+        _ if UNKNOWN_CODINGS.contains(shape) => &[501],
+        _ => &[400],
+    };
+    rows.extend(SHAPES.iter().enumerate().map(|(at, shape)| (post(shape), Vec::new(), verdict(at, shape))));
+    for (at, chunks) in CHUNKS.iter().enumerate() {
+        let hidden = String::from_utf8_lossy(HIDDEN);
+        let head = "POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let request = (head.to_owned() + &chunks.replace('@', &hidden)).into_bytes();
+        let cuts = [Vec::new(), vec![head.len()], vec![head.len() + 3], vec![request.len() - 1]];
+        rows.extend(cuts.map(|cuts| (request.clone(), cuts, verdict_on_chunks(at))));
+    }
     on_each_reactor(|reactor| {
         let server = Server::misbehaving(reactor, 0, None);
         for (request, cuts, due) in &rows {

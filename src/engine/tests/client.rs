@@ -24,6 +24,8 @@ pub struct Client {
     offer: Option<Offer>,
     /// Its end of a connection that may be compressed.
     link: Option<Link>,
+    /// Whether it has asked to be told when to send a body, and does not mind whether it is.
+    may_be_continued: bool,
 }
 
 struct Link {
@@ -140,9 +142,34 @@ pub fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [&head, body].concat()
 }
 
+/// A request whose body comes in these chunks.
+pub fn post_chunks<'a>(target: &str, headers: &str, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut bytes = post_chunks_head(target, headers);
+    for chunk in chunks {
+        bytes.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        bytes.extend_from_slice(chunk);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"0\r\n\r\n");
+    bytes
+}
+
+/// The head of such a request.
+pub fn post_chunks_head(target: &str, headers: &str) -> Vec<u8> {
+    format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n{headers}\r\n").into_bytes()
+}
+
+/// What tells a client to send the body that it holds back.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 impl Client {
     pub fn new(peer: Peer, trace: Rc<Trace>) -> Self {
-        Self { peer, trace, handshake: None, received: Vec::new(), offer: None, link: None }
+        Self { peer, trace, handshake: None, received: Vec::new(), offer: None, link: None, may_be_continued: false }
+    }
+
+    /// Has it pass over every 100 from now on.
+    pub fn ignore_continue(&mut self) {
+        self.may_be_continued = true;
     }
 
     /// Has it offer compression when it asks.
@@ -308,6 +335,9 @@ impl Client {
     /// The head of an answer, if one is here, and left there.
     fn whole_head(&mut self) -> Option<&[u8]> {
         self.pull();
+        while self.may_be_continued && self.received.starts_with(CONTINUE) {
+            self.received.drain(..CONTINUE.len());
+        }
         // A status line passes for a request line as far as its end is concerned.
         let end = HeadScan::default().find_end(&self.received, &HeadLimits::default()).expect("a good head")?;
         let head = &self.received[..end];

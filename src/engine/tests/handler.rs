@@ -412,6 +412,14 @@ impl Handler for App {
         }
     }
 
+    fn before_body(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Option<Response> {
+        match request.path() {
+            "/unread" => Some(Response::text(403, "No.\n")),
+            "/panic-before-body" => self.log.fail("before_body"),
+            _ => None,
+        }
+    }
+
     fn open(&mut self, session: &mut Session<'_, Member>) {
         self.log.note_call(session, "open");
         self.log.opened.borrow_mut().push(session.id());

@@ -16,6 +16,7 @@ mod world;
 mod accepting;
 mod admission;
 mod backpressure;
+mod bodies;
 mod closing;
 mod compression;
 mod drain;

@@ -161,29 +161,114 @@ fn refuses_what_httparse_is_lenient_about() {
 }
 
 #[test]
-fn refuses_bodies_of_unknown_or_doubtful_length() {
+fn refuses_bodies_of_doubtful_length() {
     assert_eq!(parse_with("Content-Length: 5\r\n"), Ok(5));
-    assert_eq!(parse_with("Transfer-Encoding: identity\r\n"), Err(Refusal::TransferEncoding));
     let twice = "Content-Length: 5\r\ncontent-length: 5\r\n";
     assert_eq!(parse_with(twice), Err(Refusal::HeaderDuplicate { name: "Content-Length" }));
     for value in ["", "+5", "-5", "5, 5", "0x5", "5 5", "18446744073709551616", "é"] {
         let line = format!("Content-Length: {value}\r\n");
         assert_eq!(parse_with(&line), Err(Refusal::ContentLengthInvalid), "{value}");
     }
-    assert_eq!(parse_with("Expect: 100-continue\r\n"), Err(Refusal::ExpectationFailed));
+}
+
+/// How the end of the body of a request with these lines is told.
+fn body_length(lines: &str) -> Result<BodyLength, Refusal> {
+    let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    Request::parse(head.as_bytes(), &mut Headers::default()).map(|request| request.body_length())
+}
+
+#[test]
+fn takes_chunked_as_the_only_transfer_coding() {
+    for value in ["chunked", "Chunked", "CHUNKED", " \tchunked \t"] {
+        assert_eq!(body_length(&format!("transfer-encoding:{value}\r\n")), Ok(BodyLength::Chunked), "{value:?}");
+    }
+    for value in ["identity", "gzip", "xchunked", "chunkedx", "gzip, chunked", "identity,chunked", "a, b"] {
+        let refused = Err(Refusal::TransferCodingUnknown);
+        assert_eq!(body_length(&format!("Transfer-Encoding: {value}\r\n")), refused, "{value:?}");
+    }
+    for value in [
+        "",
+        ",",
+        "chunked,",
+        ", chunked",
+        "chunked, chunked",
+        "chunked, identity",
+        "chunked, gzip, chunked",
+        "chunked;a=b",
+        "gzip;a=b, chunked",
+        "\"chunked\"",
+        "chun ked",
+        "chunked chunked",
+        "'chunked",
+        "\u{e9}",
+    ] {
+        let lines = format!("Transfer-Encoding: {value}\r\n");
+        let refused = body_length(&lines).unwrap_err();
+        assert!(matches!(refused, Refusal::TransferEncoding | Refusal::TransferCodingUnknown), "{value:?}: {refused}");
+        assert_eq!(refused == Refusal::TransferCodingUnknown, value == "'chunked", "{value:?}: an odd token, but one");
+    }
+}
+
+#[test]
+fn refuses_chunks_whose_end_another_program_may_see_elsewhere() {
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for lines in [
+        format!("Content-Length: 5\r\n{chunked}"),
+        format!("{chunked}Content-Length: 5\r\n"),
+        format!("Content-Length: 0\r\n{chunked}"),
+        format!("{chunked}content-length: 0\r\n"),
+        format!("{chunked}{chunked}"),
+        format!("{chunked}Transfer-Encoding: identity\r\n"),
+    ] {
+        assert_eq!(body_length(&lines), Err(Refusal::TransferEncoding), "{lines}");
+    }
+    let head = format!("POST / HTTP/1.0\r\nHost: a\r\n{chunked}\r\n");
+    let refused = Request::parse(head.as_bytes(), &mut Headers::default()).unwrap_err();
+    assert_eq!(refused, Refusal::TransferEncoding, "RFC 9112 6.1");
+}
+
+#[test]
+fn knows_who_holds_a_body_back_until_it_is_told_to_send_it() {
+    let waits = |version: &str, lines: &str| {
+        let head = format!("POST / {version}\r\nHost: a\r\n{lines}\r\n");
+        Request::parse(head.as_bytes(), &mut Headers::default()).map(|request| request.expects_continue())
+    };
+    let body = "Content-Length: 5\r\n";
+    for value in ["100-continue", "100-Continue", "100-continue, 100-continue", " 100-continue ,"] {
+        assert_eq!(waits("HTTP/1.1", &format!("{body}Expect: {value}\r\n")), Ok(true), "{value}");
+        assert_eq!(
+            waits("HTTP/1.1", &format!("expect: {value}\r\nTransfer-Encoding: chunked\r\n")),
+            Ok(true),
+            "{value}"
+        );
+        assert_eq!(waits("HTTP/1.0", &format!("{body}Expect: {value}\r\n")), Ok(false), "{value}");
+        assert_eq!(waits("HTTP/1.1", &format!("Expect: {value}\r\n")), Ok(false), "no body, {value}");
+        assert_eq!(waits("HTTP/1.1", &format!("Expect: {value}\r\nContent-Length: 0\r\n")), Ok(false), "{value}");
+    }
+    assert_eq!(waits("HTTP/1.1", body), Ok(false));
+    assert_eq!(waits("HTTP/1.1", &format!("{body}Expect:\r\n")), Ok(false), "nothing is expected");
+    for value in ["something", "100-continue, something", "100", "100-continue;a=b", "continue"] {
+        for body in [body, ""] {
+            let refused = Err(Refusal::ExpectationFailed);
+            assert_eq!(waits("HTTP/1.1", &format!("{body}Expect: {value}\r\n")), refused, "{value}");
+            assert_eq!(waits("HTTP/1.0", &format!("{body}Expect: {value}\r\n")), Ok(false), "{value}");
+        }
+    }
 }
 
 #[test]
 fn refuses_a_body_with_get_head_and_every_upgrade() {
-    let refusal = Refusal::BodyUnexpected { bytes: 5 };
+    let refusal = Refusal::BodyUnexpected;
     for begin in [
         "GET / HTTP/1.1",
         "HEAD / HTTP/1.1",
         "POST / HTTP/1.1\r\nUpgrade: WebSocket",
         "PUT / HTTP/1.1\r\nSec-WebSocket-Key: a",
     ] {
-        let head = format!("{begin}\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
-        assert_eq!(Request::parse(head.as_bytes(), &mut Headers::default()).unwrap_err(), refusal);
+        for length in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
+            let head = format!("{begin}\r\nHost: a\r\n{length}\r\n\r\n");
+            assert_eq!(Request::parse(head.as_bytes(), &mut Headers::default()).unwrap_err(), refusal);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::Weather;
 use super::tally::Tally;
-use crate::engine::tests::client::{Client, get, post, upgrade_request};
+use crate::engine::tests::client::{Client, get, post, post_chunks, post_chunks_head, upgrade_request};
 use crate::engine::tests::dice::Dice;
 
 pub struct Asker {
@@ -16,7 +16,7 @@ pub struct Asker {
 }
 
 /// How many requests there are that are the last on their connection.
-pub const LAST_COUNT: usize = 19;
+pub const LAST_COUNT: usize = 22;
 
 /// The last request of a client, and the status of its answer.
 pub fn last(number: usize) -> (&'static str, Vec<u8>, u16) {
@@ -44,12 +44,16 @@ pub fn last(number: usize) -> (&'static str, Vec<u8>, u16) {
         15 => ("an upgrade with a bad header", upgrade("/bad-header"), 500),
         16 => ("an upgrade that is rejected", upgrade("/reject"), 403),
         17 => ("a body that is too large", post("/", "", &vec![b'a'; 70_000]), 413),
+        18 => ("chunks that are none", [post_chunks_head("/", ""), b"5\nhello\r\n".to_vec()].concat(), 400),
+        19 => ("chunks that are too large", [post_chunks_head("/", ""), b"11170\r\n".to_vec()].concat(), 413),
+        20 => ("a transfer coding", post("/", "Transfer-Encoding: gzip, chunked\r\n", b""), 400),
         _ => ("an upgrade that is rejected soon", upgrade("/soon-reject"), 403),
     }
 }
 
 impl Asker {
-    pub fn new(client: Client, dice: &mut Dice, tally: &mut Tally) -> Self {
+    pub fn new(mut client: Client, dice: &mut Dice, tally: &mut Tally) -> Self {
+        client.ignore_continue();
         let (mut bytes, mut due) = (Vec::new(), VecDeque::new());
         for number in 0..dice.below(6) {
             if dice.once_in(5) {
@@ -58,9 +62,15 @@ impl Asker {
             } else if dice.once_in(4) {
                 // A body that looks like a request, and has to come back as it is.
                 let body = get("/hidden", "").repeat(1 + dice.below(30));
-                bytes.extend(post("/", "", &body));
+                let headers = dice.choose(&["", "Expect: 100-continue\r\n"]);
+                if dice.once_in(2) {
+                    bytes.extend(post_chunks("/", headers, body.chunks(1 + dice.below(body.len()))));
+                    tally.add("requests", "with a body in chunks, 200", 1);
+                } else {
+                    bytes.extend(post("/", headers, &body));
+                    tally.add("requests", "with a body, 200", 1);
+                }
                 due.push_back((200, String::from_utf8(body).ok()));
-                tally.add("requests", "with a body, 200", 1);
             } else {
                 bytes.extend(get(&format!("/page-{number}"), ""));
                 due.push_back((200, Some(format!("/page-{number}"))));

@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use super::Weather;
 use super::endings::{self, Ending, NO_CODE};
 use super::tally::Tally;
-use crate::engine::tests::client::{Client, Frame, fragment, get, masked, masked_close, post, upgrade_request};
+use crate::engine::tests::client::{
+    Client, Frame, fragment, get, masked, masked_close, post, post_chunks, upgrade_request,
+};
 use crate::engine::tests::dice::Dice;
 use crate::protocol::Opcode;
 
@@ -128,7 +130,11 @@ impl Hostile {
             9 => {
                 let request = get(dice.choose(&["/", "/large", "/panic"]), dice.choose(&["", "Connection: close\r\n"]));
                 let body = vec![b'a'; dice.below(70_000)];
-                let requests = if dice.once_in(3) { post("/", "", &body) } else { request.repeat(1 + dice.below(10)) };
+                let requests = match dice.below(4) {
+                    0 => post("/", "", &body),
+                    1 => post_chunks("/", "Expect: 100-continue\r\n", body.chunks(1 + dice.below(9_000))),
+                    _ => request.repeat(1 + dice.below(10)),
+                };
                 self.write_in_part("requests", &requests, &[1002], dice, tally);
             }
             10 => self.write("empty line", b"\r\n", &[1002], tally),
