@@ -42,31 +42,36 @@ fn main() -> ExitCode {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let (cli, variables) = match environment::parse::<Cli>() {
         Ok(parsed) => parsed,
-        Err(NoCommand::CommandLine(error)) => return explain(&error),
+        Err(NoCommand::CommandLine(error)) => return explain(error),
         Err(NoCommand::Variable(error)) => {
             cli::complain(&error);
             return error.exit_code();
         }
     };
     let outcome = match cli.command {
-        Command::Serve(serve) => serve.run(),
+        Command::Serve(serve) => serve.run(&variables),
         Command::Bench(bench) => bench.run(),
         Command::Tune(tune) => tune.run(),
         Command::BenchWorker => cli::bench::work(),
     };
     outcome.unwrap_or_else(|error| {
-        cli::complain(format!("{error}{}", variables.behind(&error.to_string())));
+        cli::complain(variables.explain(&*error));
         ExitCode::FAILURE
     })
 }
 
 /// Prints the help or the version that was asked for, or what is wrong with the command line.
-fn explain(error: &clap::Error) -> ExitCode {
+fn explain(error: clap::Error) -> ExitCode {
+    let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    if error.use_stderr() {
+        cli::briefly(move || drop(error.print()));
+        return code;
+    }
     match error.print() {
-        Err(cause) if !error.use_stderr() && cause.kind() != ErrorKind::BrokenPipe => {
+        Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
             cli::complain(cli::unprinted(&cause));
             ExitCode::FAILURE
         }
-        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2)),
+        _ => code,
     }
 }

@@ -12,6 +12,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use program::sink::{Fate, Sink};
 use program::{Process, between, isolate, serve};
 use serde_json::Value;
 
@@ -78,6 +79,20 @@ fn a_report_for_which_there_is_no_room_is_a_failure_in_one_sentence() {
         let output = ringsock(arguments).stdout(full()).output().unwrap();
         let code = if arguments[0] == "tune" { 2 } else { 1 };
         assert_eq!((output.status.code(), said(&output)), (Some(code), UNPRINTED), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_program_that_cannot_begin_ends_though_nobody_reads_why() {
+    let sink = Sink::spoilt(Fate::Unread, file("unread"));
+    for (arguments, code) in [
+        (&["serve", "--nonsense"][..], 2),
+        (&["serve", "--max-headers", "1000"], 1),
+        (&["bench", "echo", "--url", "wss://localhost"], 1),
+        (&["tune", "--config", "no/such/file.toml"], 2),
+    ] {
+        let status = ringsock(arguments).stderr(sink.stdio()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
     }
 }
 

@@ -59,8 +59,13 @@ impl InvalidVariable {
 }
 
 impl Variables {
+    /// An error, and which variables it is about.
+    pub fn explain(&self, error: &dyn std::error::Error) -> String {
+        format!("{error}{}", self.behind(&error.to_string()))
+    }
+
     /// Which variable set what this message tells of, as a further sentence; empty if none did.
-    pub fn behind(&self, message: &str) -> String {
+    fn behind(&self, message: &str) -> String {
         let is_in_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
         let names = |flag: &str| message.split(|c| !is_in_name(c)).any(|word| word == flag);
         // A path or an address stands for itself.

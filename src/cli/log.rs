@@ -5,6 +5,7 @@
 //! at once; what a stream does not take is dropped and counted.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::panic::{self, PanicHookInfo};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl Log {
         let errors = Outlet::start("ringsock-log", stream, Arc::clone(&lines_dropped), || {}, tell)?;
         let logged = errors.clone();
         // What was logged before is seen before, where both streams are one terminal or file.
-        let before = move || logged.flush();
+        let before = move || Outlet::flush(&[&logged]);
         let stream = Stream::new(io::stdout())?;
         let output = Outlet::start("ringsock-print", stream, Arc::clone(&lines_dropped), before, || {})?;
         report_panics(errors.clone());
@@ -55,6 +56,11 @@ impl Log {
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
 
+    /// Says on standard error why the program ends.
+    pub fn complain(&self, error: impl Display) {
+        self.errors.offer(super::complaint(error).as_bytes());
+    }
+
     /// Writes lines to standard output.
     pub fn print(&self, lines: &str) {
         self.output.offer(lines.as_bytes());
@@ -68,8 +74,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.output.flush();
-        self.errors.flush();
+        Outlet::flush(&[&self.output, &self.errors]);
     }
 }
 

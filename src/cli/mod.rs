@@ -2,11 +2,13 @@
 //!
 //! Thin: what could be of use to an embedder is in the library.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use outlet::Outlet;
 use stream::{Cut, Stream};
 
 pub mod bench;
@@ -18,6 +20,9 @@ pub mod serve;
 mod stream;
 pub mod tune;
 
+/// How long the last word of a program may take. 2 s: for a processor that is busy; nobody serves any more.
+const BRIEFLY: Duration = Duration::from_secs(2);
+
 /// Prints the result of a command. A reader that has gone, as head(1) does, has seen what it wanted.
 pub fn print(text: &str) -> Result<(), String> {
     let written = Stream::new(io::stdout()).map(|stream| stream.write(text.as_bytes()));
@@ -28,17 +33,31 @@ pub fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Says on standard error why the program ends, and waits no longer for that than for any log.
+/// Says on standard error why the program ends.
 pub fn complain(error: impl Display) {
-    let line = format!("ringsock: {error}\n");
-    let Ok(stream) = Stream::new(io::stderr()) else { return };
-    match Outlet::start("ringsock-end", stream, Arc::default(), || {}, || {}) {
-        Ok(outlet) => {
-            outlet.offer(line.as_bytes());
-            outlet.flush();
-        }
-        // A host that refuses a thread refuses cores too, so nobody is kept waiting.
-        Err(_) => drop(Stream::new(io::stderr()).map(|stream| stream.write(line.as_bytes()))),
+    let text = complaint(error);
+    briefly(move || drop(Stream::new(io::stderr()).map(|stream| stream.write(text.as_bytes()))));
+}
+
+/// The line that says why the program ends.
+fn complaint(error: impl Display) -> String {
+    format!("ringsock: {error}\n")
+}
+
+/// Has something written to standard error, and waits no longer for it than [`BRIEFLY`]: a supervisor has to see that the
+/// program has ended, whoever reads what it said.
+pub fn briefly(write: impl Fn() + Send + Sync + 'static) {
+    let write = Arc::new(write);
+    let (ends, ended) = mpsc::channel::<Infallible>();
+    let writes = Arc::clone(&write);
+    let spawned = thread::Builder::new().spawn(move || {
+        writes();
+        drop(ends);
+    });
+    match spawned {
+        Ok(_) => drop(ended.recv_timeout(BRIEFLY)),
+        // Where no further thread is allowed, it is said all the same.
+        Err(_) => write(),
     }
 }
 

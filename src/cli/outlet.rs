@@ -60,17 +60,19 @@ impl Outlet {
         }
     }
 
-    /// Waits until everything is written or dropped, for a bounded time.
-    pub fn flush(&self) {
+    /// Waits until everything in these outlets is written or dropped, for a bounded time.
+    pub fn flush(outlets: &[&Self]) {
+        let waiting_bytes = || outlets.iter().map(|outlet| outlet.queue.waiting()).sum::<usize>();
+        // Where there is room, the thread is about to write: a processor is busy, not the reader.
+        let is_moving = |outlet: &&Self| outlet.queue.waiting() > 0 && outlet.queue.stream.has_room();
         let begun = Instant::now();
-        let (mut waiting, mut since) = (self.queue.waiting(), begun);
+        let (mut waiting, mut since) = (waiting_bytes(), begun);
         while waiting > 0 && begun.elapsed() < FLUSH_MAX {
-            // Where there is room, the thread is about to write: a processor is busy, not the reader.
-            if since.elapsed() >= STUCK_AFTER && !self.queue.stream.has_room() {
+            if since.elapsed() >= STUCK_AFTER && !outlets.iter().any(is_moving) {
                 return;
             }
             thread::sleep(LOOK_INTERVAL);
-            let now = self.queue.waiting();
+            let now = waiting_bytes();
             if now != waiting {
                 (waiting, since) = (now, Instant::now());
             }
@@ -172,7 +174,7 @@ mod tests {
         let outlet = outlet(writer, &dropped);
         // If any of it waited for the reader, this would never end.
         (0..LINES).for_each(|number| outlet.offer(format!("{number} {LINE}").as_bytes()));
-        outlet.flush();
+        Outlet::flush(&[&outlet]);
         let lost = dropped.load(Ordering::Relaxed) as usize;
         assert!(lost > 0 && lost < LINES, "{lost} of {LINES}");
         let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
@@ -180,7 +182,7 @@ mod tests {
         let numbers: Vec<usize> = lines.by_ref().take(LINES - lost).map(number).collect();
         assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "{numbers:?}");
         // Nothing waits any more, so there is room again.
-        outlet.flush();
+        Outlet::flush(&[&outlet]);
         outlet.offer(LINE.as_bytes());
         assert_eq!(lines.next().as_deref(), Some(LINE.trim_end()));
         assert_eq!(dropped.load(Ordering::Relaxed) as usize, lost);
@@ -193,9 +195,9 @@ mod tests {
         let outlet = outlet(writer, &dropped);
         drop(reader);
         outlet.offer(b"one\ntwo\nthree\n");
-        outlet.flush();
+        Outlet::flush(&[&outlet]);
         outlet.offer(b"the end of a line is missing");
-        outlet.flush();
+        Outlet::flush(&[&outlet]);
         assert_eq!(dropped.load(Ordering::Relaxed), 4);
     }
 
@@ -228,7 +230,7 @@ mod tests {
         let outlet = Outlet::start("outlet", Stream::new(writer).unwrap(), Arc::default(), || {}, caught_up).unwrap();
         own.set(outlet.clone()).unwrap();
         outlet.offer(b"first\n");
-        outlet.flush();
+        Outlet::flush(&[&outlet]);
         let mut read = [0; 13];
         reader.read_exact(&mut read).unwrap();
         assert_eq!((&read, outlet.queue.waiting()), (b"first\nsecond\n", 0));

@@ -18,6 +18,7 @@ use ringsock::tune::{Goal, Host, Knob, knobs};
 use ringsock::{Server, engine};
 use tracing_subscriber::EnvFilter;
 
+use super::environment::Variables;
 use super::log::Log;
 
 // The settings know nothing of the protocol, so what they allow is held against it here.
@@ -43,11 +44,16 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves until it is told to end.
-    pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
+    /// Serves until it is told to end; says itself why it failed.
+    pub fn run(self, variables: &Variables) -> Result<ExitCode, Box<dyn Error>> {
         let log = Log::start().map_err(|error| format!("The log cannot be written: {error}."))?;
-        self.serve(&log)?;
-        Ok(ExitCode::SUCCESS)
+        Ok(match self.serve(&log) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                log.complain(variables.explain(&*error));
+                ExitCode::FAILURE
+            }
+        })
     }
 
     fn serve(self, log: &Log) -> Result<(), Box<dyn Error>> {
