@@ -68,7 +68,7 @@ fn talk(mut peers: Vec<Peer>, stop: &AtomicBool) -> Vec<Peer> {
 }
 
 /// Reads on until the server has said goodbye, answers it, and reads to the end: whether it was 1001, and the end.
-fn goodbye(peer: &mut Peer) -> (bool, Next) {
+pub fn goodbye(peer: &mut Peer) -> (bool, Next) {
     loop {
         match peer.next() {
             Next::Frame(0x88, payload) => {

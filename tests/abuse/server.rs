@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use ringsock::Limits;
 
 use crate::attacker::Peer;
+use crate::sink::set_limit;
 use crate::{misbehaving, table};
 
 /// A start takes some 50 ms; the rest is for a machine that is busy with other things.
@@ -76,12 +77,21 @@ impl Server {
         Self::serve(reactor, "2", flags, descriptors)
     }
 
+    /// The same with its log written to `log`, down to what it says when it cannot accept.
+    pub fn start_with_log(reactor: &str, log: Stdio) -> Self {
+        Self::run(Self::command(reactor, "2", &["--log", "debug"]), None, log)
+    }
+
     fn serve(reactor: &str, cores: &str, flags: &[&str], descriptors: Option<u64>) -> Self {
+        Self::run(Self::command(reactor, cores, flags), descriptors, Stdio::piped())
+    }
+
+    fn command(reactor: &str, cores: &str, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
         // The counters are read at the administrator's listener.
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cores", cores]);
         command.args(["--reactor", reactor]).args(flags);
-        Self::run(command, descriptors)
+        command
     }
 
     /// This test's own program with the handler of [`misbehaving`].
@@ -109,17 +119,19 @@ impl Server {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", misbehaving::TEST, "--nocapture"]);
         command.env(misbehaving::VARIABLE, format!("{reactor} {stall_timeout_ms} {handshake_timeout_ms} {cores}"));
-        Self::run(command, descriptors)
+        Self::run(command, descriptors, Stdio::piped())
     }
 
-    fn run(mut command: Command, descriptors: Option<u64>) -> Self {
-        command.env_remove("RINGSOCK_CONFIG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    fn run(mut command: Command, descriptors: Option<u64>, log: Stdio) -> Self {
+        command.env_remove("RINGSOCK_CONFIG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         // SAFETY: between fork and exec `prepare` only makes system calls; it allocates nothing and takes no lock.
         unsafe { command.pre_exec(move || prepare(descriptors)) };
         let mut process = command.spawn().unwrap();
         let (sender, log) = channel();
-        let errors = BufReader::new(process.stderr.take().unwrap());
-        thread::spawn(move || errors.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        if let Some(errors) = process.stderr.take() {
+            let errors = BufReader::new(errors);
+            thread::spawn(move || errors.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        }
         match await_addresses(&mut process) {
             Some((admin, address)) => {
                 let before = Usage::default();
@@ -133,6 +145,20 @@ impl Server {
                 panic!("the server did not start: {}", log.iter().collect::<Vec<_>>().join("\n"));
             }
         }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Keeps descriptors from it for so long, while clients wait at both of its listeners. On epoll each core that fails
+    /// to accept says so ten times a second; the administrator's listener always is on epoll.
+    pub fn log_that_it_cannot_accept(&self, how_long: Duration) {
+        let limit = set_limit(self.pid(), libc::RLIMIT_NOFILE, 3);
+        let waiting: Vec<Peer> = [self.address, self.admin].into_iter().cycle().take(16).map(Peer::connect).collect();
+        thread::sleep(how_long);
+        set_limit(self.pid(), libc::RLIMIT_NOFILE, limit);
+        drop(waiting);
     }
 
     /// Descriptors it has open.

@@ -1,0 +1,79 @@
+//! Row 51: a log that nobody takes, while sessions talk, and at the end.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::attacker::Peer;
+use crate::drain::goodbye;
+use crate::honest::Honest;
+use crate::server::Server;
+use crate::sink::{Fate, Sink};
+use crate::{figure, in_time, on_each_reactor, scaled};
+
+const SESSIONS: usize = 5_000;
+
+/// For how long the server has something to log: 10 s in full.
+fn lines_for() -> Duration {
+    Duration::from_millis(scaled(10_000) as u64).max(Duration::from_secs(2))
+}
+
+fn sink(reactor: &str, fate: Fate) -> Sink {
+    Sink::new(fate, PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("abuse-{reactor}-{fate:?}.log")))
+}
+
+#[test]
+fn row_51_a_log_that_nobody_takes_delays_no_session_and_no_goodbye() {
+    on_each_reactor(|reactor| {
+        let mut late = 0;
+        for fate in [Fate::Gone, Fate::Full, Fate::Unread, Fate::Slow] {
+            let mut sink = sink(reactor, fate);
+            let mut server = Server::start_with_log(reactor, sink.stdio());
+            let mut honest = Honest::new(&server);
+            let quiet = honest.quiet();
+            sink.spoil(server.pid());
+            let ((), served) = honest.during(|| server.log_that_it_cannot_accept(lines_for()));
+            drop(honest);
+            let dropped = server.counters().remove("log_lines_dropped").unwrap();
+            let sessions = scaled(SESSIONS);
+            let mut peers = Peer::open_many(server.address, sessions);
+            server.signal("TERM");
+            let begun = Instant::now();
+            let told = peers.iter_mut().map(goodbye).filter(|(was_told, _)| *was_told).count();
+            let (status, _) = server.await_exit(Duration::from_secs(20)).expect("it still runs");
+            let took = begun.elapsed();
+            figure(
+                51,
+                format!(
+                    "{fate:?}: p99 {:.2?} → {:.2?}, {dropped} lines dropped; SIGTERM: {told} of {sessions} told 1001, \
+                     {status} after {took:.2?}",
+                    quiet.p99, served.p99
+                ),
+                "2 × quiet, or 10 ms; all, exit 0 within 11 s",
+            );
+            assert_eq!((told, status.code()), (sessions, Some(0)));
+            // In a pipe that is read too slowly, lines wait.
+            assert!(dropped > 0 || matches!(fate, Fate::Unread | Fate::Slow));
+            late += usize::from(served.p99 > quiet.p99_bound() || took > Duration::from_secs(11));
+        }
+        in_time(late == 0);
+    });
+}
+
+#[test]
+fn row_51_a_second_sigterm_ends_the_process_at_once_though_nobody_takes_its_log() {
+    on_each_reactor(|reactor| {
+        let mut sink = sink(reactor, Fate::Unread);
+        let mut server = Server::start_with_log(reactor, sink.stdio());
+        sink.spoil(server.pid());
+        // They never answer the goodbye, so the server would wait for them.
+        let deaf = Peer::open_many(server.address, 100);
+        server.signal("TERM");
+        assert_eq!(server.await_exit(Duration::from_millis(700)), None, "it did not wait for anyone");
+        server.signal("TERM");
+        let (status, took) = server.await_exit(Duration::from_secs(20)).expect("it still runs");
+        figure(51, format!("second SIGTERM: {status} after {took:.2?}"), "1 s, not 0");
+        assert_eq!(status.code(), Some(1));
+        in_time(took <= Duration::from_secs(1));
+        drop(deaf);
+    });
+}
