@@ -56,7 +56,11 @@ impl Program {
     }
 
     fn scrape(&self) -> Metrics {
-        let answer = exchange(&self.admin, get("/metrics").as_bytes());
+        self.scrape_of("/metrics")
+    }
+
+    fn scrape_of(&self, path: &str) -> Metrics {
+        let answer = exchange(&self.admin, get(path).as_bytes());
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{head}");
@@ -65,9 +69,13 @@ impl Program {
 
     /// Scrapes until what was brought about has been counted.
     fn scrape_until(&self, counted: impl Fn(&Metrics) -> bool) -> Metrics {
+        self.scrape_until_of("/metrics", counted)
+    }
+
+    fn scrape_until_of(&self, path: &str, counted: impl Fn(&Metrics) -> bool) -> Metrics {
         let end = Instant::now() + PATIENCE;
         loop {
-            let metrics = self.scrape();
+            let metrics = self.scrape_of(path);
             if counted(&metrics) {
                 return metrics;
             }
@@ -174,7 +182,7 @@ impl Metrics {
         found.map(|(_, value)| *value as u64).sum()
     }
 
-    /// What is not 0 of a counter with reasons or codes, over all cores.
+    /// What is not 0 of a counter with reasons or codes, over all cores if it is told of each.
     fn reasons(&self, name: &str, label: &str) -> Vec<(String, u64)> {
         let mut sums = BTreeMap::<String, u64>::new();
         for ((_, labels), value) in self.0.iter().filter(|((own, _), _)| own == name) {
@@ -188,16 +196,22 @@ impl Metrics {
         format!("{counted:?}")
     }
 
-    /// For each core: who was accepted is there, or has ended for one reason.
-    fn assert_reconciled(&self, cores: usize) {
-        for core in 0..cores {
-            let core = core.to_string();
-            let sum = |name| self.sum(name, &[("core", &core)]);
+    /// For each core, or all together where none is told apart: who was accepted is there, or has ended for one reason.
+    fn assert_reconciled(&self) {
+        let cores: BTreeSet<_> = self.0.keys().map(|(_, labels)| labels.get("core")).collect();
+        for core in cores.iter().filter(|core| core.is_some() || cores.len() == 1) {
+            let labels: Vec<_> = core.iter().map(|core| ("core", core.as_str())).collect();
+            let sum = |name| self.sum(name, &labels);
             let accounted = sum("ringsock_connections") + sum("ringsock_connections_closed_total");
-            assert_eq!(sum("ringsock_connections_accepted_total"), accounted, "core {core}");
+            assert_eq!(sum("ringsock_connections_accepted_total"), accounted, "core {core:?}");
             let accounted = sum("ringsock_sessions") + sum("ringsock_sessions_closed_total");
-            assert_eq!(sum("ringsock_sessions_opened_total"), accounted, "core {core}");
+            assert_eq!(sum("ringsock_sessions_opened_total"), accounted, "core {core:?}");
         }
+    }
+
+    /// How many cores are told apart.
+    fn cores(&self) -> usize {
+        self.0.keys().filter_map(|(_, labels)| labels.get("core")).collect::<BTreeSet<_>>().len()
     }
 }
 
@@ -245,8 +259,15 @@ fn what_happens_is_counted_exactly_by_reason_and_per_core() {
         session.end();
     }
     drop(server.session());
-    let metrics = server.scrape_until(|metrics| metrics.sum("ringsock_connections", &[]) == 0);
-    metrics.assert_reconciled(2);
+    let quiet = |metrics: &Metrics| metrics.sum("ringsock_connections", &[]) == 0;
+    let per_core = server.scrape_until_of("/metrics?per=core", quiet);
+    per_core.assert_reconciled();
+    assert_eq!(per_core.cores(), 2);
+    let metrics = server.scrape_until(quiet);
+    metrics.assert_reconciled();
+    for name in ["ringsock_refusals_total", "ringsock_violations_total", "ringsock_connections_closed_total"] {
+        assert_eq!(per_core.reasons(name, "reason"), metrics.reasons(name, "reason"), "the sum over all cores");
+    }
 
     let refusals = [("header_missing", 2), ("http_version_unsupported", 1)];
     assert_eq!(metrics.reasons("ringsock_refusals_total", "reason"), named(&refusals));
@@ -329,7 +350,7 @@ fn what_is_open_and_who_is_turned_away_is_told_and_scrapers_are_no_part_of_it() 
     assert!(server.connect_and_say(get("/").as_bytes()).starts_with("HTTP/1.1 503 "));
     let _scraper = connect(&server.admin);
     let metrics = server.scrape_until(|metrics| metrics.sum("ringsock_connections_turned_away_total", &[]) == 1);
-    metrics.assert_reconciled(2);
+    metrics.assert_reconciled();
     assert_eq!(metrics.sum("ringsock_connections", &[]), 5);
     assert_eq!(metrics.sum("ringsock_sessions", &[]), 5);
     assert_eq!(metrics.sum("ringsock_connections_max", &[]), 5);
@@ -337,6 +358,20 @@ fn what_is_open_and_who_is_turned_away_is_told_and_scrapers_are_no_part_of_it() 
     assert_eq!(metrics.reasons("ringsock_connections_closed_total", "reason"), named(&[("turned_away", 1)]));
     assert!(metrics.sum("process_open_fds", &[]) >= 5);
     drop(sessions);
+}
+
+#[test]
+fn there_are_as_many_values_whatever_the_number_of_cores() {
+    let scrape = |cores: &str| {
+        let server = Program::start(&["--cores", cores]);
+        let metrics = server.scrape();
+        assert_eq!(metrics.cores(), 0, "cores are told apart on request alone");
+        assert_eq!(metrics.sum("ringsock_cores", &[]).to_string(), cores);
+        metrics.0.into_keys().collect::<BTreeSet<_>>()
+    };
+    let of_one = scrape("1");
+    assert!(of_one.len() < 200, "{} values", of_one.len());
+    assert_eq!(scrape("8"), of_one);
 }
 
 #[test]
@@ -388,7 +423,7 @@ fn a_storm_of_scrapers_slows_no_echo_and_ends_with_an_answer_for_everyone() {
     assert!(answered < Duration::from_secs(8), "{answered:?}");
     let metrics = server.scrape();
     assert_eq!(metrics.sum("ringsock_connections_accepted_total", &[]), 1, "scrapers do not count as clients");
-    metrics.assert_reconciled(1);
+    metrics.assert_reconciled();
     drop(storm);
 }
 

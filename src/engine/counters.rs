@@ -135,6 +135,12 @@ macro_rules! counters {
                 let closed = self.closed.read();
                 self.accepted.read().saturating_sub(closed)
             }
+
+            /// WebSocket sessions that there are now.
+            pub fn sessions(&self) -> u64 {
+                let closed = self.sessions_closed.read();
+                self.upgraded.read().saturating_sub(closed)
+            }
         }
     };
 }

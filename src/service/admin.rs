@@ -1,7 +1,7 @@
 //! What is for whoever runs the server and for nobody else: its metrics, and whether it is well.
 //!
 //! Meant for a listener of its own. Speaks no WebSocket. Invariant: however often it is asked, metrics are put into
-//! text at most once in 100 ms.
+//! text at most once in 100 ms, for all cores together as well as for each.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::health;
 use super::metrics::Metrics;
+use super::query::parameter;
 use crate::engine::{Handler, Hub, Limits, Session, Upgrade, UpgradeRequest};
 use crate::protocol::Message;
 use crate::protocol::http::{HeadLimits, Request, Response};
@@ -20,13 +21,17 @@ const FRESH: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Admin {
     metrics: Metrics,
-    text: Option<(Instant, Bytes)>,
+    of_server: Cached,
+    of_each_core: Cached,
 }
+
+/// The text that was made last, and when.
+type Cached = Option<(Instant, Bytes)>;
 
 impl Admin {
     /// A handler that tells what `metrics` say.
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, text: None }
+        Self { metrics, of_server: None, of_each_core: None }
     }
 
     /// Limits of a listener that only a few scrapers and a person use. A client that asks and does not read holds one of
@@ -44,12 +49,19 @@ impl Admin {
         }
     }
 
-    fn metrics(&mut self) -> Response {
-        let fresh = self.text.as_ref().filter(|(made, _)| made.elapsed() < FRESH);
+    fn metrics(&mut self, query: Option<&str>) -> Response {
+        let is_per_core = match parameter(query, "per") {
+            Ok(None) => false,
+            Ok(Some(value)) if value == "core" => true,
+            Ok(Some(_)) => return Response::text(400, "per can only be core, as in /metrics?per=core.\n"),
+            Err(error) => return Response::text(400, format!("{error}\n")),
+        };
+        let cached = if is_per_core { &mut self.of_each_core } else { &mut self.of_server };
+        let fresh = cached.as_ref().filter(|(made, _)| made.elapsed() < FRESH);
         let text = match fresh {
             Some((_, text)) => text.clone(),
-            None => match self.metrics.text() {
-                Ok(text) => self.text.insert((Instant::now(), Bytes::from(text))).1.clone(),
+            None => match if is_per_core { self.metrics.text_per_core() } else { self.metrics.text() } {
+                Ok(text) => cached.insert((Instant::now(), Bytes::from(text))).1.clone(),
                 Err(_) => return Response::text(500, "The metrics could not be put into text.\n"),
             },
         };
@@ -66,8 +78,11 @@ impl Handler for Admin {
 
     fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
         let response = match request.path() {
-            "/" => Response::text(200, "ringsock: /metrics for Prometheus, /health and /readyz for load balancers.\n"),
-            "/metrics" => self.metrics(),
+            "/" => Response::text(
+                200,
+                "ringsock: /metrics for Prometheus, /metrics?per=core for each core, /health and /readyz for load balancers.\n",
+            ),
+            "/metrics" => self.metrics(request.query()),
             path => match health::answer(path, self.metrics.status()) {
                 Some(response) => response,
                 None => return Response::text(404, "There is nothing here. Try /metrics, /health or /readyz.\n"),
@@ -94,17 +109,38 @@ mod tests {
     fn the_text_is_made_once_in_100_ms_however_often_it_is_asked_for() {
         let cores: Vec<Arc<Counters>> = vec![Arc::default()];
         let mut admin = Admin::new(Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, &Limits::default()));
-        let first = admin.metrics();
+        let first = admin.metrics(None);
         cores[0].accepted.add(1);
-        let made = admin.text.as_ref().unwrap().0;
-        let second = admin.metrics();
+        let made = admin.of_server.as_ref().unwrap().0;
+        let second = admin.metrics(None);
         if made.elapsed() < FRESH {
             assert_eq!(first.body(), second.body());
         }
         std::thread::sleep(FRESH);
-        let third = admin.metrics();
+        let third = admin.metrics(None);
         assert_eq!((third.status(), second.body() == third.body()), (200, false));
         let text = String::from_utf8(third.body().to_vec()).unwrap();
-        assert!(text.contains("\nringsock_connections_accepted_total{core=\"0\"} 1\n"), "{text}");
+        assert!(text.contains("\nringsock_connections_accepted_total 1\n"), "{text}");
+    }
+
+    #[test]
+    fn each_core_is_told_of_on_request_and_other_parameters_are_ignored() {
+        let cores: Vec<Arc<Counters>> = vec![Arc::default(), Arc::default()];
+        let mut admin = Admin::new(Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, &Limits::default()));
+        let mut told = |query: &str| {
+            let answer = admin.metrics(Some(query));
+            (answer.status(), String::from_utf8(answer.body().to_vec()).unwrap())
+        };
+        for query in ["per=core", "a=b&per=core&_=1", "per=%63ore"] {
+            let (status, text) = told(query);
+            assert_eq!((status, text.contains("ringsock_connections{core=\"1\"} 0\n")), (200, true), "{query}");
+        }
+        for query in ["", "_=1", "name[]=ringsock_ready", "core=0"] {
+            let (status, text) = told(query);
+            assert_eq!((status, text.contains("\nringsock_connections 0\n")), (200, true), "{query}");
+        }
+        for query in ["per=", "per=Core", "per=node", "per=core&per=core"] {
+            assert_eq!(told(query).0, 400, "{query}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! The format is Prometheus' own (version 0.0.4) rather than OpenMetrics: everything that reads metrics understands it.
 //! Reads counters that cores write, and never makes a core do anything. Every name, reason and code is there from the
-//! start, at 0, so that a rate is right from the first event on.
+//! start, at 0, so that a rate is right from the first event on. Invariant: unless each core is asked for, there are as many
+//! values whatever the number of cores.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +15,12 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use crate::engine::{Counters, Limits, ReactorKind, Status};
+use crate::engine::{Counters, Family, Limits, ReactorKind, Status};
 
 /// A server's metrics. Cheap to clone; what it says is as fresh as the moment it is asked.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    cores: Vec<(String, Arc<Counters>)>,
+    cores: Arc<[Arc<Counters>]>,
     status: Arc<Status>,
     reactor: ReactorKind,
     connections_max: u64,
@@ -32,9 +33,8 @@ impl Metrics {
 
     /// The metrics of a server with these cores.
     pub fn new(cores: &[Arc<Counters>], status: Arc<Status>, reactor: ReactorKind, limits: &Limits) -> Self {
-        let cores = cores.iter().enumerate().map(|(core, counters)| (core.to_string(), Arc::clone(counters)));
         let connections_max = limits.connections_max as u64;
-        Self { cores: cores.collect(), status, reactor, connections_max, log_lines_dropped: None }
+        Self { cores: cores.into(), status, reactor, connections_max, log_lines_dropped: None }
     }
 
     /// Adds the lines of the application's log that were dropped, which it counts there.
@@ -47,27 +47,47 @@ impl Metrics {
         &self.status
     }
 
-    /// All of it, some 10 KB for each core. Costs some 100 µs, and reads from /proc.
+    /// All of it, for all cores together: some 10 KB. Costs some 100 µs, and reads from /proc.
     pub fn text(&self) -> Result<String, fmt::Error> {
+        self.text_of(Scope::Server)
+    }
+
+    /// All of it, by the label `core` where each core has a value of its own: some 10 KB for each.
+    pub fn text_per_core(&self) -> Result<String, fmt::Error> {
+        self.text_of(Scope::EachCore)
+    }
+
+    fn text_of(&self, scope: Scope) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(self.clone()));
+        registry.register_collector(Box::new(Scoped { metrics: self.clone(), scope }));
         let mut text = String::new();
         prometheus_text::encode(&mut text, &registry)?;
         Ok(text)
     }
 
-    fn encode_counters(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut cores: Vec<_> = self.cores.iter().map(|(core, counters)| (core, counters.all().into_iter())).collect();
-        // The cores' lists are alike, so they are walked side by side.
-        while let Some(families) = next_of_each(&mut cores) {
-            let Some((_, first)) = families.first() else { break };
-            let name = format!("ringsock_{}", first.name);
-            let mut metric = encoder.encode_descriptor(&name, first.help, None, MetricType::Counter)?;
-            for (core, family) in &families {
+    fn encode_counters(&self, scope: Scope, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let cores = self.cores.iter().map(|counters| counters.all());
+        let groups: Vec<(Option<String>, Vec<Family>)> = match scope {
+            Scope::Server => cores.reduce(sum).map(|sums| (None, sums)).into_iter().collect(),
+            Scope::EachCore => cores.enumerate().map(|(core, all)| (Some(core.to_string()), all)).collect(),
+        };
+        // The lists are alike, so they are walked side by side.
+        let places = groups.first().map_or(0, |(_, families)| families.len());
+        for place in 0..places {
+            let families = groups.iter().map(|(core, families)| (core, &families[place]));
+            let Family { name, help, .. } = groups[0].1[place];
+            let name = format!("ringsock_{name}");
+            let mut metric = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
+            for (core, family) in families {
                 for (reason, count) in &family.counts {
-                    let labels = [("core", core.as_str()), (family.label, *reason)];
-                    let labels = if family.label.is_empty() { &labels[..1] } else { &labels[..] };
-                    metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+                    let core = core.as_deref().map(|core| ("core", core));
+                    let reason = Some((family.label, *reason)).filter(|(label, _)| !label.is_empty());
+                    let labels: Vec<(&str, &str)> = core.into_iter().chain(reason).collect();
+                    if labels.is_empty() {
+                        metric.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+                    } else {
+                        metric.encode_family(&&labels[..])?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+                    }
                 }
             }
         }
@@ -80,18 +100,19 @@ impl Metrics {
         Ok(())
     }
 
-    fn encode_gauges(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    fn encode_gauges(&self, scope: Scope, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let sum = |values: &mut dyn Iterator<Item = u64>| values.sum();
         let help = "Connections that there are now.";
-        self.encode_per_core(encoder, "ringsock_connections", help, Counters::connections)?;
-        self.encode_per_core(encoder, "ringsock_sessions", "WebSocket sessions that there are now.", |counters| {
-            let closed = counters.sessions_closed.read();
-            counters.upgraded.read().saturating_sub(closed)
-        })?;
-        let help =
-            "When the core made its last turn, in seconds since the server began; an idle one makes two a second.";
-        self.encode_per_core(encoder, "ringsock_last_turn_seconds", help, |counters| {
-            counters.last_turn_ms.read() as f64 / 1000.0
-        })?;
+        self.encode_of_cores(scope, encoder, "ringsock_connections", help, Counters::connections, sum)?;
+        let help = "WebSocket sessions that there are now.";
+        self.encode_of_cores(scope, encoder, "ringsock_sessions", help, Counters::sessions, sum)?;
+        let help = "When the core made its last turn, or the core whose last turn is the oldest, in seconds since the \
+            server began; an idle one makes two a second.";
+        let seconds = |counters: &Counters| counters.last_turn_ms.read() as f64 / 1000.0;
+        let oldest = |values: &mut dyn Iterator<Item = f64>| values.reduce(f64::min).unwrap_or_default();
+        self.encode_of_cores(scope, encoder, "ringsock_last_turn_seconds", help, seconds, oldest)?;
+        let help = "Cores that the server has. What each of them counts is at /metrics?per=core.";
+        encode_gauge(encoder, "ringsock_cores", help, &(self.cores.len() as u64))?;
         let help = "Connections that there may be, over all cores.";
         encode_gauge(encoder, "ringsock_connections_max", help, &self.connections_max)?;
         let help = "Whether the server takes load (1), or drains or has a core that is stalled (0).";
@@ -101,29 +122,59 @@ impl Metrics {
         encode_labelled(encoder, "ringsock_build_info", help, [(labels, 1u32)])
     }
 
-    fn encode_per_core<V: EncodeGaugeValue>(
+    /// Writes a gauge that each core has, or what becomes of the values of all.
+    fn encode_of_cores<V: EncodeGaugeValue>(
         &self,
+        scope: Scope,
         encoder: &mut DescriptorEncoder<'_>,
         name: &str,
         help: &str,
         value: impl Fn(&Counters) -> V,
+        of_all: impl Fn(&mut dyn Iterator<Item = V>) -> V,
     ) -> fmt::Result {
-        let cores = self.cores.iter().map(|(core, counters)| ([("core", core.as_str())], value(counters)));
-        encode_labelled(encoder, name, help, cores)
+        let mut values = self.cores.iter().map(|counters| value(counters));
+        match scope {
+            Scope::Server => encode_gauge(encoder, name, help, &of_all(&mut values)),
+            Scope::EachCore => {
+                let values = values.enumerate().map(|(core, value)| ([("core", core.to_string())], value));
+                encode_labelled(encoder, name, help, values)
+            }
+        }
     }
 }
 
-impl Collector for Metrics {
+/// What the values of a text are about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// All cores together.
+    Server,
+    /// Each core, by the label `core`.
+    EachCore,
+}
+
+/// What is registered to be put into text.
+#[derive(Debug)]
+struct Scoped {
+    metrics: Metrics,
+    scope: Scope,
+}
+
+impl Collector for Scoped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        self.encode_counters(&mut encoder)?;
-        self.encode_gauges(&mut encoder)?;
+        self.metrics.encode_counters(self.scope, &mut encoder)?;
+        self.metrics.encode_gauges(self.scope, &mut encoder)?;
         encode_process(&mut encoder, &Process::read())
     }
 }
 
-/// The next item of each list, with its owner; `None` when a list is at its end.
-fn next_of_each<'a, T>(lists: &mut [(&'a String, impl Iterator<Item = T>)]) -> Option<Vec<(&'a String, T)>> {
-    lists.iter_mut().map(|(owner, list)| Some((*owner, list.next()?))).collect()
+/// Both together, which count the same things.
+fn sum(mut all: Vec<Family>, more: Vec<Family>) -> Vec<Family> {
+    for (family, more) in all.iter_mut().zip(more) {
+        for ((_, count), (_, more)) in family.counts.iter_mut().zip(more.counts) {
+            *count += more;
+        }
+    }
+    all
 }
 
 fn encode_process(encoder: &mut DescriptorEncoder<'_>, process: &Process) -> fmt::Result {
@@ -182,32 +233,80 @@ mod tests {
         (Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, &Limits::default()), cores)
     }
 
-    #[test]
-    fn counts_stand_under_their_core_and_reason() {
+    fn assert_lines(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.lines().any(|own| own == *line), "{line} is not in\n{text}");
+        }
+    }
+
+    fn counted() -> Metrics {
         let (metrics, cores) = two_cores();
         cores[0].messages_received.add(3);
         cores[1].messages_received.add(4);
         cores[1].messages_dropped.add(&DropReason::Closing);
         (0..5).for_each(|_| cores[0].accepted.add(1));
+        cores[1].accepted.add(2);
         cores[0].closed.add(&End::DeadPeer);
-        let text = metrics.text().unwrap();
-        for line in [
-            "# HELP ringsock_messages_received_total Messages that were received.",
-            "# TYPE ringsock_messages_received_total counter",
-            "ringsock_messages_received_total{core=\"0\"} 3",
-            "ringsock_messages_received_total{core=\"1\"} 4",
-            "ringsock_messages_dropped_total{core=\"0\",reason=\"closing\"} 0",
-            "ringsock_messages_dropped_total{core=\"1\",reason=\"closing\"} 1",
-            "ringsock_connections_closed_total{core=\"0\",reason=\"dead_peer\"} 1",
-            "ringsock_connections_accepted_total{core=\"0\"} 5",
-            "ringsock_close_frames_sent_total{core=\"1\",code=\"4000-4999\"} 0",
-            "ringsock_ready 0",
-            concat!("ringsock_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",reactor=\"epoll\"} 1"),
-        ] {
-            assert!(text.lines().any(|own| own == line), "{line} is not in\n{text}");
-        }
-        assert!(text.contains("ringsock_connections{core=\"0\"} 4"), "{text}");
-        assert!(text.ends_with('\n'));
+        cores[1].closed.add(&End::DeadPeer);
+        cores[0].last_turn_ms.add(2_500);
+        cores[1].last_turn_ms.add(1_500);
+        metrics
+    }
+
+    #[test]
+    fn all_cores_are_told_of_together_unless_each_is_asked_for() {
+        let text = counted().text().unwrap();
+        assert_lines(
+            &text,
+            &[
+                "# HELP ringsock_messages_received_total Messages that were received.",
+                "# TYPE ringsock_messages_received_total counter",
+                "ringsock_messages_received_total 7",
+                "ringsock_messages_dropped_total{reason=\"closing\"} 1",
+                "ringsock_connections_closed_total{reason=\"dead_peer\"} 2",
+                "ringsock_connections_accepted_total 7",
+                "ringsock_close_frames_sent_total{code=\"4000-4999\"} 0",
+                "ringsock_connections 5",
+                "ringsock_last_turn_seconds 1.5",
+                "ringsock_cores 2",
+                "ringsock_ready 0",
+                concat!("ringsock_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\",reactor=\"epoll\"} 1"),
+            ],
+        );
+        assert!(!text.contains("core=") && text.ends_with('\n'), "{text}");
+    }
+
+    #[test]
+    fn counts_stand_under_their_core_and_reason_where_that_is_asked_for() {
+        let text = counted().text_per_core().unwrap();
+        assert_lines(
+            &text,
+            &[
+                "ringsock_messages_received_total{core=\"0\"} 3",
+                "ringsock_messages_received_total{core=\"1\"} 4",
+                "ringsock_messages_dropped_total{core=\"0\",reason=\"closing\"} 0",
+                "ringsock_messages_dropped_total{core=\"1\",reason=\"closing\"} 1",
+                "ringsock_connections_closed_total{core=\"0\",reason=\"dead_peer\"} 1",
+                "ringsock_connections_accepted_total{core=\"0\"} 5",
+                "ringsock_close_frames_sent_total{core=\"1\",code=\"4000-4999\"} 0",
+                "ringsock_connections{core=\"0\"} 4",
+                "ringsock_last_turn_seconds{core=\"1\"} 1.5",
+                "ringsock_cores 2",
+            ],
+        );
+    }
+
+    #[test]
+    fn the_number_of_values_does_not_depend_on_the_number_of_cores() {
+        let values = |cores: usize, scope: Scope| {
+            let counters: Vec<Arc<Counters>> = (0..cores).map(|_| Arc::default()).collect();
+            let metrics = Metrics::new(&counters, Arc::default(), ReactorKind::Epoll, &Limits::default());
+            metrics.text_of(scope).unwrap().lines().filter(|line| !line.starts_with('#')).count()
+        };
+        let of_server = values(1, Scope::Server);
+        assert!((100..300).contains(&of_server), "{of_server}");
+        assert_eq!(values(64, Scope::Server), of_server);
+        assert!(values(64, Scope::EachCore) > 60 * values(1, Scope::EachCore) / 2);
     }
 
     #[test]
@@ -222,7 +321,12 @@ mod tests {
 
     #[test]
     fn every_name_is_described_once_and_before_its_values() {
-        let text = two_cores().0.text().unwrap();
+        for scope in [Scope::Server, Scope::EachCore] {
+            each_is_described_once(&two_cores().0.text_of(scope).unwrap());
+        }
+    }
+
+    fn each_is_described_once(text: &str) {
         let described: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
         let mut distinct = described.clone();

@@ -215,11 +215,7 @@ impl Server {
         let mut peer = Peer::connect(self.admin);
         peer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let text = peer.read_body().unwrap_or_default();
-        let mut counters = BTreeMap::new();
-        for (name, count) in text.lines().filter_map(counter) {
-            *counters.entry(name).or_insert(0) += count;
-        }
-        counters
+        text.lines().filter_map(counter).collect()
     }
 
     /// Waits until it has opened all descriptors it needs: a core opens some after the server has said it is ready.
@@ -350,14 +346,11 @@ impl Spent {
     }
 }
 
-/// A counter in a line of Prometheus' text: its name and labels but for the core, and its count.
+/// A counter in a line of Prometheus' text: its name and labels, and its count.
 fn counter(line: &str) -> Option<(String, u64)> {
     let (name, count) = line.strip_prefix("ringsock_")?.rsplit_once(' ')?;
     let (name, labels) = name.split_once("_total")?;
-    let labels = labels.trim_matches(['{', '}']).split(',').filter(|label| !label.starts_with("core="));
-    let labels = labels.collect::<Vec<_>>().join(",");
-    let name = if labels.is_empty() { name.to_owned() } else { format!("{name}{{{labels}}}") };
-    Some((name, count.parse().ok()?))
+    Some((format!("{name}{labels}"), count.parse().ok()?))
 }
 
 /// Where it tells of itself, and where it listens: in the lines up to the one that says that it is ready.
