@@ -24,6 +24,7 @@ mod parcel;
 mod patience;
 mod publish;
 mod reasons;
+mod relief;
 mod runtime;
 mod server_handle;
 mod session;

@@ -19,6 +19,7 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use super::clock::CoreClock;
 use super::core::Core;
 use super::handler::Handler;
+use super::relief::Relief;
 use crate::reactor::epoll::Epoll;
 use crate::reactor::uring::Uring;
 use crate::reactor::{EventFd, Reactor};
@@ -119,6 +120,7 @@ async fn drive<H: Handler, R: Reactor>(
 ) -> io::Result<()> {
     let elapsed_ms = || epoch.elapsed().as_millis() as u64;
     let mut clock = CoreClock::default();
+    let mut relief = Relief::default();
     let mut visited_ms = 0;
     loop {
         if control.is_draining() {
@@ -127,6 +129,7 @@ async fn drive<H: Handler, R: Reactor>(
         let now_ms = elapsed_ms();
         core.counters().last_turn_ms.write(now_ms);
         let more = core.turn(clock.at(now_ms));
+        relief.give_back(now_ms);
         if core.is_done() || control.is_stopped() {
             return Ok(());
         }
