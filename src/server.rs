@@ -13,8 +13,8 @@ use std::thread;
 use thiserror::Error;
 
 use crate::engine::{
-    AdmissionPolicy, Controller, Cores, Counters, DESCRIPTORS_PER_CORE, Handler, Limits, ReactorKind, ServerHandle,
-    Setup, StartError, Status, Stopped,
+    AdmissionPolicy, Controller, Cores, Counters, DESCRIPTORS_PER_CORE, Handler, Limits, Pin, ReactorKind,
+    ServerHandle, Setup, StartError, Status, Stopped,
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::service::{Admin, Metrics};
@@ -34,6 +34,7 @@ impl Server {
         Builder {
             listen: "127.0.0.1:9000".to_owned(),
             cores: thread::available_parallelism().map_or(1, usize::from),
+            pin: Pin::Auto,
             reactor: ReactorKind::Auto,
             limits: Limits::default(),
             admission: AdmissionPolicy::default(),
@@ -171,6 +172,7 @@ struct AdminListener {
 pub struct Builder {
     listen: String,
     cores: usize,
+    pin: Pin,
     reactor: ReactorKind,
     limits: Limits,
     admission: AdmissionPolicy,
@@ -191,6 +193,12 @@ impl Builder {
     /// How many cores. Default: one for each processor this process may use.
     pub fn cores(mut self, cores: usize) -> Self {
         self.cores = cores;
+        self
+    }
+
+    /// Whether cores are pinned to processors. Default: if there are as many as processors that this process may use.
+    pub fn pin(mut self, pin: Pin) -> Self {
+        self.pin = pin;
         self
     }
 
@@ -280,6 +288,7 @@ impl Builder {
         let setup = Setup {
             address: resolve(&self.listen)?,
             cores: self.cores,
+            pin: self.pin,
             reactor: self.reactor,
             limits: self.limits,
             admission: self.admission,
@@ -331,6 +340,7 @@ fn start_admin(address: SocketAddr, awaits_address: bool, metrics: Metrics) -> R
     let setup = Setup {
         address,
         cores: 1,
+        pin: Pin::Never,
         reactor: ReactorKind::Epoll,
         limits: Admin::limits(),
         admission: AdmissionPolicy::default(),

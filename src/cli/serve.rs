@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ringsock::config::{self, Config, Options, Reactor};
-use ringsock::engine::{Limits, ReactorKind};
+use ringsock::engine::{Limits, Pin, ReactorKind};
 use ringsock::mesh::Capacity;
 use ringsock::protocol;
 use ringsock::protocol::deflate::{Compression, WindowBits};
@@ -96,6 +96,11 @@ fn builder(config: &Config) -> Result<Builder, String> {
             Reactor::Auto => ReactorKind::Auto,
             Reactor::Uring => ReactorKind::Uring,
             Reactor::Epoll => ReactorKind::Epoll,
+        })
+        .pin(match config.pin {
+            config::Pin::Auto => Pin::Auto,
+            config::Pin::Always => Pin::Always,
+            config::Pin::Never => Pin::Never,
         })
         .origins(origins)
         .trusted_proxies(trusted_proxies)

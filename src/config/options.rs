@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::subprotocols::Subprotocols;
-use super::values::{Address, AdminAddress, ApiKey, Compression, Reactor};
+use super::values::{Address, AdminAddress, ApiKey, Compression, Pin, Reactor};
 
 // A last word `hide_env_values` keeps the help from showing what the variable is set to.
 macro_rules! options {
@@ -53,6 +53,9 @@ options! {
         "ADDRESS:PORT", "RINGSOCK_ADMIN_LISTEN";
     /// Cores, each a thread with its own listener and ring; 0 for one on each processor [default: 0]
     cores: usize = 0, "COUNT", "RINGSOCK_CORES";
+    /// Whether each core is pinned to a processor: auto, if there are as many cores as processors that this process may use;
+    /// always, or never [default: auto]
+    pin: Pin = Pin::Auto, "WHEN", "RINGSOCK_PIN";
     /// How cores talk to the kernel [default: auto]
     reactor: Reactor = Reactor::Auto, "REACTOR", "RINGSOCK_REACTOR";
     /// Let other processes of this user listen on the same address [default: false]
@@ -174,6 +177,7 @@ mod tests {
                 "listen" => format!("{{ listen: Address(\"{default}\")"),
                 "admin_listen" => format!("admin_listen: AdminAddress(Some(Address(\"{default}\")))"),
                 "reactor" => "reactor: Auto".to_owned(),
+                "pin" => "pin: Auto".to_owned(),
                 "compression" => "compression: Off".to_owned(),
                 "subprotocols" => "subprotocols: Subprotocols([])".to_owned(),
                 "allow_origin" | "trusted_proxies" | "overflow" => format!("{name}: \"{default}\""),

@@ -19,6 +19,7 @@ use super::counters::Counters;
 use super::handler::Handler;
 use super::limits::Limits;
 use super::patience::{address_patience, await_address};
+use super::pinning::Pin;
 use super::runtime::Control;
 use super::server_handle::ServerHandle;
 use super::start_error::{DESCRIPTORS_PER_CORE, StartError};
@@ -41,6 +42,8 @@ pub struct Setup {
     pub address: SocketAddr,
     /// Cores; they share the processors when they are more.
     pub cores: usize,
+    /// Whether they are pinned to processors.
+    pub pin: Pin,
     /// The reactor.
     pub reactor: ReactorKind,
     /// The limits of all sessions.
@@ -55,8 +58,7 @@ pub struct Setup {
     pub stall_timeout_ms: u64,
     /// Whether SIGTERM and SIGINT drain the server.
     pub handle_signals: bool,
-    /// Whether the cores take only what others leave them: they are not pinned to processors and run at the lowest
-    /// priority.
+    /// Whether the cores take only what others leave them: they run at the lowest priority.
     pub in_background: bool,
     /// Descriptors that are kept free for others in this process.
     pub descriptors_reserved: usize,
@@ -161,6 +163,7 @@ impl Cores {
             .map_err(|source| StartError::Listen { address: setup.address, source })?;
         let plan = Plan {
             cores,
+            pin: setup.pin,
             in_background: setup.in_background,
             control: Arc::clone(&controller.control),
             events: controller.events.clone(),

@@ -16,12 +16,15 @@ use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
+use core_affinity::CoreId;
+
 use super::admission::Admission;
 use super::core::{Core, CoreSetup};
 use super::counters::Counters;
 use super::handler::Handler;
 use super::limits::Limits;
 use super::parcel::Parcel;
+use super::pinning::{Pin, pin, processors};
 use super::runtime::{self, Control};
 use super::start_error::{LockedMemory, StartError};
 use crate::mesh::Mesh;
@@ -80,6 +83,7 @@ pub(super) enum Event {
 /// What the threads of all cores have in common.
 pub(super) struct Plan<F> {
     pub(super) cores: usize,
+    pub(super) pin: Pin,
     pub(super) in_background: bool,
     pub(super) control: Arc<Control>,
     pub(super) events: Sender<Event>,
@@ -161,8 +165,8 @@ impl Threads {
     ) -> Result<Self, Unprepared> {
         let mut threads = Self(Vec::with_capacity(plan.cores));
         let (reports, reported) = mpsc::channel();
-        for core in 0..plan.cores {
-            match spawn(core, reactor, plan, reports.clone()) {
+        for (core, processor) in processors(plan.pin, plan.cores).into_iter().enumerate() {
+            match spawn(core, processor, reactor, plan, reports.clone()) {
                 Ok(waiting) => threads.0.push(waiting),
                 Err(source) => {
                     threads.abandon();
@@ -208,6 +212,7 @@ enum Unprepared {
 
 fn spawn<H: Handler>(
     core: usize,
+    processor: Option<CoreId>,
     reactor: ReactorKind,
     plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>,
     reports: Sender<(usize, io::Result<()>)>,
@@ -221,9 +226,8 @@ fn spawn<H: Handler>(
     let thread = thread::Builder::new().name(name).spawn(move || {
         if in_background {
             yield_to_others(core);
-        } else {
-            pin(core);
         }
+        pin(core, processor);
         let ran = catch_unwind(AssertUnwindSafe(|| match reactor {
             ReactorKind::Epoll => runtime::run_on_epoll(|reactor| offer.accept(reactor, &*handler), &control, epoch),
             _ => runtime::run_on_uring(|reactor| offer.accept(reactor, &*handler), &control, epoch),
@@ -286,15 +290,6 @@ impl Offer {
             (Stage::Preparing, result) => drop(self.reports.send((self.core, result))),
             (Stage::Waiting, _) => {}
         }
-    }
-}
-
-/// Pins this thread to a processor; where that is not allowed, it runs where the kernel puts it.
-fn pin(core: usize) {
-    let processors = core_affinity::get_core_ids().unwrap_or_default();
-    let pinned = processors.get(core % processors.len().max(1)).copied().is_some_and(core_affinity::set_for_current);
-    if !pinned {
-        tracing::debug!(core, "The core's thread could not be pinned to a processor.");
     }
 }
 

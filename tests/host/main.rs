@@ -8,4 +8,5 @@ mod program;
 
 mod address;
 mod paused;
+mod processors;
 mod refused;
