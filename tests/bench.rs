@@ -313,6 +313,139 @@ fn who_is_cut_off_comes_again() {
     }
 }
 
+/// Answers nobody, or only some, as the path says.
+struct Reluctant {
+    opened: usize,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Manners {
+    #[default]
+    Silent,
+    /// Answers every second connection.
+    Half,
+    /// Publishes to all but one.
+    Forgets,
+}
+
+impl Handler for Reluctant {
+    type State = (Manners, usize);
+
+    fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Self::State> {
+        let manners = match request.path() {
+            "/half" => Manners::Half,
+            "/forgets" => Manners::Forgets,
+            _ => Manners::Silent,
+        };
+        Upgrade::accept_with((manners, 0))
+    }
+
+    fn open(&mut self, session: &mut Session<'_, Self::State>) {
+        self.opened += 1;
+        session.state().1 = self.opened;
+        match session.state().0 {
+            Manners::Forgets if self.opened != 3 => drop(session.subscribe("forgetful")),
+            _ => {}
+        }
+    }
+
+    fn message(&mut self, session: &mut Session<'_, Self::State>, message: Message<'_>) {
+        match *session.state() {
+            (Manners::Silent, _) => {}
+            (Manners::Half, number) if number % 2 == 1 => {}
+            (Manners::Forgets, _) => drop(session.publish("forgetful", message)),
+            _ => drop(session.send(message)),
+        }
+    }
+}
+
+fn reluctant() -> Server {
+    Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Reluctant { opened: 0 }).unwrap()
+}
+
+/// Faults are counted where something was due and did not come.
+#[track_caller]
+fn is_missed(output: &Output, json: &Value, fault: &str, times: std::ops::RangeInclusive<u64>) {
+    assert_eq!(output.status.code(), Some(1), "{}", said(output));
+    let faults = json["faults"].as_object().unwrap();
+    let (_, counted) = faults.iter().find(|(what, _)| what.contains(fault)).unwrap_or_else(|| panic!("{faults:?}"));
+    assert!(times.contains(&counted.as_u64().unwrap()), "{faults:?}");
+    assert!(said(output).contains("FAULT") && !said(output).contains("none"), "{}", said(output));
+}
+
+const NO_ANSWER: &str = "never came, though it was waited for";
+
+#[test]
+fn connections_that_do_not_answer_in_the_end_are_told_and_end_a_bench_with_1() {
+    let server = reluctant();
+    for (path, least) in [("/silent", 20), ("/half", 10)] {
+        let url = format!("ws://{}{path}", server.address());
+        let arguments = [&["idle", "--url", &url, "-c", "20", "--settle", "1"][..], &SHORT].concat();
+        let (output, json) = bench("idle-unanswered", &arguments);
+        is_missed(&output, &json, "did not answer in the end", least..=20);
+        let answered = count(&json, "answered");
+        let missing = json["faults"].as_object().unwrap().values().next().and_then(Value::as_u64);
+        assert_eq!(missing, Some(20 - answered), "each is told once");
+        assert!(said(&output).contains(&format!("{answered} of 20 in the end")), "{}", said(&output));
+    }
+}
+
+#[test]
+fn messages_that_are_never_answered_are_faults_in_every_mode() {
+    let server = reluctant();
+    let run = |name: &str, path: &str, arguments: &[&str]| {
+        let url = format!("ws://{}{path}", server.address());
+        let all = [arguments, &["--url", &url, "--settle", "1"], &SHORT].concat();
+        bench(&format!("unanswered-{name}"), &all)
+    };
+    let (output, json) = run("echo", "/silent", &["echo", "-c", "6", "-f", "2"]);
+    is_missed(&output, &json, NO_ANSWER, 12..=12);
+    let (output, json) = run("half", "/half", &["echo", "-c", "6", "--threads", "2"]);
+    is_missed(&output, &json, NO_ANSWER, 3..=6);
+    let (output, json) = run("rate", "/half", &["echo", "-c", "6", "--rate", "200"]);
+    is_missed(&output, &json, NO_ANSWER, 1..=1000);
+    let (output, json) = run("mixed", "/silent", &["mixed", "-c", "10", "--active", "50", "--churn", "20"]);
+    is_missed(&output, &json, NO_ANSWER, 5..=5);
+    let (output, json) = run("fanout", "/silent", &["fanout", "-c", "4"]);
+    is_missed(&output, &json, NO_ANSWER, 4..=4);
+    let (output, json) = run("sweep", "/half", &["sweep", "--steps", "4,6", "--rate", "100"]);
+    is_missed(&output, &json, NO_ANSWER, 1..=1000);
+    assert_eq!(json["steps"].as_array().unwrap().len(), 2, "{json}");
+    drop(server);
+    // A server of its own, whose third connection is left out.
+    let server = reluctant();
+    let url = format!("ws://{}/forgets", server.address());
+    let arguments = [&["fanout", "-c", "5", "--rate", "50", "--settle", "1", "--url", &url][..], &SHORT].concat();
+    let (output, json) = bench("unanswered-forgotten", &arguments);
+    is_missed(&output, &json, NO_ANSWER, 1..=1000);
+}
+
+#[test]
+fn handshakes_that_are_never_answered_are_faults() {
+    // It accepts, and reads nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let arguments = [&["connect", "--url", &url, "-c", "4", "--settle", "1"][..], &SHORT].concat();
+    let (output, json) = bench("unanswered-handshakes", &arguments);
+    is_missed(&output, &json, "handshake was not answered", 4..=4);
+}
+
+#[test]
+fn a_bench_that_is_interrupted_before_it_has_measured_anything_ends_with_1() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let mut process = Process(command(&["echo", "--url", &url, "-c", "2"]).spawn().unwrap());
+    // From its first connection on it minds signals.
+    let _peer = listener.accept().unwrap();
+    let pid = process.0.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let status = process.0.wait().unwrap();
+    let mut text = String::new();
+    process.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(status.code(), Some(1), "{text}");
+    assert!(text.contains("interrupted before anything was measured") && !text.contains("none"), "{text}");
+}
+
 /// A server whose strength ends at so many connections: beyond them it is slow, or turns away who comes.
 struct Limited {
     open: usize,

@@ -53,6 +53,9 @@ pub struct Bench {
     /// Seconds before, that are not
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     warm_up: f64,
+    /// Seconds that answers are waited for in the end, at most; what has not come by then is a fault
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    settle: f64,
     /// Bytes of a message
     #[arg(long, short, value_name = "BYTES", default_value_t = 64)]
     size: usize,
@@ -197,6 +200,7 @@ impl Bench {
             opening_max: self.opening,
             duration: seconds("duration", duration)?,
             warm_up: seconds("warm-up", self.warm_up)?,
+            settle: seconds("settle", self.settle)?,
             size: self.size,
             text: self.text,
             pace: match (self.in_flight, self.rate) {

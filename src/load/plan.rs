@@ -67,6 +67,8 @@ pub struct Plan {
     pub duration: Duration,
     /// What happens before, unmeasured.
     pub warm_up: Duration,
+    /// For how long what is under way is waited for in the end, at most.
+    pub settle: Duration,
     /// Bytes of a message.
     pub size: usize,
     /// Whether messages are text; binary otherwise.

@@ -13,6 +13,7 @@ use super::effort::{Effort, Limit, Load};
 use super::observe::Usage;
 use super::plan::{Mode, Pace, Plan};
 use super::samples::{Sample, Samples};
+use super::talk::missing_fault;
 use super::tally::{Counts, Interval, Latencies, Stage};
 
 /// How often it is looked whether another stage is to begin.
@@ -24,8 +25,9 @@ const SUBSCRIBE_TIME: Duration = Duration::from_millis(500);
 /// Silence after which nothing more is expected to come.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// How long stragglers are waited for at most; an idle run's echoes on all its connections too.
-const SETTLE_MAX: Duration = Duration::from_secs(30);
+/// How long stragglers are waited for at most once somebody wants an end: long enough for a host that is busy, and whoever
+/// cannot wait interrupts twice.
+const INTERRUPTED_SETTLE_MAX: Duration = Duration::from_secs(5);
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -61,7 +63,7 @@ pub struct Outcome {
 impl Outcome {
     /// Whether everything came that had to, as it had to.
     pub fn is_faultless(&self) -> bool {
-        self.whole.faulty() == 0 && self.whole.opened > 0
+        self.whole.faulty() == 0
     }
 
     /// What is measured, a second: messages that came, or handshakes.
@@ -242,9 +244,10 @@ impl<'p> Run<'p> {
             Stage::Measure => interrupted || since >= plan.duration,
             Stage::Settle => {
                 let settled = self.workers.iter().flatten().all(|told| told.stage >= Stage::Settle)
-                    && self.sum(|told| told.in_flight as usize) == 0
+                    && self.sum(|told| told.in_flight as usize + told.opening) == 0
                     && self.heard.elapsed() >= SILENCE;
-                settled || interrupted && since >= SILENCE || since >= SETTLE_MAX
+                let max = if interrupted { plan.settle.min(INTERRUPTED_SETTLE_MAX) } else { plan.settle };
+                settled || since >= max
             }
             Stage::Close => false,
         };
@@ -293,8 +296,23 @@ impl<'p> Run<'p> {
             }
             _ => self.sum(|told| told.in_flight as usize) as u64,
         };
+        let mode = self.outcome.plan.mode;
+        let whole = &mut self.outcome.whole;
         if missing > 0 {
-            self.outcome.whole.fault("A message never came, though it was waited for to the end.", missing);
+            whole.fault(missing_fault(mode), missing);
+        }
+        let lost = self.workers.iter().filter(|told| told.is_none_or(|told| told.stage < Stage::Close)).count();
+        if lost > 0 {
+            whole.fault(
+                "A part of the load generator ended before its time, and what it held is not known.",
+                lost as u64,
+            );
+        }
+        if self.outcome.interrupted && measured_ns == 0 {
+            whole.fault("The run was interrupted before anything was measured.", 1);
+        }
+        if whole.opened == 0 && whole.faulty() == 0 {
+            whole.fault("No connection was opened.", 1);
         }
         self.outcome
     }

@@ -106,7 +106,8 @@ impl Talk {
 
     fn hear_echo(&mut self, client: &mut Client, message: Message<'_>, now_ns: u64) {
         let Some(due_ns) = client.due_ns.pop_front() else {
-            if !(self.plan.greeting.is_some() && client.heard == 0) {
+            // Once connections are closed, what had not come was counted as missing.
+            if self.stage < Stage::Close && !(self.plan.greeting.is_some() && client.heard == 0) {
                 self.counts.fault("A message came on a connection that awaited none.", 1);
             }
             return;
@@ -182,6 +183,15 @@ impl Talk {
         }
     }
 
+    /// The end has come: what was under way on a connection until now counts as missing.
+    pub fn give_up(&mut self, client: &mut Client) {
+        let missing = client.due_ns.len() as u64;
+        if missing > 0 {
+            self.counts.fault(missing_fault(self.plan.mode), missing);
+        }
+        self.forget(client);
+    }
+
     /// A connection has ended: what was under way on it never comes.
     pub fn forget(&mut self, client: &mut Client) {
         self.in_flight -= client.due_ns.len() as u64;
@@ -198,6 +208,14 @@ impl Talk {
     pub fn greet(&mut self, greeting: &str) {
         let mask = self.messages.mask();
         write_frame(&mut self.out, Opcode::Text, greeting.as_bytes(), Some(mask));
+    }
+}
+
+/// What it is called that a message did not come, though it was waited for.
+pub(super) fn missing_fault(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Idle => "A connection did not answer in the end, though it was waited for.",
+        _ => "A message never came, though it was waited for to the end.",
     }
 }
 

@@ -217,6 +217,10 @@ impl<R: Reactor> Worker<R> {
                 self.churn_due.start(now_ns);
                 (0..self.clients.len()).for_each(|at| self.fill(at, now_ns));
             }
+            Stage::Settle if self.shared.plan.mode == Mode::Connect => {
+                // Those whose turn has not come are not tried any more.
+                self.unopened = self.clients.len();
+            }
             // Whether all that were held are still there.
             Stage::Settle if self.shared.plan.mode == Mode::Idle => {
                 for at in 0..self.clients.len() {
@@ -230,11 +234,16 @@ impl<R: Reactor> Worker<R> {
                 for at in 0..self.clients.len() {
                     match self.clients[at].phase {
                         Phase::Open => {
+                            self.talk.give_up(&mut self.clients[at]);
                             self.clients[at].phase = Phase::Closing;
                             self.talk.part(&mut self.clients[at]);
                             self.transmit(at);
                         }
-                        Phase::Opening => self.end(at),
+                        // Whoever interrupts it while connections are opened does not wait for them.
+                        Phase::Opening if before == Stage::Open => self.end(at),
+                        Phase::Opening => {
+                            self.refused(at, "A handshake was not answered, though it was waited for.".to_owned());
+                        }
                         _ => {}
                     }
                 }
