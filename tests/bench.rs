@@ -313,7 +313,7 @@ fn who_is_cut_off_comes_again() {
     }
 }
 
-/// Answers nobody, or only some, as the path says.
+/// Answers nobody, or only some, or greets, as the path says.
 struct Reluctant {
     opened: usize,
 }
@@ -324,6 +324,8 @@ enum Manners {
     Silent,
     /// Answers every second connection.
     Half,
+    /// Says so many things before it answers.
+    Greets(usize),
     /// Publishes to all but one.
     Forgets,
 }
@@ -334,6 +336,8 @@ impl Handler for Reluctant {
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Self::State> {
         let manners = match request.path() {
             "/half" => Manners::Half,
+            "/greets" => Manners::Greets(1),
+            "/greets-twice" => Manners::Greets(2),
             "/forgets" => Manners::Forgets,
             _ => Manners::Silent,
         };
@@ -344,6 +348,10 @@ impl Handler for Reluctant {
         self.opened += 1;
         session.state().1 = self.opened;
         match session.state().0 {
+            Manners::Greets(times) => {
+                (0..times).for_each(|_| _ = session.send("welcome"));
+                let _ = session.subscribe("greeted");
+            }
             Manners::Forgets if self.opened != 3 => drop(session.subscribe("forgetful")),
             _ => {}
         }
@@ -354,6 +362,8 @@ impl Handler for Reluctant {
             (Manners::Silent, _) => {}
             (Manners::Half, number) if number % 2 == 1 => {}
             (Manners::Forgets, _) => drop(session.publish("forgetful", message)),
+            // A fan-out needs room for a stamp, which an echo of these tests has not.
+            (Manners::Greets(_), _) if message.len() >= 32 => drop(session.publish("greeted", message)),
             _ => drop(session.send(message)),
         }
     }
@@ -444,6 +454,39 @@ fn a_bench_that_is_interrupted_before_it_has_measured_anything_ends_with_1() {
     process.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(status.code(), Some(1), "{text}");
     assert!(text.contains("interrupted before anything was measured") && !text.contains("none"), "{text}");
+}
+
+#[test]
+fn a_server_that_greets_is_no_fault_once_that_is_said() {
+    let server = reluctant();
+    let run = |name: &str, path: &str, arguments: &[&str]| {
+        let url = format!("ws://{}{path}", server.address());
+        bench(&format!("greets-{name}"), &[arguments, &["--url", &url], &SHORT].concat())
+    };
+    for (name, task) in [
+        ("echo", &["echo", "-c", "5", "-s", "20"][..]),
+        ("rate", &["echo", "-c", "5", "-s", "20", "--rate", "100"]),
+        ("mixed", &["mixed", "-c", "10", "-s", "20", "--active", "50", "--churn", "50"]),
+        ("idle", &["idle", "-c", "5", "-s", "20"]),
+        ("fanout", &["fanout", "-c", "5", "-s", "40", "--publishers", "2"]),
+        ("sweep", &["sweep", "-s", "20", "--steps", "3,5", "--rate", "100"]),
+    ] {
+        let (output, json) = run(name, "/greets", &[task, &["--skip-greetings"]].concat());
+        is_faultless(&output, &json);
+        let (output, json) = run(name, "/greets-twice", &[task, &["--skip-greetings", "2"]].concat());
+        is_faultless(&output, &json);
+        // One that is not announced is a fault, whatever comes after it.
+        let (output, _) = run(name, "/greets", task);
+        assert_eq!(output.status.code(), Some(1), "{name}: {}", said(&output));
+    }
+    // It hides nothing: an answer in the place of a greeting is missed, and so is one that is changed.
+    let (output, json) = run("none", "/half", &["idle", "-c", "4", "-s", "20", "--skip-greetings", "--settle", "1"]);
+    is_missed(&output, &json, "did not answer in the end", 4..=4);
+    let (output, json) = run("more", "/greets-twice", &["echo", "-c", "3", "-s", "20", "--skip-greetings", "1"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        json["faults"].as_object().unwrap().keys().any(|what| what.contains("awaited none") || what.contains("due"))
+    );
 }
 
 /// A server whose strength ends at so many connections: beyond them it is slow, or turns away who comes.

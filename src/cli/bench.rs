@@ -90,6 +90,10 @@ pub struct Bench {
     /// What each connection sends first, to servers with commands: to subscribe, for example
     #[arg(long, value_name = "TEXT")]
     greeting: Option<String>,
+    /// Messages with which the server greets each connection, before it answers any; they are not looked at [default: 0, and
+    /// 1 where no number is given]
+    #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1")]
+    skip_greetings: Option<usize>,
     /// What a message is sent in, to servers with commands, with {} where it stands
     #[arg(long, value_name = "TEXT", default_value = "{}")]
     envelope: String,
@@ -210,6 +214,7 @@ impl Bench {
             publishers: self.publishers,
             hears_itself: !self.no_echo,
             greeting: self.greeting.clone(),
+            skipped_greetings: self.skip_greetings.unwrap_or(0),
             envelope: (before.to_owned(), after.to_owned()),
             active_percent: self.active.min(100),
             churn_per_second: self.churn,

@@ -97,6 +97,8 @@ pub(super) struct Client {
     pub waiting: Vec<u8>,
     /// The number of the message that is sent next.
     pub next: u64,
+    /// How many of the server's first messages were skipped.
+    pub skipped: usize,
     /// The number of the echo that comes next.
     pub heard: u64,
     /// When each message was due whose echo has not come.
@@ -124,6 +126,7 @@ impl Client {
             scan: HeadScan::default(),
             waiting: Vec::new(),
             next: 0,
+            skipped: 0,
             heard: 0,
             due_ns: VecDeque::new(),
             expected: vec![0; if hears { plan.publishers } else { 0 }].into(),
@@ -157,7 +160,7 @@ impl Client {
         self.head.clear();
         self.scan = HeadScan::default();
         self.waiting.clear();
-        (self.next, self.heard) = (0, 0);
+        (self.next, self.skipped, self.heard) = (0, 0, 0);
         self.due_ns.clear();
     }
 }

@@ -81,6 +81,8 @@ pub struct Plan {
     pub hears_itself: bool,
     /// Sent by each connection once it is open, for servers with commands: to subscribe.
     pub greeting: Option<String>,
+    /// Messages that the server sends first on each connection, before it answers any; they are not looked at.
+    pub skipped_greetings: usize,
     /// What a message is wrapped in, for servers with commands: what stands before it and after it.
     pub envelope: (String, String),
     /// Mixed: of a hundred connections, how many echo.

@@ -85,6 +85,7 @@ impl Talk {
     /// Takes what came on a connection, and writes what it answers.
     pub fn hear(&mut self, client: &mut Client, event: Event<'_>, now_ns: u64) {
         match event {
+            Event::Message(_) if client.skipped < self.plan.skipped_greetings => client.skipped += 1,
             Event::Message(message) => match client.part {
                 Part::Publish(_) | Part::Listen => self.hear_published(client, message, now_ns),
                 _ => self.hear_echo(client, message, now_ns),
