@@ -302,3 +302,108 @@ fn a_body_whose_end_is_doubtful_is_refused_and_nothing_behind_it_is_answered() {
         assert_eq!(server.ask(request("POST /health", CHUNKED) + &in_chunks(&["x"])).status, 405);
     });
 }
+
+#[test]
+fn options_are_told_on_every_path_and_405_names_the_same_methods() {
+    on_each_reactor(&[], |server| {
+        let (read, publish) = ("GET, HEAD, OPTIONS", "POST, OPTIONS");
+        let main = [
+            ("/", read),
+            ("/health", read),
+            ("/health?probe=1", read),
+            ("/readyz", read),
+            ("/echo", read),
+            ("/topics/news", read),
+            ("/api/cores", read),
+            ("/api/publish?topic=a", publish),
+        ];
+        let admin = [("/", read), ("/metrics", read), ("/health", read), ("/readyz", read)];
+        for (address, paths) in [(&server.address, &main[..]), (&server.admin, &admin[..])] {
+            let ask = |line: String| {
+                let mut client = Client::new(address);
+                client.write(request(&line, ""));
+                client.answer()
+            };
+            for (path, allow) in paths {
+                let told = ask(format!("OPTIONS {path}"));
+                assert_eq!((told.status, told.header("Allow"), &told.body[..]), (200, Some(*allow), ""), "{path}");
+                assert_eq!(told.header("Content-Length"), Some("0"), "{path}");
+                for method in ["PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
+                    let refused = ask(format!("{method} {path}"));
+                    assert_eq!((refused.status, refused.header("Allow")), (405, Some(*allow)), "{method} {path}");
+                }
+            }
+            assert_eq!(ask("OPTIONS /nothing".to_owned()).status, 404);
+            let all = ask("OPTIONS *".to_owned());
+            assert!(all.status == 200 && all.header("Allow").unwrap().contains("GET, HEAD"), "{all:?}");
+        }
+    });
+}
+
+#[test]
+fn what_can_be_read_can_be_asked_for_by_head() {
+    on_each_reactor(&[], |server| {
+        for (address, path) in [
+            (&server.address, "/"),
+            (&server.address, "/health"),
+            (&server.address, "/readyz"),
+            (&server.address, "/api/cores"),
+            (&server.admin, "/"),
+            (&server.admin, "/metrics"),
+            (&server.admin, "/health"),
+        ] {
+            let mut client = Client::new(address);
+            client.write(request(&format!("HEAD {path}"), ""));
+            let head = client.answer_to("HEAD");
+            assert_eq!(head.status, 200, "{path}");
+            assert!(head.header("Content-Length").unwrap().parse::<usize>().unwrap() > 0, "{path}");
+            client.write(request("GET /health", ""));
+            assert_eq!(client.answer().body, "ok", "no body stands between");
+        }
+    });
+}
+
+#[test]
+fn pages_of_listed_origins_may_use_the_api_and_no_others() {
+    let allowed = "https://app.example, http://localhost:8080";
+    on_each_reactor(&["--api-allow-origin", allowed], |server| {
+        let preflight = |origin: &str| {
+            let headers = format!(
+                "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-api-key\r\n"
+            );
+            server.ask(request("OPTIONS /api/publish?topic=a", &headers))
+        };
+        for origin in ["https://app.example", "http://localhost:8080"] {
+            let told = preflight(origin);
+            assert_eq!((told.status, told.header("Access-Control-Allow-Origin")), (204, Some(origin)));
+            assert_eq!(told.header("Access-Control-Allow-Methods"), Some("POST, OPTIONS"));
+            assert_eq!(told.header("Access-Control-Allow-Headers"), Some("x-api-key"));
+            assert!(told.header("Access-Control-Max-Age").is_some() && told.header("Vary").unwrap().contains("Origin"));
+            assert_eq!(told.header("Access-Control-Allow-Credentials"), None);
+            let from = format!("Origin: {origin}\r\n");
+            for (status, request) in [
+                (200, publish("HTTP/1.1", &from)),
+                (401, request("POST /api/publish?topic=a", &from)),
+                (401, request("POST /api/publish?topic=a", &format!("{from}{EXPECT}{CHUNKED}"))),
+                (405, request("GET /api/publish?topic=a", &from)),
+                (200, request("GET /api/cores", &from)),
+                (404, request("GET /api/nothing", &from)),
+            ] {
+                let answer = server.ask(&request);
+                let seen = answer.header("Access-Control-Allow-Origin");
+                assert_eq!(
+                    (answer.status, seen, answer.header("Vary")),
+                    (status, Some(origin), Some("Origin")),
+                    "{request}"
+                );
+            }
+        }
+        for origin in ["https://evil.example", "http://app.example", "null"] {
+            let told = preflight(origin);
+            assert_eq!((told.status, told.header("Access-Control-Allow-Origin")), (200, None), "{origin}");
+            let answer = server.ask(publish("HTTP/1.1", &format!("Origin: {origin}\r\n")));
+            assert_eq!(answer.header("Access-Control-Allow-Origin"), None, "{origin}");
+        }
+        assert_eq!(server.ask(request("GET /health", "Origin: https://app.example\r\n")).header("Vary"), None);
+    });
+}

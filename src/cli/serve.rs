@@ -13,7 +13,7 @@ use ringsock::protocol;
 use ringsock::protocol::deflate::{Compression, WindowBits};
 use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
 use ringsock::server::Builder;
-use ringsock::service::{ApiAccess, OverflowRules, Site};
+use ringsock::service::{ApiAccess, CrossOrigin, OverflowRules, Site};
 use ringsock::tune::{Goal, Host, Knob, knobs};
 use ringsock::{Server, engine};
 use tracing_subscriber::EnvFilter;
@@ -76,9 +76,13 @@ impl Serve {
         let overflow: OverflowRules =
             config.overflow.parse().map_err(|error| format!("overflow does not hold: {error}"))?;
         let api = api_access(&config);
+        let pages: CrossOrigin =
+            (config.api_allow_origin.parse()).map_err(|error| format!("api-allow-origin does not hold: {error}"))?;
         let subprotocols: Arc<[String]> = config.subprotocols.names().into();
         let server = builder.start_with_status(status, move |_core| {
-            Site::new(Arc::clone(&told), overflow.clone(), api.clone()).speaking(Arc::clone(&subprotocols))
+            Site::new(Arc::clone(&told), overflow.clone(), api.clone())
+                .sharing(pages.clone())
+                .speaking(Arc::clone(&subprotocols))
         })?;
         log.print(&Banner { server: &server, config: &config }.to_string());
         compare_with_host(&server, &config);

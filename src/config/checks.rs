@@ -79,11 +79,17 @@ impl Config {
     fn with_checked_api(self) -> Result<Self, ConfigError> {
         let can_be_sent =
             |key: &String| (1..=ApiKey::BYTES_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+        // A page can have any name point to this host, and sandboxed ones are all null.
+        let is_listed = |word: &&str| self.api_allow_origin.split(',').any(|listed| listed.trim() == *word);
+        let unknown_pages = ["*", "same-host", "null"].into_iter().find(is_listed);
         match &self.api_key.0 {
             Some(key) if !can_be_sent(key) => Err(ConfigError::ApiKey),
             Some(_) if self.api_insecure => Err(ConfigError::ApiKeyAndInsecure),
             None if self.api_insecure && !self.listen.is_loopback() => {
                 Err(ConfigError::ApiInsecure { listen: self.listen })
+            }
+            None if self.api_insecure && unknown_pages.is_some() => {
+                Err(ConfigError::ApiInsecureForPages { word: unknown_pages.unwrap_or_default() })
             }
             _ => Ok(self),
         }
@@ -125,6 +131,16 @@ mod tests {
             let refused = checked(listen).unwrap_err().to_string();
             assert!(refused.contains(listen) && refused.contains("api-key"), "{refused}");
         }
+        for (origins, word) in [("*", "*"), ("https://a.example, same-host", "same-host"), ("null", "null")] {
+            let config = Config { api_insecure: true, api_allow_origin: origins.to_owned(), ..Config::default() };
+            let refused = config.clone().checked().unwrap_err().to_string();
+            assert!(refused.contains(word) && refused.contains("api-key"), "{refused}");
+            let with_key = Config { api_insecure: false, api_key: "k".parse().unwrap(), ..config };
+            assert!(with_key.checked().is_ok(), "{origins}");
+        }
+        let listed =
+            Config { api_insecure: true, api_allow_origin: "http://localhost:8080".to_owned(), ..Config::default() };
+        assert!(listed.checked().is_ok());
         let both = Config { api_key: "k".parse().unwrap(), api_insecure: true, ..Config::default() };
         assert!(matches!(both.checked(), Err(ConfigError::ApiKeyAndInsecure)));
     }

@@ -45,6 +45,15 @@ pub enum ConfigError {
     /// A key is needed, and none is.
     #[error("api-key asks for a key and api-insecure for none. Give one of them.")]
     ApiKeyAndInsecure,
+    /// Any page that somebody looks at could publish.
+    #[error(
+        "api-insecure lets programs publish without a key, but with {word} in api-allow-origin any web page could, too. List \
+         the origins of the pages one by one, or give an api-key instead."
+    )]
+    ApiInsecureForPages {
+        /// What stands for pages that nobody knows.
+        word: &'static str,
+    },
     /// Strangers could publish.
     #[error(
         "api-insecure lets everyone publish who can connect, so it needs an address that only this host reaches, such as \

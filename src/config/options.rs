@@ -109,6 +109,9 @@ options! {
     /// Let programs publish without a key, which needs an address to listen on that only this host reaches
     /// [default: false]
     api_insecure: bool = false, "BOOL", "RINGSOCK_API_INSECURE";
+    /// Origins of web pages that may use /api, set apart by commas as in allow-origin; * for all; none for no page from
+    /// elsewhere [default: none]
+    api_allow_origin: String = "none".to_owned(), "ORIGINS", "RINGSOCK_API_ALLOW_ORIGIN";
     /// How messages are compressed with clients that offer it [default: off]
     compression: Compression = Compression::Off, "MODE", "RINGSOCK_COMPRESSION";
     /// From 1, the fastest, to 9, the smallest [default: 1]
@@ -180,7 +183,9 @@ mod tests {
                 "pin" => "pin: Auto".to_owned(),
                 "compression" => "compression: Off".to_owned(),
                 "subprotocols" => "subprotocols: Subprotocols([])".to_owned(),
-                "allow_origin" | "trusted_proxies" | "overflow" => format!("{name}: \"{default}\""),
+                "allow_origin" | "api_allow_origin" | "trusted_proxies" | "overflow" => {
+                    format!("{name}: \"{default}\"")
+                }
                 name => format!("{name}: {default}"),
             };
             assert!(defaults.contains(&debug), "{name} says {default}, but {defaults}");

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::health;
 use super::metrics::Metrics;
 use super::query::parameter;
+use super::{health, methods};
 use crate::engine::{Handler, Hub, Limits, Session, Upgrade, UpgradeRequest};
 use crate::protocol::Message;
 use crate::protocol::http::{HeadLimits, Request, Response};
@@ -82,13 +82,14 @@ impl Handler for Admin {
                 200,
                 "ringsock: /metrics for Prometheus, /metrics?per=core for each core, /health and /readyz for load balancers.\n",
             ),
-            "/metrics" => self.metrics(request.query()),
+            "/metrics" => return methods::restrict(request, methods::READ, || self.metrics(request.query())),
+            "*" => return methods::options(methods::READ),
             path => match health::answer(path, self.metrics.status()) {
                 Some(response) => response,
                 None => return Response::text(404, "There is nothing here. Try /metrics, /health or /readyz.\n"),
             },
         };
-        health::to_readers(request, response)
+        methods::restrict(request, methods::READ, || response)
     }
 
     fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Option<Response> {

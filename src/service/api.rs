@@ -11,6 +11,8 @@ use constant_time_eq::constant_time_eq;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::cross_origin::CrossOrigin;
+use super::methods;
 use super::query::{ParameterError, parameter};
 use crate::engine::{Counters, Hub, Sent, TopicError};
 use crate::protocol::Message;
@@ -21,6 +23,9 @@ const PREFIX: &str = "/api/";
 const PUBLISH: &str = "/api/publish";
 const CORES: &str = "/api/cores";
 
+/// Methods of publishing.
+const PUBLISH_METHODS: &str = "POST, OPTIONS";
+
 /// Who may publish by HTTP.
 #[derive(Clone, Default)]
 pub enum ApiAccess {
@@ -29,20 +34,29 @@ pub enum ApiAccess {
     Off,
     /// Whoever sends this key.
     Key(Arc<str>),
-    /// Every program that can connect, and no web page: any page that a person looks at can have a browser of this host
+    /// Every program that can connect, and no web page but those that are listed: any page that a person looks at can have a browser of this host
     /// send a request.
     Open,
 }
 
 /// The answer to a request for one of these paths; `None` for any other.
-pub(super) fn answer(request: &Request<'_>, hub: &mut Hub<'_>, access: &ApiAccess) -> Option<Response> {
-    let answer = match request.path() {
-        PUBLISH => publish(request, hub, access),
-        CORES => cores(request, hub.counters()),
-        path if path.starts_with(PREFIX) => Err(ApiError::NotFound),
+pub(super) fn answer(
+    request: &Request<'_>,
+    hub: &mut Hub<'_>,
+    access: &ApiAccess,
+    pages: &CrossOrigin,
+) -> Option<Response> {
+    let options = |allow| pages.preflight(request, allow).unwrap_or_else(|| methods::options(allow));
+    let answer = match (request.path(), request.method()) {
+        (PUBLISH, _) if matches!(access, ApiAccess::Off) => Err(ApiError::Off),
+        (PUBLISH, "OPTIONS") => Ok(options(PUBLISH_METHODS)),
+        (PUBLISH, _) => publish(request, hub, access, pages),
+        (CORES, "OPTIONS") => Ok(options(methods::READ)),
+        (CORES, _) => cores(request, hub.counters()),
+        (path, _) if path.starts_with(PREFIX) => Err(ApiError::NotFound),
         _ => return None,
     };
-    Some(answer.unwrap_or_else(|error| error.response()))
+    Some(pages.label(request, answer.unwrap_or_else(|error| error.response())))
 }
 
 /// Whether a request's body matters, so that it has to be read.
@@ -51,28 +65,25 @@ pub(super) fn reads_body(request: &Request<'_>) -> bool {
 }
 
 /// The refusal of a request that would be refused whatever its body is.
-pub(super) fn refuse_unread(request: &Request<'_>, access: &ApiAccess) -> Option<Response> {
-    access.admit_publisher(request).err().map(|error| error.response())
+pub(super) fn refuse_unread(request: &Request<'_>, access: &ApiAccess, pages: &CrossOrigin) -> Option<Response> {
+    access.admit_publisher(request, pages).err().map(|error| pages.label(request, error.response()))
 }
 
 impl ApiAccess {
     /// The topic that a request may publish to.
-    fn admit_publisher<'a>(&self, request: &Request<'a>) -> Result<Cow<'a, str>, ApiError> {
-        if matches!(self, Self::Off) {
-            return Err(ApiError::Off);
-        }
+    fn admit_publisher<'a>(&self, request: &Request<'a>, pages: &CrossOrigin) -> Result<Cow<'a, str>, ApiError> {
         if request.method() != "POST" {
-            return Err(ApiError::MethodNotAllowed { allow: "POST" });
+            return Err(ApiError::MethodNotAllowed { allow: PUBLISH_METHODS });
         }
-        self.admit(request)?;
+        self.admit(request, pages)?;
         parameter(request.query(), "topic")?.ok_or(ApiError::TopicMissing)
     }
 
     /// Whether this request may publish.
-    fn admit(&self, request: &Request<'_>) -> Result<(), ApiError> {
+    fn admit(&self, request: &Request<'_>, pages: &CrossOrigin) -> Result<(), ApiError> {
         match self {
             Self::Off => Err(ApiError::Off),
-            Self::Open if request.header("Origin").is_some() => Err(ApiError::FromPage),
+            Self::Open if request.header("Origin").is_some() && !pages.allows(request) => Err(ApiError::FromPage),
             Self::Open => Ok(()),
             Self::Key(key) => match key_of(request) {
                 None => Err(ApiError::KeyMissing),
@@ -110,7 +121,10 @@ enum ApiError {
     KeyMissing,
     #[error("This is not the key that the server was started with. Send that one.")]
     KeyWrong,
-    #[error("A web page may not publish without a key. Start the server with --api-key KEY.")]
+    #[error(
+        "A web page may not publish without a key. Start the server with --api-key KEY, or list the page's origin with \
+         --api-allow-origin."
+    )]
     FromPage,
     #[error("The topic is missing. Name it in the query, as in /api/publish?topic=news.")]
     TopicMissing,
@@ -194,8 +208,13 @@ impl Core {
     }
 }
 
-fn publish(request: &Request<'_>, hub: &mut Hub<'_>, access: &ApiAccess) -> Result<Response, ApiError> {
-    let topic = access.admit_publisher(request)?;
+fn publish(
+    request: &Request<'_>,
+    hub: &mut Hub<'_>,
+    access: &ApiAccess,
+    pages: &CrossOrigin,
+) -> Result<Response, ApiError> {
+    let topic = access.admit_publisher(request, pages)?;
     match hub.publish(&topic, message(request)?)? {
         Sent::Queued | Sent::Backpressure => Ok(json(200, &Published { topic: &topic, sent: "queued" })),
         Sent::Dropped => Err(ApiError::Dropped),
@@ -209,7 +228,7 @@ fn cores(request: &Request<'_>, counters: &[Arc<Counters>]) -> Result<Response, 
             let cores = counters.iter().enumerate().map(|(core, counters)| Core::new(core, counters)).collect();
             Ok(json(200, &Cores { cores }))
         }
-        _ => Err(ApiError::MethodNotAllowed { allow: "GET, HEAD" }),
+        _ => Err(ApiError::MethodNotAllowed { allow: methods::READ }),
     }
 }
 
@@ -262,7 +281,7 @@ mod tests {
     }
 
     fn admit(access: &ApiAccess, lines: &str) -> Result<(), ApiError> {
-        with_request(lines, b"", |request| access.admit(request))
+        with_request(lines, b"", |request| access.admit(request, &CrossOrigin::default()))
     }
 
     #[test]
@@ -330,7 +349,7 @@ mod tests {
         let failures = [
             (404, ApiError::NotFound, ""),
             (404, ApiError::Off, ""),
-            (405, ApiError::MethodNotAllowed { allow: "POST" }, "\r\nAllow: POST\r\n"),
+            (405, ApiError::MethodNotAllowed { allow: PUBLISH_METHODS }, "\r\nAllow: POST, OPTIONS\r\n"),
             (401, ApiError::KeyMissing, "\r\nWWW-Authenticate: Bearer\r\n"),
             (401, ApiError::KeyWrong, "\r\nWWW-Authenticate: Bearer\r\n"),
             (403, ApiError::FromPage, ""),
@@ -366,7 +385,7 @@ mod tests {
         counters[1].topics.add(8);
         counters[1].subscriptions.add(9);
         let told = with_request("", b"", |request| cores(request, &counters).map(|_| ()));
-        assert_eq!(told, Err(ApiError::MethodNotAllowed { allow: "GET, HEAD" }));
+        assert_eq!(told, Err(ApiError::MethodNotAllowed { allow: methods::READ }));
         let mut headers = Headers::default();
         let request = Request::parse(b"GET /api/cores HTTP/1.1\r\nHost: a\r\n\r\n", &mut headers).unwrap();
         let response = cores(&request, &counters).unwrap();

@@ -2,7 +2,9 @@
 
 mod admin;
 mod api;
+mod cross_origin;
 mod health;
+mod methods;
 mod metrics;
 mod page;
 mod process;
@@ -12,6 +14,7 @@ mod topics;
 
 pub use admin::Admin;
 pub use api::ApiAccess;
+pub use cross_origin::CrossOrigin;
 pub use metrics::Metrics;
 pub use site::Site;
 pub use topics::{InvalidOverflow, OverflowRules};

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use super::api::{self, ApiAccess};
+use super::cross_origin::CrossOrigin;
 use super::health;
+use super::methods;
 use super::page::{PAGE, PAGE_POLICY};
 use super::topics::{Join, OverflowRules};
 use crate::engine::{Handler, Hub, Session, Status, Upgrade, UpgradeRequest};
@@ -17,6 +19,8 @@ pub struct Site {
     status: Arc<Status>,
     overflow: OverflowRules,
     api: ApiAccess,
+    /// Pages of other origins that may use the API.
+    pages: CrossOrigin,
     /// The subprotocols that are spoken.
     subprotocols: Arc<[String]>,
     /// What the client wants whose session is opened next.
@@ -28,7 +32,20 @@ pub struct Site {
 impl Site {
     /// A handler that tells load balancers what `status` says, and lets those publish by HTTP whom `api` admits.
     pub fn new(status: Arc<Status>, overflow: OverflowRules, api: ApiAccess) -> Self {
-        Self { status, overflow, api, subprotocols: Arc::default(), joining: None, topic: String::new() }
+        Self {
+            status,
+            overflow,
+            api,
+            pages: CrossOrigin::default(),
+            subprotocols: Arc::default(),
+            joining: None,
+            topic: String::new(),
+        }
+    }
+
+    /// The same handler, whose API these pages may use.
+    pub fn sharing(self, pages: CrossOrigin) -> Self {
+        Self { pages, ..self }
     }
 
     /// The same handler, which speaks these subprotocols.
@@ -85,24 +102,28 @@ impl Handler for Site {
 
     fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Response {
         if let Some(response) = health::answer(request.path(), &self.status) {
-            return health::to_readers(request, response);
+            return methods::restrict(request, methods::READ, || response);
         }
-        if let Some(response) = api::answer(request, hub, &self.api) {
+        if let Some(response) = api::answer(request, hub, &self.api, &self.pages) {
             return response;
         }
         match request.path() {
-            "/" => {
-                let page = Response::html(200, PAGE).with_header("Content-Security-Policy", PAGE_POLICY);
-                health::to_readers(request, page)
-            }
-            "/echo" => upgrade_required(request.method()),
-            path if path.starts_with("/topics/") => upgrade_required(request.method()),
+            "/" => methods::restrict(request, methods::READ, || {
+                Response::html(200, PAGE).with_header("Content-Security-Policy", PAGE_POLICY)
+            }),
+            "/echo" => upgrade_required(request),
+            path if path.starts_with("/topics/") => upgrade_required(request),
+            "*" => methods::options(methods::ALL),
             _ => not_found(),
         }
     }
 
     fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Option<Response> {
-        if api::reads_body(request) { api::refuse_unread(request, &self.api) } else { Some(self.request(request, hub)) }
+        if api::reads_body(request) {
+            api::refuse_unread(request, &self.api, &self.pages)
+        } else {
+            Some(self.request(request, hub))
+        }
     }
 
     fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
@@ -115,11 +136,8 @@ impl Handler for Site {
 }
 
 /// A request for a WebSocket path that asks for no WebSocket. The method is judged first: no upgrade would save a POST.
-fn upgrade_required(method: &str) -> Response {
-    Response::from(&match method {
-        "GET" | "HEAD" => Refusal::UpgradeRequired,
-        _ => Refusal::MethodNotAllowed { allow: "GET" },
-    })
+fn upgrade_required(request: &Request<'_>) -> Response {
+    methods::restrict(request, methods::READ, || Response::from(&Refusal::UpgradeRequired))
 }
 
 fn not_found() -> Response {

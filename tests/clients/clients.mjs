@@ -146,7 +146,7 @@ const tests = {
     assert.equal(plain.headers["sec-websocket-version"], "13");
     const post = await ask("POST", "/echo");
     assert.equal(post.statusCode, 405);
-    assert.equal(post.headers.allow, "GET");
+    assert.equal(post.headers.allow, "GET, HEAD, OPTIONS");
   },
 
   async "refuses an upgrade of a path that has none"() {

@@ -84,12 +84,12 @@ check "an unknown path is 404" "$status" 404
 
 ask --request POST --data '' "http://$address/health"
 check "POST /health is 405" "$status" 405
-check "405 of /health names what is allowed" "$(header allow)" "GET, HEAD"
+check "405 of /health names what is allowed" "$(header allow)" "GET, HEAD, OPTIONS"
 ask --request DELETE "http://$address/"
 check "DELETE / is 405" "$status" 405
 ask --request POST --data '' "http://$address/echo"
 check "POST /echo is 405" "$status" 405
-check "405 of /echo names what is allowed" "$(header allow)" GET
+check "405 of /echo names what is allowed" "$(header allow)" "GET, HEAD, OPTIONS"
 
 ask "http://$address/echo"
 check "GET /echo without an upgrade is 426" "$status" 426

@@ -1,0 +1,152 @@
+//! Which web pages of other origins may use `/api/`: the server's side of the CORS protocol (Fetch standard, 3.2).
+//!
+//! Owns the headers by which a browser is told. Never keeps a request from being carried out: a browser does not show an
+//! answer to a page that it is not told to, and does not send what needs a preflight. Invariant: credentials are never
+//! allowed, so no page acts with cookies or passwords of whoever looks at it; it needs the key.
+
+use std::str::FromStr;
+
+use crate::protocol::http::{Request, Response};
+use crate::protocol::{InvalidOrigin, Origins};
+
+/// How long a browser may remember the answer to a preflight: two hours, the most that Chromium does.
+const PREFLIGHT_SECONDS: &str = "7200";
+
+/// Headers that the API reads, for a preflight that names none.
+const HEADERS: &str = "Authorization, Content-Type, X-API-Key";
+
+/// Pages of other origins that may use the API: `none`, or a list as [`Origins`] reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CrossOrigin(Option<Origins>);
+
+impl CrossOrigin {
+    /// Whether a request comes from a page that is allowed.
+    pub(super) fn allows(&self, request: &Request<'_>) -> bool {
+        self.allowed_origin(request).is_some()
+    }
+
+    /// Returns the answer to a preflight, which asks whether a page may send a request of one of the methods that `allow`
+    /// lists. `None` if the request is none, or its page is not allowed.
+    pub(super) fn preflight(&self, request: &Request<'_>, allow: &'static str) -> Option<Response> {
+        if request.header("Access-Control-Request-Method").is_none() || !self.allows(request) {
+            return None;
+        }
+        // Those that are asked for, since proxies and tracing add their own; the browser keeps dangerous ones to itself.
+        let headers = request.header_text("Access-Control-Request-Headers").unwrap_or(HEADERS);
+        let response = Response::new(204)
+            .with_header("Access-Control-Allow-Methods", allow)
+            .with_header("Access-Control-Allow-Headers", headers.to_owned())
+            .with_header("Access-Control-Max-Age", PREFLIGHT_SECONDS);
+        Some(response)
+    }
+
+    /// Returns the same answer with what tells a browser whether the page may see it.
+    pub(super) fn label(&self, request: &Request<'_>, response: Response) -> Response {
+        if self.0.is_none() {
+            return response;
+        }
+        let vary = if request.method() == "OPTIONS" {
+            "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
+        } else {
+            "Origin"
+        };
+        let response = response.with_header("Vary", vary);
+        match self.allowed_origin(request) {
+            Some(origin) => response.with_header("Access-Control-Allow-Origin", origin),
+            None => response,
+        }
+    }
+
+    /// What the browser is told: the page's origin, or `*` where every page is allowed.
+    fn allowed_origin(&self, request: &Request<'_>) -> Option<String> {
+        let origin = request.header_text("Origin")?;
+        let origins = self.0.as_ref().filter(|origins| origins.allow(Some(origin.as_bytes()), request.host()))?;
+        Some(if *origins == Origins::any() { "*" } else { origin }.to_owned())
+    }
+}
+
+impl FromStr for CrossOrigin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" { Ok(Self(None)) } else { text.parse().map(|origins| Self(Some(origins))) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+    use crate::protocol::http::{Date, Headers};
+
+    /// The head of the answer to a request with these lines: to a preflight if it is one.
+    fn answer(allowed: &str, method: &str, lines: &str) -> String {
+        let head = format!("{method} /api/publish HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let mut headers = Headers::default();
+        let request = Request::parse(head.as_bytes(), &mut headers).unwrap();
+        let cross_origin: CrossOrigin = allowed.parse().unwrap();
+        let preflight = (method == "OPTIONS").then(|| cross_origin.preflight(&request, "POST, OPTIONS")).flatten();
+        let response = cross_origin.label(&request, preflight.unwrap_or_else(|| Response::new(200)));
+        let mut out = Vec::new();
+        response.write(&mut out, &Date::from(UNIX_EPOCH), true, false);
+        String::from_utf8(out).unwrap()
+    }
+
+    const ASKS: &str = "Access-Control-Request-Method: POST\r\n";
+
+    #[test]
+    fn an_allowed_page_is_told_so_and_no_other() {
+        let told = "\r\nAccess-Control-Allow-Origin: https://a.example\r\n";
+        let list = "https://a.example,http://127.0.0.1:8080";
+        assert!(answer(list, "POST", "Origin: https://a.example\r\n").contains(told));
+        for origin in ["https://b.example", "http://a.example", "https://a.example.evil", "null", "https://a.example/"]
+        {
+            let answer = answer(list, "POST", &format!("Origin: {origin}\r\n"));
+            assert!(
+                !answer.contains("Access-Control") && answer.contains("\r\nVary: Origin\r\n"),
+                "{origin}: {answer}"
+            );
+        }
+        assert!(
+            answer("*", "POST", "Origin: https://b.example\r\n").contains("\r\nAccess-Control-Allow-Origin: *\r\n")
+        );
+        for (allowed, lines) in [("none", "Origin: https://a.example\r\n"), (list, ""), ("*", "")] {
+            assert!(!answer(allowed, "POST", lines).contains("Access-Control"), "{allowed}");
+        }
+        assert!(!answer("none", "POST", "").contains("Vary"));
+    }
+
+    #[test]
+    fn a_preflight_is_told_methods_and_headers_and_for_how_long() {
+        let lines =
+            format!("Origin: https://a.example\r\n{ASKS}Access-Control-Request-Headers: x-api-key,traceparent\r\n");
+        let told = answer("https://a.example", "OPTIONS", &lines);
+        for line in [
+            "HTTP/1.1 204 No Content",
+            "Access-Control-Allow-Origin: https://a.example",
+            "Access-Control-Allow-Methods: POST, OPTIONS",
+            "Access-Control-Allow-Headers: x-api-key,traceparent",
+            "Access-Control-Max-Age: 7200",
+            "Vary: Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+        ] {
+            assert!(told.lines().any(|told| told == line), "no {line} in\n{told}");
+        }
+        let without = answer("*", "OPTIONS", &format!("Origin: https://b.example\r\n{ASKS}"));
+        assert!(without.contains("\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, X-API-Key\r\n"));
+        assert!(!told.contains("Credentials") && !without.contains("Credentials"));
+    }
+
+    #[test]
+    fn a_preflight_of_another_page_is_an_ordinary_options() {
+        for (allowed, lines) in [
+            ("none", format!("Origin: https://a.example\r\n{ASKS}")),
+            ("https://a.example", format!("Origin: https://b.example\r\n{ASKS}")),
+            ("https://a.example", "Origin: https://a.example\r\n".to_owned()),
+            ("*", ASKS.to_owned()),
+        ] {
+            let answer = answer(allowed, "OPTIONS", &lines);
+            assert!(answer.starts_with("HTTP/1.1 200 ") && !answer.contains("Allow-Methods"), "{allowed}: {answer}");
+        }
+    }
+}
