@@ -46,7 +46,12 @@ pub struct Serve {
 impl Serve {
     /// Serves until it is told to end; says itself why it failed.
     pub fn run(self, variables: &Variables) -> Result<ExitCode, Box<dyn Error>> {
-        let log = Log::start().map_err(|error| format!("The log cannot be written: {error}."))?;
+        let log = Log::start().map_err(|error| {
+            format!(
+                "The log cannot be written: {error}. It takes two threads and two descriptors: raise their limits \
+                 (ulimit -u and -n, TasksMax, the cgroup's pids.max)."
+            )
+        })?;
         Ok(match self.serve(&log) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
