@@ -29,6 +29,8 @@
 //! | 40 | 100,000 topics of two subscribers each | 32 B a subscription, 96 B a topic; as quick as one topic |
 //! | 41 | messages to 18,000 subscribers of one core | the p99 of others stays below 5 ms |
 //! | 51 | a log that nobody takes | honest p99 at most doubles; 1001 to all, exit 0; a second SIGTERM ends it at once |
+//! | 52 | a pause of 12 s; killed under load and started at once | 0 sessions lost; starts each time |
+//! | 54 | a crowd with compression streams comes and leaves; two servers of one core | 16 MiB left after 20 s; any processor |
 //!
 //! Each attack on each reactor prints a line ([`table`]); docs/abuse.md explains it. Counts are scaled by
 //! `RINGSOCK_ABUSE_SCALE`, in percent. The default of 10 keeps the whole at four minutes; 100 is the full table, which
@@ -50,6 +52,7 @@ mod frames;
 mod handlers;
 mod handshakes;
 mod honest;
+mod host;
 mod log;
 mod misbehaving;
 mod races;

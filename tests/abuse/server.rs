@@ -77,6 +77,11 @@ impl Server {
         Self::serve(reactor, "2", flags, descriptors)
     }
 
+    /// The same at this address.
+    pub fn start_at(reactor: &str, address: SocketAddr) -> Self {
+        Self::run(Self::command_at(&address.to_string(), reactor, "2", &[]), None, Stdio::piped())
+    }
+
     /// The same with its log written to `log`, down to what it says when it cannot accept.
     pub fn start_with_log(reactor: &str, log: Stdio) -> Self {
         Self::run(Self::command(reactor, "2", &["--log", "debug"]), None, log)
@@ -87,9 +92,13 @@ impl Server {
     }
 
     fn command(reactor: &str, cores: &str, flags: &[&str]) -> Command {
+        Self::command_at("127.0.0.1:0", reactor, cores, flags)
+    }
+
+    fn command_at(address: &str, reactor: &str, cores: &str, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
         // The counters are read at the administrator's listener.
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--cores", cores]);
+        command.args(["serve", "--listen", address, "--admin-listen", "127.0.0.1:0", "--cores", cores]);
         command.args(["--reactor", reactor]).args(flags);
         command
     }
