@@ -174,6 +174,40 @@ fn all_idle_connections_answer_in_the_end_also_those_of_further_processes() {
 }
 
 #[test]
+fn a_process_of_a_bench_that_is_killed_is_a_fault_and_holds_nobody_up() {
+    const CONNECTIONS: u64 = 500;
+    let server = Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Liar { heard: 0 }).unwrap();
+    // 300 descriptors of which 128 are kept: three processes beside the one that is started here.
+    let mut shell = Command::new("sh");
+    isolate(&mut shell);
+    shell.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ringsock"), "bench", "idle"]);
+    shell.args([
+        "--url",
+        &format!("ws://{}/lost", server.address()),
+        "-c",
+        &CONNECTIONS.to_string(),
+        "--duration",
+        "1",
+    ]);
+    shell.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut process = Process(shell.spawn().unwrap());
+    let pid = process.0.id();
+    let sessions = || server.counters().iter().map(|counters| counters.connections()).sum::<u64>();
+    let begun = Instant::now();
+    while sessions() < CONNECTIONS {
+        assert!(begun.elapsed() < PATIENCE, "{} connections", sessions());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let child = children.split_whitespace().next().unwrap();
+    assert!(Command::new("kill").args(["-KILL", child]).status().unwrap().success());
+    let mut text = String::new();
+    process.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(process.0.wait().unwrap().code(), Some(1), "{text}");
+    assert!(text.contains("A process of the load generator ended before its time."), "{text}");
+}
+
+#[test]
 fn a_mixed_load_echoes_and_comes_and_goes() {
     let (_process, url) = server();
     let url = format!("{url}/echo");

@@ -197,11 +197,22 @@ impl Process {
         let mut process = Self { child, orders };
         process.write(&Order { plan: plan.clone(), connections, threads })?;
         thread::Builder::new().name("bench-told".to_owned()).spawn(move || {
+            let mut closes = vec![false; threads];
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if let Ok(mut interval) = serde_json::from_str::<Interval>(&line) {
+                    if let Some(closes) = closes.get_mut(interval.worker) {
+                        *closes |= interval.stage == Stage::Close;
+                    }
                     interval.worker += first_worker;
                     let _ = told.send(interval);
                 }
+            }
+            // Nobody else would say that it is gone, and a run waits for what each worker tells.
+            for (worker, _) in closes.iter().enumerate().filter(|(_, closes)| !**closes) {
+                let mut interval =
+                    Interval { worker: first_worker + worker, stage: Stage::Close, ..Interval::default() };
+                interval.counts.fault("A process of the load generator ended before its time.", 1);
+                let _ = told.send(interval);
             }
         })?;
         Ok(process)
