@@ -369,7 +369,8 @@ fn pages_of_listed_origins_may_use_the_api_and_no_others() {
     on_each_reactor(&["--api-allow-origin", allowed], |server| {
         let preflight = |origin: &str| {
             let headers = format!(
-                "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: x-api-key\r\n"
+                "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\
+                 Access-Control-Request-Headers: x-api-key\r\n"
             );
             server.ask(request("OPTIONS /api/publish?topic=a", &headers))
         };
@@ -405,5 +406,158 @@ fn pages_of_listed_origins_may_use_the_api_and_no_others() {
             assert_eq!(answer.header("Access-Control-Allow-Origin"), None, "{origin}");
         }
         assert_eq!(server.ask(request("GET /health", "Origin: https://app.example\r\n")).header("Vary"), None);
+    });
+}
+
+/// Requests that publish `hello`, as clients send them: their name, the lines after the request line and Host, and the
+/// body. `@` in a line stands for the key.
+const CLIENTS: &[(&str, &str, &str)] = &[
+    (
+        "curl -d",
+        "User-Agent: curl/8.5.0\nAccept: */*\nX-API-Key: @\nContent-Length: 5\n\
+         Content-Type: application/x-www-form-urlencoded",
+        "hello",
+    ),
+    (
+        "curl -T -",
+        "User-Agent: curl/8.5.0\nAccept: */*\nX-API-Key: @\nTransfer-Encoding: chunked\n\
+         Expect: 100-continue",
+        "5\r\nhello\r\n0\r\n\r\n",
+    ),
+    ("curl -H 'Expect: 100-continue'", "Accept: */*\nX-API-Key: @\nExpect: 100-continue\nContent-Length: 5", "hello"),
+    (
+        "curl --http2",
+        "Accept: */*\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\n\
+         HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\nX-API-Key: @\nContent-Length: 5",
+        "hello",
+    ),
+    (
+        "wget --post-data",
+        "User-Agent: Wget/1.21.3\nAccept: */*\nAccept-Encoding: identity\nConnection: Keep-Alive\n\
+         X-API-Key: @\nContent-Type: application/x-www-form-urlencoded\nContent-Length: 5",
+        "hello",
+    ),
+    ("Node http.request, end(body)", "X-API-Key: @\nContent-Length: 5\nConnection: keep-alive", "hello"),
+    (
+        "Node http.request, write() and end()",
+        "X-API-Key: @\nConnection: keep-alive\nTransfer-Encoding: chunked",
+        "3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n",
+    ),
+    (
+        "Node fetch with a string",
+        "connection: keep-alive\nX-API-Key: @\ncontent-type: text/plain;charset=UTF-8\naccept: */*\n\
+         accept-language: *\nsec-fetch-mode: cors\nuser-agent: node\naccept-encoding: gzip, deflate\n\
+         content-length: 5",
+        "hello",
+    ),
+    (
+        "Node fetch with a stream",
+        "connection: keep-alive\nX-API-Key: @\naccept: */*\naccept-language: *\nsec-fetch-mode: cors\n\
+         user-agent: node\naccept-encoding: gzip, deflate\ntransfer-encoding: chunked",
+        "5\r\nhello\r\n0\r\n\r\n",
+    ),
+    (
+        "Java HttpClient, ofString",
+        "Connection: Upgrade, HTTP2-Settings\nContent-Length: 5\n\
+         HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAABgBgAAA\nUpgrade: h2c\n\
+         User-Agent: Java-http-client/17.0.9\nX-API-Key: @",
+        "hello",
+    ),
+    (
+        "Java HttpClient, ofInputStream",
+        "Connection: Upgrade, HTTP2-Settings\n\
+         HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAABgBgAAA\nTransfer-encoding: chunked\n\
+         Upgrade: h2c\nUser-Agent: Java-http-client/17.0.9\nX-API-Key: @",
+        "5\r\nhello\r\n0\r\n\r\n",
+    ),
+    (
+        "Java HttpURLConnection, streaming",
+        "X-API-Key: @\nUser-Agent: Java/17.0.9\nAccept: */*\nConnection: keep-alive\n\
+         Content-type: application/x-www-form-urlencoded\nTransfer-Encoding: chunked",
+        "5\r\nhello\r\n0\r\n\r\n",
+    ),
+    (
+        "OkHttp",
+        "X-API-Key: @\nContent-Type: text/plain; charset=utf-8\nTransfer-Encoding: chunked\n\
+         Connection: Keep-Alive\nAccept-Encoding: gzip\nUser-Agent: okhttp/4.12.0",
+        "5\r\nhello\r\n0\r\n\r\n",
+    ),
+    ("Go http.Post", "User-Agent: Go-http-client/1.1\nContent-Length: 5\nX-Api-Key: @\nAccept-Encoding: gzip", "hello"),
+    (
+        "Go with a reader and trailers",
+        "User-Agent: Go-http-client/1.1\nTransfer-Encoding: chunked\nTrailer: Checksum\nX-Api-Key: @\n\
+         Accept-Encoding: gzip",
+        "5\r\nhello\r\n0\r\nChecksum: 1\r\n\r\n",
+    ),
+    (
+        "Python http.client with an iterable",
+        "Accept-Encoding: identity\nX-API-Key: @\nTransfer-Encoding: chunked",
+        "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    ),
+    (
+        "Python urllib",
+        "Accept-Encoding: identity\nContent-Type: application/x-www-form-urlencoded\nContent-Length: 5\n\
+         User-Agent: Python-urllib/3.11\nX-api-key: @\nConnection: close",
+        "hello",
+    ),
+    (
+        "Python requests with a generator",
+        "User-Agent: python-requests/2.31.0\nAccept-Encoding: gzip, deflate\nAccept: */*\n\
+         Connection: keep-alive\nX-API-Key: @\nTransfer-Encoding: chunked",
+        "5\r\nhello\r\n0\r\n\r\n",
+    ),
+    (
+        "PHP curl",
+        "Accept: */*\nAuthorization: Bearer @\nContent-Length: 5\nExpect: 100-continue\n\
+         Content-Type: application/x-www-form-urlencoded",
+        "hello",
+    ),
+    (
+        ".NET HttpClient, ExpectContinue",
+        "Authorization: Bearer @\nExpect: 100-continue\nContent-Type: text/plain; charset=utf-8\n\
+         Content-Length: 5",
+        "hello",
+    ),
+    (".NET HttpClient, StreamContent", "X-API-Key: @\nTransfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+    (
+        "Ruby Net::HTTP",
+        "Content-Type: application/x-www-form-urlencoded\nX-Api-Key: @\n\
+         Accept-Encoding: gzip;q=1.0,deflate;q=0.6,identity;q=0.3\nAccept: */*\nUser-Agent: Ruby\n\
+         Content-Length: 5",
+        "hello",
+    ),
+    (
+        "Ruby Net::HTTP, body_stream",
+        "Transfer-Encoding: chunked\nX-Api-Key: @\nAccept: */*\nUser-Agent: Ruby\n\
+         Content-Type: application/x-www-form-urlencoded",
+        "5\r\nhello\r\n0\r\n\r\n",
+    ),
+    (
+        "a proxy that pads sizes and signs chunks",
+        "Via: 1.1 proxy\nTE: trailers\nX-API-Key: @\ntransfer-encoding: Chunked",
+        "00000005;sig=\"a;b\"\r\nhello\r\n00000000\r\nX-Sum: 1\r\n\r\n",
+    ),
+];
+
+#[test]
+fn clients_of_all_kinds_publish_however_they_send_their_body() {
+    on_each_reactor(&[], |server| {
+        for (name, lines, body) in CLIENTS {
+            let lines = lines.replace('@', KEY).replace('\n', "\r\n");
+            let head = format!("POST /api/publish?topic=a HTTP/1.1\r\nHost: {}\r\n{lines}\r\n\r\n", server.address);
+            let together = server.ask(head.clone() + body);
+            assert_eq!(together.status, 200, "{name}: {together:?}");
+            assert!(together.body.contains("queued"), "{name}: {together:?}");
+            // As one that waits for the 100, where it asks for it.
+            let mut client = server.connect();
+            client.write(head);
+            if lines.contains("Expect") {
+                assert_eq!(client.answer().status, 100, "{name}");
+            }
+            client.write(body);
+            assert_eq!(client.answer().status, 200, "{name}, head first");
+        }
+        let old = format!("POST /api/publish?topic=a HTTP/1.0\r\nX-API-Key: {KEY}\r\nContent-Length: 5\r\n\r\nhello");
+        assert_eq!(server.ask(old).status, 200, "HTTP/1.0 without a Host");
     });
 }
