@@ -189,6 +189,8 @@ fn a_process_of_a_bench_that_is_killed_is_a_fault_and_holds_nobody_up() {
         "--duration",
         "1",
     ]);
+    // What this server loses on purpose is not to be awaited.
+    shell.args(["--settle", "1"]);
     shell.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut process = Process(shell.spawn().unwrap());
     let pid = process.0.id();
