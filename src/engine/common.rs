@@ -14,7 +14,7 @@ use super::cut::Cut;
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::parcel::Parcel;
-use super::session::{NEVER, Phase, Slot, ticks};
+use super::session::{Phase, Slot, ticks};
 use super::tasks::Tasks;
 use super::topics::{Topics, round_bytes_max};
 use super::wheel::Wheel;
@@ -372,18 +372,6 @@ impl Common {
     pub(super) fn read_again<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         self.excuse_silence(slot);
         self.resume_next_turn(slot, token);
-    }
-
-    /// Counts a session's silence from now on, because until now it was not read.
-    pub(super) fn excuse_silence<S>(&self, slot: &mut Slot<S>) {
-        slot.heard = self.tick;
-        slot.connection.restamp(self.tick);
-    }
-
-    /// Gives the session's phase, or its closing handshake, this long.
-    pub(super) fn set_deadline<S>(&mut self, slot: &mut Slot<S>, token: Token, milliseconds: u64) {
-        slot.deadline = self.tick.saturating_add(ticks(milliseconds)).min(NEVER - 1);
-        self.wheel.schedule(token.index, slot.deadline);
     }
 
     pub(super) fn hold_back<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {

@@ -11,6 +11,7 @@ mod core;
 mod counters;
 mod cut;
 mod date;
+mod deadlines;
 mod drain;
 mod ending;
 mod fanout;
