@@ -176,6 +176,11 @@ pub trait Sockets {
     /// The other end's address.
     fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr>;
 
+    /// A number that grows, and may wrap, as the peer's host acknowledges what was sent to it. It says nothing but, beside
+    /// an earlier one, that something was taken in between; a host that only answers probes of its full buffer takes
+    /// nothing. Costs one system call, or two.
+    fn acknowledged(&self, socket: Socket) -> u64;
+
     /// Ends one or both directions; errors of an already dead socket are of no interest. `Both` makes a send in flight fail.
     fn shutdown(&mut self, socket: Socket, how: Shutdown);
 

@@ -112,6 +112,12 @@ impl Sockets for Traced {
         self.sim.peer_address(socket)
     }
 
+    fn acknowledged(&self, socket: Socket) -> u64 {
+        let count = self.sim.acknowledged(socket);
+        self.trace.note("  acknowledged: socket, bytes", &[socket.raw() as u64, count], b"");
+        count
+    }
+
     fn shutdown(&mut self, socket: Socket, how: Shutdown) {
         self.trace.note("  shutdown: socket, both", &[socket.raw() as u64, u64::from(how == Shutdown::Both)], b"");
         self.sim.shutdown(socket, how);

@@ -97,6 +97,7 @@ macro_rules! suite {
             shutdown_fails_a_blocked_send_whose_watch_has_ended
             a_reset_fails_a_blocked_send
             a_full_socket_would_block_a_send_now
+            what_a_peer_takes_is_acknowledged_and_nothing_while_it_takes_nothing
             the_peer_reads_everything_before_the_end_of_the_stream
             discard_on_close_resets
             closing_with_unread_bytes_resets

@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Enters after which nothing more is acknowledged late: on the real kernel, more than the 200 ms by which it may be.
+const QUIET: usize = 300;
+
 pub fn an_empty_send_completes(world: &mut impl World) {
     let (_client, socket) = connection(world);
     for chunks in [Chunks::One(Bytes::new()), Chunks::Many(vec![Bytes::new(); 2])] {
@@ -107,5 +110,23 @@ pub fn a_full_socket_would_block_a_send_now(world: &mut impl World) {
     assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
     client.resume_reading();
     assert_eq!(receive(world, &mut client, expected.len()), expected);
+    world.reactor().close(socket);
+}
+
+pub fn what_a_peer_takes_is_acknowledged_and_nothing_while_it_takes_nothing(world: &mut impl World) {
+    let (mut client, socket) = connection(world);
+    let blocked = block(world, &mut client, socket, TOKEN);
+    // Its host may have room for some of it, and take its time to say so. Then it only answers probes.
+    let mut taken = world.reactor().acknowledged(socket);
+    let mut unchanged = 0;
+    await_that(world, |world| {
+        let now = world.reactor().acknowledged(socket);
+        unchanged = if now == taken { unchanged + 1 } else { 0 };
+        taken = now;
+        unchanged == QUIET
+    });
+    client.resume_reading();
+    finish(world, &mut client, TOKEN, blocked);
+    assert!(world.reactor().acknowledged(socket).wrapping_sub(taken) as i64 > 0);
     world.reactor().close(socket);
 }

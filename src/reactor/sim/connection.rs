@@ -27,6 +27,8 @@ pub(super) struct Connection {
     send_space: usize,
     /// In the client's hands.
     received: Vec<u8>,
+    /// Bytes that have ever departed.
+    departed: u64,
     client_reads: bool,
     read_shut: bool,
     write_shut: bool,
@@ -53,6 +55,7 @@ impl Connection {
             sending: VecDeque::new(),
             send_space,
             received: Vec::new(),
+            departed: 0,
             client_reads: true,
             read_shut: false,
             write_shut: false,
@@ -139,6 +142,7 @@ impl Connection {
         if self.client_reads {
             let count = limit.min(self.sending.len());
             self.received.extend(self.sending.drain(..count));
+            self.departed += count as u64;
         }
     }
 
@@ -183,6 +187,11 @@ impl Connection {
 
     pub fn is_dead(&self) -> bool {
         self.dead
+    }
+
+    /// Bytes that the client's host has acknowledged: of a client that reads, also those that wait to depart.
+    pub fn acknowledged(&self) -> u64 {
+        self.departed + if self.client_reads { self.sending.len() as u64 } else { 0 }
     }
 
     pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -291,6 +300,19 @@ mod tests {
         connection.depart(2);
         assert_eq!(connection.room().expect("it is open"), 3);
         assert_eq!(connection.take_received(), b"abc");
+    }
+
+    #[test]
+    fn what_a_client_reads_is_acknowledged_once_and_nothing_else_is() {
+        let mut connection = connection();
+        connection.stop_reading();
+        connection.send(b"abc");
+        assert_eq!(connection.acknowledged(), 0);
+        connection.resume_reading();
+        assert_eq!(connection.acknowledged(), 3);
+        connection.depart(2);
+        connection.stop_reading();
+        assert_eq!(connection.acknowledged(), 2);
     }
 
     #[test]

@@ -239,6 +239,10 @@ impl Kernel {
         Ok(connection.address)
     }
 
+    pub fn acknowledged(&self, socket: Socket) -> u64 {
+        self.sockets.get(&socket.raw()).map_or(0, |open| open.connection.borrow().acknowledged())
+    }
+
     pub fn shutdown(&mut self, socket: Socket, how: Shutdown) {
         if let Some(backlog) = self.listeners.get_mut(&socket.raw()) {
             backlog.refuses = true;

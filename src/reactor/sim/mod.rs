@@ -60,6 +60,10 @@ impl Sockets for Sim {
         self.kernel.borrow_mut().peer_address(socket)
     }
 
+    fn acknowledged(&self, socket: Socket) -> u64 {
+        self.kernel.borrow().acknowledged(socket)
+    }
+
     fn shutdown(&mut self, socket: Socket, how: Shutdown) {
         self.kernel.borrow_mut().shutdown(socket, how);
     }
