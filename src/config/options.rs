@@ -130,13 +130,14 @@ options! {
     handshake_timeout_ms: u64 = 5_000, "MS", "RINGSOCK_HANDSHAKE_TIMEOUT_MS";
     /// Time for a message, from its first byte to its last; after it 1008 [default: 30000]
     assembly_timeout_ms: u64 = 30_000, "MS", "RINGSOCK_ASSEMBLY_TIMEOUT_MS";
-    /// Time without any progress in sending, after which the peer is cut off [default: 10000]
+    /// Time in which a peer takes nothing of what it is sent, after which it is cut off [default: 10000]
     send_timeout_ms: u64 = 10_000, "MS", "RINGSOCK_SEND_TIMEOUT_MS";
     /// Silence after which a ping is sent; 0 for none [default: 25000]
     ping_interval_ms: u64 = 25_000, "MS", "RINGSOCK_PING_INTERVAL_MS";
-    /// Silence after which the peer is cut off; 0 for never [default: 60000]
+    /// Silence, in which the peer takes nothing of what it is sent either, after which it is cut off; 0 for never
+    /// [default: 60000]
     dead_peer_timeout_ms: u64 = 60_000, "MS", "RINGSOCK_DEAD_PEER_TIMEOUT_MS";
-    /// Time for a closing handshake [default: 5000]
+    /// Time for a closing handshake, once the peer takes nothing more of what was sent before [default: 5000]
     close_timeout_ms: u64 = 5_000, "MS", "RINGSOCK_CLOSE_TIMEOUT_MS";
     /// Time for which the server still accepts and serves after a signal to end, with /readyz at 503 [default: 0]
     drain_delay_ms: u64 = 0, "MS", "RINGSOCK_DRAIN_DELAY_MS";

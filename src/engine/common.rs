@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
 
+use super::acknowledged::Acknowledged;
 use super::clients::Clients;
 use super::counters::Counters;
 use super::cut::Cut;
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::parcel::Parcel;
-use super::session::{Phase, Slot, ticks};
+use super::session::{Phase, Slot};
 use super::tasks::Tasks;
 use super::topics::{Topics, round_bytes_max};
 use super::wheel::Wheel;
@@ -55,6 +56,7 @@ pub(super) struct Common {
     pub(super) counters_of_all: Arc<[Arc<Counters>]>,
     pub(super) clients: Clients,
     pub(super) wheel: Wheel,
+    pub(super) acknowledged: Acknowledged,
     pub(super) pool: AssemblyPool,
     /// Made when a message is first to be compressed.
     pub(super) compressors: Option<Box<Compressors>>,
@@ -111,6 +113,7 @@ impl Common {
             counters_of_all,
             clients,
             wheel: Wheel::default(),
+            acknowledged: Acknowledged::default(),
             pool: AssemblyPool::default(),
             compressors: None,
             compression_contexts: 0,
@@ -265,6 +268,7 @@ impl Common {
 
     /// Sends what was said before together with many bytes, from where they lie.
     fn send_directly<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets, payload: &[u8]) {
+        slot.told.note_sent();
         let parts = [IoSlice::new(&self.reply), IoSlice::new(payload)];
         let sent = match sockets.send_now(slot.socket, &parts) {
             Ok(sent) => sent,
@@ -286,9 +290,11 @@ impl Common {
     }
 
     /// Writes a ping.
-    pub(super) fn write_ping(&mut self, payload: &[u8]) {
+    pub(super) fn write_ping(&mut self, token: Token, payload: &[u8]) {
         let payload = &payload[..payload.len().min(CONTROL_PAYLOAD_MAX)];
+        let before = self.reply.len();
         write_frame(&mut self.reply, Opcode::Ping, payload, None);
+        self.acknowledged.discount(token.index, self.reply.len() - before);
         self.counters.pings_sent.add(1);
     }
 
@@ -325,6 +331,7 @@ impl Common {
             self.reply.clear();
             return self.mark_dirty(slot, token);
         }
+        slot.told.note_sent();
         let sent = match sockets.send_now(slot.socket, &[IoSlice::new(&self.reply)]) {
             Ok(sent) => sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -375,9 +382,8 @@ impl Common {
     }
 
     pub(super) fn hold_back<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {
-        outbox.progress = self.tick;
+        self.begin_waiting(&mut outbox, token);
         slot.outbox = Some(outbox);
-        self.wheel.schedule(token.index, self.tick.saturating_add(ticks(self.limits.send_timeout_ms)));
         self.mark_dirty(slot, token);
     }
 }

@@ -277,7 +277,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Ok(count) => {
                     bytes += count;
                     slot.heard = self.common.tick;
-                    slot.pinged = false;
+                    slot.told.note_heard();
                     let short = count < room && !slot.ended;
                     slot.readable = !short;
                     if self.common.postpones(slot, count) {
@@ -389,6 +389,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             if let Some(chunks) = slot.outbox.as_mut().and_then(|outbox| outbox.take()) {
                 slot.sending = true;
+                slot.told.note_sent();
                 self.reactor.send(slot.socket, token, chunks);
             }
         }

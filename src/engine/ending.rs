@@ -113,6 +113,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.reactor.close(slot.socket);
         self.sessions.remove(token);
         self.common.clients.goes(token.index);
+        self.common.acknowledged.forget(token.index);
         self.released(end);
     }
 
@@ -253,6 +254,11 @@ impl<S> Slot<S> {
     pub(super) fn parts(&mut self, end: End) {
         self.end.get_or_insert(end);
         self.parting = true;
+    }
+
+    /// Whether it lingers as what was a WebSocket until its last word, which no answer to a request has as an end.
+    pub(super) fn parts_from_websocket(&self) -> bool {
+        self.phase == Phase::Lingering && matches!(self.end, Some(End::Violation | End::HandlerPanic))
     }
 
     /// Whether [`Core::settle`] might have something to do: a quick test for the common case that it has not.

@@ -37,14 +37,16 @@ pub struct Limits {
     pub topics_max: usize,
     /// Entries of the rings between cores and of the queues that other threads publish into.
     pub mesh: Capacity,
-    /// How long nothing may leave while something waits to. Default 10 s: then the peer is taken for dead.
+    /// How long a peer may take nothing while something waits to leave for it. Default 10 s: then it is taken for dead.
     pub send_timeout_ms: u64,
     /// Silence after which a ping is sent; 0 sends none. Default 25 s: below the idle timeouts of common proxies (30 s
     /// and up).
     pub ping_interval_ms: u64,
-    /// Silence after which the peer is taken for dead; 0 waits for ever. Default 60 s: two pings went unanswered.
+    /// Silence after which the peer is taken for dead, if it takes nothing of what it is sent either; 0 waits for ever.
+    /// Default 60 s: more than twice the time after which it is pinged.
     pub dead_peer_timeout_ms: u64,
-    /// How long a closing connection may take. Default 5 s: a round trip and a slow handler at the other end.
+    /// How long a closing connection may take, once its peer takes nothing more of what was sent before. Default 5 s: a round
+    /// trip and a slow handler at the other end.
     pub close_timeout_ms: u64,
     /// How long a draining server still accepts and serves, so that whoever shares out its clients can notice that it is
     /// not ready any more. Default 0: nobody shares them out.
@@ -52,8 +54,8 @@ pub struct Limits {
     /// The time over which sessions are told 1001, in even shares, so that clients do not all come back at once. Default 0:
     /// all are told at once, which is the shortest.
     pub drain_spread_ms: u64,
-    /// How long sessions may take to end once all have been told. Default 10 s: below the 30 s after which supervisors
-    /// kill.
+    /// How long sessions may take to end once all have been told, whatever they still take of what was sent before. Default
+    /// 10 s: below the 30 s after which supervisors kill.
     pub drain_timeout_ms: u64,
     /// How messages are compressed with clients that offer it (RFC 7692). Default: not at all, because it costs more CPU
     /// than everything else a message needs.

@@ -3,6 +3,7 @@
 //! Imports protocol, reactor and mesh, and knows nothing of what its sessions talk about.
 
 mod accepting;
+mod acknowledged;
 mod admission;
 mod clients;
 mod clock;

@@ -77,8 +77,8 @@ pub(super) struct Slot<S> {
     pub(super) echoless: bool,
     /// The handler was told of backpressure and not yet of its end.
     pub(super) pressed: bool,
-    /// A ping was sent since the last byte came.
-    pub(super) pinged: bool,
+    /// What was sent to it.
+    pub(super) told: Told,
     /// The handler was told that the session is open, and not yet that it is closed.
     pub(super) opened: bool,
     /// The connection failed or was answered for the last time: linger once all is sent.
@@ -103,6 +103,44 @@ pub(super) struct Slot<S> {
     pub(super) backlog: Option<Box<Backlog>>,
     /// The application's, once it has given or asked for one. Neither making nor dropping one is safe from panics.
     pub(super) state: Option<S>,
+}
+
+/// What was sent to a session, as far as signs of life depend on it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told(u8);
+
+impl Told {
+    const PINGED: u8 = 1;
+    const UNTAKEN: u8 = 2;
+
+    /// Whether a ping was sent since the last byte came.
+    pub(super) fn is_pinged(self) -> bool {
+        self.0 & Self::PINGED != 0
+    }
+
+    pub(super) fn note_ping(&mut self) {
+        self.0 |= Self::PINGED;
+    }
+
+    #[inline]
+    pub(super) fn note_heard(&mut self) {
+        self.0 &= !Self::PINGED;
+    }
+
+    /// Whether its peer may still have to take something: more than a ping was sent since the last look at its socket found
+    /// nothing there.
+    pub(super) fn is_untaken(self) -> bool {
+        self.0 & Self::UNTAKEN != 0
+    }
+
+    #[inline]
+    pub(super) fn note_sent(&mut self) {
+        self.0 |= Self::UNTAKEN;
+    }
+
+    pub(super) fn note_all_taken(&mut self) {
+        self.0 &= !Self::UNTAKEN;
+    }
 }
 
 /// An idle session costs at most this in user memory, a small state of the application included.
@@ -196,7 +234,7 @@ impl<S> Slot<S> {
             catching_up: false,
             echoless: false,
             pressed: false,
-            pinged: false,
+            told: Told::default(),
             opened: false,
             parting: false,
             finished: false,
@@ -389,7 +427,7 @@ impl<S> Session<'_, S> {
     /// Sends a ping with up to 125 bytes; more are cut off.
     pub fn ping(&mut self, payload: &[u8]) {
         if self.slot.connection.state() == State::Open {
-            self.common.write_ping(payload);
+            self.common.write_ping(self.token, payload);
         }
     }
 

@@ -165,6 +165,16 @@ impl Chunks {
     }
 }
 
+/// What the peer's host has acknowledged of what was sent to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intake {
+    /// A number that grows, and may wrap, with each acknowledged byte. It says nothing but, beside an earlier one, that
+    /// something was taken in between; a host that only answers probes of its full buffer takes nothing.
+    pub acknowledged: u64,
+    /// Bytes in the socket that are not acknowledged yet.
+    pub waiting: u64,
+}
+
 /// Calls on a socket that are answered at once.
 pub trait Sockets {
     /// Reads what is there: `Ok(0)` is the end of the stream, `WouldBlock` means nothing yet. Costs one system call.
@@ -176,10 +186,8 @@ pub trait Sockets {
     /// The other end's address.
     fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr>;
 
-    /// A number that grows, and may wrap, as the peer's host acknowledges what was sent to it. It says nothing but, beside
-    /// an earlier one, that something was taken in between; a host that only answers probes of its full buffer takes
-    /// nothing. Costs one system call, or two.
-    fn acknowledged(&self, socket: Socket) -> u64;
+    /// What the peer's host has acknowledged of what was sent. Costs two system calls.
+    fn intake(&self, socket: Socket) -> Intake;
 
     /// Ends one or both directions; errors of an already dead socket are of no interest. `Both` makes a send in flight fail.
     fn shutdown(&mut self, socket: Socket, how: Shutdown);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use super::{Socket, Sockets};
+use super::{Intake, Socket, Sockets};
 
 /// A reactor whose sockets are the kernel's own.
 pub trait OnKernel {}
@@ -28,8 +28,8 @@ impl<R: OnKernel> Sockets for R {
         peer_address(socket)
     }
 
-    fn acknowledged(&self, socket: Socket) -> u64 {
-        acknowledged(socket)
+    fn intake(&self, socket: Socket) -> Intake {
+        intake(socket)
     }
 
     fn shutdown(&mut self, socket: Socket, how: Shutdown) {
@@ -121,13 +121,12 @@ pub fn peer_address(socket: Socket) -> io::Result<SocketAddr> {
     }
 }
 
-/// Bytes that the peer's host has acknowledged; where the kernel does not count them, as for a Unix socket and in gVisor, how
-/// few of those that were sent still wait, as a negative number.
-pub fn acknowledged(socket: Socket) -> u64 {
-    match bytes_acked(socket) {
-        Some(count) if count > 0 => count,
-        _ => bytes_waiting(socket).wrapping_neg(),
-    }
+/// What the peer's host has acknowledged. Where the kernel does not count that, as for a Unix socket and in gVisor, the count
+/// is of what waits, negative, so that it grows as well when the peer takes something.
+pub fn intake(socket: Socket) -> Intake {
+    let waiting = bytes_waiting(socket);
+    let acknowledged = bytes_acked(socket).filter(|count| *count > 0).unwrap_or(waiting.wrapping_neg());
+    Intake { acknowledged, waiting }
 }
 
 /// What `tcp_info` says of acknowledged bytes; `None` where it does not, as before Linux 4.1.

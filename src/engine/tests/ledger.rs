@@ -23,9 +23,11 @@ pub struct Ledger(BTreeMap<u32, Entry>);
 /// Who was last seen in a slot.
 struct Entry {
     token: Token,
-    address: SocketAddr,
+    seen: Seen,
     stage: Stage,
-    /// The first tick and the first turn at which it was in this stage.
+    /// By when it had to be over.
+    deadline: u32,
+    /// The first tick and the first turn at which it was in this stage, or its client bought time by what it took.
     since: u32,
     since_turn: u64,
 }
@@ -39,6 +41,14 @@ struct Stage {
     finished: bool,
 }
 
+/// What the network knows of a session's client.
+#[derive(Clone, Copy)]
+pub struct Seen {
+    pub address: SocketAddr,
+    /// Bytes that it took from the server.
+    pub taken: u64,
+}
+
 /// When a core was looked at.
 #[derive(Clone, Copy)]
 pub struct Moment {
@@ -48,18 +58,21 @@ pub struct Moment {
 
 impl Ledger {
     /// Looks at a session after its core's turn.
-    pub fn look<S>(&mut self, token: Token, slot: &Slot<S>, address: SocketAddr, limits: &Limits, now: Moment) {
+    pub fn look<S>(&mut self, token: Token, slot: &Slot<S>, seen: Seen, limits: &Limits, now: Moment) {
         let connection = slot.connection.state();
         let stage = Stage { phase: slot.phase, connection, parting: slot.parting, finished: slot.finished };
-        let fresh = Entry { token, address, stage, since: now.tick, since_turn: now.turn };
+        let fresh = Entry { token, seen, stage, deadline: slot.deadline, since: now.tick, since_turn: now.turn };
         let entry = self.0.entry(token.index).or_insert(fresh);
         if entry.token == token {
-            assert_eq!(entry.address, address, "{token:?} names the sessions of two clients");
+            assert_eq!(entry.seen.address, seen.address, "{token:?} names the sessions of two clients");
         } else {
             assert!(entry.token.generation < token.generation, "{token:?} came after {:?}", entry.token);
         }
         if entry.token != token || entry.stage != stage {
-            *entry = Entry { token, address, stage, since: now.tick, since_turn: now.turn };
+            *entry = Entry { token, seen, stage, deadline: slot.deadline, since: now.tick, since_turn: now.turn };
+        } else if stage.bound_ms(limits).is_some() && entry.deadline != slot.deadline {
+            assert!(entry.seen.taken < seen.taken, "{token:?} is given time in {stage:?}, and its client took nothing");
+            (entry.seen, entry.deadline, entry.since) = (seen, slot.deadline, now.tick);
         }
         let (lived, turns) = (now.tick - entry.since, now.turn - entry.since_turn);
         if let Some(bound_ms) = stage.bound_ms(limits) {

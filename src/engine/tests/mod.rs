@@ -27,6 +27,7 @@ mod races;
 mod reasons;
 mod requests;
 mod simulation;
+mod taking;
 mod tasks;
 mod timeouts;
 mod topics;

@@ -3,7 +3,7 @@
 //! [`Traced`] notes what a core asks of its reactor and what it is told; clients note what they do. It never changes
 //! anything of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, IoSlice};
 use std::net::{Shutdown, SocketAddr};
@@ -13,7 +13,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::reactor::sim::Sim;
-use crate::reactor::{Chunks, Completion, Reactor, Socket, Sockets, Token};
+use crate::reactor::{Chunks, Completion, Intake, Reactor, Socket, Sockets, Token};
 
 /// Bytes of what was sent or received that are told.
 const TOLD_BYTES_MAX: usize = 48;
@@ -54,11 +54,13 @@ impl Trace {
 pub struct Traced {
     sim: Sim,
     trace: Rc<Trace>,
+    /// How often the core has asked what a peer acknowledged.
+    pub looks: Cell<u64>,
 }
 
 impl Traced {
     pub fn new(sim: Sim, trace: Rc<Trace>) -> Self {
-        Self { sim, trace }
+        Self { sim, trace, looks: Cell::new(0) }
     }
 
     fn note(&self, what: &str, socket: Socket, result: &io::Result<usize>, bytes: &[u8]) {
@@ -112,10 +114,12 @@ impl Sockets for Traced {
         self.sim.peer_address(socket)
     }
 
-    fn acknowledged(&self, socket: Socket) -> u64 {
-        let count = self.sim.acknowledged(socket);
-        self.trace.note("  acknowledged: socket, bytes", &[socket.raw() as u64, count], b"");
-        count
+    fn intake(&self, socket: Socket) -> Intake {
+        let intake = self.sim.intake(socket);
+        self.looks.set(self.looks.get() + 1);
+        let numbers = [socket.raw() as u64, intake.acknowledged, intake.waiting];
+        self.trace.note("  intake: socket, acknowledged, waiting", &numbers, b"");
+        intake
     }
 
     fn shutdown(&mut self, socket: Socket, how: Shutdown) {

@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use super::board::Board;
 use super::client::Client;
 use super::handler::{App, Log};
-use super::ledger::{Ledger, Moment};
+use super::ledger::{Ledger, Moment, Seen};
 use super::trace::{Trace, Traced};
 use crate::engine::session::Phase;
 use crate::engine::wheel::TICK_MS;
@@ -356,6 +356,11 @@ impl<H: Handler> World<H> {
         self.core.flush_and_settle(id.token);
     }
 
+    /// How often the core has asked what a peer acknowledged.
+    pub fn looks(&mut self) -> u64 {
+        self.core.reactor().looks.get()
+    }
+
     /// Bytes the core holds for a session, received or to be sent.
     pub fn bytes_held(&mut self, id: SessionId) -> usize {
         let (outbox, backlog) = self.bytes_in_slot(id.token.index);
@@ -395,7 +400,8 @@ impl<H: Handler> World<H> {
                 !told_all || !slot.is_open(),
                 "a session was not told that the server ends, though the time for that is over"
             );
-            self.ledger.look(token, slot, address, &self.core.common.limits, moment);
+            let seen = Seen { address, taken: self.network.taken(slot.socket) };
+            self.ledger.look(token, slot, seen, &self.core.common.limits, moment);
         }
     }
 

@@ -117,16 +117,18 @@ pub fn what_a_peer_takes_is_acknowledged_and_nothing_while_it_takes_nothing(worl
     let (mut client, socket) = connection(world);
     let blocked = block(world, &mut client, socket, TOKEN);
     // Its host may have room for some of it, and take its time to say so. Then it only answers probes.
-    let mut taken = world.reactor().acknowledged(socket);
+    let mut taken = world.reactor().intake(socket).acknowledged;
     let mut unchanged = 0;
     await_that(world, |world| {
-        let now = world.reactor().acknowledged(socket);
+        let now = world.reactor().intake(socket).acknowledged;
         unchanged = if now == taken { unchanged + 1 } else { 0 };
         taken = now;
         unchanged == QUIET
     });
+    assert!(world.reactor().intake(socket).waiting > 0);
     client.resume_reading();
     finish(world, &mut client, TOKEN, blocked);
-    assert!(world.reactor().acknowledged(socket).wrapping_sub(taken) as i64 > 0);
+    await_that(world, |world| world.reactor().intake(socket).waiting == 0);
+    assert!(world.reactor().intake(socket).acknowledged.wrapping_sub(taken) as i64 > 0);
     world.reactor().close(socket);
 }

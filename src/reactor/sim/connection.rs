@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::RawFd;
 
+use crate::reactor::Intake;
+
 #[derive(Debug)]
 pub(super) struct Connection {
     /// The client's.
@@ -92,12 +94,21 @@ impl Connection {
         }
     }
 
+    /// What was sent while it read has come to it.
     pub fn stop_reading(&mut self) {
+        self.depart(usize::MAX);
         self.client_reads = false;
     }
 
     pub fn resume_reading(&mut self) {
         self.client_reads = true;
+    }
+
+    /// Takes a part of what a client that does not read was sent.
+    pub fn take(&mut self, count: usize) {
+        let reads = std::mem::replace(&mut self.client_reads, true);
+        self.depart(count);
+        self.client_reads = reads;
     }
 
     pub fn take_received(&mut self) -> Vec<u8> {
@@ -189,9 +200,11 @@ impl Connection {
         self.dead
     }
 
-    /// Bytes that the client's host has acknowledged: of a client that reads, also those that wait to depart.
-    pub fn acknowledged(&self) -> u64 {
-        self.departed + if self.client_reads { self.sending.len() as u64 } else { 0 }
+    /// What the client's host has acknowledged: of a client that reads, also what waits to depart.
+    pub fn intake(&self) -> Intake {
+        let sending = self.sending.len() as u64;
+        let (taken, waiting) = if self.client_reads { (sending, 0) } else { (0, sending) };
+        Intake { acknowledged: self.departed + taken, waiting }
     }
 
     pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -205,6 +218,12 @@ impl Connection {
             return Err(errno(error));
         }
         if self.is_readable() { Ok(0) } else { Err(errno(libc::EAGAIN)) }
+    }
+
+    /// Whether a sender that waits for room is woken: once a third of the buffer is free (`sk_stream_is_writeable`).
+    pub fn is_writable(&self) -> bool {
+        let is_over = self.dead || self.write_shut || self.error.is_some();
+        is_over || 3 * self.sending.len() <= 2 * self.send_space
     }
 
     /// Bytes that may be sent now.
@@ -307,12 +326,15 @@ mod tests {
         let mut connection = connection();
         connection.stop_reading();
         connection.send(b"abc");
-        assert_eq!(connection.acknowledged(), 0);
+        assert_eq!(connection.intake(), Intake { acknowledged: 0, waiting: 3 });
         connection.resume_reading();
-        assert_eq!(connection.acknowledged(), 3);
-        connection.depart(2);
+        assert_eq!(connection.intake(), Intake { acknowledged: 3, waiting: 0 });
+        connection.send(b"d");
+        assert_eq!(connection.intake(), Intake { acknowledged: 4, waiting: 0 });
         connection.stop_reading();
-        assert_eq!(connection.acknowledged(), 2);
+        connection.send(b"ef");
+        assert_eq!(connection.intake(), Intake { acknowledged: 4, waiting: 2 });
+        assert_eq!(connection.take_received(), b"abcd");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use super::connection::{Connection, errno};
 use super::faults::{Fate, Fault, Faults};
 use super::schedule::Schedule;
-use crate::reactor::{Socket, Token};
+use crate::reactor::{Intake, Socket, Token};
 use operations::{Accept, Outgoing, Watch};
 
 /// Where the numbers of descriptors begin: after standard input, output and error.
@@ -239,8 +239,9 @@ impl Kernel {
         Ok(connection.address)
     }
 
-    pub fn acknowledged(&self, socket: Socket) -> u64 {
-        self.sockets.get(&socket.raw()).map_or(0, |open| open.connection.borrow().acknowledged())
+    pub fn intake(&self, socket: Socket) -> Intake {
+        let open = self.sockets.get(&socket.raw());
+        open.map_or(Intake { acknowledged: 0, waiting: 0 }, |open| open.connection.borrow().intake())
     }
 
     pub fn shutdown(&mut self, socket: Socket, how: Shutdown) {

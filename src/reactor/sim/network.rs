@@ -70,6 +70,11 @@ impl Network {
         self.kernel.borrow().address_of(socket)
     }
 
+    /// Bytes that the client of a connection has taken.
+    pub fn taken(&self, socket: Socket) -> u64 {
+        self.kernel.borrow().intake(socket).acknowledged
+    }
+
     /// How often the server has entered the kernel.
     pub fn turns(&self) -> u64 {
         self.kernel.borrow().turn()
@@ -127,6 +132,11 @@ impl Peer {
     /// Reads on, from where it stopped.
     pub fn resume_reading(&self) {
         self.connection.borrow_mut().resume_reading();
+    }
+
+    /// Has a client that does not read take up to so many bytes; they are part of what it reads next.
+    pub fn take(&self, count: usize) {
+        self.connection.borrow_mut().take(count);
     }
 
     /// Bytes written that the server has not read.

@@ -34,6 +34,8 @@ pub(super) struct Watch {
 pub(super) struct Outgoing {
     token: Token,
     chunks: Chunks,
+    /// The socket had no room for all of it.
+    blocked: bool,
     ended: bool,
 }
 
@@ -121,7 +123,7 @@ impl Kernel {
             self.violation(format!("send on descriptor {fd} while another is in flight"));
             return;
         }
-        self.sends.insert(fd, Outgoing { token, chunks, ended: false });
+        self.sends.insert(fd, Outgoing { token, chunks, blocked: false, ended: false });
     }
 
     /// One turn: does what can be done, and hands out what is due.
@@ -170,8 +172,12 @@ impl Kernel {
             let connection = Rc::clone(&open.connection);
             let mut connection = connection.borrow_mut();
             let wanted = send.chunks.len();
-            let result = self.make_room(fd, &mut connection, wanted);
+            let result = match self.make_room(fd, &mut connection, wanted) {
+                Ok(_) if send.blocked && !connection.is_writable() => Ok(0),
+                result => result,
+            };
             send.ended = result.as_ref().map_or(true, |count| *count == wanted);
+            send.blocked = !send.ended;
             if let Ok(mut count) = result {
                 for part in send.chunks.parts() {
                     let left = count.min(part.len());
