@@ -1,0 +1,141 @@
+//! Who is taken for alive by the program: real sockets, each with its buffers of megabytes, on each reactor.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+#[path = "program/mod.rs"]
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+#[path = "protocol/wire.rs"]
+#[allow(dead_code, reason = "shared with the protocol's tests, which use all of it")]
+mod wire;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use program::run::{Run, ringsock};
+use wire::{BINARY, FIN, PING, PONG, masked};
+
+/// The message that a slow client reads: it takes twice as long as a silent client may be silent.
+const MESSAGE_BYTES: usize = 4 << 20;
+
+/// What such a client reads in a second.
+const BYTES_PER_SECOND: usize = 700 * 1024;
+
+/// For what takes milliseconds, on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// A session on a server with these flags and large messages.
+fn session(reactor: &str, flags: &[&str]) -> (Run, TcpStream) {
+    let usual =
+        ["serve", "--listen", "127.0.0.1:0", "--cores", "1", "--max-message-bytes", "16777216", "--reactor", reactor];
+    let server = Run::new(ringsock(&[&usual[..], flags].concat()));
+    let mut stream = TcpStream::connect(server.address()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(UPGRADE).unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+    (server, stream)
+}
+
+/// Has a large message echoed and reads the echo slowly, saying nothing meanwhile. Says how many bytes came, and why no more.
+fn read_slowly(stream: &mut TcpStream) -> Result<(), String> {
+    let mut writer = stream.try_clone().unwrap();
+    let upload = thread::spawn(move || writer.write_all(&masked(FIN | BINARY, &vec![7; MESSAGE_BYTES])));
+    let (begun, mut received) = (Instant::now(), 0);
+    let mut buffer = vec![0; 32 * 1024];
+    // Ten bytes are the header.
+    while received < MESSAGE_BYTES + 10 {
+        let wanted = buffer.len().min(MESSAGE_BYTES + 10 - received);
+        match stream.read(&mut buffer[..wanted]) {
+            Ok(0) => return Err(format!("the stream ended after {received} bytes and {:.1?}", begun.elapsed())),
+            Ok(count) => received += count,
+            Err(error) => return Err(format!("{error} after {received} bytes and {:.1?}", begun.elapsed())),
+        }
+        let due = Duration::from_secs_f64(received as f64 / BYTES_PER_SECOND as f64);
+        thread::sleep(due.saturating_sub(begun.elapsed()));
+    }
+    upload.join().unwrap().map_err(|error| format!("the message could not be sent: {error}"))
+}
+
+/// Runs a test on both reactors at once, since it mostly waits.
+fn on_each_reactor(test: impl Fn(&str) + Sync) {
+    let has_uring = ringsock::reactor::uring::Uring::new().is_ok();
+    thread::scope(|scope| {
+        if has_uring {
+            scope.spawn(|| test("uring"));
+        }
+        scope.spawn(|| test("epoll"));
+    });
+}
+
+#[test]
+fn a_client_that_reads_a_large_message_slowly_is_not_dead() {
+    on_each_reactor(|reactor| {
+        let (_server, mut stream) = session(reactor, &["--ping-interval-ms", "1000", "--dead-peer-timeout-ms", "3000"]);
+        assert_eq!(read_slowly(&mut stream), Ok(()), "{reactor}");
+        // A ping waits behind the message. Once it is answered the session goes on.
+        let mut ping = [0; 2];
+        stream.read_exact(&mut ping).unwrap();
+        assert_eq!(ping, [FIN | PING, 0]);
+        stream.write_all(&masked(FIN | PONG, b"")).unwrap();
+        stream.write_all(&masked(FIN | BINARY, b"still here")).unwrap();
+        let mut echo = [0; 12];
+        stream.read_exact(&mut echo).unwrap();
+        assert_eq!(&echo[2..], b"still here", "{reactor}");
+    });
+}
+
+#[test]
+fn a_client_that_reads_a_large_message_slowly_is_not_stalled() {
+    on_each_reactor(|reactor| {
+        // What Linux frees before it has a sender go on takes longer to read than this.
+        let (_server, mut stream) = session(reactor, &["--send-timeout-ms", "1500"]);
+        assert_eq!(read_slowly(&mut stream), Ok(()), "{reactor}");
+    });
+}
+
+#[test]
+fn a_client_that_answers_no_ping_is_cut_off() {
+    on_each_reactor(|reactor| {
+        let (_server, mut stream) = session(reactor, &["--ping-interval-ms", "1000", "--dead-peer-timeout-ms", "3000"]);
+        stream.write_all(&masked(FIN | BINARY, b"hello")).unwrap();
+        let begun = Instant::now();
+        let mut received = Vec::new();
+        let end = stream.read_to_end(&mut received).map_err(|error| error.kind());
+        assert_eq!(
+            (end, &received[..]),
+            (Err(std::io::ErrorKind::ConnectionReset), &b"\x82\x05hello\x89\x00"[..]),
+            "{reactor}"
+        );
+        assert!(begun.elapsed() >= Duration::from_millis(2_900), "{reactor}: after {:.1?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn time_in_which_the_process_was_stopped_is_nobodys_silence() {
+    on_each_reactor(|reactor| {
+        let (server, mut stream) = session(reactor, &["--ping-interval-ms", "500", "--dead-peer-timeout-ms", "2000"]);
+        let signal = |signal| {
+            // SAFETY: takes two integers; the process is a child that has not been waited for.
+            assert_eq!(unsafe { libc::kill(server.process.0.id() as i32, signal) }, 0);
+        };
+        signal(libc::SIGSTOP);
+        thread::sleep(Duration::from_secs(4));
+        signal(libc::SIGCONT);
+        let mut ping = [0; 2];
+        stream.read_exact(&mut ping).unwrap();
+        assert_eq!(ping, [FIN | PING, 0], "{reactor}");
+        stream.write_all(&masked(FIN | PONG, b"")).unwrap();
+        stream.read_exact(&mut ping).unwrap();
+    });
+}
