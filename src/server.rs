@@ -13,8 +13,8 @@ use std::thread;
 use thiserror::Error;
 
 use crate::engine::{
-    AdmissionPolicy, Controller, Cores, Counters, DESCRIPTORS_PER_CORE, Handler, Limits, Pin, ReactorKind,
-    ServerHandle, Setup, StartError, Status, Stopped,
+    AdmissionPolicy, Contradiction, Controller, Cores, Counters, DESCRIPTORS_PER_CORE, Handler, Limits, Pin,
+    ReactorKind, ServerHandle, Setup, StartError, Status, Stopped,
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::service::{Admin, Metrics};
@@ -135,6 +135,9 @@ pub enum Error {
          (--trusted-proxies), or do without PROXY headers (--proxy-protocol false)."
     )]
     ProxyProtocolWithoutProxies,
+    /// Limits that cannot hold together.
+    #[error(transparent)]
+    Limits(#[from] Contradiction),
     /// It did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -238,7 +241,8 @@ impl Builder {
         self
     }
 
-    /// How long a core may make no turn before the server gives itself up, in milliseconds; 0 is for ever.
+    /// How long a core may make no turn before the server gives itself up, in milliseconds; 0 is for ever, and less than
+    /// [`STALL_TIMEOUT_MS_MIN`](crate::engine::STALL_TIMEOUT_MS_MIN) is refused.
     pub fn stall_timeout_ms(mut self, stall_timeout_ms: u64) -> Self {
         self.stall_timeout_ms = stall_timeout_ms;
         self
@@ -285,6 +289,8 @@ impl Builder {
         if self.admission.proxy_protocol && self.admission.trusted_proxies.is_empty() {
             return Err(Error::ProxyProtocolWithoutProxies);
         }
+        self.limits.check(self.stall_timeout_ms)?;
+        self.limits.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
         let setup = Setup {
             address: resolve(&self.listen)?,
             cores: self.cores,

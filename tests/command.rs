@@ -216,6 +216,35 @@ fn a_value_that_cannot_work_is_refused_with_what_could() {
 }
 
 #[test]
+fn settings_that_contradict_each_other_are_refused_with_both_values() {
+    let said = refusal(&["--ping-interval-ms", "4000", "--dead-peer-timeout-ms", "2000"]);
+    let named = "ringsock: ping-interval-ms is 4000, but must be below dead-peer-timeout-ms, which is 2000, or clients";
+    assert!(said.starts_with(named), "{said}");
+    // One of both is enough to contradict the other's default.
+    let said = refusal(&["--dead-peer-timeout-ms", "20000"]);
+    assert!(said.contains("ping-interval-ms is 25000") && said.contains("which is 20000"), "{said}");
+    let said = refusal(&["--stall-timeout-ms", "100"]);
+    assert!(said.starts_with("ringsock: stall-timeout-ms is 100, but must be 0 or at least 1000"), "{said}");
+    let said = refusal(&["--assembly-timeout-ms", "0"]);
+    assert!(said.starts_with("ringsock: assembly-timeout-ms is 0, but must be above 0"), "{said}");
+}
+
+#[test]
+fn settings_that_may_not_be_meant_are_told_of_once() {
+    let warnings = |flags: &[&str]| {
+        let run = Run::new(ringsock(&[&["serve", "--listen", "127.0.0.1:0", "--log", "warn"], flags].concat()));
+        run.banner();
+        run.log()
+    };
+    let said = warnings(&["--ping-interval-ms", "0", "--dead-peer-timeout-ms", "2000"]);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("a client that is only idle is cut off after 2000 ms"), "{said:?}");
+    let said = warnings(&["--close-timeout-ms", "6000", "--drain-timeout-ms", "5000"]);
+    assert!(said.len() == 1 && said[0].contains("close-timeout-ms is 6000"), "{said:?}");
+    assert_eq!(warnings(&["--ping-interval-ms", "0", "--dead-peer-timeout-ms", "0"]), [""; 0]);
+}
+
+#[test]
 fn who_may_come_in_is_settled_before_anyone_does() {
     let said = refusal(&["--allow-origin", "https://chat.example/"]);
     let named = "allow-origin does not hold: \"https://chat.example/\" is no origin. Give a scheme, a host";

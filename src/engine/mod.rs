@@ -8,6 +8,7 @@ mod admission;
 mod clients;
 mod clock;
 mod common;
+mod contradiction;
 mod core;
 mod counters;
 mod cut;
@@ -45,6 +46,7 @@ mod wheel;
 
 pub use self::core::{Core, CoreSetup};
 pub use admission::{Admission, AdmissionPolicy};
+pub use contradiction::{Contradiction, Doubt, STALL_TIMEOUT_MS_MIN};
 pub use counters::{ByReason, Counter, Counters, Family};
 pub use handler::{Accept, Ended, Handler, Sent, Upgrade, UpgradeRequest};
 pub use hub::Hub;

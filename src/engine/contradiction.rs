@@ -1,0 +1,165 @@
+//! Limits held against each other: those that contradict each other are refused, those that may surprise are told of.
+//!
+//! The values of single settings are checked where they are read. Invariant: what is refused here would harm clients that do
+//! nothing wrong, whatever they do.
+
+use thiserror::Error;
+
+use super::limits::Limits;
+use super::session::ticks;
+
+/// The shortest time after which a core may be given up: twice the half second in which an idle one shows that it is alive.
+pub const STALL_TIMEOUT_MS_MIN: u64 = 1_000;
+
+/// Two settings that cannot both hold: the operator's to mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Contradiction {
+    /// Nobody would be asked in time whether he is there.
+    #[error(
+        "ping-interval-ms is {ping_interval_ms}, but must be below dead-peer-timeout-ms, which is {dead_peer_timeout_ms}, or \
+         clients would be cut off without having been asked whether they are there. Give a shorter interval or a longer \
+         timeout."
+    )]
+    PingAfterDeath {
+        /// After so long a silence a ping is sent.
+        ping_interval_ms: u64,
+        /// After so long a silence the session ends.
+        dead_peer_timeout_ms: u64,
+    },
+    /// Every message that does not come in one read would be refused.
+    #[error("assembly-timeout-ms is 0, but must be above 0, or no message that arrives in pieces would be taken.")]
+    NoTimeToAssemble,
+    /// Idle cores would be given up.
+    #[error(
+        "stall-timeout-ms is {stall_timeout_ms}, but must be 0 or at least {STALL_TIMEOUT_MS_MIN}: an idle core shows only \
+         every 500 ms that it is alive, and the server would give up one that is well."
+    )]
+    StallTimeoutTooShort {
+        /// The timeout that was given.
+        stall_timeout_ms: u64,
+    },
+}
+
+/// Settings that hold together and may not do what was meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// Idle clients are cut off.
+    #[error(
+        "ping-interval-ms is 0, so a client that is only idle is cut off after {dead_peer_timeout_ms} ms \
+         (dead-peer-timeout-ms), unless it sends pings of its own. Give an interval below that, or set both to 0."
+    )]
+    IdleClientsAreCutOff {
+        /// After so long a silence the session ends.
+        dead_peer_timeout_ms: u64,
+    },
+    /// A drain cuts off closing handshakes that still have time.
+    #[error(
+        "close-timeout-ms is {close_timeout_ms}, more than drain-timeout-ms, which is {drain_timeout_ms}: a server that ends \
+         cuts off clients before their time to close is over."
+    )]
+    CloseOutlastsDrain {
+        /// The time of a closing handshake.
+        close_timeout_ms: u64,
+        /// The time of all of them.
+        drain_timeout_ms: u64,
+    },
+    /// A limit is never reached.
+    #[error(
+        "max-connections-per-address is {per_address}, more than the {connections} connections that there may be in all, so \
+         one address can take all of them."
+    )]
+    AddressMayTakeAll {
+        /// Connections of one address.
+        per_address: u32,
+        /// Connections in all.
+        connections: usize,
+    },
+}
+
+impl Limits {
+    /// Refuses limits that contradict each other or the time after which a stalled core is given up (0 for never).
+    pub fn check(&self, stall_timeout_ms: u64) -> Result<(), Contradiction> {
+        let (ping_interval_ms, dead_peer_timeout_ms) = (self.ping_interval_ms, self.dead_peer_timeout_ms);
+        let both = ping_interval_ms > 0 && dead_peer_timeout_ms > 0;
+        // Within one tick nobody can answer.
+        if both && ticks(ping_interval_ms) >= ticks(dead_peer_timeout_ms) {
+            return Err(Contradiction::PingAfterDeath { ping_interval_ms, dead_peer_timeout_ms });
+        }
+        if self.assembly_timeout_ms == 0 {
+            return Err(Contradiction::NoTimeToAssemble);
+        }
+        if (1..STALL_TIMEOUT_MS_MIN).contains(&stall_timeout_ms) {
+            return Err(Contradiction::StallTimeoutTooShort { stall_timeout_ms });
+        }
+        Ok(())
+    }
+
+    /// Returns what an operator may not have meant.
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let mut doubts = Vec::new();
+        if self.ping_interval_ms == 0 && self.dead_peer_timeout_ms > 0 {
+            doubts.push(Doubt::IdleClientsAreCutOff { dead_peer_timeout_ms: self.dead_peer_timeout_ms });
+        }
+        if self.close_timeout_ms > self.drain_timeout_ms {
+            let (close_timeout_ms, drain_timeout_ms) = (self.close_timeout_ms, self.drain_timeout_ms);
+            doubts.push(Doubt::CloseOutlastsDrain { close_timeout_ms, drain_timeout_ms });
+        }
+        let (per_address, connections) = (self.connections_per_address_max, self.connections_max);
+        if connections > 0 && per_address as usize > connections {
+            doubts.push(Doubt::AddressMayTakeAll { per_address, connections });
+        }
+        doubts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ping_that_would_come_with_or_after_the_end_is_refused() {
+        let check = |ping_interval_ms, dead_peer_timeout_ms| {
+            Limits { ping_interval_ms, dead_peer_timeout_ms, ..Limits::default() }.check(0)
+        };
+        for (ping, dead) in
+            [(4_000, 2_000), (2_000, 2_000), (2_001, 2_040), (u64::MAX, u64::MAX), (1, 1), (60_001, 60_000)]
+        {
+            let refused = check(ping, dead).unwrap_err().to_string();
+            assert!(refused.contains(&ping.to_string()) && refused.contains(&dead.to_string()), "{refused}");
+        }
+        for (ping, dead) in [(1_000, 3_000), (50, 100), (0, 2_000), (4_000, 0), (0, 0), (25_000, u64::MAX)] {
+            assert_eq!(check(ping, dead), Ok(()), "{ping} and {dead}");
+        }
+    }
+
+    #[test]
+    fn a_time_in_which_no_message_can_arrive_is_refused() {
+        let limits = Limits { assembly_timeout_ms: 0, ..Limits::default() };
+        assert_eq!(limits.check(0), Err(Contradiction::NoTimeToAssemble));
+    }
+
+    #[test]
+    fn a_stall_timeout_that_an_idle_core_would_miss_is_refused() {
+        for stall_timeout_ms in [1, 100, STALL_TIMEOUT_MS_MIN - 1] {
+            let refused = Limits::default().check(stall_timeout_ms).unwrap_err();
+            assert_eq!(refused, Contradiction::StallTimeoutTooShort { stall_timeout_ms });
+        }
+        for stall_timeout_ms in [0, STALL_TIMEOUT_MS_MIN, 10_000, u64::MAX] {
+            assert_eq!(Limits::default().check(stall_timeout_ms), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_may_not_be_meant_is_told_and_the_defaults_are() {
+        assert_eq!(Limits::default().doubts(), []);
+        let silent = Limits { ping_interval_ms: 0, dead_peer_timeout_ms: 2_000, ..Limits::default() };
+        assert_eq!(silent.doubts(), [Doubt::IdleClientsAreCutOff { dead_peer_timeout_ms: 2_000 }]);
+        assert_eq!(Limits { dead_peer_timeout_ms: 0, ..silent }.doubts(), []);
+        let hasty = Limits { close_timeout_ms: 5_000, drain_timeout_ms: 4_999, ..Limits::default() };
+        assert_eq!(hasty.doubts(), [Doubt::CloseOutlastsDrain { close_timeout_ms: 5_000, drain_timeout_ms: 4_999 }]);
+        let shared = Limits { connections_max: 10, connections_per_address_max: 11, ..Limits::default() };
+        assert_eq!(shared.doubts(), [Doubt::AddressMayTakeAll { per_address: 11, connections: 10 }]);
+    }
+}
