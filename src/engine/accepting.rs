@@ -14,10 +14,13 @@ use super::handler::Handler;
 use super::reasons::End;
 use super::session::{Slot, ticks};
 use crate::protocol::http::{Refusal, Response};
-use crate::reactor::{Listener, Owner, Reactor, Socket};
+use crate::reactor::{Listener, Owner, Reactor, Socket, concerns_one_connection};
 
 /// After accepting failed for want of descriptors: how long until the next try, unless a session ends before.
 const ACCEPT_BACKOFF_MS: u64 = 100;
+
+/// How long no further warning is given after one.
+const ACCEPT_WARNING_INTERVAL_MS: u64 = 60_000;
 
 /// Connections turned away at each such try, so that waiting clients get an answer.
 const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
@@ -66,15 +69,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.now_ms
             }
             Err(_) if self.is_parting() => self.now_ms,
-            // The client went before it was accepted, which says nothing about those behind it.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+            // It says nothing about those behind it: the client went before it was accepted, for one.
+            Err(error) if concerns_one_connection(&error) => {
                 self.common.counters.accept_errors.add(1);
                 self.now_ms
             }
             Err(error) => {
                 self.common.counters.accept_errors.add(1);
                 tracing::debug!(core = self.common.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
-                self.turn_away_waiting(listener);
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                    self.turn_away_waiting(listener);
+                } else {
+                    self.warn_of_accepting(&error);
+                }
                 self.now_ms + ACCEPT_BACKOFF_MS
             }
         };
@@ -89,6 +96,17 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.close_listener(accepting.listener);
         } else {
             self.listeners[at].again_ms = Some(again_ms);
+        }
+    }
+
+    /// Says, once in a while, that nobody comes in, for a reason that nothing else tells of.
+    fn warn_of_accepting(&mut self, error: &io::Error) {
+        if self.accepting_warned_ms.is_none_or(|warned_ms| self.now_ms >= warned_ms + ACCEPT_WARNING_INTERVAL_MS) {
+            self.accepting_warned_ms = Some(self.now_ms);
+            tracing::warn!(
+                "Core {} cannot accept connections: {error}. It goes on trying every {ACCEPT_BACKOFF_MS} ms.",
+                self.common.core
+            );
         }
     }
 

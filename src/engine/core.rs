@@ -89,6 +89,8 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(super) listeners: Vec<Accepting>,
     pub(super) connections: Arc<AtomicUsize>,
     pub(super) now_ms: u64,
+    /// When it was last said that accepting fails, in milliseconds.
+    pub(super) accepting_warned_ms: Option<u64>,
     pub(super) dates: DateCache,
     /// Bytes that were read in this turn of messages and requests that are not complete.
     assembled_bytes: usize,
@@ -122,6 +124,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             listeners: setup.listeners.into_iter().map(Accepting::new).collect(),
             connections: setup.connections,
             now_ms: 0,
+            accepting_warned_ms: None,
             dates: DateCache::new(setup.clock),
             assembled_bytes: 0,
             completions: Vec::new(),

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::socket::{self, EventFd, OnKernel, Spare};
+use super::socket::{self, EventFd, OnKernel, Spare, concerns_one_connection};
 use super::{Chunks, Completion, Reactor, Socket, Token};
 
 /// Events taken from the kernel by one `enter`. What is left over comes first at the next one, because epoll rotates
@@ -396,25 +396,6 @@ fn write(socket: Socket, chunks: &Chunks) -> io::Result<usize> {
         count += 1;
     }
     socket::send_now(socket, &slices[..count])
-}
-
-/// Errors that accept(2) passes on from the connection it took out of the queue: the next one may be fine.
-fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::ECONNABORTED
-                | libc::EINTR
-                | libc::EPROTO
-                | libc::ENOPROTOOPT
-                | libc::EOPNOTSUPP
-                | libc::ENETDOWN
-                | libc::ENETUNREACH
-                | libc::EHOSTDOWN
-                | libc::EHOSTUNREACH
-                | libc::ENONET
-        )
-    )
 }
 
 fn uninterrupted(result: io::Result<usize>) -> io::Result<usize> {

@@ -38,7 +38,7 @@ pub use connect::connect;
 pub use listener::{Listener, Owner, listen, unlisten};
 pub use priority::{thread_id, yield_to_others};
 pub use resources::{raise_descriptor_limit, raise_locked_memory_limit};
-pub use socket::EventFd;
+pub use socket::{EventFd, concerns_one_connection};
 
 /// Sessions one core can name: 24 bits of index, because a completion carries index, generation and operation in the
 /// 64 bits that io_uring hands back.

@@ -98,6 +98,25 @@ pub fn accept(listener: Socket) -> io::Result<Socket> {
     result(fd as isize).map(|_| Socket::from_raw(fd))
 }
 
+/// Errors that accept(2) passes on from the connection it took out of the queue: the next one may be fine.
+pub fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+        )
+    )
+}
+
 /// The other end's address.
 pub fn peer_address(socket: Socket) -> io::Result<SocketAddr> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();

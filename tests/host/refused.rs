@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::program::client::Client;
 use crate::program::refuse_system_calls;
-use crate::program::run::{Run, ringsock};
+use crate::program::run::{PATIENCE, Run, ringsock};
 
 fn serve(arguments: &[&str]) -> Command {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--max-connections", "100"];
@@ -136,4 +136,23 @@ fn what_a_server_can_do_without_may_be_refused() {
         let server = Run::new(command);
         Client::open(&server.address(), "/echo").echo("served all the same");
     }
+}
+
+#[test]
+fn a_server_that_may_not_accept_says_so_once() {
+    let mut command = serve(&["--cores", "1", "--reactor", "epoll"]);
+    refuse_system_calls(&mut command, &[libc::SYS_accept4, libc::SYS_accept], libc::EPERM);
+    let server = Run::new(command);
+    let address = server.address();
+    let _clients = [(); 3].map(|()| std::net::TcpStream::connect(&address).unwrap());
+    let warning = loop {
+        let line = server.errors.recv_timeout(PATIENCE).unwrap();
+        if line.contains("cannot accept connections") {
+            break line;
+        }
+    };
+    assert!(warning.contains("WARN") && warning.contains("Operation not permitted"), "{warning}");
+    // Some tries later.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert!(!server.log().iter().any(|line| line.contains("cannot accept connections")));
 }
