@@ -26,6 +26,7 @@
 //!
 //! - [`protocol`]: WebSocket and HTTP heads, bytes in and events out. Builds alone, without the `server` feature.
 //! - [`reactor`]: what a core asks of the kernel: io_uring, epoll, or a simulation.
+//! - [`address`]: where to listen, as it is written.
 //! - [`mesh`]: how cores reach each other: bounded rings, and the wake-up of a sleeping core.
 //! - [`engine`]: cores, sessions, topics, limits, handler calls.
 //! - [`service`]: what the program `ringsock serve` offers.
@@ -33,6 +34,8 @@
 //!
 //! Beside them stands what the program has for operators alone: a load generator, and what a host needs to be prepared.
 
+#[cfg(feature = "server")]
+pub mod address;
 #[cfg(feature = "cli")]
 pub mod config;
 #[cfg(feature = "server")]

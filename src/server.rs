@@ -5,16 +5,17 @@
 //! first one's limits and counters, and it serves until the first one has ended.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
 use thiserror::Error;
 
+use crate::address::{self, Address, AddressError, Endpoint, Place};
 use crate::engine::{
-    AdmissionPolicy, Contradiction, Controller, Cores, Counters, DESCRIPTORS_PER_CORE, Handler, Limits, Pin,
-    ReactorKind, ServerHandle, Setup, StartError, Status, Stopped,
+    AdmissionPolicy, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, ReactorKind, ServerHandle,
+    Setup, StartError, Status, Stopped, descriptors_per_core,
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::service::{Admin, Metrics};
@@ -32,7 +33,7 @@ impl Server {
     /// A server that listens on 127.0.0.1:9000 with one core for each processor, unless told otherwise.
     pub fn builder() -> Builder {
         Builder {
-            listen: "127.0.0.1:9000".to_owned(),
+            listen: Ok(vec![Address::Ip((Ipv4Addr::LOCALHOST, 9000).into())]),
             cores: thread::available_parallelism().map_or(1, usize::from),
             pin: Pin::Auto,
             reactor: ReactorKind::Auto,
@@ -46,14 +47,26 @@ impl Server {
         }
     }
 
-    /// Where it listens; the port is the kernel's choice if 0 was asked for.
+    /// The first TCP address that it listens on; the port is the kernel's choice if 0 was asked for. Without any, 0.0.0.0
+    /// and port 0: it listens on Unix sockets alone.
     pub fn address(&self) -> SocketAddr {
-        self.cores.address()
+        let first = self.addresses().iter().find_map(Endpoint::socket_address);
+        first.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
-    /// Where it tells of itself, if it does.
+    /// Everything that it listens on.
+    pub fn addresses(&self) -> &[Endpoint] {
+        self.cores.endpoints()
+    }
+
+    /// The first TCP address at which it tells of itself, if it does.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin.as_ref().map(Cores::address)
+        self.admin_addresses().iter().find_map(Endpoint::socket_address)
+    }
+
+    /// Everything on which it tells of itself.
+    pub fn admin_addresses(&self) -> &[Endpoint] {
+        self.admin.as_ref().map_or(&[], Cores::endpoints)
     }
 
     /// The reactor in use.
@@ -121,14 +134,9 @@ pub const STALL_TIMEOUT_MS: u64 = 10_000;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What was to be listened on is not an address.
-    #[error(
-        "{address:?} is not an address to listen on. Give an IP address or host name and a port, such as 127.0.0.1:9000."
-    )]
-    Address {
-        /// What was given.
-        address: String,
-    },
+    /// What was to be listened on is not an address, or not together with the others.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// PROXY headers are expected of nobody.
     #[error(
         "PROXY headers are only taken from trusted proxies, and there are none. Name the proxies' addresses \
@@ -165,7 +173,7 @@ pub enum Error {
 /// Where to tell of a server.
 #[derive(Clone, Debug)]
 struct AdminListener {
-    address: String,
+    address: Result<Address, AddressError>,
     /// Whether the server is not to start without it, even if the address is only in use.
     required: bool,
 }
@@ -173,7 +181,7 @@ struct AdminListener {
 /// Settings of a server. Every setter replaces a default.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    listen: String,
+    listen: Result<Vec<Address>, AddressError>,
     cores: usize,
     pin: Pin,
     reactor: ReactorKind,
@@ -187,9 +195,17 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Where to listen: `address:port` or `host:port`. Port 0 lets the kernel choose. Default 127.0.0.1:9000.
-    pub fn listen(mut self, address: impl ToString) -> Self {
-        self.listen = address.to_string();
+    /// Where to listen, in one of the forms of [`Address`] or several set apart by commas, such as `127.0.0.1:9000`,
+    /// `localhost:9000`, `:9000` for all addresses of this host, or `unix:/run/ringsock.sock`. Port 0 lets the kernel
+    /// choose. Default 127.0.0.1:9000.
+    pub fn listen(mut self, addresses: impl ToString) -> Self {
+        self.listen = Address::list(&addresses.to_string());
+        self
+    }
+
+    /// As [`Builder::listen`], for addresses that have been read already.
+    pub fn listen_on(mut self, addresses: impl IntoIterator<Item = Address>) -> Self {
+        self.listen = Ok(addresses.into_iter().collect());
         self
     }
 
@@ -259,13 +275,13 @@ impl Builder {
     /// at the lowest priority, with limits of its own ([`Admin::limits`]), and has no password: keep the address private.
     /// Default: none.
     pub fn admin_listen(mut self, address: impl ToString) -> Self {
-        self.admin = Some(AdminListener { address: address.to_string(), required: true });
+        self.admin = Some(AdminListener { address: address.to_string().parse(), required: true });
         self
     }
 
     /// As [`Builder::admin_listen`], but if the address is in use, the server logs a warning and does without.
     pub fn admin_listen_if_free(mut self, address: impl ToString) -> Self {
-        self.admin = Some(AdminListener { address: address.to_string(), required: false });
+        self.admin = Some(AdminListener { address: address.to_string().parse(), required: false });
         self
     }
 
@@ -291,8 +307,9 @@ impl Builder {
         }
         self.limits.check(self.stall_timeout_ms)?;
         self.limits.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
+        let admin_places = self.admin.as_ref().map(AdminListener::places).transpose()?;
         let setup = Setup {
-            address: resolve(&self.listen)?,
+            places: address::places(&self.listen?)?,
             cores: self.cores,
             pin: self.pin,
             reactor: self.reactor,
@@ -303,17 +320,18 @@ impl Builder {
             stall_timeout_ms: self.stall_timeout_ms,
             handle_signals: self.handle_signals,
             in_background: false,
-            descriptors_reserved: self.admin.as_ref().map_or(0, |_| admin_descriptors()),
+            descriptors_reserved: admin_places.as_deref().map_or(0, admin_descriptors),
         };
-        let admin_address = self.admin.as_ref().map(|admin| resolve(&admin.address)).transpose()?;
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
         let mut server = Server { cores, status, admin: None, log_lines_dropped: self.log_lines_dropped };
-        let Some((listener, address)) = self.admin.zip(admin_address) else { return Ok(server) };
-        match start_admin(address, listener.required, server.metrics()) {
+        let Some((listener, places)) = self.admin.zip(admin_places) else { return Ok(server) };
+        match start_admin(places, listener.required, server.metrics()) {
             Ok(admin) => server.admin = Some(admin),
-            Err(StartError::Listen { source, .. }) if !listener.required && source.kind() == ErrorKind::AddrInUse => {
+            Err(StartError::Listen { endpoint, source })
+                if !listener.required && source.kind() == ErrorKind::AddrInUse =>
+            {
                 tracing::warn!(
-                    "No metrics: {address} is in use, perhaps by another ringsock. Give this one an --admin-listen \
+                    "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one an --admin-listen \
                      address of its own, or none."
                 );
             }
@@ -331,20 +349,22 @@ impl Builder {
     }
 }
 
-fn resolve(address: &str) -> Result<SocketAddr, Error> {
-    let resolved = address.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    resolved.ok_or_else(|| Error::Address { address: address.to_owned() })
+impl AdminListener {
+    fn places(&self) -> Result<Vec<Place>, AddressError> {
+        address::places(std::slice::from_ref(self.address.as_ref().map_err(AddressError::clone)?))
+    }
 }
 
 /// Descriptors that the administrator's listener may take.
-fn admin_descriptors() -> usize {
-    Admin::limits().connections_max + DESCRIPTORS_PER_CORE
+fn admin_descriptors(places: &[Place]) -> usize {
+    let listeners = places.iter().map(|place| place.endpoints.len()).sum();
+    Admin::limits().connections_max + descriptors_per_core(listeners)
 }
 
 /// One core on epoll, which has the smaller footprint and is allowed everywhere.
-fn start_admin(address: SocketAddr, awaits_address: bool, metrics: Metrics) -> Result<Cores, StartError> {
+fn start_admin(places: Vec<Place>, awaits_address: bool, metrics: Metrics) -> Result<Cores, StartError> {
     let setup = Setup {
-        address,
+        places,
         cores: 1,
         pin: Pin::Never,
         reactor: ReactorKind::Epoll,

@@ -169,7 +169,7 @@ fn a_bad_value_of_a_variable_is_refused_by_the_name_of_the_variable() {
         ("RINGSOCK_CORES", "two", "invalid digit"),
         ("RINGSOCK_REACTOR", "kqueue", "possible values: auto, uring, epoll"),
         ("RINGSOCK_PROXY_PROTOCOL", "yes", "possible values: true, false"),
-        ("RINGSOCK_ADMIN_LISTEN", "nowhere", "a port"),
+        ("RINGSOCK_ADMIN_LISTEN", "nowhere", "has no port. Write nowhere:9000."),
         ("RINGSOCK_MAX_HEADERS", "1000", "must be from 1 to 256"),
         ("RINGSOCK_ALLOW_ORIGIN", "https://a/", "is no origin"),
         ("RINGSOCK_TRUSTED_PROXIES", "proxy", "neither an address nor a network"),

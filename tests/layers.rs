@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 
 /// Each layer and those it may import. A layer that is not here has no place in the house yet.
 const FLOORS: &[(&str, &[&str])] = &[
+    ("address", &[]),
     ("protocol", &[]),
-    ("reactor", &[]),
+    ("reactor", &["address"]),
     ("mesh", &[]),
     ("bus", &[]),
-    ("config", &[]),
+    ("config", &["address"]),
     ("tune", &[]),
     ("load", &["protocol", "reactor"]),
-    ("engine", &["protocol", "reactor", "mesh"]),
+    ("engine", &["address", "protocol", "reactor", "mesh"]),
     ("service", &["engine", "protocol", "reactor", "mesh", "bus"]),
-    ("server", &["service", "engine", "protocol", "reactor", "mesh", "bus", "config"]),
+    ("server", &["address", "service", "engine", "protocol", "reactor", "mesh", "bus", "config"]),
 ];
 
 /// Files that see everything: the program and the library's front door.

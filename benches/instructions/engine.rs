@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use ringsock::address::{Address, places};
 use ringsock::engine::Core;
 use ringsock::protocol::Opcode;
 use ringsock::reactor::epoll::Epoll;
@@ -91,8 +92,10 @@ struct Room<H: Handler, R: Reactor> {
 
 impl<H: Handler, R: Reactor> Room<H, R> {
     fn open(handler: H, reactor: R) -> io::Result<Self> {
-        let (mut listeners, address) = listen((Ipv4Addr::LOCALHOST, 0).into(), 1, false)?;
-        let listener = listeners.pop().ok_or_else(|| fault("There is no listener."))?;
+        let places = places(&[Address::Ip((Ipv4Addr::LOCALHOST, 0).into())]).map_err(io::Error::other)?;
+        let opened = listen(&places, 1, false).map_err(|(_, error)| error)?;
+        let address = opened.endpoints[0].socket_address().ok_or_else(|| fault("There is no address."))?;
+        let listener = opened.listeners[0][0].socket;
         let mesh = alone().ok_or_else(|| fault("There is no mesh."))?;
         let core = core(0, mesh, handler, reactor, listener, Limits::default());
         let mut room = Self { core, address, clients: Vec::new() };

@@ -20,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::environment::Variables;
 use super::log::Log;
+use super::places;
 
 // The settings know nothing of the protocol, so what they allow is held against it here.
 const _: () = assert!(Config::HEADERS_MAX == HEADERS_CAPACITY);
@@ -100,7 +101,7 @@ fn builder(config: &Config) -> Result<Builder, String> {
     let trusted_proxies =
         config.trusted_proxies.parse().map_err(|error| format!("trusted-proxies does not hold: {error}"))?;
     let builder = Server::builder()
-        .listen(&config.listen)
+        .listen_on(config.listen.clone())
         .reactor(match config.reactor {
             Reactor::Auto => ReactorKind::Auto,
             Reactor::Uring => ReactorKind::Uring,
@@ -194,8 +195,9 @@ impl fmt::Display for Banner<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, config } = self;
         let limits = server.limits();
-        let address = server.address();
+        let endpoints = server.addresses();
         writeln!(out, "ringsock {}", env!("CARGO_PKG_VERSION"))?;
+        writeln!(out, "  listen       {}", places::list(endpoints))?;
         writeln!(out, "  cores        {}", server.counters().len())?;
         writeln!(out, "  reactor      {}", server.reactor())?;
         writeln!(
@@ -235,18 +237,18 @@ impl fmt::Display for Banner<'_> {
             "  silence      ping after {} ms, gone after {} ms",
             config.ping_interval_ms, config.dead_peer_timeout_ms
         )?;
+        let api = || places::url(endpoints, "http", "/api/publish");
         match api_access(config) {
             ApiAccess::Off => writeln!(out, "  api          off")?,
-            ApiAccess::Key(_) => writeln!(out, "  api          http://{address}/api/publish, with the key")?,
-            ApiAccess::Open => {
-                writeln!(out, "  api          http://{address}/api/publish, for every program of this host")?
-            }
+            ApiAccess::Key(_) => writeln!(out, "  api          {}, with the key", api())?,
+            ApiAccess::Open => writeln!(out, "  api          {}, for every program of this host", api())?,
         }
-        match server.admin_address() {
-            Some(admin) => writeln!(out, "  metrics      http://{admin}/metrics")?,
-            None => writeln!(out, "  metrics      none")?,
+        match server.admin_addresses() {
+            [] => writeln!(out, "  metrics      none")?,
+            admin => writeln!(out, "  metrics      {}", places::url(admin, "http", "/metrics"))?,
         }
-        writeln!(out, "ringsock is ready on ws://{address}/echo (http://{address}/ to try it)")
+        let (url, to_try_it) = (places::url(endpoints, "ws", "/echo"), places::to_try_it(endpoints));
+        writeln!(out, "ringsock is ready on {url} ({to_try_it})")
     }
 }
 

@@ -85,11 +85,12 @@ impl Config {
         match &self.api_key.0 {
             Some(key) if !can_be_sent(key) => Err(ConfigError::ApiKey),
             Some(_) if self.api_insecure => Err(ConfigError::ApiKeyAndInsecure),
-            None if self.api_insecure && !self.listen.is_loopback() => {
-                Err(ConfigError::ApiInsecure { listen: self.listen })
-            }
-            None if self.api_insecure && unknown_pages.is_some() => {
-                Err(ConfigError::ApiInsecureForPages { word: unknown_pages.unwrap_or_default() })
+            None if self.api_insecure => {
+                match (self.listen.iter().find(|address| !address.is_local()), unknown_pages) {
+                    (Some(listen), _) => Err(ConfigError::ApiInsecure { listen: listen.clone() }),
+                    (None, Some(word)) => Err(ConfigError::ApiInsecureForPages { word }),
+                    (None, None) => Ok(self),
+                }
             }
             _ => Ok(self),
         }
@@ -99,6 +100,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Address;
 
     #[test]
     fn values_that_cannot_work_are_refused_by_name() {
@@ -121,15 +123,28 @@ mod tests {
     #[test]
     fn publishing_without_a_key_is_for_this_host_alone() {
         let checked = |listen: &str| {
-            Config { listen: listen.parse().unwrap(), api_insecure: true, ..Config::default() }.checked().map(drop)
+            Config { listen: Address::list(listen).unwrap(), api_insecure: true, ..Config::default() }
+                .checked()
+                .map(drop)
         };
-        for listen in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:9000", "[::ffff:127.0.0.1]:1"] {
+        for listen in [
+            "127.0.0.1:0",
+            "127.8.8.8:1",
+            "[::1]:9000",
+            "[::ffff:127.0.0.1]:1",
+            "localhost:9000,127.0.0.2:1,[::1]:1",
+            "unix:/run/ringsock.sock?mode=666",
+            "unix:@ringsock",
+        ] {
             assert!(checked(listen).is_ok(), "{listen}");
         }
-        for listen in ["0.0.0.0:9000", "[::]:9000", "192.0.2.1:9000", "[::ffff:192.0.2.1]:1", "no-such-host.invalid:1"]
+        for listen in
+            ["0.0.0.0:9000", "[::]:9000", "192.0.2.1:9000", "[::ffff:192.0.2.1]:1", "no-such-host.invalid:1", ":9000"]
         {
-            let refused = checked(listen).unwrap_err().to_string();
-            assert!(refused.contains(listen) && refused.contains("api-key"), "{refused}");
+            for list in [listen, &format!("unix:@ringsock,127.0.0.1:9000,{listen}")] {
+                let refused = checked(list).unwrap_err().to_string();
+                assert!(refused.contains(&format!("is {listen}.")) && refused.contains("api-key"), "{refused}");
+            }
         }
         for (origins, word) in [("*", "*"), ("https://a.example, same-host", "same-host"), ("null", "null")] {
             let config = Config { api_insecure: true, api_allow_origin: origins.to_owned(), ..Config::default() };

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::values::{Address, ApiKey};
+use super::values::ApiKey;
+use crate::address::Address;
 
 /// What is wrong with the settings: the operator's to mend.
 #[derive(Debug, Error)]

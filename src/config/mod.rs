@@ -12,4 +12,4 @@ mod values;
 pub use error::ConfigError;
 pub use options::{Config, Options};
 pub use subprotocols::Subprotocols;
-pub use values::{Address, AdminAddress, ApiKey, Compression, Pin, Reactor};
+pub use values::{AdminAddress, ApiKey, Compression, Pin, Reactor};

@@ -3,19 +3,29 @@
 //! Every setting is one row, so a flag, its environment variable, its key in a file, its default and its help cannot
 //! disagree.
 
+use std::net::Ipv4Addr;
+
 use serde::Deserialize;
 
 use super::subprotocols::Subprotocols;
-use super::values::{Address, AdminAddress, ApiKey, Compression, Pin, Reactor};
+use super::values::{AdminAddress, ApiKey, Compression, Pin, Reactor};
+use crate::address::Address;
 
-// A last word `hide_env_values` keeps the help from showing what the variable is set to.
+// What follows the variable are further attributes of the flag: `hide_env_values` keeps the help from showing what the
+// variable is set to, `value_delimiter` makes a list. Behind `=>` stands what reads the key of a file.
 macro_rules! options {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $value:literal, $env:literal $(, $hide:ident)?;)+) => {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $value:literal, $env:literal
+        $(, $key:ident = $set:literal)* $(=> $read:literal)?;)+) => {
         /// What one source says.
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
         #[serde(deny_unknown_fields)]
         pub struct Options {
-            $($(#[doc = $doc])+ #[arg(long, value_name = $value, env = $env $(, $hide = true)?)] pub $name: Option<$type>,)+
+            $(
+                $(#[doc = $doc])+
+                #[arg(long, value_name = $value, env = $env $(, $key = $set)*)]
+                $(#[serde(default, deserialize_with = $read)])?
+                pub $name: Option<$type>,
+            )+
         }
 
         impl Options {
@@ -46,11 +56,12 @@ macro_rules! options {
 }
 
 options! {
-    /// Where to listen [default: 127.0.0.1:9000]
-    listen: Address = Address("127.0.0.1:9000".to_owned()), "ADDRESS:PORT", "RINGSOCK_LISTEN";
+    /// Where to listen, set apart by commas: 127.0.0.1:9000, [::1]:9000, localhost:9000, or :9000 for all addresses of this
+    /// host [default: 127.0.0.1:9000]
+    listen: Vec<Address> = vec![loopback(9000)], "ADDRESSES", "RINGSOCK_LISTEN",
+        value_delimiter = ',' => "super::values::one_or_more_addresses";
     /// Where to give metrics, on a listener of its own; none for nowhere [default: 127.0.0.1:9001]
-    admin_listen: AdminAddress = AdminAddress(Some(Address("127.0.0.1:9001".to_owned()))),
-        "ADDRESS:PORT", "RINGSOCK_ADMIN_LISTEN";
+    admin_listen: AdminAddress = AdminAddress(Some(loopback(9001))), "ADDRESS", "RINGSOCK_ADMIN_LISTEN";
     /// Cores, each a thread with its own listener and ring; 0 for one on each processor [default: 0]
     cores: usize = 0, "COUNT", "RINGSOCK_CORES";
     /// Whether each core is pinned to a processor: auto, if there are as many cores as processors that this process may use;
@@ -105,7 +116,7 @@ options! {
     ring_entries: usize = 1024, "COUNT", "RINGSOCK_RING_ENTRIES";
     /// Key with which programs may publish by POST /api/publish, better given in the variable or the file, since others see
     /// flags; none for nobody [default: none]
-    api_key: ApiKey = ApiKey(None), "KEY", "RINGSOCK_API_KEY", hide_env_values;
+    api_key: ApiKey = ApiKey(None), "KEY", "RINGSOCK_API_KEY", hide_env_values = true;
     /// Let programs publish without a key, which needs an address to listen on that only this host reaches
     /// [default: false]
     api_insecure: bool = false, "BOOL", "RINGSOCK_API_INSECURE";
@@ -149,6 +160,11 @@ options! {
     stall_timeout_ms: u64 = 10_000, "MS", "RINGSOCK_STALL_TIMEOUT_MS";
 }
 
+/// A port that only this host reaches.
+fn loopback(port: u16) -> Address {
+    Address::Ip((Ipv4Addr::LOCALHOST, port).into())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -178,8 +194,8 @@ mod tests {
             let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
             let default = help.rsplit_once("[default: ").and_then(|(_, text)| text.strip_suffix(']')).unwrap();
             let debug = match name {
-                "listen" => format!("{{ listen: Address(\"{default}\")"),
-                "admin_listen" => format!("admin_listen: AdminAddress(Some(Address(\"{default}\")))"),
+                "listen" => format!("{{ listen: [Ip({default})]"),
+                "admin_listen" => format!("admin_listen: AdminAddress(Some(Ip({default})))"),
                 "reactor" => "reactor: Auto".to_owned(),
                 "pin" => "pin: Auto".to_owned(),
                 "compression" => "compression: Off".to_owned(),

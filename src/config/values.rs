@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::ToSocketAddrs;
 use std::str::FromStr;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::{self, Deserializer, Error as _, SeqAccess, Visitor};
+
+use crate::address::{Address, AddressError};
 
 /// Which reactor is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -47,34 +48,36 @@ pub enum Compression {
     Dedicated,
 }
 
-/// An address to listen on, as it was written.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Address(pub String);
-
-impl Address {
-    /// Whether only programs of this host can connect to it.
-    pub(super) fn is_loopback(&self) -> bool {
-        let addresses = self.0.to_socket_addrs().map(Vec::from_iter).unwrap_or_default();
-        !addresses.is_empty() && addresses.iter().all(|address| address.ip().to_canonical().is_loopback())
-    }
+/// Reads one address, a list of them, or one text with several set apart by commas.
+pub(super) fn one_or_more_addresses<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<Address>>, D::Error> {
+    deserializer.deserialize_any(OneOrMore).map(Some)
 }
 
-impl FromStr for Address {
-    type Err = String;
+struct OneOrMore;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let port = text.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then_some(port));
-        match port.map(str::parse::<u16>) {
-            Some(Ok(_)) => Ok(Self(text.to_owned())),
-            _ => Err("give an IP address or host name and a port, such as 127.0.0.1:9000".to_owned()),
+impl<'de> Visitor<'de> for OneOrMore {
+    type Value = Vec<Address>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address such as \"127.0.0.1:9000\", or a list of them")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Address::list(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, port: i64) -> Result<Self::Value, E> {
+        Address::list(&port.to_string()).map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut addresses = Vec::new();
+        while let Some(text) = list.next_element::<String>()? {
+            addresses.push(text.parse().map_err(de::Error::custom)?);
         }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        if addresses.is_empty() { Err(de::Error::custom("listen is an empty list")) } else { Ok(addresses) }
     }
 }
 
@@ -87,8 +90,8 @@ impl FromStr for AdminAddress {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address = (text != "none").then(|| text.parse()).transpose();
-        address.map(Self).map_err(|reason: String| format!("{reason}, or none"))
+        let address = (text.trim() != "none").then(|| text.parse()).transpose();
+        address.map(Self).map_err(|error: AddressError| format!("{error} For no metrics, give none."))
     }
 }
 
@@ -137,15 +140,40 @@ mod tests {
     use super::*;
     use crate::config::Options;
 
+    fn read(text: &str) -> Result<Options, String> {
+        toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+
     #[test]
-    fn an_address_needs_a_port() {
-        assert!("127.0.0.1".parse::<Address>().is_err());
-        assert!(":9000".parse::<Address>().is_err());
-        assert!("[::1]:9000".parse::<Address>().is_ok());
-        assert!("localhost:9000".parse::<Address>().is_ok());
-        let metrics = |text: &str| toml::from_str::<Options>(&format!("admin_listen = \"{text}\"")).map_err(drop);
-        assert_eq!(metrics("none").unwrap().admin_listen, Some(AdminAddress(None)));
-        assert_eq!(metrics("[::1]:1").unwrap().admin_listen, "[::1]:1".parse().ok());
-        assert!(metrics("nowhere").is_err());
+    fn a_file_names_one_address_or_several() {
+        let addresses = |list: &str| Address::list(list).ok();
+        for (text, expected) in [
+            ("\"127.0.0.1:9000\"", "127.0.0.1:9000"),
+            ("\"127.0.0.1:9000, [::1]:9000\"", "127.0.0.1:9000,[::1]:9000"),
+            ("[\"127.0.0.1:9000\", \"[::1]:9000\"]", "127.0.0.1:9000,[::1]:9000"),
+            ("9000", ":9000"),
+        ] {
+            assert_eq!(read(&format!("listen = {text}")).unwrap().listen, addresses(expected), "{text}");
+        }
+        for (text, reason) in [
+            ("[]", "listen is an empty list"),
+            ("\"\"", "An address is empty."),
+            ("[\"127.0.0.1\"]", "\"127.0.0.1\" has no port."),
+            ("65536", "\"65536\", which is none."),
+            ("true", "an address such as"),
+        ] {
+            let error = read(&format!("listen = {text}")).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        let path = read("listen = [\"unix:/run/a,b.sock\"]").unwrap().listen.unwrap();
+        assert_eq!(path[0].to_string(), "unix:/run/a,b.sock");
+    }
+
+    #[test]
+    fn metrics_are_given_at_one_address_or_nowhere() {
+        let metrics = |text: &str| read(&format!("admin_listen = \"{text}\"")).map(|options| options.admin_listen);
+        assert_eq!(metrics("none").unwrap(), Some(AdminAddress(None)));
+        assert_eq!(metrics("[::1]:1").unwrap(), "[::1]:1".parse().ok());
+        assert!(metrics("nowhere").unwrap_err().contains("\"nowhere\" has no port. Write nowhere:9000."));
     }
 }

@@ -29,19 +29,21 @@ pub(super) fn address_patience(connections: Option<usize>) -> Duration {
     PATIENCE_MAX.min(PATIENCE.saturating_add(PATIENCE_PER_CONNECTION.saturating_mul(connections)))
 }
 
-/// Does what needs an address, again and again while it is in use. A signal that ends the process ends this as well: none is
+/// Does what needs an address, again and again while it is in use; an error names it. A signal that ends the process ends this as well: none is
 /// caught before the server runs.
-pub(super) fn await_address<T>(
-    address: impl Display,
+pub(super) fn await_address<T, A: Display>(
     patience: Duration,
-    mut bind: impl FnMut() -> io::Result<T>,
-) -> io::Result<T> {
+    mut bind: impl FnMut() -> Result<T, (A, io::Error)>,
+) -> Result<T, (A, io::Error)> {
     let begun = Instant::now();
     let mut waits = false;
     loop {
         let result = bind();
-        let in_use = matches!(&result, Err(error) if error.kind() == ErrorKind::AddrInUse);
-        if !in_use || begun.elapsed() >= patience {
+        let address = match &result {
+            Err((address, error)) if error.kind() == ErrorKind::AddrInUse => address,
+            _ => return result,
+        };
+        if begun.elapsed() >= patience {
             return result;
         }
         if !std::mem::replace(&mut waits, true) {
@@ -62,18 +64,18 @@ mod tests {
     #[test]
     fn an_address_that_becomes_free_is_had_and_other_errors_are_told_at_once() {
         let mut tries = 0;
-        let had = await_address("a", Duration::from_secs(600), || {
+        let had = await_address(Duration::from_secs(600), || {
             tries += 1;
-            if tries < 3 { Err(ErrorKind::AddrInUse.into()) } else { Ok(()) }
+            if tries < 3 { Err(("a", ErrorKind::AddrInUse.into())) } else { Ok(()) }
         });
         assert!(had.is_ok() && tries == 3);
         let refused = |patience, kind: ErrorKind| {
             let mut tries = 0;
-            let refused = await_address("a", patience, || {
+            let refused = await_address(patience, || {
                 tries += 1;
-                io::Result::<()>::Err(kind.into())
+                Result::<(), _>::Err(("a", kind.into()))
             });
-            (refused.unwrap_err().kind(), tries)
+            (refused.unwrap_err().1.kind(), tries)
         };
         assert_eq!(refused(Duration::from_secs(600), ErrorKind::PermissionDenied), (ErrorKind::PermissionDenied, 1));
         assert_eq!(refused(Duration::ZERO, ErrorKind::AddrInUse), (ErrorKind::AddrInUse, 1));

@@ -471,8 +471,8 @@ impl<S> Session<'_, S> {
         known.or_else(|| self.peer_address().map(|peer| peer.ip().to_canonical()))
     }
 
-    /// The address of the connection's other end, which may be a proxy; `None` when it is gone already. Costs a system
-    /// call.
+    /// The address of the connection's other end, which may be a proxy; `None` when it is gone already, or came through a
+    /// Unix socket. Costs a system call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.sockets.peer_address(self.slot.socket).ok()
     }

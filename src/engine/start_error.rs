@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 use thiserror::Error;
+
+use crate::address::{Endpoint, UnixName};
 
 /// Descriptors a core needs for itself: its rings, event counters, listener and spare, with room to spare.
 pub const DESCRIPTORS_PER_CORE: usize = 64;
@@ -25,11 +26,11 @@ impl fmt::Display for LockedMemory {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The address cannot be listened on.
-    #[error("Cannot listen on {address}: {source}. Choose another address, or end whatever uses it.")]
+    /// An address cannot be listened on.
+    #[error("Cannot listen on {endpoint}: {source}. {}", advice(endpoint, source))]
     Listen {
         /// The address.
-        address: SocketAddr,
+        endpoint: Endpoint,
         /// The kernel's reason.
         source: io::Error,
     },
@@ -116,4 +117,41 @@ pub enum StartError {
     /// The process could not be set up.
     #[error("The process could not be set up: {0}.")]
     Process(io::Error),
+}
+
+/// What to do where the kernel refuses to listen.
+fn advice(endpoint: &Endpoint, error: &io::Error) -> &'static str {
+    let port = endpoint.socket_address().map(|address| address.port());
+    match (error.raw_os_error(), endpoint) {
+        (Some(libc::EADDRINUSE), _) => "Choose another address, or end whatever uses it.",
+        (Some(libc::EACCES), Endpoint::Tcp { .. }) if port.is_some_and(|port| port < 1024) => {
+            "Ports below 1024 are for root: give the program the capability CAP_NET_BIND_SERVICE (in a unit of systemd \
+             AmbientCapabilities=), lower the sysctl net.ipv4.ip_unprivileged_port_start, or choose another port."
+        }
+        (Some(libc::EADDRNOTAVAIL), _) => {
+            "No interface of this host has it: `ip address` says which there are. To listen before it is there, set the \
+             sysctl net.ipv4.ip_nonlocal_bind, or net.ipv6.ip_nonlocal_bind, to 1."
+        }
+        (Some(libc::EAFNOSUPPORT), _) => {
+            "This host has no such addresses, or the service may not use them (RestrictAddressFamilies=). Leave it out."
+        }
+        (Some(libc::EINVAL), _) => "The interface that it names may be another's: `ip address` says which has it.",
+        (_, Endpoint::Unix(unix)) if matches!(unix.name, UnixName::Path(_)) => unix_advice(error),
+        _ => "Choose another address.",
+    }
+}
+
+fn unix_advice(error: &io::Error) -> &'static str {
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::AlreadyExists, _) => "Move that file away, or choose another path.",
+        (io::ErrorKind::NotFound, Some(_)) => "The directory has to be there first: create it, or choose another.",
+        (io::ErrorKind::PermissionDenied, Some(libc::EPERM)) => {
+            "To give the socket to a group, the server's user has to be in it."
+        }
+        (io::ErrorKind::PermissionDenied, _) => {
+            "The server's user has to be allowed to write to the directory, and to a socket that is there already."
+        }
+        (io::ErrorKind::NotFound, None) => "Choose a group that there is.",
+        _ => "Choose another path.",
+    }
 }

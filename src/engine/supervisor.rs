@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -26,8 +25,9 @@ use super::start_error::{DESCRIPTORS_PER_CORE, StartError};
 use super::thread_clock;
 use super::threads::{Event, Plan, ReactorKind, Seed, Threads};
 use super::watchdog::{StallLog, WATCH_INTERVAL_MS, Watchdog};
+use crate::address::{Endpoint, Place};
 use crate::mesh::Mesh;
-use crate::reactor::{self, Listener};
+use crate::reactor::{self, Opened, SocketFile};
 
 /// How often cores are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(WATCH_INTERVAL_MS);
@@ -35,11 +35,16 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(WATCH_INTERVAL_MS);
 /// How long cores may take beyond the drain timeout before they are given up.
 const DRAIN_GRACE_MS: u64 = 500;
 
+/// Descriptors of a core that has so many listeners.
+pub fn descriptors_per_core(listeners: usize) -> usize {
+    DESCRIPTORS_PER_CORE + listeners.saturating_sub(1)
+}
+
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub struct Setup {
     /// Where to listen.
-    pub address: SocketAddr,
+    pub places: Vec<Place>,
     /// Cores; they share the processors when they are more.
     pub cores: usize,
     /// Whether they are pinned to processors.
@@ -102,7 +107,7 @@ impl Status {
 
 /// The running cores of a server.
 pub struct Cores {
-    address: SocketAddr,
+    endpoints: Vec<Endpoint>,
     reactor: ReactorKind,
     limits: Limits,
     stall_timeout_ms: u64,
@@ -119,6 +124,8 @@ pub struct Cores {
     thread_ids: Vec<u32>,
     stalls: StallLog,
     epoch: Instant,
+    /// Deleted when the server has ended.
+    _files: Vec<SocketFile>,
 }
 
 /// Drains a server from any thread.
@@ -153,14 +160,18 @@ impl Cores {
         let mut limits = setup.limits;
         let configured = (1..usize::MAX).contains(&limits.connections_max).then_some(limits.connections_max);
         let patience = if setup.awaits_address { address_patience(configured) } else { Duration::ZERO };
-        let reserved = setup.descriptors_reserved + cores * DESCRIPTORS_PER_CORE;
+        let listeners = setup.places.iter().map(|place| place.endpoints.len()).sum();
+        let reserved = setup.descriptors_reserved + cores * descriptors_per_core(listeners);
         limits.connections_max = connections_max(limits.connections_max, reserved)?;
         let admission = Arc::new(Admission::new(setup.admission, &limits));
         let (sender, events) = mpsc::channel();
         let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
-        let listen = || reactor::listen(setup.address, cores, setup.share_port);
-        let (listeners, address) = await_address(setup.address, patience, listen)
-            .map_err(|source| StartError::Listen { address: setup.address, source })?;
+        let listen = || reactor::listen(&setup.places, cores, setup.share_port);
+        let Opened { listeners, endpoints, skipped, files } =
+            await_address(patience, listen).map_err(|(endpoint, source)| StartError::Listen { endpoint, source })?;
+        for (endpoint, error) in skipped {
+            tracing::info!("Not listening on {endpoint}, which this host does not have: {error}.");
+        }
         let plan = Plan {
             cores,
             pin: setup.pin,
@@ -175,7 +186,7 @@ impl Cores {
         let meshes = Mesh::build(cores, limits.mesh);
         let handle = ServerHandle::new(meshes[0].door());
         let mut this = Self {
-            address,
+            endpoints,
             reactor,
             limits,
             stall_timeout_ms: setup.stall_timeout_ms,
@@ -191,10 +202,11 @@ impl Cores {
             thread_ids: vec![0; cores],
             stalls: StallLog::default(),
             epoch: plan.epoch,
+            _files: files,
         };
         let seeds =
-            listeners.into_iter().zip(meshes).zip(this.counters.iter()).map(|((listener, mesh), counters)| Seed {
-                listeners: vec![Listener::of_core(listener)],
+            listeners.into_iter().zip(meshes).zip(this.counters.iter()).map(|((listeners, mesh), counters)| Seed {
+                listeners,
                 mesh,
                 limits: this.limits.clone(),
                 counters: Arc::clone(counters),
@@ -211,9 +223,9 @@ impl Cores {
         Ok(this)
     }
 
-    /// Where it listens; the port is the kernel's choice if 0 was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it listens; a port is the kernel's choice if 0 was asked for.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
     }
 
     /// The reactor in use.
@@ -357,7 +369,7 @@ impl Cores {
 
 impl fmt::Debug for Cores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cores").field("address", &self.address).field("cores", &self.threads.len()).finish()
+        f.debug_struct("Cores").field("endpoints", &self.endpoints).field("cores", &self.threads.len()).finish()
     }
 }
 

@@ -1,15 +1,24 @@
-//! Listening sockets: one per core on the same address, made alike so that everything a session needs is inherited.
+//! Listening sockets: for TCP one per core on the same address, for a Unix socket one that all cores have.
+//!
+//! They are made so that accepted sockets inherit what a session needs. Owns the order of trying what a place offers;
+//! what a Unix socket's file needs is in `unix`. Invariant: an error leaves no socket and no file behind.
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::IntoRawFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 
 use socket2::{Domain, Protocol, Type};
 
 use super::Socket;
+use super::unix::{self, SocketFile};
+use crate::address::{Choice, Endpoint, Families, Place, UnixAddress};
 
 /// Connections the kernel queues for a listener; it caps this at `net.core.somaxconn` (4096 by default).
-const BACKLOG: i32 = 65_535;
+pub(super) const BACKLOG: i32 = 65_535;
+
+/// How often another port is tried for a name with several addresses, when the kernel has chosen one for the first that is
+/// not free on another.
+const PORT_TRIES_MAX: usize = 16;
 
 /// A core's descriptor of a listening socket. Copying it does not duplicate the descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +36,7 @@ pub struct Listener {
 pub enum Owner {
     /// One core alone: what waits is lost with it.
     Core,
-    /// All cores of the server: what waits is lost with the last.
+    /// All cores of the server, a Unix socket: what waits is lost with the last.
     Server,
     /// Whoever started the server, too: what waits is for the server that is started next.
     Supervisor,
@@ -40,40 +49,173 @@ impl Listener {
     }
 }
 
-/// Opens `cores` listeners on one address, which the kernel shares the connections out to (SO_REUSEPORT).
+/// What was opened for several places.
+#[derive(Debug)]
+pub struct Opened {
+    /// The listeners of each core.
+    pub listeners: Vec<Vec<Listener>>,
+    /// What they are bound to, with the port that the kernel has chosen.
+    pub endpoints: Vec<Endpoint>,
+    /// Endpoints that this host does not have, and its reason; for each place there is another.
+    pub skipped: Vec<(Endpoint, io::Error)>,
+    /// The files of Unix sockets, which are deleted with these values.
+    pub files: Vec<SocketFile>,
+}
+
+/// Opens listeners for `cores` cores at every place.
 ///
-/// TCP_NODELAY is set here because accepted sockets inherit it, which saves a system call for each. Fails with
-/// `AddrInUse` when another process listens there, unless `share_port` allows to join processes of the same user.
-pub fn listen(address: SocketAddr, cores: usize, share_port: bool) -> io::Result<(Vec<Socket>, SocketAddr)> {
+/// Fails with `AddrInUse` when another process listens there, unless `share_port` allows to join processes of the same user
+/// on a TCP port. The error names the endpoint.
+pub fn listen(places: &[Place], cores: usize, share_port: bool) -> Result<Opened, (Endpoint, io::Error)> {
+    let mut opened = Vec::new();
+    let mut skipped = Vec::new();
+    for place in places {
+        opened.extend(open_place(place, cores, share_port, &mut skipped)?);
+    }
+    let mut listeners = vec![Vec::new(); cores];
+    let (mut endpoints, mut files) = (Vec::new(), Vec::new());
+    for Open { endpoint, sockets, file } in opened {
+        let is_unix = matches!(endpoint, Endpoint::Unix(_));
+        let owner = if is_unix { Owner::Server } else { Owner::Core };
+        for (core, socket) in sockets.into_iter().enumerate() {
+            let socket = Socket::from_raw(socket.into_raw_fd());
+            listeners[core].push(Listener { socket, owner, is_unix });
+        }
+        endpoints.push(endpoint);
+        files.extend(file);
+    }
+    Ok(Opened { listeners, endpoints, skipped, files })
+}
+
+/// An endpoint that is listened on.
+struct Open {
+    endpoint: Endpoint,
+    /// One for each core.
+    sockets: Vec<OwnedFd>,
+    file: Option<SocketFile>,
+}
+
+type Skipped = Vec<(Endpoint, io::Error)>;
+
+/// Opens what a place offers and the host has. If the kernel is to choose the port, it is the same for all addresses.
+fn open_place(
+    place: &Place,
+    cores: usize,
+    share_port: bool,
+    skipped: &mut Skipped,
+) -> Result<Vec<Open>, (Endpoint, io::Error)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let before = skipped.len();
+        match try_place(place, cores, share_port, skipped) {
+            // Nobody has asked for the port that was taken.
+            Err((Endpoint::Tcp { .. }, error))
+                if error.kind() == io::ErrorKind::AddrInUse && has_free_port(place) && tries < PORT_TRIES_MAX =>
+            {
+                skipped.truncate(before);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn has_free_port(place: &Place) -> bool {
+    place.endpoints.iter().filter_map(Endpoint::socket_address).any(|address| address.port() == 0)
+}
+
+fn try_place(
+    place: &Place,
+    cores: usize,
+    share_port: bool,
+    skipped: &mut Skipped,
+) -> Result<Vec<Open>, (Endpoint, io::Error)> {
+    let mut opened: Vec<Open> = Vec::new();
+    let mut refused = Vec::new();
+    for endpoint in &place.endpoints {
+        let port = opened.first().and_then(|first| first.endpoint.socket_address()).map(|address| address.port());
+        let result = match endpoint {
+            Endpoint::Tcp { address, families } => {
+                let port = if address.port() == 0 { port.unwrap_or(0) } else { address.port() };
+                open_tcp(with_port(*address, port), *families, cores, share_port)
+            }
+            Endpoint::Unix(address) => open_unix(address, cores),
+        };
+        match result {
+            Ok(open) => opened.push(open),
+            Err(error) if is_not_here(&error) => refused.push((endpoint.clone(), error)),
+            Err(error) => return Err((endpoint.clone(), error)),
+        }
+        if place.choice == Choice::First && !opened.is_empty() {
+            break;
+        }
+    }
+    match refused.is_empty() {
+        false if opened.is_empty() => Err(refused.swap_remove(0)),
+        _ => {
+            skipped.append(&mut refused);
+            Ok(opened)
+        }
+    }
+}
+
+/// The host has no such address, or no such family of addresses.
+fn is_not_here(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
+}
+
+fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
+    address.set_port(port);
+    address
+}
+
+/// One socket for each core on the same address, which the kernel shares the connections out to (SO_REUSEPORT).
+fn open_tcp(address: SocketAddr, families: Families, cores: usize, share_port: bool) -> io::Result<Open> {
     let mut address = address;
     // A first socket without SO_REUSEPORT finds out whether the port is anyone else's; held until the others are bound
     // it would keep them out as well, so there is an instant in which another process could step in.
     if !share_port && address.port() != 0 {
-        drop(bind(address, false)?);
+        drop(bind(address, families, false)?);
     }
-    let mut listeners = Vec::with_capacity(cores);
+    let mut sockets = Vec::with_capacity(cores);
     for _ in 0..cores {
-        let listener = bind(address, true)?;
+        let socket = bind(address, families, true)?;
         // Port 0 lets the kernel choose; the other cores follow the first.
-        if let Some(bound) = listener.local_addr()?.as_socket() {
+        if let Some(bound) = socket.local_addr()?.as_socket() {
             address = bound;
         }
-        listener.listen(BACKLOG)?;
-        listeners.push(listener);
+        socket.listen(BACKLOG)?;
+        sockets.push(socket.into());
     }
-    Ok((listeners.into_iter().map(|listener| Socket::from_raw(listener.into_raw_fd())).collect(), address))
+    Ok(Open { endpoint: Endpoint::Tcp { address, families }, sockets, file: None })
 }
 
 /// Closes listeners that nobody is going to accept from.
-pub fn unlisten(listeners: &[Socket]) {
-    listeners.iter().copied().for_each(super::socket::close);
+pub fn unlisten(listeners: &[Vec<Listener>]) {
+    listeners.iter().flatten().for_each(|listener| super::socket::close(listener.socket));
 }
 
-fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<socket2::Socket> {
+/// TCP_NODELAY is set here because accepted sockets inherit it, which saves a system call for each.
+fn bind(address: SocketAddr, families: Families, reuse_port: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    match families {
+        Families::Default => {}
+        Families::Both => socket.set_only_v6(false)?,
+        Families::Ipv6 => socket.set_only_v6(true)?,
+    }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// One socket, of which each core gets a descriptor.
+fn open_unix(address: &UnixAddress, cores: usize) -> io::Result<Open> {
+    let (socket, file) = unix::listen(address)?;
+    let mut sockets = vec![socket];
+    while sockets.len() < cores {
+        sockets.push(sockets[0].try_clone()?);
+    }
+    Ok(Open { endpoint: Endpoint::Unix(address.clone()), sockets, file })
 }

@@ -24,6 +24,7 @@ mod priority;
 mod resources;
 pub mod sim;
 mod socket;
+mod unix;
 pub mod uring;
 
 use std::io::{self, IoSlice};
@@ -35,10 +36,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use connect::connect;
-pub use listener::{Listener, Owner, listen, unlisten};
+pub use listener::{Listener, Opened, Owner, listen, unlisten};
 pub use priority::{thread_id, yield_to_others};
 pub use resources::{raise_descriptor_limit, raise_locked_memory_limit};
 pub use socket::{EventFd, concerns_one_connection};
+pub use unix::SocketFile;
 
 /// Sessions one core can name: 24 bits of index, because a completion carries index, generation and operation in the
 /// 64 bits that io_uring hands back.

@@ -413,13 +413,19 @@ fn io_result(result: i32) -> io::Result<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reactor::conformance::kernel_suite;
+    use crate::reactor::conformance::{kernel_suite, unix_suite};
 
     kernel_suite!(small);
 
     /// Many are made at once, and all of one user count as locked memory.
     fn small() -> io::Result<Uring> {
         Uring::with_submissions(256)
+    }
+
+    mod on_unix_sockets {
+        use super::*;
+
+        unix_suite!(Uring::new);
     }
 
     #[test]

@@ -6,13 +6,20 @@ use std::net::TcpStream;
 use super::run::PATIENCE;
 
 /// An open WebSocket.
-pub struct Client(pub TcpStream);
+pub struct Client<S = TcpStream>(pub S);
 
 impl Client {
     /// Opens a WebSocket at `path`.
     pub fn open(address: &str, path: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self::over(stream, address, path)
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    /// Opens a WebSocket at `path` over a connection that is there.
+    pub fn over(stream: S, address: &str, path: &str) -> Self {
         let mut client = Self(stream);
         client.ask(address, path);
         let mut head = Vec::new();

@@ -1,11 +1,18 @@
-//! The suite on the real kernel: sockets over the loopback interface.
+//! The suite on the real kernel: sockets over the loopback interface, and Unix sockets.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use socket2::{Domain, SockAddr, Type};
 
 use super::*;
+use crate::address::{Address, Endpoint, places};
 
-/// Real sockets over the loopback interface.
+/// Real sockets.
 pub struct Loopback<R> {
     pub(super) reactor: R,
-    address: Option<SocketAddr>,
+    /// Whether it listens on Unix sockets.
+    unix: bool,
+    endpoint: Option<Endpoint>,
     // After the reactor, because accepting ends with it at the latest.
     pub(super) listeners: Listeners,
 }
@@ -13,12 +20,16 @@ pub struct Loopback<R> {
 impl<R: Reactor> Loopback<R> {
     pub fn new(new: impl FnOnce() -> io::Result<R>) -> Self {
         let reactor = new().expect("the kernel provides what the reactor needs");
-        Self { reactor, address: None, listeners: Listeners(Vec::new()) }
+        Self { reactor, unix: false, endpoint: None, listeners: Listeners(Vec::new()) }
     }
 
-    /// Of the listener opened last.
+    pub fn on_unix_sockets(new: impl FnOnce() -> io::Result<R>) -> Self {
+        Self { unix: true, ..Self::new(new) }
+    }
+
+    /// Of the TCP listener opened last.
     pub(super) fn address(&self) -> SocketAddr {
-        self.address.expect("somebody listens")
+        self.endpoint.as_ref().and_then(Endpoint::socket_address).expect("somebody listens")
     }
 }
 
@@ -31,18 +42,21 @@ impl<R: Reactor> World for Loopback<R> {
     }
 
     fn listen(&mut self) -> Socket {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (listeners, address) = crate::reactor::listen(any, 1, false).expect("a port is free");
-        self.address = Some(address);
-        self.listeners.0.extend(&listeners);
-        listeners[0]
+        static NAMES: AtomicUsize = AtomicUsize::new(0);
+        let text = match self.unix {
+            true => format!("unix:@ringsock-{}-{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed)),
+            false => "127.0.0.1:0".to_owned(),
+        };
+        let places = places(&[text.parse::<Address>().expect("an address")]).expect("there is one");
+        let opened = crate::reactor::listen(&places, 1, false).expect("it is free");
+        self.endpoint = opened.endpoints.first().cloned();
+        let listener = opened.listeners[0][0].socket;
+        self.listeners.0.push(listener);
+        listener
     }
 
     fn connect(&mut self) -> Stream {
-        let stream = TcpStream::connect(self.address()).expect("connect");
-        stream.set_nonblocking(true).expect("set_nonblocking");
-        let address = stream.local_addr().expect("local_addr");
-        Stream { stream: Some(stream), address, at_end: false, was_reset: false }
+        self.try_to_connect().expect("connect")
     }
 
     fn too_much(&self) -> usize {
@@ -51,6 +65,23 @@ impl<R: Reactor> World for Loopback<R> {
 
     fn is_exact(&self) -> bool {
         true
+    }
+}
+
+impl<R: Reactor> Loopback<R> {
+    pub(super) fn try_to_connect(&self) -> io::Result<Stream> {
+        let (domain, address) = match self.endpoint.as_ref().expect("somebody listens") {
+            Endpoint::Tcp { address, .. } => (Domain::for_address(*address), SockAddr::from(*address)),
+            Endpoint::Unix(unix) => {
+                let name = unix.to_string().replace("unix:@", "\0");
+                (Domain::UNIX, SockAddr::unix(name).expect("a name"))
+            }
+        };
+        let stream = socket2::Socket::new(domain, Type::STREAM, None).expect("a socket");
+        stream.connect(&address)?;
+        stream.set_nonblocking(true).expect("set_nonblocking");
+        let address = stream.local_addr().expect("local_addr").as_socket();
+        Ok(Stream { stream: Some(stream), address, at_end: false, was_reset: false })
     }
 }
 
@@ -65,17 +96,19 @@ impl Drop for Listeners {
 }
 
 /// A client on the real kernel.
+#[derive(Debug)]
 pub struct Stream {
     /// None once it was reset.
-    stream: Option<TcpStream>,
-    address: SocketAddr,
+    stream: Option<socket2::Socket>,
+    /// None on a Unix socket.
+    address: Option<SocketAddr>,
     at_end: bool,
     was_reset: bool,
 }
 
 impl Client for Stream {
     fn address(&self) -> SocketAddr {
-        self.address
+        self.address.expect("it has one")
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -111,7 +144,7 @@ impl Client for Stream {
 
     fn reset(&mut self) {
         let stream = self.stream.take().expect("it is open");
-        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).expect("set_linger");
+        stream.set_linger(Some(Duration::ZERO)).expect("set_linger");
     }
 
     // On the real kernel a client that does not call `read` does not read.

@@ -11,11 +11,12 @@ mod loopback;
 mod reading;
 mod sending;
 mod steps;
+mod unix;
 mod waiting;
 
 use std::fs;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::thread;
@@ -31,6 +32,7 @@ pub use loopback::*;
 pub use reading::*;
 pub use sending::*;
 use steps::*;
+pub use unix::*;
 pub use waiting::*;
 
 /// Enters before a test gives up waiting; on the real kernel each takes up to a millisecond.
@@ -117,6 +119,44 @@ macro_rules! suite {
     };
 }
 pub(crate) use suite;
+
+/// What holds of Unix sockets as well: all but addresses and resets that somebody asks for.
+macro_rules! unix_suite {
+    ($new:expr) => {
+        $crate::reactor::conformance::suite! { 0..1, |_| $crate::reactor::conformance::Loopback::on_unix_sockets($new) =>
+            accepting_goes_on_until_it_is_stopped
+            stopping_leaves_what_waits_to_accept_now
+            several_listeners_are_served
+            accepting_one_leaves_the_next_to_be_asked_for
+            an_accepted_connection_names_its_listener
+            bytes_that_arrive_are_readable
+            every_arrival_is_an_edge
+            bytes_that_were_there_before_the_watch_are_readable
+            the_end_of_the_stream_comes_after_the_bytes
+            an_end_that_came_with_the_bytes_is_found_by_reading_on
+            a_shut_down_socket_is_readable
+            unwatch_ends_a_watch_once_and_for_all
+            a_watch_can_be_asked_for_anew
+            tokens_come_back_as_they_were_given
+            an_empty_send_completes
+            many_parts_leave_in_order
+            a_large_send_to_a_slow_reader_leaves_in_order
+            a_blocked_send_needs_no_watch
+            a_blocked_send_outlives_its_watch
+            a_blocked_send_survives_a_new_watch
+            shutdown_fails_a_blocked_send
+            shutdown_fails_a_blocked_send_whose_watch_has_ended
+            a_reset_fails_a_blocked_send
+            a_full_socket_would_block_a_send_now
+            the_peer_reads_everything_before_the_end_of_the_stream
+            closing_with_unread_bytes_resets
+            one_turned_away_hears_the_farewell
+            a_peer_of_a_unix_socket_has_no_address
+            whoever_waits_at_a_unix_socket_that_is_shut_down_is_accepted_and_no_other
+        }
+    };
+}
+pub(crate) use unix_suite;
 
 /// The suite on the real kernel, and what only makes sense there. `new` makes the reactor: `fn() -> io::Result<R>`.
 macro_rules! kernel_suite {

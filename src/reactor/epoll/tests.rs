@@ -6,9 +6,15 @@ use std::net::Shutdown;
 
 use super::*;
 use crate::reactor::Sockets;
-use crate::reactor::conformance::{Client, Loopback, Stream, World, kernel_suite};
+use crate::reactor::conformance::{Client, Loopback, Stream, World, kernel_suite, unix_suite};
 
 kernel_suite!(Epoll::new);
+
+mod on_unix_sockets {
+    use super::*;
+
+    unix_suite!(Epoll::new);
+}
 
 /// An accepted socket, and a client that does not read unless it is told to.
 fn connection(world: &mut Loopback<Epoll>) -> (Socket, Stream) {

@@ -1,0 +1,108 @@
+//! What one socket is bound to.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::unix::UnixAddress;
+
+/// What one socket is bound to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A TCP port of an address, or of all addresses.
+    Tcp {
+        /// The address; with port 0 the kernel chooses one.
+        address: SocketAddr,
+        /// Which connections an IPv6 socket takes.
+        families: Families,
+    },
+    /// A Unix socket.
+    Unix(UnixAddress),
+}
+
+/// Which connections a socket takes that is bound to all IPv6 addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Families {
+    /// As the host is set up (`net.ipv6.bindv6only`): both, unless somebody has changed that.
+    Default,
+    /// IPv4 and IPv6.
+    Both,
+    /// IPv6 alone.
+    Ipv6,
+}
+
+impl Endpoint {
+    /// The address of a TCP endpoint.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp { address, .. } => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether only programs of this host can connect to it.
+    pub fn is_local(&self) -> bool {
+        self.socket_address().is_none_or(|address| address.ip().to_canonical().is_loopback())
+    }
+
+    /// An address at which a client of this host reaches it, for a TCP endpoint: a socket that is bound to all addresses has
+    /// none that a browser would go to.
+    pub fn reached_at(&self) -> Option<SocketAddr> {
+        let address = self.socket_address()?;
+        let ip = match (address.ip(), self) {
+            (IpAddr::V6(ip), Self::Tcp { families: Families::Ipv6, .. }) if ip.is_unspecified() => {
+                Ipv6Addr::LOCALHOST.into()
+            }
+            (ip, _) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            (ip, _) => ip,
+        };
+        Some(if ip == address.ip() { address } else { SocketAddr::new(ip, address.port()) })
+    }
+
+    /// The port of an IPv4 endpoint, unless the kernel is to choose it.
+    pub(super) fn ipv4_port(&self) -> Option<u16> {
+        self.socket_address().filter(|address| address.is_ipv4() && address.port() != 0).map(|address| address.port())
+    }
+
+    /// Has a socket for all IPv6 addresses take no IPv4 connections, if others listen for these on its port.
+    pub(super) fn leave_ipv4_to(&mut self, ports: &[u16]) {
+        if let Self::Tcp { address: SocketAddr::V6(address), families } = self
+            && address.ip().is_unspecified()
+            && ports.contains(&address.port())
+        {
+            *families = Families::Ipv6;
+        }
+    }
+
+    /// Whether a connection could be for either of the two.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        let (one, other) = match (self, other) {
+            (Self::Unix(one), Self::Unix(other)) => return one.name == other.name,
+            (Self::Tcp { .. }, Self::Tcp { .. }) => (self, other),
+            _ => return false,
+        };
+        let (Some(first), Some(second)) = (one.socket_address(), other.socket_address()) else { return false };
+        let same_port = first.port() == second.port() && first.port() != 0;
+        same_port && (first == second || one.covers(second.ip()) || other.covers(first.ip()))
+    }
+
+    /// Whether it is bound to all addresses, and this is one of them.
+    fn covers(&self, ip: IpAddr) -> bool {
+        let Self::Tcp { address, families } = self else { return false };
+        address.ip().is_unspecified() && (address.is_ipv4() == ip.is_ipv4() || *families == Families::Both)
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp { address, families: Families::Default }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { address, .. } => address.fmt(f),
+            Self::Unix(unix) => unix.fmt(f),
+        }
+    }
+}

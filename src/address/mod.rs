@@ -1,0 +1,160 @@
+//! Where to listen: as operators write it, and what comes of it.
+//!
+//! [`Address`] is what is written, an [`Endpoint`] what a socket is bound to, and a [`Place`] the endpoints of one
+//! address. Owns the forms and the rules between several addresses. Never opens a socket; only [`places`] and
+//! [`Address::is_local`] ask the host for the addresses of a name. Invariant: no two endpoints of a list of places are the
+//! same, and none covers another.
+
+mod endpoint;
+mod error;
+mod parse;
+mod unix;
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
+
+pub use endpoint::{Endpoint, Families};
+pub use error::AddressError;
+pub use unix::{UnixAddress, UnixName};
+
+/// Where to listen, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// All addresses of this host, IPv4 and IPv6: `:9000`, `9000` or `*:9000`.
+    Any {
+        /// The port; 0 lets the kernel choose.
+        port: u16,
+    },
+    /// An IP address and a port: `127.0.0.1:9000`, `[::1]:9000`.
+    Ip(SocketAddr),
+    /// A name, or an IPv6 address of the network that an interface is in: `localhost:9000`, `[fe80::1%eth0]:9000`.
+    Name {
+        /// The name, or the address with its interface.
+        host: String,
+        /// The port; 0 lets the kernel choose.
+        port: u16,
+    },
+    /// A Unix socket: `unix:/run/ringsock.sock`, `unix:/run/ringsock.sock?mode=660`, `unix:@name`.
+    Unix(UnixAddress),
+}
+
+impl Address {
+    /// Parses a list of addresses set apart by commas.
+    pub fn list(text: &str) -> Result<Vec<Self>, AddressError> {
+        text.split(',').map(str::parse).collect()
+    }
+
+    /// Whether only programs of this host can connect to it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Any { .. } => false,
+            Self::Unix(_) => true,
+            Self::Ip(_) | Self::Name { .. } => self
+                .socket_addresses()
+                .is_ok_and(|addresses| addresses.iter().all(|address| address.ip().to_canonical().is_loopback())),
+        }
+    }
+
+    /// The endpoints that this address means.
+    fn place(&self) -> Result<Place, AddressError> {
+        let tcp = |address| Endpoint::Tcp { address, families: Families::Default };
+        let (endpoints, choice) = match self {
+            Self::Any { port } => {
+                let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
+                let both = Endpoint::Tcp { address: both, families: Families::Both };
+                (vec![both, tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)))], Choice::First)
+            }
+            Self::Unix(unix) => (vec![Endpoint::Unix(unix.clone())], Choice::Each),
+            Self::Ip(_) | Self::Name { .. } => (self.socket_addresses()?.into_iter().map(tcp).collect(), Choice::Each),
+        };
+        Ok(Place { address: self.clone(), endpoints, choice })
+    }
+
+    /// What the host says the name's addresses are, each once.
+    fn socket_addresses(&self) -> Result<Vec<SocketAddr>, AddressError> {
+        let (host, port) = match self {
+            Self::Ip(address) => return Ok(vec![*address]),
+            Self::Name { host, port } => (host.as_str(), *port),
+            Self::Any { .. } | Self::Unix(_) => return Ok(Vec::new()),
+        };
+        if is_localhost(host) {
+            // Whatever a file of hosts says: many name only one of the two (RFC 6761 6.3).
+            return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
+        }
+        let unresolved = |reason: String| AddressError::Unresolved { address: self.to_string(), reason };
+        let found = (host, port).to_socket_addrs().map_err(|error| unresolved(error.to_string()))?;
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in found {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() { Err(unresolved("it has no address".to_owned())) } else { Ok(addresses) }
+    }
+}
+
+/// In a form in which it can be read.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any { port } => write!(f, ":{port}"),
+            Self::Ip(address) => address.fmt(f),
+            Self::Name { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(unix) => unix.fmt(f),
+        }
+    }
+}
+
+/// The endpoints of one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What was written.
+    pub address: Address,
+    /// What a socket may be bound to; never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// How many of them are wanted.
+    pub choice: Choice,
+}
+
+/// How many endpoints of a place are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The first that this host has.
+    First,
+    /// Each that this host has, and one at least.
+    Each,
+}
+
+/// Finds the endpoints of several addresses, and what they mean beside each other: `[::]` leaves IPv4 to an IPv4 address
+/// with the same port. Refuses addresses that cover each other.
+pub fn places(addresses: &[Address]) -> Result<Vec<Place>, AddressError> {
+    let mut places = addresses.iter().map(Address::place).collect::<Result<Vec<_>, _>>()?;
+    let ipv4_ports: Vec<u16> =
+        places.iter().flat_map(|place| &place.endpoints).filter_map(Endpoint::ipv4_port).collect();
+    let endpoints =
+        places.iter_mut().filter(|place| place.choice == Choice::Each).flat_map(|place| &mut place.endpoints);
+    for endpoint in endpoints {
+        endpoint.leave_ipv4_to(&ipv4_ports);
+    }
+    for (at, second) in places.iter().enumerate() {
+        let is_covered =
+            |first: &&Place| first.endpoints.iter().any(|one| second.endpoints.iter().any(|other| one.meets(other)));
+        if let Some(first) = places[..at].iter().find(is_covered) {
+            return Err(AddressError::Twice { first: first.address.to_string(), second: second.address.to_string() });
+        }
+    }
+    Ok(places)
+}
+
+fn is_localhost(host: &str) -> bool {
+    host.trim_end_matches('.').eq_ignore_ascii_case("localhost")
+}
+
+/// An IPv6 address that means something only in the network of one interface.
+fn needs_interface(address: &SocketAddrV6) -> bool {
+    address.ip().is_unicast_link_local() && address.scope_id() == 0
+}
+
+#[cfg(test)]
+mod tests;

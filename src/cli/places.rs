@@ -1,0 +1,98 @@
+//! What the lines at start say of where the server listens.
+
+use ringsock::address::{Endpoint, Families, UnixAddress, UnixName};
+
+/// All that is listened on, in one line.
+pub fn list(endpoints: &[Endpoint]) -> String {
+    let shown = endpoints.iter().map(|endpoint| match endpoint {
+        Endpoint::Tcp { families: Families::Both, .. } => format!("{endpoint} and IPv4"),
+        _ => endpoint.to_string(),
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// Where a client finds `path`: on the first TCP address, or else on the first Unix socket.
+pub fn url(endpoints: &[Endpoint], scheme: &str, path: &str) -> String {
+    match first(endpoints) {
+        Some(Place::Tcp(endpoint)) => format!("{scheme}://{endpoint}{path}"),
+        Some(Place::Unix(unix)) => format!("{scheme}+unix:{}:{path}", name(unix)),
+        None => "nowhere".to_owned(),
+    }
+}
+
+/// What to do to see whether it answers.
+pub fn to_try_it(endpoints: &[Endpoint]) -> String {
+    match first(endpoints) {
+        Some(Place::Tcp(endpoint)) => match endpoint.reached_at() {
+            Some(address) => format!("http://{address}/ to try it"),
+            None => String::new(),
+        },
+        Some(Place::Unix(UnixAddress { name: UnixName::Path(path), .. })) => {
+            format!("curl --unix-socket {} http://localhost/ to try it", path.display())
+        }
+        Some(Place::Unix(UnixAddress { name: UnixName::Abstract(name), .. })) => {
+            format!("curl --abstract-unix-socket {name} http://localhost/ to try it")
+        }
+        None => String::new(),
+    }
+}
+
+enum Place<'e> {
+    Tcp(&'e Endpoint),
+    Unix(&'e UnixAddress),
+}
+
+fn first(endpoints: &[Endpoint]) -> Option<Place<'_>> {
+    let tcp = endpoints.iter().find(|endpoint| matches!(endpoint, Endpoint::Tcp { .. })).map(Place::Tcp);
+    tcp.or_else(|| {
+        endpoints.iter().find_map(|endpoint| match endpoint {
+            Endpoint::Unix(unix) => Some(Place::Unix(unix)),
+            Endpoint::Tcp { .. } => None,
+        })
+    })
+}
+
+/// As clients write it (the `ws` of Node.js, for one).
+fn name(unix: &UnixAddress) -> String {
+    match &unix.name {
+        UnixName::Path(path) => path.display().to_string(),
+        UnixName::Abstract(name) => format!("@{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(list: &str) -> Vec<Endpoint> {
+        let addresses = ringsock::address::Address::list(list).unwrap();
+        let places = ringsock::address::places(&addresses).unwrap();
+        places.into_iter().map(|place| place.endpoints[0].clone()).collect()
+    }
+
+    #[test]
+    fn clients_are_sent_to_a_tcp_address_if_there_is_one() {
+        for (list, url_shown, try_shown) in [
+            ("127.0.0.1:9000", "ws://127.0.0.1:9000/echo", "http://127.0.0.1:9000/ to try it"),
+            ("unix:/run/a.sock,[::1]:9000", "ws://[::1]:9000/echo", "http://[::1]:9000/ to try it"),
+            ("0.0.0.0:9000", "ws://0.0.0.0:9000/echo", "http://127.0.0.1:9000/ to try it"),
+            (":9000", "ws://[::]:9000/echo", "http://127.0.0.1:9000/ to try it"),
+            (
+                "unix:/run/a.sock",
+                "ws+unix:/run/a.sock:/echo",
+                "curl --unix-socket /run/a.sock http://localhost/ to try it",
+            ),
+            ("unix:@a", "ws+unix:@a:/echo", "curl --abstract-unix-socket a http://localhost/ to try it"),
+        ] {
+            let endpoints = endpoints(list);
+            assert_eq!(url(&endpoints, "ws", "/echo"), url_shown);
+            assert_eq!(to_try_it(&endpoints), try_shown);
+        }
+    }
+
+    #[test]
+    fn all_of_them_are_listed_in_one_line() {
+        let all = endpoints("127.0.0.1:9000,:9001,unix:/run/a.sock?mode=666,unix:@a");
+        assert_eq!(list(&all), "127.0.0.1:9000, [::]:9001 and IPv4, unix:/run/a.sock?mode=666, unix:@a");
+    }
+}

@@ -1,0 +1,25 @@
+//! What Unix sockets do and TCP does not.
+
+use super::*;
+
+pub fn a_peer_of_a_unix_socket_has_no_address(world: &mut impl World) {
+    let (_client, socket) = connection(world);
+    assert!(world.reactor().peer_address(socket).is_err());
+    // Asked for of every socket that is cut off; it does nothing here, and harms nothing.
+    world.reactor().discard_on_close(socket);
+    world.reactor().close(socket);
+}
+
+/// What a core relies on when it closes a listener that others have as well.
+pub fn whoever_waits_at_a_unix_socket_that_is_shut_down_is_accepted_and_no_other<R: Reactor>(world: &mut Loopback<R>) {
+    let listener = world.listen();
+    let mut waiting = world.connect();
+    waiting.write(b"early");
+    world.reactor().shutdown(listener, Shutdown::Read);
+    assert_eq!(world.try_to_connect().expect_err("nobody else comes").kind(), io::ErrorKind::ConnectionRefused);
+    let socket = accept(world, listener);
+    assert_eq!(read_waiting(world, socket), b"early");
+    let none = world.reactor().accept_now(listener).expect_err("that was all");
+    assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+    world.reactor().close(socket);
+}

@@ -1,0 +1,52 @@
+//! Where the program listens: every form of `--listen`, on each reactor, with what it says and what it leaves behind.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod host;
+#[path = "../program/mod.rs"]
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+mod tcp;
+mod unix;
+
+use std::io::{Read, Write};
+use std::process::Command;
+
+use program::run::{Run, ringsock};
+
+const REACTORS: [&str; 2] = ["uring", "epoll"];
+
+/// `ringsock serve` with these flags.
+fn serve(flags: &[&str]) -> Run {
+    Run::new(ringsock(&[&["serve"], flags].concat()))
+}
+
+/// The one line that it refuses to start with.
+fn refusal(flags: &[&str]) -> String {
+    let said = serve(flags).refusal();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+/// What stands in the banner behind this word.
+fn line(banner: &str, word: &str) -> String {
+    let found = banner.lines().find_map(|line| line.trim_start().strip_prefix(word));
+    found.unwrap_or_else(|| panic!("no {word} in\n{banner}")).trim_start().to_owned()
+}
+
+/// Asks for `path` over a connection, and gives the answer once the server has closed it.
+fn get(mut stream: impl Read + Write, path: &str) -> String {
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Has it drain, and waits until it has ended as it should.
+fn drain(run: &mut Run) {
+    let id = run.process.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(run.process.0.wait().unwrap().success());
+}
