@@ -86,7 +86,7 @@ options! {
     /// chosen; none for none [default: none]
     subprotocols: Subprotocols = Subprotocols::default(), "NAMES", "RINGSOCK_SUBPROTOCOLS";
     /// Addresses and networks of proxies whose X-Forwarded-For and PROXY headers are believed, set apart by commas:
-    /// 127.0.0.1, 10.0.0.0/8, or none [default: none]
+    /// 127.0.0.1, 10.0.0.0/8, unix for whoever comes through a Unix socket, or none [default: none]
     trusted_proxies: String = "none".to_owned(), "NETWORKS", "RINGSOCK_TRUSTED_PROXIES";
     /// Every connection from a trusted proxy begins with a PROXY header, version 1 or 2 [default: false]
     proxy_protocol: bool = false, "BOOL", "RINGSOCK_PROXY_PROTOCOL";

@@ -8,7 +8,7 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 
-use super::clients::NoSeat;
+use super::clients::{NoSeat, Peer};
 use super::core::Core;
 use super::handler::Handler;
 use super::reasons::End;
@@ -63,9 +63,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     pub(super) fn accepted(&mut self, listener: Socket, result: io::Result<Socket>, more: bool) {
+        let Some(at) = self.listeners.iter().position(|accepting| accepting.listener.socket == listener) else {
+            return;
+        };
+        let is_unix = self.listeners[at].listener.is_unix;
         let again_ms = match result {
             Ok(socket) => {
-                self.welcome(socket);
+                self.welcome(socket, is_unix);
                 self.now_ms
             }
             Err(_) if self.is_parting() => self.now_ms,
@@ -88,9 +92,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if more {
             return;
         }
-        let Some(at) = self.listeners.iter().position(|accepting| accepting.listener.socket == listener) else {
-            return;
-        };
         if self.is_parting() {
             let accepting = self.listeners.swap_remove(at);
             self.close_listener(accepting.listener);
@@ -111,14 +112,18 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Takes in a connection, or turns it away when the server is full or its address has too many.
-    fn welcome(&mut self, socket: Socket) {
+    fn welcome(&mut self, socket: Socket, is_unix: bool) {
         self.common.counters.accepted.add(1);
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.common.limits.connections_max {
             return self.turn_away(socket, &Refusal::OverCapacity);
         }
         let Self { common, reactor, .. } = self;
-        let client = match common.clients.comes(|| reactor.peer_address(socket).map(|peer| peer.ip())) {
+        let peer = || match is_unix {
+            true => Ok(Peer::Unix),
+            false => reactor.peer_address(socket).map(|peer| Peer::Address(peer.ip())),
+        };
+        let client = match common.clients.comes(peer) {
             Ok(client) => client,
             Err(NoSeat::Refused(refusal)) => return self.turn_away(socket, &refusal),
             Err(NoSeat::Gone) => {
@@ -197,13 +202,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    fn close_listener(&mut self, Listener { socket, owner, .. }: Listener) {
-        match owner {
-            Owner::Core => self.empty_backlog(socket),
+    fn close_listener(&mut self, listener: Listener) {
+        let socket = listener.socket;
+        match listener.owner {
+            Owner::Core => self.empty_backlog(listener),
             Owner::Server => {
                 // Whoever comes from here on is refused, so nobody comes between the last look and the close.
                 self.reactor.shutdown(socket, Shutdown::Read);
-                self.empty_backlog(socket);
+                self.empty_backlog(listener);
             }
             // Whoever waits is for the next server, who has the socket as well.
             Owner::Supervisor => {}
@@ -212,10 +218,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Takes in what still waits, so that closing the listener resets nobody.
-    fn empty_backlog(&mut self, listener: Socket) {
+    fn empty_backlog(&mut self, Listener { socket: listener, is_unix, .. }: Listener) {
         loop {
             match self.reactor.accept_now(listener) {
-                Ok(socket) => self.welcome(socket),
+                Ok(socket) => self.welcome(socket, is_unix),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => break,
             }

@@ -22,11 +22,20 @@ pub(super) struct Clients {
     known: Vec<Option<Client>>,
 }
 
+/// The other end of a connection that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peer {
+    /// It came by TCP from this address.
+    Address(IpAddr),
+    /// It came through a Unix socket.
+    Unix,
+}
+
 /// What is known of one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
-    /// Its address, or that of the proxy nearest to it.
-    address: IpAddr,
+    /// Its address, or that of the proxy nearest to it; `None` for a proxy that came through a Unix socket.
+    address: Option<IpAddr>,
     /// It is its own address, and counted.
     counted: bool,
     /// A PROXY header has to come before anything else.
@@ -47,16 +56,22 @@ impl Clients {
         Self { asked: admission.asks_for_addresses(), admission, known: Vec::new() }
     }
 
-    /// Takes in a connection; `peer` tells its other end's address. Whoever is let in is then to be seated or sent away.
-    pub(super) fn comes(&self, peer: impl FnOnce() -> io::Result<IpAddr>) -> Result<Option<Client>, NoSeat> {
+    /// Takes in a connection; `peer` tells what its other end is. Whoever is let in is then to be seated or sent away.
+    pub(super) fn comes(&self, peer: impl FnOnce() -> io::Result<Peer>) -> Result<Option<Client>, NoSeat> {
         let address = match self.asked.then(peer) {
-            Some(Ok(address)) => address,
+            Some(Ok(Peer::Address(address))) => Some(address.to_canonical()),
+            Some(Ok(Peer::Unix)) => None,
             // Nothing could be judged of it by where it comes from, and nobody is there to be answered.
             Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(NoSeat::Gone),
             Some(Err(_)) | None => return Ok(None),
         };
-        let mut client = Client { address: address.to_canonical(), counted: false, awaits_proxy_header: false };
-        client.awaits_proxy_header = self.admission.policy.proxy_protocol && self.is_proxy(client);
+        let mut client = Client { address, counted: false, awaits_proxy_header: false };
+        let is_proxy = self.is_proxy(client);
+        if address.is_none() && !is_proxy {
+            // Nothing is known of it, and nothing can be.
+            return Ok(None);
+        }
+        client.awaits_proxy_header = self.admission.policy.proxy_protocol && is_proxy;
         self.count(&mut client).map_err(NoSeat::Refused)?;
         Ok(Some(client))
     }
@@ -73,8 +88,8 @@ impl Clients {
 
     /// Forgets a client that got no session.
     pub(super) fn send_away(&self, client: Option<Client>) {
-        if let Some(client) = client.filter(|client| client.counted) {
-            self.admission.connection_gone(client.address);
+        if let Some(address) = client.and_then(Client::counted_address) {
+            self.admission.connection_gone(address);
         }
     }
 
@@ -84,9 +99,10 @@ impl Clients {
         self.send_away(client);
     }
 
-    /// The address of the client at this index: its own, or of the proxy nearest to it. `None` if nobody asked for it.
+    /// The address of the client at this index: its own, or of the proxy nearest to it. `None` if nobody asked for it, or if
+    /// a proxy that came through a Unix socket has not said it.
     pub(super) fn address(&self, index: u32) -> Option<IpAddr> {
-        self.get(index).map(|client| client.address)
+        self.get(index)?.address
     }
 
     /// Reads the PROXY header that has to come first, if one has. Gives the bytes it takes, or `None` while more are
@@ -96,7 +112,7 @@ impl Clients {
         let Some((header, bytes)) = proxy::parse(received)? else { return Ok(None) };
         client.awaits_proxy_header = false;
         if let Some(source) = header.source {
-            client.address = source.ip().to_canonical();
+            client.address = Some(source.ip().to_canonical());
             self.count(&mut client)?;
         }
         self.seat(index, Some(client));
@@ -112,7 +128,7 @@ impl Clients {
             self.count(&mut client)?;
             self.seat(index, Some(client));
         }
-        if client.counted { self.admission.handshake_came(client.address, now_ms) } else { Ok(()) }
+        client.counted_address().map_or(Ok(()), |address| self.admission.handshake_came(address, now_ms))
     }
 
     fn get(&self, index: u32) -> Option<Client> {
@@ -125,11 +141,19 @@ impl Clients {
 
     /// Counts a client that is no proxy, unless its address has too many connections.
     fn count(&self, client: &mut Client) -> Result<(), Refusal> {
-        if !client.counted && !self.is_proxy(*client) {
-            self.admission.connection_came(client.address)?;
+        let own = client.address.filter(|_| !client.counted && !self.is_proxy(*client));
+        if let Some(address) = own {
+            self.admission.connection_came(address)?;
             client.counted = true;
         }
         Ok(())
+    }
+}
+
+impl Client {
+    /// Its own address, if it is known and counted.
+    fn counted_address(self) -> Option<IpAddr> {
+        self.address.filter(|_| self.counted)
     }
 }
 
@@ -160,7 +184,7 @@ mod tests {
     }
 
     fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, NoSeat> {
-        clients.comes(|| Ok(from.parse().unwrap()))
+        clients.comes(|| Ok(Peer::Address(from.parse().unwrap())))
     }
 
     #[test]
@@ -201,6 +225,29 @@ mod tests {
         let client = clients.comes(|| Err(io::ErrorKind::Unsupported.into())).unwrap();
         clients.seat(0, client);
         assert_eq!((clients.address(0), clients.room()), (None, 0));
+    }
+
+    #[test]
+    fn whoever_comes_through_a_unix_socket_is_unknown_until_a_trusted_proxy_says_who_it_is() {
+        let untrusting = clients();
+        assert!(untrusting.comes(|| Ok(Peer::Unix)).unwrap().is_none());
+
+        let limits = Limits { connections_per_address_max: 1, ..Limits::default() };
+        let trusted_proxies = "unix".parse().unwrap();
+        let policy = AdmissionPolicy { trusted_proxies, proxy_protocol: true, ..AdmissionPolicy::default() };
+        let mut clients = Clients::new(Arc::new(Admission::new(policy, &limits)));
+        for index in 0..3 {
+            let client = clients.comes(|| Ok(Peer::Unix)).unwrap();
+            clients.seat(index, client);
+        }
+        assert_eq!((clients.admission.connections(), clients.address(0)), (0, None));
+        let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1 1\r\n";
+        assert_eq!(clients.read_proxy_header(0, header), Ok(Some(header.len())));
+        assert_eq!(clients.read_proxy_header(1, b"PROXY UNKNOWN\r\n"), Ok(Some(15)));
+        assert_eq!((clients.address(0), clients.address(1)), ("192.0.2.1".parse().ok(), None));
+        assert_eq!(clients.read_proxy_header(2, header).unwrap_err(), Refusal::TooManyConnections);
+        (0..3).for_each(|index| clients.goes(index));
+        assert!(clients.admission.is_empty());
     }
 
     #[test]

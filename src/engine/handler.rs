@@ -98,8 +98,8 @@ pub struct UpgradeRequest<'a> {
 
 impl<'a> UpgradeRequest<'a> {
     /// The client's address: as a trusted proxy tells it in a PROXY header or in X-Forwarded-For, or else that of the
-    /// connection; `None` when it is gone already, or came through a Unix socket. An IPv4
-    /// address in its IPv6 form is given in its own.
+    /// connection; `None` when it is gone already, or came through a Unix socket and nobody who is trusted has named it. An
+    /// IPv4 address in its IPv6 form is given in its own.
     ///
     /// This is what limits for addresses count by, and what to tell clients apart by. It costs a system call, unless
     /// there are such limits or trusted proxies.

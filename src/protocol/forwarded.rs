@@ -12,31 +12,35 @@ use super::http::Request;
 
 /// The proxies that are believed when they say whom they speak for: addresses and networks. By default none.
 ///
-/// Read from text: a list set apart by commas, such as `127.0.0.1, 10.0.0.0/8, fd00::/8`; `none` or nothing for none. An
-/// IPv4 address in its IPv6 form (`::ffff:10.0.0.1`) is that IPv4 address, here and wherever one is compared.
+/// Read from text: a list set apart by commas, such as `127.0.0.1, 10.0.0.0/8, fd00::/8, unix`, in which `unix` stands for
+/// whoever connects through a Unix socket; `none` or nothing for none. An IPv4 address in its IPv6 form
+/// (`::ffff:10.0.0.1`) is that IPv4 address, here and wherever one is compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<Network>);
+pub struct TrustedProxies {
+    networks: Vec<Network>,
+    unix: bool,
+}
 
 impl TrustedProxies {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.networks.is_empty() && !self.unix
     }
 
-    /// Whether this is the address of one of them.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(address))
+    /// Whether this is the address of one of them; `None` stands for the other end of a Unix socket.
+    pub fn contains(&self, address: Option<IpAddr>) -> bool {
+        let Some(address) = address.map(|address| address.to_canonical()) else { return self.unix };
+        self.networks.iter().any(|network| network.contains(address))
     }
 
     /// The address of the client that sent `request`, as far as it is known: `nearest` is the other end of the
-    /// connection, or whom it is known to speak for.
+    /// connection, or whom it is known to speak for; `None` stands for a Unix socket's.
     ///
     /// While the address is that of a trusted proxy, the element that this proxy has added to X-Forwarded-For is the
     /// next. They are read from the last one on, over all lines, so nothing counts that an untrusted client sent along. An
     /// element that is no address ends the walk at the proxy that sent it.
-    pub fn client(&self, request: &Request<'_>, nearest: IpAddr) -> IpAddr {
-        let mut client = nearest.to_canonical();
+    pub fn client(&self, request: &Request<'_>, nearest: Option<IpAddr>) -> Option<IpAddr> {
+        let mut client = nearest.map(|address| address.to_canonical());
         if !self.contains(client) {
             return client;
         }
@@ -45,7 +49,7 @@ impl TrustedProxies {
         let elements = lines.flat_map(|header| header.value.rsplit(|byte| *byte == b','));
         for element in elements.map(trim).filter(|element| !element.is_empty()) {
             let Some(address) = parse_address(element) else { break };
-            client = address.to_canonical();
+            client = Some(address.to_canonical());
             if !self.contains(client) {
                 break;
             }
@@ -61,9 +65,15 @@ impl FromStr for TrustedProxies {
         if matches!(text.trim(), "" | NONE) {
             return Ok(Self::default());
         }
-        let networks = text.split(',').map(str::trim);
-        let networks = networks.map(|text| Network::parse(text).ok_or(InvalidNetwork { text: text.to_owned() }));
-        Ok(Self(networks.collect::<Result<_, _>>()?))
+        let mut proxies = Self::default();
+        for text in text.split(',').map(str::trim) {
+            match text {
+                // The second as nginx writes it.
+                UNIX | "unix:" => proxies.unix = true,
+                _ => proxies.networks.push(Network::parse(text).ok_or(InvalidNetwork { text: text.to_owned() })?),
+            }
+        }
+        Ok(proxies)
     }
 }
 
@@ -73,8 +83,8 @@ impl fmt::Display for TrustedProxies {
         if self.is_empty() {
             return f.write_str(NONE);
         }
-        let networks: Vec<String> = self.0.iter().map(Network::to_string).collect();
-        f.write_str(&networks.join(", "))
+        let networks = self.networks.iter().map(Network::to_string);
+        f.write_str(&networks.chain(self.unix.then(|| UNIX.to_owned())).collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -82,7 +92,7 @@ impl fmt::Display for TrustedProxies {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is neither an address nor a network. Give an IP address, or the first address of a network and the length \
-     of its prefix, such as 10.0.0.0/8 or fd00::/8."
+     of its prefix, such as 10.0.0.0/8 or fd00::/8, or unix for whoever comes through a Unix socket."
 )]
 pub struct InvalidNetwork {
     /// What was given.
@@ -91,6 +101,9 @@ pub struct InvalidNetwork {
 
 /// Stands for an empty list.
 const NONE: &str = "none";
+
+/// Stands for the other end of every Unix socket.
+const UNIX: &str = "unix";
 
 /// All addresses that begin with the same bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +194,7 @@ mod tests {
         );
         let mut headers = Headers::default();
         let request = Request::parse(head.as_bytes(), &mut headers).unwrap();
-        proxies.client(&request, address(nearest)).to_string()
+        proxies.client(&request, Some(address(nearest))).unwrap().to_string()
     }
 
     #[test]
@@ -270,8 +283,34 @@ mod tests {
             ("127.0.0.1, ::1", &["127.0.0.1", "::1"], &["127.0.0.2"]),
         ] {
             let proxies: TrustedProxies = list.parse().unwrap();
-            assert!(inside.iter().all(|text| proxies.contains(address(text))), "{list}");
-            assert!(!outside.iter().any(|text| proxies.contains(address(text))), "{list}");
+            assert!(inside.iter().all(|text| proxies.contains(Some(address(text)))), "{list}");
+            assert!(!outside.iter().any(|text| proxies.contains(Some(address(text)))), "{list}");
+            assert!(!proxies.contains(None), "{list}");
+        }
+    }
+
+    #[test]
+    fn whoever_comes_through_a_unix_socket_is_believed_only_if_that_is_said() {
+        let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.51.100.1, 203.0.113.7, 10.1.1.1\r\n\r\n";
+        let mut headers = Headers::default();
+        let request = Request::parse(head, &mut headers).unwrap();
+        for (list, client) in [
+            ("unix", Some("10.1.1.1")),
+            ("unix:", Some("10.1.1.1")),
+            ("10.0.0.0/8, unix", Some("203.0.113.7")),
+            ("10.0.0.0/8", None),
+            ("none", None),
+        ] {
+            let proxies: TrustedProxies = list.parse().unwrap();
+            assert_eq!(proxies.client(&request, None), client.map(address), "{list}");
+            assert_eq!(proxies.is_empty(), list == "none");
+        }
+        // A proxy that says nothing, or nothing that can be read, leaves its client unknown.
+        for line in ["", "X-Forwarded-For: unix:\r\n"] {
+            let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n");
+            let mut headers = Headers::default();
+            let request = Request::parse(head.as_bytes(), &mut headers).unwrap();
+            assert_eq!("unix".parse::<TrustedProxies>().unwrap().client(&request, None), None);
         }
     }
 
@@ -301,7 +340,7 @@ mod tests {
 
     #[test]
     fn is_written_as_it_is_read() {
-        for text in ["none", "10.0.0.0/8, ::1, fd00::/8, 0.0.0.0/0"] {
+        for text in ["none", "unix", "10.0.0.0/8, ::1, fd00::/8, 0.0.0.0/0, unix"] {
             assert_eq!(text.parse::<TrustedProxies>().unwrap().to_string(), text);
         }
     }
@@ -316,9 +355,9 @@ mod tests {
             let first = if one.is_ipv4() { IpAddr::V4((start as u32).into()) } else { IpAddr::V6(start.into()) };
             prop_assume!(first.to_canonical() == first);
             let proxies: TrustedProxies = format!("{first}/{prefix_bits}").parse().unwrap();
-            prop_assert!(proxies.contains(one));
+            prop_assert!(proxies.contains(Some(one)));
             let shared_bits = || (number(one) ^ number(other)).leading_zeros() + bits(one) - 128;
-            prop_assert_eq!(proxies.contains(other), one.is_ipv4() == other.is_ipv4() && shared_bits() >= prefix_bits);
+            prop_assert_eq!(proxies.contains(Some(other)), one.is_ipv4() == other.is_ipv4() && shared_bits() >= prefix_bits);
         }
     }
 }

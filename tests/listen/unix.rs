@@ -204,3 +204,25 @@ fn publishing_without_a_key_is_for_whoever_may_connect_to_a_socket() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
+
+#[test]
+fn a_proxy_at_a_unix_socket_is_believed_only_if_it_is_trusted() {
+    for (proxies, third) in [("unix", 429), ("127.0.0.1", 101), ("none", 101)] {
+        let path = path("proxy");
+        let flags = ["--trusted-proxies", proxies, "--max-connections-per-address", "2"];
+        let run = serve(&[&["--listen", &address(&path)], &flags[..]].concat());
+        run.banner();
+        let mut streams = Vec::new();
+        for expected in [101, 101, third] {
+            let mut stream = connect(&path);
+            let request = "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                X-Forwarded-For: 203.0.113.7\r\n\r\n";
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            assert_eq!(status, format!("HTTP/1.1 {expected}").as_bytes(), "trusted: {proxies}");
+            streams.push(stream);
+        }
+    }
+}

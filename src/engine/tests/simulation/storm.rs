@@ -104,7 +104,7 @@ impl Storm {
         let mut policy = AdmissionPolicy::default();
         let proxied = dice.once_in(3);
         if proxied {
-            policy.trusted_proxies = "127.0.0.0/8".parse().expect("a network");
+            policy.trusted_proxies = "127.0.0.0/8, unix".parse().expect("a network");
             policy.proxy_protocol = true;
         }
         let cores = 1 + dice.below(CORES_MAX);
