@@ -18,6 +18,7 @@ use crate::engine::{
     Setup, StartError, Status, Stopped, descriptors_per_core,
 };
 use crate::protocol::{Origins, TrustedProxies};
+use crate::reactor::Inherited;
 use crate::service::{Admin, Metrics};
 
 /// A server; see [`Server::builder`].
@@ -43,6 +44,7 @@ impl Server {
             stall_timeout_ms: STALL_TIMEOUT_MS,
             handle_signals: true,
             admin: None,
+            inherited: Vec::new(),
             log_lines_dropped: None,
         }
     }
@@ -126,6 +128,9 @@ impl Server {
     }
 }
 
+/// The name in LISTEN_FDNAMES of sockets for the administrator's listener.
+pub const ADMIN_SOCKET: &str = "admin";
+
 /// How long a core may make no turn before the server gives itself up. Default 10 s: a handler that blocks for so long
 /// is stuck, and until then only readiness is withdrawn.
 pub const STALL_TIMEOUT_MS: u64 = 10_000;
@@ -172,7 +177,7 @@ pub enum Error {
 
 /// Where to tell of a server.
 #[derive(Clone, Debug)]
-struct AdminListener {
+struct AdminAddress {
     address: Result<Address, AddressError>,
     /// Whether the server is not to start without it, even if the address is only in use.
     required: bool,
@@ -190,7 +195,8 @@ pub struct Builder {
     share_port: bool,
     stall_timeout_ms: u64,
     handle_signals: bool,
-    admin: Option<AdminListener>,
+    admin: Option<AdminAddress>,
+    inherited: Vec<Inherited>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
@@ -275,19 +281,27 @@ impl Builder {
     /// at the lowest priority, with limits of its own ([`Admin::limits`]), and has no password: keep the address private.
     /// Default: none.
     pub fn admin_listen(mut self, address: impl ToString) -> Self {
-        self.admin = Some(AdminListener { address: address.to_string().parse(), required: true });
+        self.admin = Some(AdminAddress { address: address.to_string().parse(), required: true });
         self
     }
 
     /// As [`Builder::admin_listen`], but if the address is in use, the server logs a warning and does without.
     pub fn admin_listen_if_free(mut self, address: impl ToString) -> Self {
-        self.admin = Some(AdminListener { address: address.to_string().parse(), required: false });
+        self.admin = Some(AdminAddress { address: address.to_string().parse(), required: false });
         self
     }
 
     /// Has metrics tell of the lines that the application's log has dropped, which it counts there. Default: none.
     pub fn log_lines_dropped(mut self, lines: Arc<AtomicU64>) -> Self {
         self.log_lines_dropped = Some(lines);
+        self
+    }
+
+    /// Sockets that whoever started the process has passed ([`Passed::take`](crate::reactor::Passed::take)). Those named `admin` take the place of
+    /// [`Builder::admin_listen`], and all others that of [`Builder::listen`]; where there are none of a kind, the addresses
+    /// are listened on. Default: none.
+    pub fn inherited(mut self, sockets: Vec<Inherited>) -> Self {
+        self.inherited = sockets;
         self
     }
 
@@ -307,9 +321,19 @@ impl Builder {
         }
         self.limits.check(self.stall_timeout_ms)?;
         self.limits.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
-        let admin_places = self.admin.as_ref().map(AdminListener::places).transpose()?;
+        let (for_admin, inherited): (Vec<_>, Vec<_>) =
+            self.inherited.into_iter().partition(|socket| socket.name == ADMIN_SOCKET);
+        // What was passed takes the place of what was asked for.
+        let admin = match (&self.admin, for_admin.is_empty()) {
+            (None, true) => None,
+            (Some(admin), true) => {
+                Some(AdminListener { places: admin.places()?, inherited: for_admin, required: admin.required })
+            }
+            (_, false) => Some(AdminListener { places: Vec::new(), inherited: for_admin, required: true }),
+        };
         let setup = Setup {
-            places: address::places(&self.listen?)?,
+            places: if inherited.is_empty() { address::places(&self.listen?)? } else { Vec::new() },
+            inherited,
             cores: self.cores,
             pin: self.pin,
             reactor: self.reactor,
@@ -320,16 +344,15 @@ impl Builder {
             stall_timeout_ms: self.stall_timeout_ms,
             handle_signals: self.handle_signals,
             in_background: false,
-            descriptors_reserved: admin_places.as_deref().map_or(0, admin_descriptors),
+            descriptors_reserved: admin.as_ref().map_or(0, AdminListener::descriptors),
         };
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
         let mut server = Server { cores, status, admin: None, log_lines_dropped: self.log_lines_dropped };
-        let Some((listener, places)) = self.admin.zip(admin_places) else { return Ok(server) };
-        match start_admin(places, listener.required, server.metrics()) {
+        let Some(admin) = admin else { return Ok(server) };
+        let required = admin.required;
+        match start_admin(admin, server.metrics()) {
             Ok(admin) => server.admin = Some(admin),
-            Err(StartError::Listen { endpoint, source })
-                if !listener.required && source.kind() == ErrorKind::AddrInUse =>
-            {
+            Err(StartError::Listen { endpoint, source }) if !required && source.kind() == ErrorKind::AddrInUse => {
                 tracing::warn!(
                     "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one an --admin-listen \
                      address of its own, or none."
@@ -349,29 +372,39 @@ impl Builder {
     }
 }
 
-impl AdminListener {
+impl AdminAddress {
     fn places(&self) -> Result<Vec<Place>, AddressError> {
         address::places(std::slice::from_ref(self.address.as_ref().map_err(AddressError::clone)?))
     }
 }
 
-/// Descriptors that the administrator's listener may take.
-fn admin_descriptors(places: &[Place]) -> usize {
-    let listeners = places.iter().map(|place| place.endpoints.len()).sum();
-    Admin::limits().connections_max + descriptors_per_core(listeners)
+/// What the administrator's server listens on.
+struct AdminListener {
+    places: Vec<Place>,
+    inherited: Vec<Inherited>,
+    required: bool,
+}
+
+impl AdminListener {
+    /// Descriptors that it may take.
+    fn descriptors(&self) -> usize {
+        let listeners = self.places.iter().map(|place| place.endpoints.len()).sum::<usize>() + self.inherited.len();
+        Admin::limits().connections_max + descriptors_per_core(listeners)
+    }
 }
 
 /// One core on epoll, which has the smaller footprint and is allowed everywhere.
-fn start_admin(places: Vec<Place>, awaits_address: bool, metrics: Metrics) -> Result<Cores, StartError> {
+fn start_admin(listener: AdminListener, metrics: Metrics) -> Result<Cores, StartError> {
     let setup = Setup {
-        places,
+        places: listener.places,
+        inherited: listener.inherited,
         cores: 1,
         pin: Pin::Never,
         reactor: ReactorKind::Epoll,
         limits: Admin::limits(),
         admission: AdmissionPolicy::default(),
         share_port: false,
-        awaits_address,
+        awaits_address: listener.required,
         stall_timeout_ms: 0,
         handle_signals: false,
         in_background: true,

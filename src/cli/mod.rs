@@ -15,6 +15,7 @@ pub mod bench;
 pub mod environment;
 mod log;
 mod outlet;
+mod passed;
 mod places;
 mod progress;
 pub mod serve;

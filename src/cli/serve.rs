@@ -12,6 +12,7 @@ use ringsock::mesh::Capacity;
 use ringsock::protocol;
 use ringsock::protocol::deflate::{Compression, WindowBits};
 use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
+use ringsock::reactor::{InheritError, Passed};
 use ringsock::server::Builder;
 use ringsock::service::{ApiAccess, CrossOrigin, OverflowRules, Site};
 use ringsock::tune::{Goal, Host, Knob, knobs};
@@ -20,7 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::environment::Variables;
 use super::log::Log;
-use super::places;
+use super::{passed, places};
 
 // The settings know nothing of the protocol, so what they allow is held against it here.
 const _: () = assert!(Config::HEADERS_MAX == HEADERS_CAPACITY);
@@ -47,13 +48,15 @@ pub struct Serve {
 impl Serve {
     /// Serves until it is told to end; says itself why it failed.
     pub fn run(self, variables: &Variables) -> Result<ExitCode, Box<dyn Error>> {
+        // Before there is a second thread, which would keep the variables in the environment.
+        let passed = Passed::take();
         let log = Log::start().map_err(|error| {
             format!(
                 "The log cannot be written: {error}. It takes two threads and two descriptors: raise their limits \
                  (ulimit -u and -n, TasksMax, the cgroup's pids.max)."
             )
         })?;
-        Ok(match self.serve(&log) {
+        Ok(match self.serve(&log, passed) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 log.complain(variables.explain(&*error));
@@ -62,7 +65,7 @@ impl Serve {
         })
     }
 
-    fn serve(self, log: &Log) -> Result<(), Box<dyn Error>> {
+    fn serve(self, log: &Log, passed: Result<Passed, InheritError>) -> Result<(), Box<dyn Error>> {
         let filter = EnvFilter::try_new(&self.log).map_err(|error| {
             format!("log is {:?}, which is no filter: {error}. Give info, debug or ringsock=trace.", self.log)
         })?;
@@ -73,7 +76,8 @@ impl Serve {
         let config = Config::from(options).checked()?;
         let status: Arc<engine::Status> = Arc::default();
         let told = Arc::clone(&status);
-        let builder = builder(&config)?.log_lines_dropped(log.lines_dropped());
+        let inherited = passed::accepted(passed?, &config)?;
+        let builder = builder(&config)?.inherited(inherited).log_lines_dropped(log.lines_dropped());
         let builder = match &config.admin_listen.0 {
             Some(address) if admin_is_wanted => builder.admin_listen(address),
             Some(address) => builder.admin_listen_if_free(address),

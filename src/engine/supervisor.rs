@@ -27,7 +27,7 @@ use super::threads::{Event, Plan, ReactorKind, Seed, Threads};
 use super::watchdog::{StallLog, WATCH_INTERVAL_MS, Watchdog};
 use crate::address::{Endpoint, Place};
 use crate::mesh::Mesh;
-use crate::reactor::{self, Opened, SocketFile};
+use crate::reactor::{self, Inherited, Opened, SocketFile};
 
 /// How often cores are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(WATCH_INTERVAL_MS);
@@ -45,6 +45,8 @@ pub fn descriptors_per_core(listeners: usize) -> usize {
 pub struct Setup {
     /// Where to listen.
     pub places: Vec<Place>,
+    /// Sockets that whoever started the process has passed, to be used instead if there are any.
+    pub inherited: Vec<Inherited>,
     /// Cores; they share the processors when they are more.
     pub cores: usize,
     /// Whether they are pinned to processors.
@@ -160,15 +162,21 @@ impl Cores {
         let mut limits = setup.limits;
         let configured = (1..usize::MAX).contains(&limits.connections_max).then_some(limits.connections_max);
         let patience = if setup.awaits_address { address_patience(configured) } else { Duration::ZERO };
-        let listeners = setup.places.iter().map(|place| place.endpoints.len()).sum();
+        let endpoints = setup.places.iter().map(|place| place.endpoints.len()).sum::<usize>();
+        let listeners = if setup.inherited.is_empty() { endpoints } else { setup.inherited.len() };
         let reserved = setup.descriptors_reserved + cores * descriptors_per_core(listeners);
         limits.connections_max = connections_max(limits.connections_max, reserved)?;
         let admission = Arc::new(Admission::new(setup.admission, &limits));
         let (sender, events) = mpsc::channel();
         let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
         let listen = || reactor::listen(&setup.places, cores, setup.share_port);
-        let Opened { listeners, endpoints, skipped, files } =
-            await_address(patience, listen).map_err(|(endpoint, source)| StartError::Listen { endpoint, source })?;
+        let opened = match &setup.inherited[..] {
+            [] => {
+                await_address(patience, listen).map_err(|(endpoint, source)| StartError::Listen { endpoint, source })?
+            }
+            inherited => reactor::share(inherited, cores).map_err(StartError::Process)?,
+        };
+        let Opened { listeners, endpoints, skipped, files } = opened;
         for (endpoint, error) in skipped {
             tracing::info!("Not listening on {endpoint}, which this host does not have: {error}.");
         }

@@ -19,6 +19,7 @@
 mod conformance;
 mod connect;
 pub mod epoll;
+mod inherited;
 mod listener;
 mod priority;
 mod resources;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use connect::connect;
+pub use inherited::{InheritError, Inherited, Passed, share};
 pub use listener::{Listener, Opened, Owner, listen, unlisten};
 pub use priority::{thread_id, yield_to_others};
 pub use resources::{raise_descriptor_limit, raise_locked_memory_limit};

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod host;
+mod inherited;
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;

@@ -118,7 +118,15 @@ fn the_readme_has_a_reason_and_a_check_for_each_value() {
     for key in ["LimitNOFILE", "LimitMEMLOCK", "LimitCORE", "TasksMax", "MemorySwapMax", "OOMScoreAdjust"] {
         row(key, &of_unit(key)[0]);
     }
-    for name in ["irq.sh", "seccomp.json", "Dockerfile", "limits.conf", "ringsock.service", "ringsock.sysctl.conf"] {
+    for name in [
+        "irq.sh",
+        "seccomp.json",
+        "Dockerfile",
+        "limits.conf",
+        "ringsock.service",
+        "ringsock.socket",
+        "ringsock.sysctl.conf",
+    ] {
         assert!(readme.contains(name), "{name}");
     }
 }
