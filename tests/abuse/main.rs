@@ -31,6 +31,7 @@
 //! | 51 | a log that nobody takes | honest p99 at most doubles; 1001 to all, exit 0; a second SIGTERM ends it at once |
 //! | 52 | a pause of 12 s; killed under load and started at once | 0 sessions lost; starts each time |
 //! | 54 | a crowd with compression streams comes and leaves; two servers of one core | 16 MiB left after 20 s; any processor |
+//! | 57 | silent clients, of which half read slowly | no reader is cut off, the others within 6 s |
 //!
 //! Each attack on each reactor prints a line ([`table`]); docs/abuse.md explains it. Counts are scaled by
 //! `RINGSOCK_ABUSE_SCALE`, in percent. The default of 10 keeps the whole at four minutes; 100 is the full table, which
@@ -53,6 +54,7 @@ mod handlers;
 mod handshakes;
 mod honest;
 mod host;
+mod liveness;
 mod log;
 mod misbehaving;
 mod races;
