@@ -12,9 +12,10 @@ use super::tasks::Command;
 use crate::protocol::State;
 use crate::reactor::{Reactor, Token};
 
-/// Bytes that are read and thrown away after the last word to a peer, so that a reset does not overtake it. A peer that
-/// sends more is cut off.
-const DISCARDED_BYTES_MAX: u32 = 256 * 1024;
+/// Bytes of a body that are thrown away because it is not read. Many clients send all of it before they look for an answer,
+/// and hear of nothing but a broken pipe if they cannot: 64 MiB, a thousand times the usual limit of a body. The close timeout
+/// bounds it as well.
+const DISCARDED_BODY_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Sends what the session at hand has said, and ends it if that was its last word.
@@ -73,9 +74,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Input after the last word.
     pub(super) fn discard_input(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.discarded = slot.discarded.saturating_add(bytes as u32);
+        let is_too_much = bytes as u64 > u64::from(slot.discardable);
+        slot.discardable = slot.discardable.saturating_sub(bytes as u32);
         self.common.counters.bytes_discarded.add(bytes as u64);
-        if slot.discarded > DISCARDED_BYTES_MAX {
+        if is_too_much {
             self.common.counters.input_overruns.add(1);
             // What it ends for was said with the last word.
             self.cut_off(token, End::CutOff);
@@ -259,6 +261,11 @@ impl<S> Slot<S> {
     /// Whether it lingers as what was a WebSocket until its last word, which no answer to a request has as an end.
     pub(super) fn parts_from_websocket(&self) -> bool {
         self.phase == Phase::Lingering && matches!(self.end, Some(End::Violation | End::HandlerPanic))
+    }
+
+    /// Has it linger for a body that is not read and comes all the same.
+    pub(super) fn expects_unread_body(&mut self) {
+        self.discardable = DISCARDED_BODY_BYTES_MAX;
     }
 
     /// Whether [`Core::settle`] might have something to do: a quick test for the common case that it has not.

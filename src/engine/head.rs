@@ -244,6 +244,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.common.counters.http_answers.add(1);
                 // Whether the body follows nobody can tell, so it is the last one.
                 self.write_last(token, &response, End::Answered);
+                if let Some(slot) = self.sessions.get_mut(token) {
+                    slot.expects_unread_body();
+                }
                 Some(Progress::Last)
             }
             Err(_) => {
@@ -378,6 +381,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Writes the answer to a request that breaks a rule. It is the last one of the connection.
     fn write_refusal(&mut self, token: Token, refusal: &Refusal) -> Progress {
         self.common.counters.http_refusals.add(refusal);
+        if let (Refusal::BodyTooLarge { .. }, Some(slot)) = (refusal, self.sessions.get_mut(token)) {
+            slot.expects_unread_body();
+        }
         self.write_last(token, &Response::from(refusal), End::Refused);
         Progress::Last
     }

@@ -46,6 +46,10 @@ pub(super) enum Phase {
     Ended,
 }
 
+/// Bytes that are read and thrown away after the last word to a peer, so that a reset does not overtake it. A peer that
+/// sends more is cut off.
+const DISCARDED_BYTES_MAX: u32 = 256 * 1024;
+
 /// No deadline.
 pub(super) const NEVER: u32 = u32::MAX;
 
@@ -93,8 +97,8 @@ pub(super) struct Slot<S> {
     pub(super) heard: u32,
     /// Tick by which the phase, or the closing handshake, must be over.
     pub(super) deadline: u32,
-    /// Bytes that came after the last word.
-    pub(super) discarded: u32,
+    /// Bytes that may still come after the last word.
+    pub(super) discardable: u32,
     /// What it is subscribed to; [`NOBODY`] if nothing.
     pub(super) membership: u32,
     pub(super) connection: Connection,
@@ -242,7 +246,7 @@ impl<S> Slot<S> {
             end: None,
             heard: tick,
             deadline,
-            discarded: 0,
+            discardable: DISCARDED_BYTES_MAX,
             membership: NOBODY,
             connection: Connection::new(Role::Server),
             outbox: None,

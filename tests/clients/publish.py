@@ -51,8 +51,17 @@ WAYS = {
     "urllib with an iterable": lambda: urllib_with(iter([b"h", b"i"])),
 }
 
-for name, send in WAYS.items():
-    status = send()
-    if status != 200:
-        sys.exit(f"FAILED {name}: {status}")
-    print(f"ok {name}")
+LARGE = b"x" * 10_000_000
+
+# They send all of it before they read that it is too much.
+TOO_MUCH = {
+    "10 MB at once": lambda: client(connect(), LARGE),
+    "10 MB in chunks": lambda: client(connect(), iter([LARGE[:65536]] * 160)),
+}
+
+for status_due, ways in [(200, WAYS), (413, TOO_MUCH)]:
+    for name, send in ways.items():
+        status = send()
+        if status != status_due:
+            sys.exit(f"FAILED {name}: {status}")
+        print(f"ok {name}")

@@ -282,3 +282,30 @@ fn a_body_that_was_asked_for_and_never_comes_is_refused_with_408() {
         assert!(client.is_at_end());
     }
 }
+
+#[test]
+fn a_refusal_reaches_a_client_that_sends_its_whole_body_before_it_reads() {
+    for head in [
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000000\r\n\r\n".to_vec(),
+        [post_chunks_head("/", ""), b"3938700\r\n".to_vec()].concat(),
+    ] {
+        let mut world = World::new();
+        let mut client = world.connect();
+        client.write(&head);
+        for _ in 0..60 {
+            client.write(&vec![0; 1_000_000]);
+            world.turns(4);
+        }
+        assert_eq!(client.statuses(), [413]);
+        assert!(!client.peer.was_reset());
+        assert_eq!(world.counters.input_overruns.read(), 0);
+        // Not without end.
+        for _ in 0..10 {
+            client.write(&vec![0; 1_000_000]);
+            world.turns(4);
+        }
+        world.settle();
+        assert!(client.peer.is_closed_by_server());
+        assert_eq!(world.counters.input_overruns.read(), 1);
+    }
+}
