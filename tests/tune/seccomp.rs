@@ -24,21 +24,21 @@ fn number(name: &str) -> u32 {
         ($($constant:ident)+) => { [$((stringify!($constant), libc::$constant)),+] };
     }
     let known = known! {
-        SYS_accept SYS_accept4 SYS_access SYS_arch_prctl SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir
+        SYS_accept SYS_accept4 SYS_access SYS_arch_prctl SYS_bind SYS_brk SYS_capget SYS_capset SYS_chdir SYS_chmod
         SYS_clock_getres SYS_clock_gettime SYS_clock_nanosleep SYS_clone SYS_clone3 SYS_close SYS_close_range
         SYS_connect SYS_dup SYS_dup2 SYS_dup3 SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2
         SYS_epoll_wait SYS_eventfd2 SYS_execve SYS_exit SYS_exit_group SYS_faccessat SYS_faccessat2 SYS_fchdir
-        SYS_fchown SYS_fcntl SYS_fstat SYS_fstatfs SYS_futex SYS_getcpu SYS_getcwd SYS_getdents64 SYS_getegid
+        SYS_fchmod SYS_fchmodat SYS_fchown SYS_fchownat SYS_fcntl SYS_flock SYS_fstat SYS_fstatfs SYS_futex SYS_getcpu SYS_getcwd SYS_getdents64 SYS_getegid
         SYS_geteuid SYS_getgid SYS_getpeername SYS_getpid SYS_getppid SYS_getpriority SYS_getrandom SYS_getrlimit
         SYS_getrusage SYS_getsockname SYS_getsockopt SYS_gettid SYS_gettimeofday SYS_getuid SYS_io_uring_enter
-        SYS_io_uring_register SYS_io_uring_setup SYS_ioctl SYS_kill SYS_listen SYS_lseek SYS_lstat SYS_madvise
+        SYS_io_uring_register SYS_io_uring_setup SYS_ioctl SYS_kill SYS_lchown SYS_listen SYS_lseek SYS_lstat SYS_madvise
         SYS_membarrier SYS_mmap SYS_mprotect SYS_mremap SYS_munmap SYS_nanosleep SYS_newfstatat SYS_open SYS_openat
         SYS_pipe2 SYS_poll SYS_ppoll SYS_prctl SYS_pread64 SYS_prlimit64 SYS_pwrite64 SYS_read SYS_readlink
         SYS_readlinkat SYS_readv SYS_recvfrom SYS_recvmsg SYS_restart_syscall SYS_rseq SYS_rt_sigaction
         SYS_rt_sigpending SYS_rt_sigprocmask SYS_rt_sigreturn SYS_rt_sigtimedwait SYS_sched_getaffinity
         SYS_sched_setaffinity SYS_sched_yield SYS_sendmsg SYS_sendto SYS_set_robust_list SYS_set_tid_address SYS_setgid
         SYS_setgroups SYS_setpriority SYS_setrlimit SYS_setsockopt SYS_setuid SYS_shutdown SYS_sigaltstack SYS_socket
-        SYS_socketpair SYS_stat SYS_statfs SYS_statx SYS_sysinfo SYS_tgkill SYS_umask SYS_uname SYS_wait4 SYS_write
+        SYS_socketpair SYS_stat SYS_statfs SYS_statx SYS_sysinfo SYS_tgkill SYS_umask SYS_uname SYS_unlink SYS_unlinkat SYS_wait4 SYS_write
         SYS_writev
     };
     let found = known.iter().find(|(constant, _)| constant.strip_prefix("SYS_") == Some(name));
@@ -106,6 +106,22 @@ fn the_server_serves_under_the_profile_on_either_reactor() {
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let status = process.0.wait().unwrap();
         assert!(status.success(), "{reactor}: {status}");
+    }
+}
+
+#[test]
+fn a_unix_socket_is_served_and_replaced_under_the_profile() {
+    let path = std::env::temp_dir().join(format!("ringsock-seccomp-{}", std::process::id()));
+    let listen = format!("unix:{}?mode=666&group=0", path.display());
+    let flags = ["--listen", &listen, "--admin-listen", "none", "--reactor", "epoll"];
+    // The first is killed, and leaves its file to the second.
+    for signal in ["-KILL", "-TERM"] {
+        let (mut process, _) = serve_prepared(&flags, confine);
+        std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let id = process.0.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        assert_eq!(process.0.wait().unwrap().success(), signal == "-TERM");
+        assert_eq!(path.exists(), signal == "-KILL");
     }
 }
 
