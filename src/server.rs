@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::address::{self, Address, AddressError, Endpoint, Place};
 use crate::engine::{
     AdmissionPolicy, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, ReactorKind, ServerHandle,
-    Setup, StartError, Status, Stopped, descriptors_per_core,
+    Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::reactor::Inherited;
@@ -28,6 +28,7 @@ pub struct Server {
     status: Arc<Status>,
     admin: Option<Cores>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
+    signals: Option<Signals>,
 }
 
 impl Server {
@@ -118,6 +119,9 @@ impl Server {
             // Nobody waits for its last answers if the process is about to end with an error.
             let at_once = stopped != Stopped::Drained;
             end(admin, at_once);
+        }
+        if let Some(signals) = self.signals {
+            signals.release();
         }
         match stopped {
             Stopped::Drained => Ok(()),
@@ -270,8 +274,8 @@ impl Builder {
         self
     }
 
-    /// Whether SIGTERM and SIGINT drain the server. Default: yes; an application with signal handling of its own says no
-    /// and uses [`Server::controller`].
+    /// Whether signals that end a process ([`ENDING`](crate::engine::ENDING), SIGTERM and SIGINT among them) drain the server.
+    /// Default: yes; an application with signal handling of its own says no and uses [`Server::controller`].
     pub fn handle_signals(mut self, handle_signals: bool) -> Self {
         self.handle_signals = handle_signals;
         self
@@ -321,6 +325,34 @@ impl Builder {
         }
         self.limits.check(self.stall_timeout_ms)?;
         self.limits.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
+        // First of all, so that no signal is lost that comes meanwhile.
+        let signals =
+            self.handle_signals.then(Signals::catch).transpose().map_err(|source| StartError::Signals { source })?;
+        let started = self.put_together(status, signals.clone(), handler);
+        let Some(signals) = signals else { return started };
+        match started {
+            Ok(server) => {
+                signals.pass_on_to(server.controller());
+                Ok(server)
+            }
+            Err(error) => {
+                signals.release();
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts the server and serves until it is drained.
+    pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
+        self.start(handler)?.join()
+    }
+
+    fn put_together<H: Handler>(
+        self,
+        status: Arc<Status>,
+        signals: Option<Signals>,
+        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Result<Server, Error> {
         let (for_admin, inherited): (Vec<_>, Vec<_>) =
             self.inherited.into_iter().partition(|socket| socket.name == ADMIN_SOCKET);
         // What was passed takes the place of what was asked for.
@@ -342,16 +374,19 @@ impl Builder {
             share_port: self.share_port,
             awaits_address: true,
             stall_timeout_ms: self.stall_timeout_ms,
-            handle_signals: self.handle_signals,
             in_background: false,
             descriptors_reserved: admin.as_ref().map_or(0, AdminListener::descriptors),
+            signals: signals.clone(),
         };
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
-        let mut server = Server { cores, status, admin: None, log_lines_dropped: self.log_lines_dropped };
+        let log_lines_dropped = self.log_lines_dropped;
+        let mut server = Server { cores, status, admin: None, log_lines_dropped, signals: signals.clone() };
         let Some(admin) = admin else { return Ok(server) };
         let required = admin.required;
-        match start_admin(admin, server.metrics()) {
+        match start_admin(admin, signals, server.metrics()) {
             Ok(admin) => server.admin = Some(admin),
+            // Sessions may be there already, which are told as soon as the server knows of the signal.
+            Err(StartError::Cancelled) => {}
             Err(StartError::Listen { endpoint, source }) if !required && source.kind() == ErrorKind::AddrInUse => {
                 tracing::warn!(
                     "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one an --admin-listen \
@@ -364,11 +399,6 @@ impl Builder {
             }
         }
         Ok(server)
-    }
-
-    /// Starts the server and serves until it is drained.
-    pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
-        self.start(handler)?.join()
     }
 }
 
@@ -394,7 +424,7 @@ impl AdminListener {
 }
 
 /// One core on epoll, which has the smaller footprint and is allowed everywhere.
-fn start_admin(listener: AdminListener, metrics: Metrics) -> Result<Cores, StartError> {
+fn start_admin(listener: AdminListener, signals: Option<Signals>, metrics: Metrics) -> Result<Cores, StartError> {
     let setup = Setup {
         places: listener.places,
         inherited: listener.inherited,
@@ -406,9 +436,9 @@ fn start_admin(listener: AdminListener, metrics: Metrics) -> Result<Cores, Start
         share_port: false,
         awaits_address: listener.required,
         stall_timeout_ms: 0,
-        handle_signals: false,
         in_background: true,
         descriptors_reserved: 0,
+        signals,
     };
     Cores::start(setup, Arc::default(), move |_core| Admin::new(metrics.clone()))
 }
@@ -416,9 +446,10 @@ fn start_admin(listener: AdminListener, metrics: Metrics) -> Result<Cores, Start
 /// Drains cores that serve nobody of importance.
 fn end(cores: Cores, at_once: bool) {
     let controller = cores.controller();
-    controller.drain();
     if at_once {
-        controller.drain();
+        controller.stop()
+    } else {
+        controller.drain()
     }
     let stopped = cores.supervise();
     if !matches!(stopped, Stopped::Drained | Stopped::Forced) {

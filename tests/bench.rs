@@ -6,6 +6,7 @@
 mod program;
 
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -243,14 +244,30 @@ fn the_report_shows_plots_and_needs_nothing_else() {
 
 #[test]
 fn an_interrupted_bench_says_what_it_has() {
+    says_what_it_has_after("INT");
+}
+
+#[test]
+fn a_bench_whose_terminal_has_gone_writes_what_it_has() {
+    says_what_it_has_after("HUP");
+}
+
+fn says_what_it_has_after(signal: &str) {
     let (_process, url) = server();
-    let json = file("bench-interrupted.json");
+    let json = file(&format!("bench-interrupted-{signal}.json"));
     let mut command = command(&["echo", "--url", &format!("{url}/echo"), "-c", "5", "--duration", "600"]);
+    let default_effect = || {
+        // SAFETY: takes integers; SIG_DFL names no function.
+        unsafe { libc::signal(libc::SIGHUP, libc::SIG_DFL) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
+    unsafe { command.pre_exec(default_effect) };
     let mut process = Process(command.arg("--json").arg(&json).spawn().unwrap());
     std::thread::sleep(Duration::from_secs(3));
     let begun = Instant::now();
     let pid = process.0.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
     let status = loop {
         if let Some(status) = process.0.try_wait().unwrap() {
             break status;

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ringsock::load::{self, Mode, Pace, Plan, Sources, Sweep, report};
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::progress::Progress;
+use super::signals;
 
 /// What a bench does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -128,7 +128,7 @@ impl Bench {
     pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         let plan = self.plan()?;
         let interrupted = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
+        for signal in signals::interrupting() {
             // Whoever asks twice does not want to wait for the outcome.
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
             signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
@@ -274,7 +274,9 @@ fn command_line(arguments: impl Iterator<Item = String>) -> String {
 /// A process of a bench that needs several.
 pub fn work() -> Result<ExitCode, Box<dyn Error>> {
     // Whoever interrupts a bench reaches all of its processes; the first of them says what happens.
-    signal_hook::flag::register(SIGINT, Arc::default())?;
+    for signal in signals::from_terminal() {
+        signal_hook::flag::register(signal, Arc::default())?;
+    }
     if io::stdin().is_terminal() {
         return Err("bench-worker is a part of bench. Use ringsock bench.".into());
     }

@@ -19,6 +19,7 @@ mod passed;
 mod places;
 mod progress;
 pub mod serve;
+mod signals;
 mod stream;
 pub mod tune;
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ringsock::config::{self, Config, Options, Reactor};
-use ringsock::engine::{Limits, Pin, ReactorKind};
+use ringsock::engine::{Limits, Pin, ReactorKind, StartError};
 use ringsock::mesh::Capacity;
 use ringsock::protocol;
 use ringsock::protocol::deflate::{Compression, WindowBits};
@@ -16,12 +16,12 @@ use ringsock::reactor::{InheritError, Passed};
 use ringsock::server::Builder;
 use ringsock::service::{ApiAccess, CrossOrigin, OverflowRules, Site};
 use ringsock::tune::{Goal, Host, Knob, knobs};
-use ringsock::{Server, engine};
+use ringsock::{Server, engine, server};
 use tracing_subscriber::EnvFilter;
 
 use super::environment::Variables;
 use super::log::Log;
-use super::{passed, places};
+use super::{passed, places, signals};
 
 // The settings know nothing of the protocol, so what they allow is held against it here.
 const _: () = assert!(Config::HEADERS_MAX == HEADERS_CAPACITY);
@@ -56,8 +56,11 @@ impl Serve {
                  (ulimit -u and -n, TasksMax, the cgroup's pids.max)."
             )
         })?;
+        signals::endure().map_err(|source| StartError::Signals { source })?;
         Ok(match self.serve(&log, passed) {
             Ok(()) => ExitCode::SUCCESS,
+            // As it was told to, and nobody had come.
+            Err(error) if is_cancelled(&*error) => ExitCode::SUCCESS,
             Err(error) => {
                 log.complain(variables.explain(&*error));
                 ExitCode::FAILURE
@@ -98,6 +101,12 @@ impl Serve {
         compare_with_host(&server, &config);
         Ok(server.join()?)
     }
+}
+
+/// Returns whether a signal ended the server before it had started.
+fn is_cancelled(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<server::Error>();
+    matches!(error, Some(server::Error::Start(StartError::Cancelled)))
 }
 
 fn builder(config: &Config) -> Result<Builder, String> {

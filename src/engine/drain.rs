@@ -29,6 +29,9 @@ const SHARE_INTERVAL_MS: u64 = 10;
 /// leave that request without an answer.
 const SILENCE_MS: u64 = 1_000;
 
+/// The time for sessions to end once a drain is hurried: some round trips.
+pub(super) const HURRY_MS: u64 = 500;
+
 /// The step that a draining core has reached.
 #[derive(Debug)]
 pub(super) enum Drain {
@@ -61,9 +64,22 @@ pub(super) struct Parting {
 }
 
 impl Limits {
-    /// Returns the longest that a core may take to drain.
+    /// Returns the longest that a core may take to drain, in milliseconds.
     pub(super) fn drain_ms_max(&self) -> u64 {
         self.drain_delay_ms.saturating_add(self.drain_spread_ms).saturating_add(self.drain_timeout_ms)
+    }
+
+    /// Says what a drain does, for the log.
+    pub(super) fn drain_plan(&self) -> String {
+        let delay = match self.drain_delay_ms {
+            0 => String::new(),
+            ms => format!("not ready any more, serving for another {ms} ms; then "),
+        };
+        let spread = match self.drain_spread_ms {
+            0 => String::new(),
+            ms => format!(" within {ms} ms"),
+        };
+        format!("{delay}no new connections, 1001 to every session{spread}.")
     }
 }
 
@@ -108,6 +124,23 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// drain spread, and cuts off what is left after the drain timeout. [`Core::is_done`] says when all are gone.
     pub fn drain(&mut self) {
         self.draining.get_or_insert(Drain::Asked);
+    }
+
+    /// Begins to drain without delay and spread, or goes on so, and gives sessions little time to end. Said again it changes
+    /// nothing.
+    pub fn hurry(&mut self, now_ms: u64) {
+        let limits = &mut self.common.limits;
+        (limits.drain_delay_ms, limits.drain_spread_ms) = (0, 0);
+        limits.drain_timeout_ms = limits.drain_timeout_ms.min(HURRY_MS);
+        match &mut self.draining {
+            None => self.drain(),
+            Some(Drain::Asked) => {}
+            Some(Drain::Leaving { until_ms }) => *until_ms = 0,
+            Some(Drain::Parting(parting)) => {
+                parting.told_by_ms = parting.told_by_ms.min(now_ms);
+                parting.deadline_ms = parting.deadline_ms.min(now_ms + HURRY_MS);
+            }
+        }
     }
 
     /// Returns whether a draining core has nobody left.

@@ -29,10 +29,10 @@ pub(super) fn address_patience(connections: Option<usize>) -> Duration {
     PATIENCE_MAX.min(PATIENCE.saturating_add(PATIENCE_PER_CONNECTION.saturating_mul(connections)))
 }
 
-/// Does what needs an address, again and again while it is in use; an error names it. A signal that ends the process ends this as well: none is
-/// caught before the server runs.
+/// Does what needs an address, again and again while it is in use and the start is not cancelled; an error names it.
 pub(super) fn await_address<T, A: Display>(
     patience: Duration,
+    is_cancelled: impl Fn() -> bool,
     mut bind: impl FnMut() -> Result<T, (A, io::Error)>,
 ) -> Result<T, (A, io::Error)> {
     let begun = Instant::now();
@@ -43,7 +43,7 @@ pub(super) fn await_address<T, A: Display>(
             Err((address, error)) if error.kind() == ErrorKind::AddrInUse => address,
             _ => return result,
         };
-        if begun.elapsed() >= patience {
+        if begun.elapsed() >= patience || is_cancelled() {
             return result;
         }
         if !std::mem::replace(&mut waits, true) {
@@ -59,28 +59,52 @@ pub(super) fn await_address<T, A: Display>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     #[test]
     fn an_address_that_becomes_free_is_had_and_other_errors_are_told_at_once() {
         let mut tries = 0;
-        let had = await_address(Duration::from_secs(600), || {
-            tries += 1;
-            if tries < 3 { Err(("a", ErrorKind::AddrInUse.into())) } else { Ok(()) }
-        });
+        let had = await_address(
+            Duration::from_secs(600),
+            || false,
+            || {
+                tries += 1;
+                if tries < 3 { Err(("a", ErrorKind::AddrInUse.into())) } else { Ok(()) }
+            },
+        );
         assert!(had.is_ok() && tries == 3);
         let refused = |patience, kind: ErrorKind| {
             let mut tries = 0;
-            let refused = await_address(patience, || {
-                tries += 1;
-                Result::<(), _>::Err(("a", kind.into()))
-            });
+            let refused = await_address(
+                patience,
+                || false,
+                || {
+                    tries += 1;
+                    Result::<(), _>::Err(("a", kind.into()))
+                },
+            );
             (refused.unwrap_err().1.kind(), tries)
         };
         assert_eq!(refused(Duration::from_secs(600), ErrorKind::PermissionDenied), (ErrorKind::PermissionDenied, 1));
         assert_eq!(refused(Duration::ZERO, ErrorKind::AddrInUse), (ErrorKind::AddrInUse, 1));
         let (kind, tries) = refused(Duration::from_millis(60), ErrorKind::AddrInUse);
         assert!(kind == ErrorKind::AddrInUse && tries > 1);
+    }
+
+    #[test]
+    fn a_start_that_is_cancelled_waits_no_longer() {
+        let tries = Cell::new(0);
+        let refused = await_address(
+            Duration::from_secs(600),
+            || tries.get() == 3,
+            || {
+                tries.set(tries.get() + 1);
+                Result::<(), _>::Err(("a", ErrorKind::AddrInUse.into()))
+            },
+        );
+        assert!(refused.is_err() && tries.get() == 3);
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::io;
 use std::net::TcpStream as Descriptor;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::clock::CoreClock;
+use super::control::{Control, Wish};
 use super::core::Core;
 use super::handler::Handler;
 use super::relief::Relief;
@@ -38,33 +38,6 @@ const SLEEP_MS_MAX: u64 = 500;
 
 /// Operations the runtime's own ring holds at first; it serves only tasks and the core's sleep.
 const RUNTIME_ENTRIES: u32 = 256;
-
-/// What the supervisor tells all cores.
-#[derive(Debug, Default)]
-pub(super) struct Control(AtomicU8);
-
-impl Control {
-    const DRAIN: u8 = 1;
-    const STOP: u8 = 2;
-
-    /// Say goodbye to everyone and end.
-    pub(super) fn drain(&self) {
-        self.0.fetch_max(Self::DRAIN, Ordering::Release);
-    }
-
-    /// End now.
-    pub(super) fn stop(&self) {
-        self.0.fetch_max(Self::STOP, Ordering::Release);
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.0.load(Ordering::Acquire) >= Self::DRAIN
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Acquire) == Self::STOP
-    }
-}
 
 /// Makes an io_uring reactor and a runtime on a ring of its own, and runs the core that `core` makes of them, if it does,
 /// until it has drained or is stopped. Whatever the kernel may refuse is asked for before `core` is called.
@@ -123,14 +96,17 @@ async fn drive<H: Handler, R: Reactor>(
     let mut relief = Relief::default();
     let mut visited_ms = 0;
     loop {
-        if control.is_draining() {
-            core.drain();
+        let (now_ms, wished) = (elapsed_ms(), control.wished());
+        let present_ms = clock.at(now_ms);
+        match wished {
+            Wish::Serve | Wish::Stop => {}
+            Wish::Drain => core.drain(),
+            Wish::Hurry => core.hurry(present_ms),
         }
-        let now_ms = elapsed_ms();
         core.counters().last_turn_ms.write(now_ms);
-        let more = core.turn(clock.at(now_ms));
+        let more = core.turn(present_ms);
         relief.give_back(now_ms);
-        if core.is_done() || control.is_stopped() {
+        if core.is_done() || wished == Wish::Stop {
             return Ok(());
         }
         let tasks = core.has_tasks();

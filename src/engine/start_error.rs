@@ -106,6 +106,9 @@ pub enum StartError {
         /// The hard limit.
         limit: usize,
     },
+    /// A signal that ends the server came before it had started.
+    #[error("The server was told to end before it had started.")]
+    Cancelled,
     /// A core could not be started.
     #[error("Core {core} could not start: {reason}.")]
     Core {
@@ -117,6 +120,15 @@ pub enum StartError {
     /// The process could not be set up.
     #[error("The process could not be set up: {0}.")]
     Process(io::Error),
+    /// Signals cannot be caught.
+    #[error(
+        "Signals cannot be caught: {source}. It takes a thread (ulimit -u, TasksMax, the cgroup's pids.max), two file \
+         descriptors, and the system calls rt_sigaction and socketpair."
+    )]
+    Signals {
+        /// The kernel's reason.
+        source: io::Error,
+    },
 }
 
 /// What to do where the kernel refuses to listen.

@@ -5,22 +5,24 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::task::Waker;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::admission::{Admission, AdmissionPolicy};
+use super::control::{Control, Wish};
 use super::counters::Counters;
+use super::drain::HURRY_MS;
 use super::handler::Handler;
 use super::limits::Limits;
 use super::patience::{address_patience, await_address};
 use super::pinning::Pin;
-use super::runtime::Control;
+use super::reasons::End;
 use super::server_handle::ServerHandle;
+use super::signals::Signals;
 use super::start_error::{DESCRIPTORS_PER_CORE, StartError};
 use super::thread_clock;
 use super::threads::{Event, Plan, ReactorKind, Seed, Threads};
@@ -63,20 +65,20 @@ pub struct Setup {
     pub awaits_address: bool,
     /// How long a core may stall before the server ends, in milliseconds; 0 is for ever.
     pub stall_timeout_ms: u64,
-    /// Whether SIGTERM and SIGINT drain the server.
-    pub handle_signals: bool,
     /// Whether the cores take only what others leave them: they run at the lowest priority.
     pub in_background: bool,
     /// Descriptors that are kept free for others in this process.
     pub descriptors_reserved: usize,
+    /// Signals that cancel the start.
+    pub signals: Option<Signals>,
 }
 
 /// How a server came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// Everyone was told, and everything was sent.
+    /// Every session was told, and has ended or had the time to.
     Drained,
-    /// The drain timeout was over before everyone was gone, or a second signal came.
+    /// It was stopped, or hurried with somebody left in the end, or a core took longer to drain than it may.
     Forced,
     /// A core ended on its own.
     CoreDied {
@@ -139,11 +141,26 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Has everyone told 1001 and the cores end, as SIGTERM does; asked for again, as a second signal does, it ends them
-    /// at once.
+    /// Begins a drain, as SIGTERM does: see [`Limits::drain_delay_ms`] and those that follow it. Asked for again it changes
+    /// nothing.
     pub fn drain(&self) {
+        self.wish(Wish::Drain, None);
+    }
+
+    /// Begins a drain, or shortens one: everyone who has not been told 1001 is told now, and has half a second to end.
+    pub fn hurry(&self) {
+        self.wish(Wish::Hurry, None);
+    }
+
+    /// Ends the server at once, as a second signal does, whoever is left.
+    pub fn stop(&self) {
+        self.wish(Wish::Stop, None);
+    }
+
+    /// Wishes for the server's end, perhaps because of a signal.
+    pub(super) fn wish(&self, wish: Wish, signal: Option<&'static str>) {
         // If nobody listens any more, the server has ended already.
-        let _ = self.events.send(Event::DrainWanted);
+        let _ = self.events.send(Event::Wished(wish, signal));
     }
 
     fn wake(&self) {
@@ -169,11 +186,13 @@ impl Cores {
         let admission = Arc::new(Admission::new(setup.admission, &limits));
         let (sender, events) = mpsc::channel();
         let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
+        let is_cancelled = || setup.signals.as_ref().is_some_and(Signals::cancels_start);
         let listen = || reactor::listen(&setup.places, cores, setup.share_port);
         let opened = match &setup.inherited[..] {
-            [] => {
-                await_address(patience, listen).map_err(|(endpoint, source)| StartError::Listen { endpoint, source })?
-            }
+            [] => await_address(patience, is_cancelled, listen).map_err(|(endpoint, source)| match is_cancelled() {
+                true => StartError::Cancelled,
+                false => StartError::Listen { endpoint, source },
+            })?,
             inherited => reactor::share(inherited, cores).map_err(StartError::Process)?,
         };
         let Opened { listeners, endpoints, skipped, files } = opened;
@@ -224,9 +243,6 @@ impl Cores {
             });
         this.threads = threads.serve(seeds);
         this.await_start(cores)?;
-        if setup.handle_signals {
-            forward_signals(this.controller.clone()).map_err(StartError::Process)?;
-        }
         this.status.ready.store(true, Ordering::Relaxed);
         Ok(this)
     }
@@ -269,7 +285,7 @@ impl Cores {
     /// Ends the cores at once, with a word to nobody: for a server that could not be put together.
     pub fn stop(mut self) {
         self.status.ready.store(false, Ordering::Relaxed);
-        self.controller.control.stop();
+        self.controller.control.wish(Wish::Stop);
         self.controller.wake();
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
@@ -278,7 +294,7 @@ impl Cores {
     pub fn supervise(mut self) -> Stopped {
         let stopped = self.watch();
         self.status.ready.store(false, Ordering::Relaxed);
-        self.controller.control.stop();
+        self.controller.control.wish(Wish::Stop);
         self.controller.wake();
         // A core that is stalled or dead cannot be waited for.
         if matches!(stopped, Stopped::Drained) {
@@ -290,23 +306,20 @@ impl Cores {
     fn watch(&mut self) -> Stopped {
         let mut running: BTreeSet<usize> = (0..self.threads.len()).collect();
         let mut watchdog = Watchdog::new(self.threads.len(), self.elapsed_ms());
-        let mut drain_ends_ms: Option<u64> = None;
+        let mut draining: Option<Draining> = None;
         loop {
             match self.events.recv_timeout(WATCH_INTERVAL) {
-                Ok(Event::DrainWanted) if drain_ends_ms.is_some() => return Stopped::Forced,
-                Ok(Event::DrainWanted) => {
-                    if !self.in_background {
-                        tracing::info!("Draining: no new connections, 1001 to every session.");
-                    }
-                    self.status.ready.store(false, Ordering::Relaxed);
-                    self.controller.control.drain();
-                    self.controller.wake();
-                    drain_ends_ms = Some(watchdog.present_ms() + self.limits.drain_ms_max() + DRAIN_GRACE_MS);
+                Ok(Event::Wished(Wish::Stop, _)) => return Stopped::Forced,
+                Ok(Event::Wished(wish, signal)) => {
+                    self.begin_to_drain(wish, signal, watchdog.present_ms(), &mut draining)
                 }
-                Ok(Event::Ended(core, Ok(()))) if drain_ends_ms.is_some() => {
+                Ok(Event::Ended(core, Ok(()))) if draining.is_some() => {
                     running.remove(&core);
                     if running.is_empty() {
-                        return Stopped::Drained;
+                        let cut_off =
+                            || self.counters.iter().any(|counters| counters.closed.read_for(&End::CutOff) > 0);
+                        let forced = draining.is_some_and(|draining| draining.wish == Wish::Hurry) && cut_off();
+                        return if forced { Stopped::Forced } else { Stopped::Drained };
                     }
                 }
                 Ok(Event::Ended(core, result)) => {
@@ -317,13 +330,30 @@ impl Cores {
                 // This struct holds a sender itself.
                 Err(RecvTimeoutError::Disconnected) => return Stopped::Forced,
             }
-            if let Some(stopped) = self.look_at_cores(&mut watchdog, &running, drain_ends_ms.is_some()) {
+            if let Some(stopped) = self.look_at_cores(&mut watchdog, &running, draining.is_some()) {
                 return stopped;
             }
-            if drain_ends_ms.is_some_and(|end_ms| watchdog.present_ms() >= end_ms) {
+            if draining.is_some_and(|draining| watchdog.present_ms() >= draining.ends_ms) {
                 return Stopped::Forced;
             }
         }
+    }
+
+    /// Has the cores drain, unless they do so already and as quickly.
+    fn begin_to_drain(&self, wish: Wish, signal: Option<&str>, present_ms: u64, draining: &mut Option<Draining>) {
+        if draining.is_some_and(|draining| draining.wish >= wish) {
+            return;
+        }
+        if !self.in_background && draining.is_none() {
+            let cause = signal.map(|name| format!("{name} has come. ")).unwrap_or_default();
+            tracing::info!("{cause}Draining: {}", self.limits.drain_plan());
+        }
+        self.status.ready.store(false, Ordering::Relaxed);
+        self.controller.control.wish(wish);
+        self.controller.wake();
+        let longest_ms = if wish == Wish::Hurry { HURRY_MS } else { self.limits.drain_ms_max() };
+        let ends_ms = present_ms.saturating_add(longest_ms).saturating_add(DRAIN_GRACE_MS);
+        *draining = Some(Draining { wish, ends_ms });
     }
 
     /// Whether a core that runs is stalled for good; notes whether any is at all.
@@ -363,16 +393,24 @@ impl Cores {
                     self.thread_ids[core] = thread;
                 }
                 Ok(Event::Ended(core, result)) => {
-                    self.controller.control.stop();
+                    self.controller.control.wish(Wish::Stop);
                     self.controller.wake();
                     let reason = result.err().unwrap_or_else(|| "it ended at once".to_owned());
                     return Err(StartError::Core { core, reason });
                 }
-                Ok(Event::DrainWanted) | Err(_) => {}
+                Ok(Event::Wished(..)) | Err(_) => {}
             }
         }
         Ok(())
     }
+}
+
+/// A drain under way.
+#[derive(Clone, Copy)]
+struct Draining {
+    wish: Wish,
+    /// The time at which cores that have not ended are given up, by that of the watchdog.
+    ends_ms: u64,
 }
 
 impl fmt::Debug for Cores {
@@ -396,15 +434,4 @@ fn connections_max(wanted: usize, reserved: usize) -> Result<usize, StartError> 
         return Err(StartError::TooFewDescriptors { wanted, needed, limit, possible });
     }
     Ok(wanted)
-}
-
-/// Turns SIGTERM and SIGINT into wishes to drain.
-fn forward_signals(controller: Controller) -> io::Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([libc::SIGTERM, libc::SIGINT])?;
-    thread::Builder::new().name("ringsock-signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            controller.drain();
-        }
-    })?;
-    Ok(())
 }

@@ -19,13 +19,14 @@ use std::time::{Duration, Instant, SystemTime};
 use core_affinity::CoreId;
 
 use super::admission::Admission;
+use super::control::{Control, Wish};
 use super::core::{Core, CoreSetup};
 use super::counters::Counters;
 use super::handler::Handler;
 use super::limits::Limits;
 use super::parcel::Parcel;
 use super::pinning::{Pin, pin, processors};
-use super::runtime::{self, Control};
+use super::runtime;
 use super::start_error::{LockedMemory, StartError};
 use crate::mesh::Mesh;
 use crate::reactor::{self, Listener, Reactor};
@@ -76,8 +77,8 @@ pub(super) enum Event {
     },
     /// A core that was to serve has ended.
     Ended(usize, Result<(), String>),
-    /// The server is to drain.
-    DrainWanted,
+    /// Somebody wishes for the server's end, perhaps by a signal of this name.
+    Wished(Wish, Option<&'static str>),
 }
 
 /// What the threads of all cores have in common.

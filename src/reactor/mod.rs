@@ -18,6 +18,7 @@
 #[cfg(test)]
 mod conformance;
 mod connect;
+mod disposition;
 pub mod epoll;
 mod inherited;
 mod listener;
@@ -37,6 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use connect::connect;
+pub use disposition::{ignore, is_ignored};
 pub use inherited::{InheritError, Inherited, Passed, share};
 pub use listener::{Listener, Opened, Owner, listen, unlisten};
 pub use priority::{thread_id, yield_to_others};

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, Heard};
-use crate::{Server, on_each_reactor};
+use crate::{SAME_EVENT, Server, on_each_reactor};
 
 #[test]
 fn during_the_delay_it_serves_and_is_not_ready_and_a_second_signal_ends_it() {
@@ -25,6 +25,7 @@ fn during_the_delay_it_serves_and_is_not_ready_and_a_second_signal_ends_it() {
             client.say("still here");
             assert_eq!(client.hear(), Heard::Text("still here".to_owned()));
         }
+        thread::sleep(SAME_EVENT * 2);
         server.signal(libc::SIGTERM);
         assert_eq!(server.ended().code(), Some(1));
     });

@@ -7,6 +7,8 @@ mod drain;
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
+mod signals;
+mod terminal;
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -20,8 +22,22 @@ use program::{Process, isolate};
 /// The longest that a step of some milliseconds may take: the machine may be busy with other things.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The time within which a further signal is taken for a part of the first.
+const SAME_EVENT: Duration = Duration::from_millis(50);
+
 /// Signals that tests send: each has its default effect when a program begins, whatever the tests were started with.
-const SIGNALS: [i32; 5] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1];
+const SIGNALS: [i32; 10] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGPWR,
+];
 
 /// `ringsock serve` that is running. Ends with this value.
 struct Server {
@@ -41,17 +57,22 @@ impl Server {
     }
 
     /// Runs a command that starts it and waits until it is ready.
-    fn run(mut command: Command) -> Self {
-        let mut process = Process(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    fn run(command: Command) -> Self {
+        Self::run_and_see(command).0
+    }
+
+    /// The same, with what was printed before the line that says that it is ready.
+    fn run_and_see(mut command: Command) -> (Self, String) {
+        let mut process = Process(command.spawn().unwrap());
         let output = lines(process.0.stdout.take().unwrap());
-        let log = lines(process.0.stderr.take().unwrap());
+        let log = process.0.stderr.take().map_or_else(|| channel().1, lines);
         let mut seen = String::new();
         loop {
             match output.recv_timeout(PATIENCE) {
                 Ok(line) => match line.split_once("ringsock is ready on ws://") {
                     Some((_, rest)) => {
                         let address = rest.split('/').next().unwrap().to_owned();
-                        return Self { process, address, log };
+                        return (Self { process, address, log }, seen);
                     }
                     None => seen.push_str(&line),
                 },
@@ -62,6 +83,16 @@ impl Server {
 
     fn id(&self) -> i32 {
         self.process.0.id() as i32
+    }
+
+    /// Waits for a line of its log that contains this.
+    fn await_log(&self, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        let mut lines = std::iter::from_fn(|| self.log.recv_timeout(end.duration_since(Instant::now())).ok());
+        let mut seen = String::new();
+        while !seen.contains(words) {
+            seen.push_str(&lines.next().unwrap_or_else(|| panic!("it never said {words:?}, but\n{seen}")));
+        }
     }
 
     fn signal(&self, signal: i32) {
@@ -95,7 +126,8 @@ fn ringsock(flags: &[&str]) -> Command {
     };
     // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock taken.
     unsafe { command.pre_exec(reset) };
-    command.args(["serve", "--admin-listen", "none", "--cores", "2"]).args(flags).stdin(Stdio::null());
+    command.args(["serve", "--admin-listen", "none", "--cores", "2"]).args(flags);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

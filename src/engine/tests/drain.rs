@@ -365,3 +365,31 @@ fn without_a_drain_timeout_everyone_is_told_before_anyone_is_cut_off() {
     assert_eq!(world.counters.closes_sent.read_for(&Some(CloseCode::AWAY)), 2_000);
     assert!(world.core.is_done() && clients.iter().all(|client| client.peer.is_closed_by_server()));
 }
+
+#[test]
+fn a_hurried_drain_tells_everyone_at_once_and_cuts_off_whoever_is_left_after_half_a_second() {
+    // Before the drain, in its delay, in its spread, and behind it.
+    for hurried_after_ms in [None, Some(0), Some(500), Some(1_500), Some(3_000)] {
+        let limits =
+            Limits { drain_delay_ms: 1_000, drain_spread_ms: 1_000, drain_timeout_ms: 9_000, ..Limits::default() };
+        let mut world = World::with(limits);
+        let mut clients: Vec<_> = (0..20).map(|_| world.open("/")).collect();
+        if let Some(milliseconds) = hurried_after_ms {
+            world.core.drain();
+            world.advance(milliseconds);
+        }
+        let now_ms = world.now_ms();
+        for _ in 0..2 {
+            world.core.hurry(now_ms);
+            world.settle();
+        }
+        assert!(clients.iter_mut().all(|client| client.hears_close(1001)), "{hurried_after_ms:?}");
+        let answering = clients.split_off(10);
+        answering.iter().for_each(|client| client.close(1001, ""));
+        world.advance(400);
+        assert_eq!(world.core.sessions(), 10);
+        world.core.hurry(world.now_ms());
+        world.advance(150);
+        assert!(world.core.is_done(), "{hurried_after_ms:?}");
+    }
+}

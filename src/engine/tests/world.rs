@@ -93,6 +93,7 @@ pub struct World<H: Handler = App> {
     /// When a timer wakes the core, if it sleeps: see [`World::run`].
     asleep: Option<u64>,
     drain_wanted: bool,
+    hurry_wanted: bool,
 }
 
 impl World {
@@ -174,6 +175,7 @@ impl<H: Handler> World<H> {
             ledger: Ledger::default(),
             asleep: None,
             drain_wanted: false,
+            hurry_wanted: false,
         };
         world.settle();
         world
@@ -232,9 +234,7 @@ impl<H: Handler> World<H> {
     /// One turn of the runtime's loop. Says whether there was anything to do.
     pub fn turn(&mut self) -> bool {
         self.asleep = None;
-        if std::mem::take(&mut self.drain_wanted) {
-            self.core.drain();
-        }
+        self.heed();
         self.core.awake();
         let more = self.core.turn(self.now_ms);
         let ended = self.tasks.run();
@@ -254,9 +254,7 @@ impl<H: Handler> World<H> {
                 return false;
             }
         }
-        if std::mem::take(&mut self.drain_wanted) {
-            self.core.drain();
-        }
+        self.heed();
         self.process.trace.note("turn: core, time", &[u64::from(self.core.common.core), self.now_ms], b"");
         self.core.awake();
         let more = self.core.turn(self.now_ms);
@@ -270,6 +268,22 @@ impl<H: Handler> World<H> {
 
     fn enter(&mut self) -> bool {
         self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered")
+    }
+
+    /// Does what the supervisor wishes for.
+    fn heed(&mut self) {
+        if std::mem::take(&mut self.drain_wanted) {
+            self.core.drain();
+        }
+        if self.hurry_wanted {
+            self.core.hurry(self.now_ms);
+        }
+    }
+
+    /// Does what the supervisor does to have a core hurry, which then looks at it in every turn.
+    pub fn ask_to_hurry(&mut self) {
+        self.hurry_wanted = true;
+        self.core.reactor().waker().wake();
     }
 
     /// What the supervisor does to have a core drain.

@@ -285,6 +285,10 @@ impl Storm {
         if !calm && self.dice.once_in(300) {
             self.drain(at);
         }
+        if !calm && self.seats[at].draining && self.dice.once_in(200) {
+            self.seats[at].world.ask_to_hurry();
+            self.tally.add("simulation", "hurried drains", 1);
+        }
     }
 
     fn drain(&mut self, at: usize) {
