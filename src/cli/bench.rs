@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, BufReader, IsTerminal};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -306,7 +306,7 @@ impl Url {
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
         let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
-        let resolved = with_port.to_socket_addrs().map(|mut addresses| addresses.next());
+        let resolved = with_port.to_socket_addrs().map(|addresses| reachable(&addresses.collect::<Vec<_>>()));
         let address = match resolved {
             Ok(Some(address)) => address,
             Ok(None) => return Err(format!("The host of {url:?} has no address. Check its name.")),
@@ -316,9 +316,33 @@ impl Url {
     }
 }
 
+/// How long the addresses of a name have to show that somebody listens there.
+const REACHABLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The first address at which somebody listens, as browsers choose one of a name's; the first of all if there is none, which
+/// the run then tells.
+fn reachable(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let listens = |address: &&SocketAddr| TcpStream::connect_timeout(address, REACHABLE_TIMEOUT).is_ok();
+    let several = Some(addresses).filter(|addresses| addresses.len() > 1);
+    several.and_then(|addresses| addresses.iter().find(listens)).or(addresses.first()).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_several_addresses_one_is_taken_at_which_somebody_listens() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let there = listener.local_addr().unwrap();
+        // Nobody listens at the other address on a port that is this listener's.
+        let nobody = SocketAddr::from(([127, 0, 0, 2], there.port()));
+        assert_eq!(reachable(&[nobody, there]), Some(there));
+        assert_eq!(reachable(&[there, nobody]), Some(there));
+        drop(listener);
+        assert_eq!(reachable(&[nobody]), Some(nobody));
+        assert_eq!(reachable(&[]), None);
+    }
 
     #[test]
     fn a_url_says_where_and_what() {
