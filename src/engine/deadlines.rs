@@ -14,21 +14,16 @@ use crate::reactor::{Reactor, Token};
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Does what has fallen due for a session, and has it looked at again when the next thing may.
     pub(super) fn look_at_deadlines(&mut self, token: Token) {
-        if self.is_about_to_give_up(token) {
+        let Some(mut due) = self.due(token) else { return };
+        if due.is_over_for_want_of_input() {
             // What has come in time counts, though nobody has read it yet: a core that has much to do, or was kept from
             // running, may know that the time is over before it is told of that.
             self.read(token);
+            let Some(anew) = self.due(token) else { return };
+            due = anew;
         }
         let parting = self.is_parting();
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if slot.phase == Phase::Ended {
-            return;
-        }
-        if !self.common.may_read(slot) {
-            // A session whose input is not read cannot be heard, nor complete a message.
-            self.common.excuse_silence(slot);
-        }
-        let mut due = self.common.due(slot, token);
         if parting && slot.asks_nothing() && due.action.is_none() {
             let silent_until = self.common.silent_until(slot);
             if self.common.tick >= silent_until {
@@ -42,13 +37,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Whether something was to come from a session by now, or else shows at its socket.
-    fn is_about_to_give_up(&mut self, token: Token) -> bool {
+    /// What is due for a session; `None` when it is over. Input that the server itself does not read is not missed: until it is
+    /// read again, the session cannot be heard, nor complete a message.
+    fn due(&mut self, token: Token) -> Option<Due> {
         let Self { sessions, common, .. } = self;
-        sessions.get_mut(token).is_some_and(|slot| {
-            let is_patient = matches!(common.due(slot, token).action, None | Some(Action::Ping | Action::SendStalled));
-            !is_patient && common.may_read(slot)
-        })
+        let slot = sessions.get_mut(token).filter(|slot| slot.phase != Phase::Ended)?;
+        if !common.may_read(slot) {
+            common.excuse_silence(slot);
+        }
+        Some(common.due(slot, token))
     }
 
     fn deadline_passed(&mut self, token: Token) {
@@ -275,6 +272,11 @@ struct Due {
 }
 
 impl Due {
+    /// Whether something was to come from the peer by now, or else shows at its socket.
+    fn is_over_for_want_of_input(&self) -> bool {
+        !matches!(self.action, None | Some(Action::Ping | Action::SendStalled))
+    }
+
     fn consider(&mut self, tick: u32, at: u32, action: Action) {
         if at > tick {
             self.next = self.next.min(at);
