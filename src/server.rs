@@ -14,8 +14,8 @@ use thiserror::Error;
 
 use crate::address::{self, Address, AddressError, Endpoint, Place};
 use crate::engine::{
-    AdmissionPolicy, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, ReactorKind, ServerHandle,
-    Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
+    AdmissionPolicy, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, Pulse, ReactorKind,
+    ServerHandle, Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::reactor::Inherited;
@@ -114,7 +114,13 @@ impl Server {
     /// Serves until drained. Everything else that ends a server is an error, after which the process should end too: a
     /// core that died or hangs cannot be replaced.
     pub fn join(self) -> Result<(), Error> {
-        let stopped = self.cores.supervise();
+        self.join_observed(|_| ())
+    }
+
+    /// As [`Server::join`], and tells several times a second how the server fares. `observe` must not wait: it is called by
+    /// the thread that supervises the cores.
+    pub fn join_observed(self, observe: impl FnMut(Pulse)) -> Result<(), Error> {
+        let stopped = self.cores.supervise(observe);
         if let Some(admin) = self.admin {
             // Nobody waits for its last answers if the process is about to end with an error.
             let at_once = stopped != Stopped::Drained;
@@ -451,7 +457,7 @@ fn end(cores: Cores, at_once: bool) {
     } else {
         controller.drain()
     }
-    let stopped = cores.supervise();
+    let stopped = cores.supervise(|_| ());
     if !matches!(stopped, Stopped::Drained | Stopped::Forced) {
         tracing::warn!(?stopped, "The administrator's listener had ended before the server.");
     }

@@ -14,6 +14,7 @@ use stream::{Cut, Stream};
 pub mod bench;
 pub mod environment;
 mod log;
+mod notify;
 mod outlet;
 mod passed;
 mod places;

@@ -21,6 +21,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::environment::Variables;
 use super::log::Log;
+use super::notify::Notifier;
 use super::{passed, places, signals};
 
 // The settings know nothing of the protocol, so what they allow is held against it here.
@@ -98,8 +99,16 @@ impl Serve {
                 .speaking(Arc::clone(&subprotocols))
         })?;
         log.print(&Banner { server: &server, config: &config }.to_string());
+        let mut notifier = Notifier::from_environment();
+        if let Some(notifier) = &mut notifier {
+            notifier.ready(format!("Serving at most {} connections.", server.limits().connections_max));
+        }
         compare_with_host(&server, &config);
-        Ok(server.join()?)
+        Ok(server.join_observed(|pulse| {
+            if let Some(notifier) = &mut notifier {
+                notifier.observe(pulse);
+            }
+        })?)
     }
 }
 

@@ -60,7 +60,7 @@ pub use server_handle::{ServerHandle, Subscribers};
 pub use session::{Session, SessionId};
 pub use signals::{ENDING, Signals};
 pub use start_error::{DESCRIPTORS_PER_CORE, LockedMemory, StartError};
-pub use supervisor::{Controller, Cores, Setup, Status, Stopped, descriptors_per_core};
+pub use supervisor::{Controller, Cores, Pulse, Setup, Status, Stopped, descriptors_per_core};
 pub use tasks::{BoxedTask, SessionHandle, Spawner};
 pub use threads::ReactorKind;
 pub use topics::{Overflow, Subscribe, TOPIC_BYTES_MAX, TopicError, check_topic};

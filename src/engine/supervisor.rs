@@ -109,6 +109,16 @@ impl Status {
     }
 }
 
+/// The state of a server at one look of its supervisor.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Pulse {
+    /// Whether every core that runs makes turns.
+    pub cores_turn: bool,
+    /// The time that a drain may still take, if the server drains.
+    pub drain_left: Option<Duration>,
+}
+
 /// The running cores of a server.
 pub struct Cores {
     endpoints: Vec<Endpoint>,
@@ -127,6 +137,8 @@ pub struct Cores {
     /// The kernel's numbers of the threads, by core.
     thread_ids: Vec<u32>,
     stalls: StallLog,
+    /// Whether a core was stalled at the last look.
+    is_stalled: bool,
     epoch: Instant,
     /// Deleted when the server has ended.
     _files: Vec<SocketFile>,
@@ -228,6 +240,7 @@ impl Cores {
             threads: Vec::new(),
             thread_ids: vec![0; cores],
             stalls: StallLog::default(),
+            is_stalled: false,
             epoch: plan.epoch,
             _files: files,
         };
@@ -290,9 +303,9 @@ impl Cores {
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 
-    /// Watches the cores until they have ended.
-    pub fn supervise(mut self) -> Stopped {
-        let stopped = self.watch();
+    /// Watches the cores until they have ended. `observe` is called several times a second, and must not wait.
+    pub fn supervise(mut self, observe: impl FnMut(Pulse)) -> Stopped {
+        let stopped = self.watch(observe);
         self.status.ready.store(false, Ordering::Relaxed);
         self.controller.control.wish(Wish::Stop);
         self.controller.wake();
@@ -303,7 +316,7 @@ impl Cores {
         stopped
     }
 
-    fn watch(&mut self) -> Stopped {
+    fn watch(&mut self, mut observe: impl FnMut(Pulse)) -> Stopped {
         let mut running: BTreeSet<usize> = (0..self.threads.len()).collect();
         let mut watchdog = Watchdog::new(self.threads.len(), self.elapsed_ms());
         let mut draining: Option<Draining> = None;
@@ -333,6 +346,9 @@ impl Cores {
             if let Some(stopped) = self.look_at_cores(&mut watchdog, &running, draining.is_some()) {
                 return stopped;
             }
+            let left_ms = |draining: Draining| draining.ends_ms.saturating_sub(watchdog.present_ms());
+            let drain_left = draining.map(|draining| Duration::from_millis(left_ms(draining)));
+            observe(Pulse { cores_turn: !self.is_stalled, drain_left });
             if draining.is_some_and(|draining| watchdog.present_ms() >= draining.ends_ms) {
                 return Stopped::Forced;
             }
@@ -362,6 +378,7 @@ impl Cores {
         let last_turns = running.iter().map(|core| (*core, self.counters[*core].last_turn_ms.read()));
         let silences = watchdog.look(now_ms, last_turns, |core| thread_clock::spent(self.thread_ids[core]));
         let silence = silences.iter().max_by_key(|silence| silence.silent_ms)?;
+        self.is_stalled = silence.is_stall();
         let was_ready = self.status.ready.swap(!silence.is_stall() && !draining, Ordering::Relaxed);
         if silence.is_stall() && was_ready {
             self.stalls.begin(silence);
