@@ -4,6 +4,7 @@
 
 mod client;
 mod drain;
+mod notify;
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
