@@ -82,6 +82,12 @@ impl Server {
         Self::run(Self::command_at(&address.to_string(), reactor, "2", &[]), None, Stdio::piped())
     }
 
+    /// The same at an address that another server has, too.
+    pub fn start_beside(reactor: &str, address: SocketAddr) -> Self {
+        let flags = ["--share-port", "true"];
+        Self::run(Self::command_at(&address.to_string(), reactor, "2", &flags), None, Stdio::piped())
+    }
+
     /// The same with its log written to `log`, down to what it says when it cannot accept.
     pub fn start_with_log(reactor: &str, log: Stdio) -> Self {
         Self::run(Self::command(reactor, "2", &["--log", "debug"]), None, log)
