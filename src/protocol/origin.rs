@@ -140,8 +140,8 @@ impl<'a> Origin<&'a str> {
         let port = port.map(|digits| digits.parse().ok().filter(|_| is_port(digits)));
         match (page_scheme(scheme), port) {
             (_, Some(None)) => None,
-            (Some((scheme, default_port)), port) => {
-                let (host, port) = (without_final_dot(host), port.flatten().or(Some(default_port)));
+            (Some(scheme), port) => {
+                let (host, port) = (without_final_dot(host), port.flatten().or(default_port(scheme)));
                 is_host_name(host).then_some(Self { scheme, host, port })
             }
             (None, port) => {
@@ -153,7 +153,7 @@ impl<'a> Origin<&'a str> {
     /// Whether a page of this origin came from this Host. Only the page's scheme is known, so its default port stands
     /// for the one that a Host header leaves out.
     fn is_served_by(&self, host: &str) -> bool {
-        let (Some((_, default_port)), Some((name, port))) = (page_scheme(self.scheme), split_port(host)) else {
+        let (Some(default_port), Some((name, port))) = (default_port(self.scheme), split_port(host)) else {
             return false;
         };
         let port = match port {
@@ -175,32 +175,40 @@ impl<T: AsRef<str>> Origin<T> {
 impl<T: AsRef<str>> fmt::Display for Origin<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (scheme, host) = (self.scheme.as_ref(), self.host.as_ref());
-        let default_port = page_scheme(scheme).map(|(_, port)| port);
-        match self.port.filter(|_| self.port != default_port) {
+        match self.port.filter(|_| self.port != default_port(scheme)) {
             Some(port) => write!(f, "{scheme}://{host}:{port}"),
             None => write!(f, "{scheme}://{host}"),
         }
     }
 }
 
-/// The scheme and the default port of the pages that are served together with a WebSocket, whichever of the two a client
-/// names (RFC 6455 section 3: the ports are the same).
-fn page_scheme(scheme: &str) -> Option<(&'static str, u16)> {
-    let is = |names: [&str; 2]| names.iter().any(|name| scheme.eq_ignore_ascii_case(name));
-    if is(["https", "wss"]) {
-        Some(("https", 443))
-    } else if is(["http", "ws"]) {
-        Some(("http", 80))
+/// The scheme of the pages that are served together with a WebSocket, whichever of the two a client names.
+fn page_scheme(scheme: &str) -> Option<&'static str> {
+    let is = |name: &str| scheme.eq_ignore_ascii_case(name);
+    if is("https") || is("wss") {
+        Some("https")
+    } else if is("http") || is("ws") {
+        Some("http")
     } else {
         None
     }
 }
 
+/// The port of pages of this scheme, and of the WebSockets beside them, where none is written (RFC 6455 section 3).
+fn default_port(page_scheme: &str) -> Option<u16> {
+    match page_scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    }
+}
+
 /// Host and port of `host:port`, where a host in brackets has colons of its own.
 fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
-    let name_end = match text.find(']') {
+    let bytes = text.as_bytes();
+    let name_end = match memchr::memchr(b']', bytes) {
         Some(bracket) => bracket + 1,
-        None => text.find(':').unwrap_or(text.len()),
+        None => memchr::memchr(b':', bytes).unwrap_or(text.len()),
     };
     let (name, port) = text.split_at(name_end);
     match port.strip_prefix(':') {
@@ -216,10 +224,10 @@ fn without_final_dot(name: &str) -> &str {
 
 /// Whether both are the same name, or the same IPv6 address in whatever form.
 fn is_same_host(one: &str, other: &str) -> bool {
-    match (ipv6(one), ipv6(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => one.eq_ignore_ascii_case(other),
-    }
+    // Most clients write the same bytes in both headers.
+    one == other
+        || one.eq_ignore_ascii_case(other)
+        || ipv6(one).is_some_and(|address| ipv6(other).is_some_and(|other| address == other))
 }
 
 /// The address in brackets.
@@ -235,7 +243,8 @@ fn is_scheme(scheme: &str) -> bool {
 
 /// A name without a dot at either end, or an address.
 fn is_host_name(host: &str) -> bool {
-    host.split('.').all(|label| !label.is_empty() && label.bytes().all(is_host_byte)) || ipv6(host).is_some()
+    let is_label = |label: &[u8]| !label.is_empty() && label.iter().copied().all(is_host_byte);
+    host.as_bytes().split(|&byte| byte == b'.').all(is_label) || ipv6(host).is_some()
 }
 
 /// What schemes of applications have in the place of a host: nothing in `file://`, a dot in `app://.`, an id.
