@@ -13,7 +13,7 @@ use httparse::Header;
 use sha1::{Digest as _, Sha1};
 
 use super::date::Date;
-use super::head::{is_field_value, is_token, list, values};
+use super::head::{is_field_value, is_token, list, split_at_byte, split_by_byte, values};
 use super::http::Request;
 use super::refusal::Refusal;
 use super::response::{InvalidHeader, push, push_headers, push_origin};
@@ -119,7 +119,7 @@ impl<'a> Extension<'a> {
 
     /// Names of the parameters, and values of those that have one; a quoted value comes without its quotes.
     pub fn params(&self) -> impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)> + use<'a> {
-        self.params.into_iter().flat_map(|params| params.split(';')).filter_map(parse_param)
+        self.params.into_iter().flat_map(|params| split_by_byte(params, b';')).filter_map(parse_param)
     }
 }
 
@@ -195,19 +195,20 @@ pub(super) const RESERVED: [&str; 12] = [
 /// token (RFC 6455 9.1), and a token contains neither.
 fn parse_extension(element: &[u8]) -> Option<Extension<'_>> {
     let element = str::from_utf8(element).ok()?;
-    let (name, params) = match element.split_once(';') {
+    let (name, params) = match split_at_byte(element, b';') {
         Some((name, params)) => (name, Some(params)),
         None => (element, None),
     };
     let name = name.trim_matches(BLANK);
-    let params_are_valid = params.is_none_or(|params| params.split(';').all(|param| parse_param(param).is_some()));
+    let params_are_valid =
+        params.is_none_or(|params| split_by_byte(params, b';').all(|param| parse_param(param).is_some()));
     (is_token(name.as_bytes()) && params_are_valid).then_some(Extension { name, params })
 }
 
 const BLANK: [char; 2] = [' ', '\t'];
 
 fn parse_param(param: &str) -> Option<(&str, Option<Cow<'_, str>>)> {
-    let (name, value) = match param.split_once('=') {
+    let (name, value) = match split_at_byte(param, b'=') {
         Some((name, value)) => (name, Some(unquote(value.trim_matches(BLANK)))),
         None => (param, None),
     };

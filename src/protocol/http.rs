@@ -13,7 +13,7 @@ mod chunks;
 pub use self::chunks::{CHUNK_EXTRAS_BYTES_MAX, Chunks};
 pub use super::date::Date;
 pub use super::head::{HEADERS_CAPACITY, HeadLimits, HeadScan, Headers};
-use super::head::{explain_headers, is_digits, is_host, is_target, is_token, list, strict_head, values};
+use super::head::{explain_headers, is_digits, is_host, is_target, is_token, list, split_at_byte, strict_head, values};
 pub use super::refusal::Refusal;
 pub use super::response::{InvalidHeader, Response};
 
@@ -320,7 +320,7 @@ impl<'a> Target<'a> {
     }
 
     fn new(authority: Option<&'a str>, path_and_query: &'a str) -> Self {
-        let (path, query) = match path_and_query.split_once('?') {
+        let (path, query) = match split_at_byte(path_and_query, b'?') {
             Some((path, query)) => (path, Some(query)),
             None => (path_and_query, None),
         };
