@@ -7,7 +7,7 @@ use super::core::Core;
 use super::handler::{Ended, Handler};
 use super::reasons::End;
 use super::session::{Backlog, Phase, Session, Slot, ticks};
-use crate::protocol::{Close, CloseCode, Event, Incoming, Violation};
+use crate::protocol::{Close, CloseCode, Event, Incoming, State, Violation};
 use crate::reactor::{Reactor, Sockets, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -81,7 +81,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn fail_with(&mut self, token: Token, end: End, close: Close<'_>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if slot.phase == Phase::Open {
+        // After its last word nothing changes, or each further panic would give it another close timeout.
+        if slot.phase == Phase::Open && slot.connection.state() != State::Closed {
             if slot.connection.fail(&mut self.common.reply, close, None) {
                 self.common.counters.closes_sent.add(&Some(close.code));
             }

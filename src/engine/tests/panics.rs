@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::client::{Frame, close, masked, text};
+use super::client::{Frame, close, masked, masked_close, text};
 use super::handler::{Log, burst};
 use super::world::World;
 use crate::engine::{Ended, Handler, Limits, Session, Upgrade, UpgradeRequest};
@@ -114,6 +114,28 @@ fn a_panic_after_the_servers_close_sends_no_second_one() {
     world.settle();
     assert_eq!(client.frames(), [close(1000, "x")]);
     assert!(client.is_at_end());
+}
+
+#[test]
+fn a_panic_after_the_last_word_gives_no_further_time() {
+    // A frame with a reserved bit, and a Close frame: the session fails, or answers, behind what its peer does not read.
+    for last in [b"\xc1\x80\0\0\0\0".to_vec(), masked_close(1000, "")] {
+        let mut world = World::with(Limits { outbox_bytes_max: 10_000_000, ..Limits::default() });
+        let (client, id) = world.open_session();
+        client.peer.stop_reading();
+        world.send_to(id, 10, 50_000);
+        client.send("/task-panic-later");
+        client.write(&last);
+        world.settle();
+        assert!(world.bytes_held(id) > 0, "its last word has not left");
+        world.advance(4_000);
+        world.log.gate.open();
+        world.settle();
+        assert_eq!(world.counters.handler_panics.read(), 1);
+        world.advance(1_100);
+        assert!(client.peer.is_closed_by_server(), "the close timeout began anew");
+        assert_eq!(world.counters.close_timeouts.read(), 1);
+    }
 }
 
 #[test]
