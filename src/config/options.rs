@@ -19,6 +19,7 @@ macro_rules! options {
         /// What one source says.
         #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
         #[serde(deny_unknown_fields)]
+        #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are those of --help, and an IPv6 address is no link")]
         pub struct Options {
             $(
                 $(#[doc = $doc])+
@@ -37,6 +38,7 @@ macro_rules! options {
 
         /// What holds.
         #[derive(Clone, Debug, PartialEq)]
+        #[allow(rustdoc::broken_intra_doc_links, reason = "the texts are those of --help, and an IPv6 address is no link")]
         pub struct Config {
             $($(#[doc = $doc])+ pub $name: $type,)+
         }
