@@ -193,6 +193,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Closes the listeners: now, or as soon as the reactor has ended accepting from them.
     pub(super) fn close_listeners(&mut self) {
         for accepting in std::mem::take(&mut self.listeners) {
+            // A connection that is made between the last look and the close would be reset, although another process may
+            // listen on the same port.
+            if accepting.listener.owner == Owner::Core {
+                self.reactor.pass_over(accepting.listener.socket);
+            }
             if accepting.again_ms.is_some() {
                 self.close_listener(accepting.listener);
             } else {

@@ -201,6 +201,11 @@ pub trait Sockets {
     /// Makes the coming close drop unsent bytes and reset the connection, so that a peer that does not read holds no memory.
     fn discard_on_close(&mut self, socket: Socket);
 
+    /// Has the kernel pass over a TCP listener for new connections, as long as it stays open. Those that are being made are
+    /// completed and can be accepted. A client that is passed over tries again a second later, and then finds the listener
+    /// of another process, or none.
+    fn pass_over(&mut self, listener: Socket);
+
     /// Closes the descriptor. Neither a watch nor a send may be in flight. With bytes unread, Linux resets the connection.
     fn close(&mut self, socket: Socket);
 }

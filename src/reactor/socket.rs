@@ -40,6 +40,10 @@ impl<R: OnKernel> Sockets for R {
         discard_on_close(socket);
     }
 
+    fn pass_over(&mut self, listener: Socket) {
+        pass_over(listener);
+    }
+
     fn close(&mut self, socket: Socket) {
         close(socket);
     }
@@ -190,6 +194,26 @@ pub fn discard_on_close(socket: Socket) {
     }
 }
 
+/// Attaches a filter that drops every SYN. Where the kernel refuses it, the listener goes on as before.
+fn pass_over(listener: Socket) {
+    /// Where the flags are in a TCP header, at which the packet begins for the filter of a TCP socket.
+    const FLAGS_OFFSET: u32 = 13;
+    const SYN: u32 = 0x02;
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut steps = [
+        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, FLAGS_OFFSET),
+        step(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 1, SYN),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+    ];
+    let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    let length = mem::size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: the option's value is a sock_fprog of the length given; it and the steps outlive the call, which copies them.
+    unsafe {
+        libc::setsockopt(listener.raw(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), length);
+    }
+}
+
 /// `close(2)`.
 pub fn close(socket: Socket) {
     // SAFETY: the caller owns the descriptor and does not use it again (see the contract in `reactor`).
@@ -300,4 +324,41 @@ pub fn timespec(duration: Duration) -> libc::timespec {
 /// A system call's return value as a result.
 pub fn result(value: isize) -> io::Result<usize> {
     usize::try_from(value).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_is_passed_over_loses_nobody_to_the_one_beside_it() {
+        let listen = |address: SocketAddr| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.set_reuse_port(true).unwrap();
+            socket.bind(&address.into()).unwrap();
+            socket.listen(8).unwrap();
+            TcpListener::from(socket)
+        };
+        let first = listen(([127, 0, 0, 1], 0).into());
+        let address = first.local_addr().unwrap();
+        let mut early = TcpStream::connect(address).unwrap();
+        pass_over(Socket::from_raw(first.as_raw_fd()));
+        let late = std::thread::spawn(move || TcpStream::connect(address));
+        // The early one is complete: it can be accepted and heard.
+        early.write_all(b"early").unwrap();
+        let mut heard = [0; 5];
+        first.accept().unwrap().0.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"early");
+        // The late one is not there, however long the kernel is given: its SYN was dropped, or is not sent yet.
+        first.set_nonblocking(true).unwrap();
+        assert_eq!(first.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let second = listen(address);
+        drop(first);
+        let accepted = std::thread::spawn(move || second.accept().map(drop));
+        late.join().unwrap().unwrap();
+        accepted.join().unwrap().unwrap();
+    }
 }

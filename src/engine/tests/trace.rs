@@ -127,6 +127,11 @@ impl Sockets for Traced {
         self.sim.shutdown(socket, how);
     }
 
+    fn pass_over(&mut self, listener: Socket) {
+        self.trace.note("  pass_over: listener", &[listener.raw() as u64], b"");
+        self.sim.pass_over(listener);
+    }
+
     fn discard_on_close(&mut self, socket: Socket) {
         self.trace.note("  discard_on_close: socket", &[socket.raw() as u64], b"");
         self.sim.discard_on_close(socket);
