@@ -1,11 +1,11 @@
-//! What one socket is bound to.
+//! The endpoint that one socket is bound to.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::unix::UnixAddress;
 
-/// What one socket is bound to.
+/// The endpoint that one socket is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A TCP port of an address, or of all addresses.
@@ -39,7 +39,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether only programs of this host can connect to it.
+    /// Returns whether only programs of this host can connect to it.
     pub fn is_local(&self) -> bool {
         self.socket_address().is_none_or(|address| address.ip().to_canonical().is_loopback())
     }
@@ -73,7 +73,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether a connection could be for either of the two.
+    /// Returns whether a connection could be for either of the two.
     pub(super) fn meets(&self, other: &Self) -> bool {
         let (one, other) = match (self, other) {
             (Self::Unix(one), Self::Unix(other)) => return one.name == other.name,
@@ -85,7 +85,7 @@ impl Endpoint {
         same_port && (first == second || one.covers(second.ip()) || other.covers(first.ip()))
     }
 
-    /// Whether it is bound to all addresses, and this is one of them.
+    /// Returns whether it is bound to all addresses, and this is one of them.
     fn covers(&self, ip: IpAddr) -> bool {
         let Self::Tcp { address, families } = self else { return false };
         address.ip().is_unspecified() && (address.is_ipv4() == ip.is_ipv4() || *families == Families::Both)

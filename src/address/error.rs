@@ -1,4 +1,4 @@
-//! What is wrong with an address: the operator's to mend.
+//! The faults of an address, which the operator has to mend.
 
 use thiserror::Error;
 
@@ -18,29 +18,29 @@ pub enum AddressError {
          unix:/run/ringsock.sock."
     )]
     Invalid {
-        /// What was written.
+        /// The address as it was written.
         text: String,
     },
     /// A port is missing.
     #[error("{text:?} has no port. Write {example}.")]
     NoPort {
-        /// What was written.
+        /// The address as it was written.
         text: String,
         /// The same with a port.
         example: String,
     },
-    /// What stands where the port should is none.
+    /// The text in the place of the port is not a port.
     #[error("{text:?} has the port {port:?}, which is none. Give a number from 0 to 65535.")]
     Port {
-        /// What was written.
+        /// The address as it was written.
         text: String,
-        /// What stands in the place of the port.
+        /// The text in the place of the port.
         port: String,
     },
     /// An IPv6 address whose end cannot be told from a port.
     #[error("{text:?} is an IPv6 address without brackets, so a port cannot be told from its end. Write {example}.")]
     NoBrackets {
-        /// What was written.
+        /// The address as it was written.
         text: String,
         /// The same with brackets.
         example: String,
@@ -48,7 +48,7 @@ pub enum AddressError {
     /// A URL, which says how to speak and not only where.
     #[error("{text:?} is a URL, and an address to listen on has no scheme and no path. Write {example}.")]
     Url {
-        /// What was written.
+        /// The address as it was written.
         text: String,
         /// The address in it.
         example: String,
@@ -56,7 +56,7 @@ pub enum AddressError {
     /// A path without what makes it a Unix socket.
     #[error("{text:?} is a path. For a Unix socket write unix:{text}.")]
     Path {
-        /// What was written.
+        /// The address as it was written.
         text: String,
     },
     /// An IPv6 address that many networks have.
@@ -65,7 +65,7 @@ pub enum AddressError {
          {example}."
     )]
     NoInterface {
-        /// What was written.
+        /// The address as it was written.
         text: String,
         /// The same with an interface.
         example: String,
@@ -76,9 +76,9 @@ pub enum AddressError {
          unix:@ringsock for a socket without a file."
     )]
     Unix {
-        /// What was written.
+        /// The address as it was written.
         text: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
     /// A Unix socket whose path the kernel does not take.
@@ -87,7 +87,7 @@ pub enum AddressError {
         UnixAddress::NAME_BYTES_MAX
     )]
     UnixTooLong {
-        /// What was written.
+        /// The address as it was written.
         text: String,
         /// Its path's length.
         bytes: usize,
@@ -98,9 +98,9 @@ pub enum AddressError {
          (getent hosts), and a port, such as 127.0.0.1:9000."
     )]
     Unresolved {
-        /// What was written.
+        /// The address as it was written.
         address: String,
-        /// What the host says of it.
+        /// The host's answer.
         reason: String,
     },
     /// The same twice.

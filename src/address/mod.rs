@@ -44,7 +44,7 @@ impl Address {
         text.split(',').map(str::parse).collect()
     }
 
-    /// Whether only programs of this host can connect to it.
+    /// Returns whether only programs of this host can connect to it.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Any { .. } => false,
@@ -70,7 +70,7 @@ impl Address {
         Ok(Place { address: self.clone(), endpoints, choice })
     }
 
-    /// What the host says the name's addresses are, each once.
+    /// Returns the addresses that the host has for the name, each once.
     fn socket_addresses(&self) -> Result<Vec<SocketAddr>, AddressError> {
         let (host, port) = match self {
             Self::Ip(address) => return Ok(vec![*address]),
@@ -109,9 +109,9 @@ impl fmt::Display for Address {
 /// The endpoints of one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// What was written.
+    /// The address as it was written.
     pub address: Address,
-    /// What a socket may be bound to; never empty.
+    /// The endpoints that sockets may be bound to; never empty.
     pub endpoints: Vec<Endpoint>,
     /// How many of them are wanted.
     pub choice: Choice,

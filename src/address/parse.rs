@@ -43,7 +43,7 @@ impl FromStr for Address {
     }
 }
 
-/// What follows `scheme:`, in whatever case that is written.
+/// Returns the text behind `scheme:`, in whatever case the scheme is written.
 fn strip_scheme<'t>(text: &'t str, scheme: &str) -> Option<&'t str> {
     let (before, rest) = text.split_once(':')?;
     before.eq_ignore_ascii_case(scheme).then_some(rest)
@@ -119,7 +119,7 @@ fn without_brackets(text: &str) -> AddressError {
     AddressError::NoBrackets { text: text.to_owned(), example }
 }
 
-/// Whether it is an IPv6 address, perhaps with its interface.
+/// Returns whether it is an IPv6 address, perhaps with its interface.
 fn is_ipv6(text: &str) -> bool {
     text.split('%').next().is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
 }

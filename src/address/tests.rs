@@ -1,4 +1,4 @@
-//! What is read as what, and what is refused with which advice.
+//! Tests of how each spelling is read, and of the advice with which others are refused.
 
 use super::*;
 

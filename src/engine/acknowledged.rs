@@ -103,7 +103,7 @@ impl Clock {
         tick.saturating_add(self.interval()).saturating_sub(self.length)
     }
 
-    /// Whether a look at this tick is evidence on it.
+    /// Returns whether a look at this tick is evidence on it.
     pub(super) fn covers(self, tick: u32) -> bool {
         tick >= self.since
     }

@@ -272,7 +272,7 @@ struct Due {
 }
 
 impl Due {
-    /// Whether something was to come from the peer by now, or else shows at its socket.
+    /// Returns whether something was to come from the peer by now, or else shows at its socket.
     fn is_over_for_want_of_input(&self) -> bool {
         !matches!(self.action, None | Some(Action::Ping | Action::SendStalled))
     }

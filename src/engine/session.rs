@@ -117,7 +117,7 @@ impl Told {
     const PINGED: u8 = 1;
     const UNTAKEN: u8 = 2;
 
-    /// Whether a ping was sent since the last byte came.
+    /// Returns whether a ping was sent since the last byte came.
     pub(super) fn is_pinged(self) -> bool {
         self.0 & Self::PINGED != 0
     }

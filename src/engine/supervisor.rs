@@ -372,7 +372,7 @@ impl Cores {
         *draining = Some(Draining { wish, ends_ms });
     }
 
-    /// Whether a core that runs is stalled for good; notes whether any is at all.
+    /// Returns whether a core that runs is stalled for good; notes whether any is at all.
     fn look_at_cores(&mut self, watchdog: &mut Watchdog, running: &BTreeSet<usize>, draining: bool) -> Option<Stopped> {
         let now_ms = self.elapsed_ms();
         let last_turns = running.iter().map(|core| (*core, self.counters[*core].last_turn_ms.read()));

@@ -55,7 +55,7 @@ pub(super) struct Measured {
 }
 
 impl Silence {
-    /// Whether the server is not ready because of it.
+    /// Returns whether the server is not ready because of it.
     pub(super) fn is_stall(&self) -> bool {
         self.silent_ms > STALLED_MS
     }

@@ -27,7 +27,7 @@ impl TrustedProxies {
         self.networks.is_empty() && !self.unix
     }
 
-    /// Whether this is the address of one of them; `None` stands for the other end of a Unix socket.
+    /// Returns whether this is the address of one of them; `None` stands for the other end of a Unix socket.
     pub fn contains(&self, address: Option<IpAddr>) -> bool {
         let Some(address) = address.map(|address| address.to_canonical()) else { return self.unix };
         self.networks.iter().any(|network| network.contains(address))

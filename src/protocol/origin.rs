@@ -222,7 +222,7 @@ fn without_final_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Whether both are the same name, or the same IPv6 address in whatever form.
+/// Returns whether both are the same name, or the same IPv6 address in whatever form.
 fn is_same_host(one: &str, other: &str) -> bool {
     // Most clients write the same bytes in both headers.
     one == other

@@ -280,7 +280,7 @@ impl EventFd {
         unsafe { libc::read(self.0.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
     }
 
-    /// Whether it is readable.
+    /// Returns whether it is readable.
     pub fn is_signalled(&self) -> bool {
         let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: the kernel reads and writes one pollfd, which is borrowed exclusively.

@@ -45,7 +45,7 @@ impl SocketFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Whether the path is still that of this file.
+    /// Returns whether the path is still that of this file.
     fn is_there(&self) -> bool {
         let identity = |file: fs::Metadata| (file.dev(), file.ino());
         let (own, there) = (self.file.metadata().map(identity), fs::symlink_metadata(&self.path).map(identity));

@@ -59,7 +59,7 @@ pub(super) fn answer(
     Some(pages.label(request, answer.unwrap_or_else(|error| error.response())))
 }
 
-/// Whether a request's body matters, so that it has to be read.
+/// Returns whether a request's body matters, so that it has to be read.
 pub(super) fn reads_body(request: &Request<'_>) -> bool {
     request.path() == PUBLISH && request.method() == "POST"
 }

@@ -20,7 +20,7 @@ const HEADERS: &str = "Authorization, Content-Type, X-API-Key";
 pub struct CrossOrigin(Option<Origins>);
 
 impl CrossOrigin {
-    /// Whether a request comes from a page that is allowed.
+    /// Returns whether a request comes from a page that is allowed.
     pub(super) fn allows(&self, request: &Request<'_>) -> bool {
         self.allowed_origin(request).is_some()
     }
