@@ -48,7 +48,9 @@ pub trait World {
     fn listen(&mut self) -> Socket;
     /// Connects to the listener opened last.
     fn connect(&mut self) -> Self::Client;
-    /// More bytes than fit into the buffers between a server and a client that does not read.
+    /// Makes the buffers of a connection small and keeps the host from making them larger, where they are not so anyway.
+    fn narrow(&mut self, _client: &Self::Client, _socket: Socket) {}
+    /// More bytes than fit into the buffers between a server and a client that does not read, once they are small.
     fn too_much(&self) -> usize;
     /// Whether nothing spurious happens here, so that what must not come can be tested.
     fn is_exact(&self) -> bool;

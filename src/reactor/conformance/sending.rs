@@ -98,6 +98,7 @@ pub fn a_reset_fails_a_blocked_send(world: &mut impl World) {
 pub fn a_full_socket_would_block_a_send_now(world: &mut impl World) {
     let (mut client, socket) = connection(world);
     client.stop_reading();
+    world.narrow(&client, socket);
     let half = pattern(1000);
     let mut expected: Vec<u8> = Vec::new();
     let full = loop {

@@ -1,6 +1,10 @@
 //! Waking, waiting, and running out of descriptors.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
+use crate::reactor::thread_id;
 
 pub fn the_waker_wakes_from_any_thread(world: &mut impl World) {
     let waker = world.reactor().waker();
@@ -29,13 +33,20 @@ pub fn enter_ends_with_the_first_completion<R: Reactor>(world: &mut Loopback<R>)
     const LONG: Duration = Duration::from_secs(600);
     let mut completions = Vec::new();
     let waker = world.reactor().waker();
-    let sleeper = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(20));
-        waker.wake();
+    let (waiting, enters) = (thread_id(), Arc::new(AtomicBool::new(false)));
+    let rouser = thread::spawn({
+        let enters = Arc::clone(&enters);
+        move || {
+            while !enters.load(Ordering::Relaxed) || !is_asleep(waiting) {
+                thread::yield_now();
+            }
+            waker.wake();
+        }
     });
+    enters.store(true, Ordering::Relaxed);
     world.reactor().enter(LONG, &mut completions).expect("enter");
     assert!(matches!(completions[..], [Completion::Woken]));
-    sleeper.join().expect("waking does not panic");
+    rouser.join().expect("waking does not panic");
 
     let (_client, socket) = connection(world);
     let token = watched(world, socket);
@@ -45,6 +56,12 @@ pub fn enter_ends_with_the_first_completion<R: Reactor>(world: &mut Loopback<R>)
         world.reactor().enter(LONG, &mut completions).expect("enter");
     }
     world.reactor().close(socket);
+}
+
+/// Returns whether a thread of this process waits for something, by the state that proc(5) tells.
+fn is_asleep(thread: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("the thread lives");
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
 }
 
 pub fn accepted_sockets_are_non_blocking_and_close_on_exec<R: Reactor>(world: &mut Loopback<R>) {
@@ -114,7 +131,7 @@ pub fn without_descriptors_accepting_ends_and_recovers<R: Reactor>(new: fn() -> 
     }
     let refused = world.reactor().accept_now(listener).expect_err("there is no descriptor");
     assert_eq!(refused.raw_os_error(), Some(libc::EMFILE));
-    world.reactor().shed(listener, b"full").expect("somebody waits");
+    await_that(world, |world| world.reactor().shed(listener, b"full").is_ok());
     assert_eq!(receive(world, &mut first, 4), b"full");
 
     hoard.pop();

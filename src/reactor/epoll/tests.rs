@@ -16,11 +16,19 @@ mod on_unix_sockets {
     unix_suite!(Epoll::new);
 }
 
+/// Makes sockets on which what is done at one end is there at the other once the call has returned, which over TCP the kernel
+/// may leave to a thread of its own.
+fn world() -> Loopback<Epoll> {
+    Loopback::on_unix_sockets(Epoll::new)
+}
+
 /// An accepted socket, and a client that does not read unless it is told to.
 fn connection(world: &mut Loopback<Epoll>) -> (Socket, Stream) {
     let listener = world.listen();
     let client = world.connect();
-    (world.reactor().accept_now(listener).expect("it waits"), client)
+    let socket = world.reactor().accept_now(listener).expect("it waits");
+    world.narrow(&client, socket);
+    (socket, client)
 }
 
 fn too_much(world: &Loopback<Epoll>) -> Chunks {
@@ -56,7 +64,7 @@ fn a_source_survives_its_way_through_the_kernel() {
 
 #[test]
 fn a_blocked_send_reports_its_progress() {
-    let mut world = Loopback::new(Epoll::new);
+    let mut world = world();
     let (socket, mut client) = connection(&mut world);
     let whole = too_much(&world);
     world.reactor().send(socket, TOKEN, whole.clone());
@@ -82,7 +90,7 @@ fn a_blocked_send_reports_its_progress() {
 
 #[test]
 fn nothing_is_kept_for_a_session_whose_send_has_ended() {
-    let mut world = Loopback::new(Epoll::new);
+    let mut world = world();
     let (socket, _client) = connection(&mut world);
     world.reactor().watch(socket, TOKEN);
     let whole = too_much(&world);
@@ -97,7 +105,7 @@ fn nothing_is_kept_for_a_session_whose_send_has_ended() {
 
 #[test]
 fn a_socket_is_registered_no_longer_than_needed() {
-    let mut world = Loopback::new(Epoll::new);
+    let mut world = world();
     let (socket, _client) = connection(&mut world);
     world.reactor().watch(socket, TOKEN);
     let whole = too_much(&world);
@@ -115,7 +123,7 @@ fn a_socket_is_registered_no_longer_than_needed() {
 
 #[test]
 fn a_watch_that_the_kernel_refuses_ends_with_its_reason() {
-    let mut world = Loopback::new(Epoll::new);
+    let mut world = world();
     let (socket, _client) = connection(&mut world);
     world.reactor().watch(socket, TOKEN);
     enter(&mut world);
@@ -130,7 +138,7 @@ fn a_watch_that_the_kernel_refuses_ends_with_its_reason() {
 
 #[test]
 fn a_burst_of_connections_is_accepted_in_portions() {
-    let mut world = Loopback::new(Epoll::new);
+    let mut world = world();
     let listener = world.listen();
     let clients: Vec<_> = (0..ACCEPTS_PER_ENTER + 1).map(|_| world.connect()).collect();
     world.reactor().accept(listener);
@@ -150,7 +158,7 @@ fn a_burst_of_connections_is_accepted_in_portions() {
 
 #[test]
 fn without_pwait2_a_wait_is_rounded_up() {
-    let mut world = Loopback::new(Epoll::new);
+    let mut world = world();
     world.reactor().has_pwait2 = false;
     let begun = std::time::Instant::now();
     world.reactor().enter(Duration::from_micros(1500), &mut Vec::new()).expect("enter");
