@@ -177,9 +177,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         matches!(&self.draining, Some(Drain::Parting(parting)) if self.now_ms >= parting.told_by_ms)
     }
 
-    /// Returns when the clock leads to the next step, in milliseconds.
+    /// Returns when the clock leads to the next step, in milliseconds. There is none once nobody is left.
     pub(super) fn drain_wakes_ms(&self) -> Option<u64> {
         match self.draining.as_ref()? {
+            _ if self.is_done() => None,
             Drain::Asked => Some(self.now_ms),
             Drain::Leaving { until_ms } => Some(*until_ms),
             Drain::Parting(parting) => {

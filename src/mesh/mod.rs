@@ -290,7 +290,7 @@ mod tests {
     }
 
     /// Nothing takes so long but a wake-up that was lost.
-    const LOST_AFTER: Duration = Duration::from_secs(10);
+    const LOST_AFTER: Duration = Duration::from_secs(60);
 
     /// Sends so many to the other core and hears as many, sleeping whenever there is nothing to do.
     fn exchange(mut mesh: Mesh<u64>, entries: u64) {
