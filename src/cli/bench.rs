@@ -335,8 +335,10 @@ mod tests {
     fn of_several_addresses_one_is_taken_at_which_somebody_listens() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap();
-        // Nobody listens at the other address on a port that is this listener's.
-        let nobody = SocketAddr::from(([127, 0, 0, 2], there.port()));
+        // Bound, so that nobody else is given the port, and never told to listen.
+        let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let nobody = bound.local_addr().unwrap().as_socket().unwrap();
         assert_eq!(reachable(&[nobody, there]), Some(there));
         assert_eq!(reachable(&[there, nobody]), Some(there));
         drop(listener);

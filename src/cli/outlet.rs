@@ -62,12 +62,16 @@ impl Outlet {
 
     /// Waits until everything in these outlets is written or dropped, for a bounded time.
     pub fn flush(outlets: &[&Self]) {
+        Self::flush_within(FLUSH_MAX, outlets);
+    }
+
+    fn flush_within(time_max: Duration, outlets: &[&Self]) {
         let waiting_bytes = || outlets.iter().map(|outlet| outlet.queue.waiting()).sum::<usize>();
         // Where there is room, the thread is about to write: a processor is busy, not the reader.
         let is_moving = |outlet: &&Self| outlet.queue.waiting() > 0 && outlet.queue.stream.has_room();
         let begun = Instant::now();
         let (mut waiting, mut since) = (waiting_bytes(), begun);
-        while waiting > 0 && begun.elapsed() < FLUSH_MAX {
+        while waiting > 0 && begun.elapsed() < time_max {
             if since.elapsed() >= STUCK_AFTER && !outlets.iter().any(is_moving) {
                 return;
             }
@@ -161,6 +165,11 @@ mod tests {
         Outlet::start("outlet", Stream::new(writer).unwrap(), Arc::clone(lines_dropped), || {}, || {}).unwrap()
     }
 
+    /// However busy the processors are.
+    fn flush(outlet: &Outlet) {
+        Outlet::flush_within(Duration::from_secs(60), &[outlet]);
+    }
+
     /// A further way to the same pipe, on which writing and reading never wait.
     fn impatient(writer: &PipeWriter) -> std::fs::File {
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
@@ -174,7 +183,7 @@ mod tests {
         let outlet = outlet(writer, &dropped);
         // If any of it waited for the reader, this would never end.
         (0..LINES).for_each(|number| outlet.offer(format!("{number} {LINE}").as_bytes()));
-        Outlet::flush(&[&outlet]);
+        flush(&outlet);
         let lost = dropped.load(Ordering::Relaxed) as usize;
         assert!(lost > 0 && lost < LINES, "{lost} of {LINES}");
         let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
@@ -182,7 +191,7 @@ mod tests {
         let numbers: Vec<usize> = lines.by_ref().take(LINES - lost).map(number).collect();
         assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "{numbers:?}");
         // Nothing waits any more, so there is room again.
-        Outlet::flush(&[&outlet]);
+        flush(&outlet);
         outlet.offer(LINE.as_bytes());
         assert_eq!(lines.next().as_deref(), Some(LINE.trim_end()));
         assert_eq!(dropped.load(Ordering::Relaxed) as usize, lost);
@@ -195,9 +204,9 @@ mod tests {
         let outlet = outlet(writer, &dropped);
         drop(reader);
         outlet.offer(b"one\ntwo\nthree\n");
-        Outlet::flush(&[&outlet]);
+        flush(&outlet);
         outlet.offer(b"the end of a line is missing");
-        Outlet::flush(&[&outlet]);
+        flush(&outlet);
         assert_eq!(dropped.load(Ordering::Relaxed), 4);
     }
 
@@ -230,7 +239,7 @@ mod tests {
         let outlet = Outlet::start("outlet", Stream::new(writer).unwrap(), Arc::default(), || {}, caught_up).unwrap();
         own.set(outlet.clone()).unwrap();
         outlet.offer(b"first\n");
-        Outlet::flush(&[&outlet]);
+        flush(&outlet);
         let mut read = [0; 13];
         reader.read_exact(&mut read).unwrap();
         assert_eq!((&read, outlet.queue.waiting()), (b"first\nsecond\n", 0));

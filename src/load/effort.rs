@@ -143,20 +143,19 @@ mod tests {
 
     #[test]
     fn a_thread_that_spins_is_busy_or_waits_and_one_that_sleeps_is_neither() {
-        let mut books = Books::open();
+        let (mut books, mut spun) = (Books::open(), Effort::default());
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_millis(100) {
-            std::hint::spin_loop();
+        // However long it takes until it is given so much of a processor.
+        while spun.busy_ns < 20_000_000 {
+            spun += &books.since_last();
+            assert!(begun.elapsed() < Duration::from_secs(60), "{spun:?}");
         }
-        let spun_ns = begun.elapsed().as_nanos() as u64;
-        let Load { busy_percent, waited_percent } = books.since_last().of(spun_ns);
-        // The kernel books in steps of a tick, which is 10 ms at most.
-        assert!(busy_percent + waited_percent > 50.0, "{busy_percent} {waited_percent}");
         let begun = Instant::now();
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(100));
         let slept_ns = begun.elapsed().as_nanos() as u64;
         let load = books.since_last().of(slept_ns);
-        assert!(load.busy_percent < 20.0, "{load:?}");
+        // The kernel books in steps of a tick, which is 10 ms at most: the last of the spinning may be among it.
+        assert!(load.busy_percent < 50.0, "{load:?}");
     }
 
     #[test]

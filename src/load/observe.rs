@@ -80,11 +80,10 @@ mod tests {
         let before = Usage::of(&[own]);
         assert!(before.resident_bytes > 1 << 20 && before.kernel_bytes > 1 << 20);
         let begun = std::time::Instant::now();
-        while begun.elapsed() < Duration::from_millis(50) {
-            std::hint::spin_loop();
+        // However long it takes until it is given so much of a processor.
+        while Usage::of(&[own]).cpu < before.cpu + Duration::from_millis(5) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{before:?}");
         }
-        let spent = Usage::of(&[own]).cpu - before.cpu;
-        assert!(spent >= Duration::from_millis(5), "{spent:?}");
     }
 
     #[test]

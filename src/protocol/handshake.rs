@@ -492,11 +492,12 @@ mod tests {
 
     #[test]
     fn takes_linear_time_for_a_head_full_of_protocols() {
-        let many: Vec<String> = (0..5000).map(|at| format!("{at:x}")).collect();
+        let many: Vec<String> = (0..500_000).map(|at| format!("{at:x}")).collect();
         let begin = std::time::Instant::now();
         let line = format!("Sec-WebSocket-Protocol: {}\r\n", many.join(","));
         assert_eq!(check_with(&line, |_| ()), Err(Refusal::ProtocolsInvalid { protocols_max: 64 }));
-        assert!(begin.elapsed().as_millis() < 200);
+        // One pass takes a fraction of a second even without optimisation, quadratic work many minutes.
+        assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
     }
 
     proptest! {

@@ -273,15 +273,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn reads_a_head_of_16_kib_in_single_bytes_in_a_few_milliseconds() {
-        let limits = HeadLimits::default();
+    fn takes_linear_time_for_a_head_in_single_bytes() {
+        let limits = HeadLimits { head_bytes_max: 4 << 20, ..HeadLimits::default() };
         let head = [b"GET / HTTP/1.1\r\nX: ".to_vec(), vec![b'a'; limits.head_bytes_max]].concat();
         let begin = std::time::Instant::now();
         let mut scan = HeadScan::default();
         let refused = (1..=head.len()).find(|&end| scan.find_end(&head[..end], &limits).is_err());
         assert_eq!(refused, Some(limits.head_bytes_max));
-        // Quadratic work would take seconds here; one pass takes well below 10 ms even without optimisation.
-        assert!(begin.elapsed().as_millis() < 200, "{:?}", begin.elapsed());
+        // One pass takes a fraction of a second even without optimisation, quadratic work several minutes.
+        assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
     }
 
     #[test]
