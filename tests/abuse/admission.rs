@@ -8,14 +8,11 @@ use std::time::{Duration, Instant};
 
 use crate::attacker::{Next, Peer};
 use crate::server::Server;
-use crate::{figure, on_each_reactor};
+use crate::{figure, on_each_reactor, patience};
 
 /// Another address of this host.
 const ELSEWHERE: &str = "127.0.0.2";
 const HERE: &str = "127.0.0.1";
-
-/// Longer than a core needs to see that a connection was closed.
-const NOTICED_MAX: Duration = Duration::from_secs(10);
 
 /// A request for a WebSocket from a page of `https://example.com`, as a server of that name sees it.
 fn request(headers: &str) -> Vec<u8> {
@@ -152,7 +149,9 @@ fn row_6_a_flood_from_one_address_is_cut_off_and_others_get_in() {
         assert_eq!(status(ELSEWHERE, server.address, &request("")), 101);
         drop(flood);
         assert_eq!(server.await_descriptors(before), before);
-        assert_eq!(Peer::open_many(server.address, CAP).len(), CAP, "all of them have been given back");
+        let again: Vec<Peer> = (0..CAP).map(|_| await_room(server.address)).collect();
+        assert_eq!(status(HERE, server.address, &request("")), 429, "no more than those have been given back");
+        drop(again);
         figure(6, format!("{admitted} of {} connections, then all anew", 4 * CAP), format!("exactly {CAP}"));
     });
 }
@@ -208,19 +207,19 @@ fn row_6_only_a_trusted_proxy_says_whose_connection_it_is() {
         assert_eq!(status(ELSEWHERE, proxied.address, &request("")), 400, "a proxy without a header");
         assert_eq!(status(ELSEWHERE, proxied.address, b"PROXY TCP4 1.2.3.4\r\n"), 400);
         assert_eq!(status(HERE, proxied.address, &[v1("192.0.2.3"), request("")].concat()), 400, "a stranger with one");
-        await_room(proxied.address);
+        assert_eq!(await_room(proxied.address).ask("in"), "in");
         drop(clients);
         figure(6, "forged addresses by header, PROXY v1 and v2: 0 believed", "0 believed");
     });
 }
 
-/// A stranger that was refused has its connection back once the core has seen its end.
-fn await_room(address: SocketAddr) {
-    let end = Instant::now() + NOTICED_MAX;
+/// Returns a session once there is room for it: a connection counts until the core has seen its end.
+fn await_room(address: SocketAddr) -> Peer {
+    let end = Instant::now() + patience();
     loop {
         let mut peer = Peer::connect_from(HERE, address);
         match ask(&mut peer, &request("")) {
-            101 => return assert_eq!(peer.ask("in"), "in"),
+            101 => return peer,
             status => assert!(status == 429 && Instant::now() < end, "{status}"),
         }
         peer.finish();

@@ -6,16 +6,14 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::patience;
 use crate::wire::{self, close_payload, masked};
 
 /// A good request for an upgrade.
 pub const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// Longer than any timeout of the server under test: who waits so long waits in vain.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Connections opened before the first is used: below the shortest queue of a listener.
+/// Connections that ask for a session before the first has it: below the shortest queue of a listener.
 const OPENED_AT_ONCE: usize = 500;
 
 /// What comes next from the server.
@@ -66,8 +64,8 @@ impl Peer {
 
     fn new(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience()))?;
+        stream.set_write_timeout(Some(patience()))?;
         Ok(Self { stream, received: Vec::new() })
     }
 
@@ -77,6 +75,13 @@ impl Peer {
         peer.write(UPGRADE);
         peer.expect_session();
         peer
+    }
+
+    /// A session, if the server gives one: it closes the connection of a client that asks too late.
+    pub fn try_open(address: SocketAddr) -> Option<Self> {
+        let mut peer = Self::connect(address);
+        peer.write(UPGRADE);
+        (peer.read_status()? == 101).then_some(peer)
     }
 
     /// A session on this path.
@@ -117,8 +122,11 @@ impl Peer {
         let mut peers: Vec<Self> = Vec::with_capacity(count);
         while peers.len() < count {
             let from = peers.len();
-            peers.extend((from..count.min(from + OPENED_AT_ONCE)).map(|_| connect(address)));
-            peers[from..].iter_mut().for_each(|peer| peer.write(UPGRADE));
+            peers.extend((from..count.min(from + OPENED_AT_ONCE)).map(|_| {
+                let mut peer = connect(address);
+                peer.write(UPGRADE);
+                peer
+            }));
             peers[from..].iter_mut().for_each(Self::expect_session);
         }
         peers

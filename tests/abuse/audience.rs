@@ -5,13 +5,17 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::attacker::{Peer, frame_bounds};
+use crate::patience;
 use crate::wire::{FIN, PONG, masked};
 
 /// What one read takes.
 const READ_BYTES: usize = 256 * 1024;
+
+/// For how long nothing may come until a probe counts as lost.
+const PROBE_WAIT: Duration = Duration::from_millis(200);
 
 /// Sockets reported at a time.
 const EVENTS: usize = 1024;
@@ -65,6 +69,22 @@ impl Audience {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
                 Err(error) => panic!("client {number} cannot write: {error}"),
             }
+        }
+    }
+
+    /// Publishes until so many of the clients have heard it: a core hears in its own time what is subscribed to on others.
+    /// What is published differs each time, and when this returns nothing of it is on its way any more.
+    pub fn await_subscriptions(&mut self, hearers: usize, mut publish: impl FnMut(&mut Self, &[u8])) {
+        let end = Instant::now() + patience();
+        for round in 0.. {
+            let probe = format!("heard? {round}").into_bytes();
+            publish(self, &probe);
+            let mut missing = hearers;
+            while missing > 0 && self.hear(PROBE_WAIT, |_, _, payload| missing -= usize::from(payload == probe)) {}
+            if missing == 0 {
+                return;
+            }
+            assert!(Instant::now() < end, "{missing} of {hearers} never hear what is published");
         }
     }
 

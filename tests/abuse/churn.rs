@@ -112,5 +112,7 @@ fn come_and_go(server: &Server, random: &mut Random) -> usize {
             _ => drop(peer),
         }
     }
+    // All of these are over before the next come.
+    server.await_descriptors(server.descriptors_before());
     strangers
 }

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::attacker::{Next, Peer, UPGRADE};
 use crate::server::Server;
@@ -17,20 +17,24 @@ include!("../data/requests.rs");
 /// is merely split less.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// The time for a request that is never finished.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Connections in one go: below the queue of a listener.
 const AT_ONCE: usize = 250;
 
 #[test]
 fn row_2_every_malformed_handshake_gets_its_status_however_it_is_split() {
     on_each_reactor(|reactor| {
-        // Shorter than the default, because 408 is waited for; far longer than any request below takes.
-        let server = Server::judging(reactor, 3_000);
+        let server = Server::misbehaving(reactor, 0, None);
+        // Shorter than the default, because 408 is waited for.
+        let impatient = Server::judging(reactor, TIMEOUT.as_millis() as u64);
         let address = server.address;
         let (rows, early) = ([refused(), accepted()].concat(), early_data());
         let mut sent = 0;
         sent += judge(address, whole(&rows));
         sent += judge(address, whole(&early));
-        sent += judge(address, whole(&unfinished()));
+        sent += judge_unfinished(impatient.address, &unfinished());
         sent += judge(address, split(&rows, &mut Random(2)));
         sent += judge(address, byte_by_byte(&rows));
         let panics: usize = Peer::open(address).ask("count handler_panics").parse().unwrap();
@@ -275,6 +279,25 @@ fn judge(address: SocketAddr, requests: Vec<Cut<'_>>) -> usize {
         }
     }
     requests.len()
+}
+
+/// Sends what is no whole request and waits for the verdict; gives their number.
+fn judge_unfinished(address: SocketAddr, rows: &[Row]) -> usize {
+    let mut peers: Vec<Peer> = rows.iter().map(|row| begun_in_time(address, row)).collect();
+    rows.iter().zip(&mut peers).for_each(|(row, peer)| expect(row, &[], peer));
+    rows.len()
+}
+
+/// A connection over which all of it came well before its time was over, however busy the processors are.
+fn begun_in_time(address: SocketAddr, row: &Row) -> Peer {
+    loop {
+        let begun = Instant::now();
+        let mut peer = Peer::connect(address);
+        peer.write(&row.bytes);
+        if begun.elapsed() < TIMEOUT / 2 {
+            return peer;
+        }
+    }
 }
 
 fn expect(row: &Row, cuts: &[usize], peer: &mut Peer) {

@@ -9,7 +9,7 @@ use zlib_rs::{Deflate, DeflateFlush};
 use crate::attacker::{Next, Peer};
 use crate::server::Server;
 use crate::wire::{BINARY, FIN, masked};
-use crate::{figure, on_each_reactor, scaled};
+use crate::{figure, in_time, on_each_reactor, patience, scaled};
 
 /// Says that a message is compressed (RFC 7692 6).
 const RSV1: u8 = 0x40;
@@ -28,10 +28,11 @@ const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(20);
 #[test]
 fn row_52_a_pause_of_the_whole_process_costs_no_session() {
     on_each_reactor(|reactor| {
-        let server = Server::start(reactor, &[]);
+        // Below full scale other servers wait longer for a core.
+        let server = Server::start(reactor, &["--stall-timeout-ms", "10000"]);
         let sessions = scaled(5_000);
         let mut peers = Peer::open_many(server.address, sessions);
-        server.signal("STOP");
+        server.pause();
         thread::sleep(PAUSE);
         // What is said meanwhile is answered afterwards.
         peers.iter_mut().for_each(|peer| peer.say("still there?"));
@@ -47,14 +48,15 @@ fn row_52_a_pause_of_the_whole_process_costs_no_session() {
 fn row_52_a_server_that_was_killed_can_be_started_again_at_once() {
     on_each_reactor(|reactor| {
         let sessions = scaled(10_000);
-        let mut server = Server::start(reactor, &[]);
+        // Its port is nobody else's, even while it is not there: only this server listens at this address of the host.
+        let mut server = Server::start_at(reactor, if reactor == "uring" { "127.0.52.1:0" } else { "127.0.52.2:0" });
         let (address, rounds, mut longest) = (server.address, 5, Duration::ZERO);
         for _ in 0..rounds {
             let peers = Peer::open_many(address, sessions);
             server.signal("KILL");
-            server.await_exit(Duration::from_secs(60)).expect("it was killed");
+            server.await_end();
             let killed = Instant::now();
-            server = Server::start_at(reactor, address);
+            server = Server::start_at(reactor, &address.to_string());
             longest = longest.max(killed.elapsed());
             drop(peers);
         }
@@ -90,7 +92,7 @@ fn row_54_the_memory_of_a_crowd_is_given_back_once_it_has_left() {
         let mut last = peers.pop().unwrap();
         drop(peers);
         let left = Instant::now();
-        while server.memory() > before + KEPT_BYTES_MAX && left.elapsed() < GIVEN_BACK_WITHIN {
+        while server.memory() > before + KEPT_BYTES_MAX && left.elapsed() < patience() {
             last.write(&message);
             assert!(matches!(last.next(), Next::Frame(0xC2, _)));
             thread::sleep(Duration::from_millis(10));
@@ -106,6 +108,7 @@ fn row_54_the_memory_of_a_crowd_is_given_back_once_it_has_left() {
             format!("{} MiB within {GIVEN_BACK_WITHIN:.0?}", KEPT_BYTES_MAX / MIB),
         );
         assert!(kept <= KEPT_BYTES_MAX);
+        in_time(took <= GIVEN_BACK_WITHIN);
     });
 }
 

@@ -35,8 +35,8 @@
 //! | 58 | a hand-over under a crowd; goodbyes over 2 s; every signal | 0 without an answer; 5 to 15 % in each tenth; 1001 to all |
 //!
 //! Each attack on each reactor prints a line ([`table`]); docs/abuse.md explains it. Counts are scaled by
-//! `RINGSOCK_ABUSE_SCALE`, in percent. The default of 10 keeps the whole at four minutes; 100 is the full table, which
-//! `scripts/abuse` runs.
+//! `RINGSOCK_ABUSE_SCALE`, in percent. 100 is the full table, which `scripts/abuse` runs: a row at a time, with every bound
+//! demanded. At the default of 10 rows run beside each other, and bounds of time and of processor time are only told.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -72,9 +72,9 @@ mod topics;
 #[allow(dead_code, reason = "shared with the protocol's tests, which use all of it")]
 mod wire;
 
-use std::any::Any;
 use std::panic::{Location, resume_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use table::{figure, say};
@@ -83,51 +83,102 @@ use table::{figure, say};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Tests take turns: they measure CPU and time, and would disturb each other.
-static TURN: Mutex<()> = Mutex::new(());
+/// Rows that run beside each other below full scale, each on both reactors: most of their time they wait. A row has at most
+/// 2,000 connections by each reactor, and this process needs a descriptor for each.
+const ROWS_AT_ONCE: usize = 4;
 
-/// Runs an attack on each reactor that this host allows; below full scale, where the machine may have other things to do,
-/// up to three times if all it missed is a bound of time.
-fn on_each_reactor(attack: impl Fn(&str)) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let uring = match ringsock::reactor::uring::Uring::new() {
-        Ok(uring) => {
-            drop(uring);
-            attempt("uring", &attack)
-        }
-        Err(error) => {
-            say(&format!("NOT TESTED: the io_uring reactor; this host refuses it ({error})"));
-            Ok(())
-        }
-    };
-    let epoll = attempt("epoll", &attack);
-    if let Err(panic) = uring.and(epoll) {
-        resume_unwind(panic);
+/// Rings of the servers of so many rows: two servers of two cores on one reactor each.
+const RINGS_AT_ONCE: usize = ROWS_AT_ONCE * 4;
+
+/// What the host allows, found out before the first row.
+static HOST: LazyLock<Host> = LazyLock::new(Host::look);
+
+/// How many rows may begin now.
+static PLACES: LazyLock<Mutex<usize>> = LazyLock::new(|| Mutex::new(HOST.rows_at_once));
+static PLACE_LEFT: Condvar = Condvar::new();
+
+struct Host {
+    reactors: &'static [&'static str],
+    rows_at_once: usize,
+}
+
+impl Host {
+    fn look() -> Self {
+        // A shell's soft limit is too low for the attackers' ends of the connections.
+        sink::set_limit(std::process::id(), libc::RLIMIT_NOFILE, u64::MAX);
+        let rings = |count| (0..count).map(|_| ringsock::reactor::uring::Uring::new()).collect::<Result<Vec<_>, _>>();
+        let reactors: &[_] = match rings(1) {
+            Ok(_) => &["uring", "epoll"],
+            Err(error) => {
+                say(&format!("NOT TESTED: the io_uring reactor; this host refuses it ({error})"));
+                &["epoll"]
+            }
+        };
+        // All programs of a user share the memory that it may lock.
+        let is_roomy = reactors.len() == 1 || rings(RINGS_AT_ONCE).is_ok();
+        Self { reactors, rows_at_once: if is_roomy && !is_full_scale() { ROWS_AT_ONCE } else { 1 } }
     }
 }
 
-fn attempt(reactor: &str, attack: &impl Fn(&str)) -> Result<(), Box<dyn Any + Send>> {
-    let mut attempts = if is_full_scale() { 1 } else { 3 };
-    loop {
-        attempts -= 1;
-        match table::run(reactor, || attack(reactor)) {
-            Err(panic) if attempts > 0 && panic.is::<TooSlow>() => {}
-            outcome => return outcome,
-        }
+/// A place among the rows that run at the same time.
+struct Place;
+
+impl Place {
+    fn take() -> Self {
+        let places = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = PLACE_LEFT.wait_while(places, |places| *places == 0).unwrap_or_else(PoisonError::into_inner);
+        *places -= 1;
+        Self
     }
 }
 
-/// What a bound of time that was missed panics with: other programs on the machine can only ever make it be missed.
-struct TooSlow;
+impl Drop for Place {
+    fn drop(&mut self) {
+        *PLACES.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        PLACE_LEFT.notify_one();
+    }
+}
 
-/// Demands a bound of time, or of processor time. Whatever else an attack demands comes first, since it holds however busy
-/// the machine is.
+/// Runs an attack on each reactor that this host allows: in full alone and one after the other, since it is measured; below
+/// full scale on both at once and beside other rows.
+fn on_each_reactor(attack: impl Fn(&str) + Sync) {
+    let _place = Place::take();
+    let attack = &attack;
+    let test = thread::current();
+    let name = test.name().unwrap_or_default();
+    thread::scope(|scope| {
+        let begin = |reactor| {
+            // By the name of the test a line finds its sentence.
+            let thread = thread::Builder::new().name(name.to_owned());
+            thread.spawn_scoped(scope, move || table::run(reactor, || attack(reactor))).unwrap()
+        };
+        let mut outcomes = Vec::new();
+        if is_full_scale() {
+            outcomes.extend(HOST.reactors.iter().map(|reactor| begin(reactor).join()));
+        } else {
+            let attacks: Vec<_> = HOST.reactors.iter().map(|reactor| begin(reactor)).collect();
+            outcomes.extend(attacks.into_iter().map(|attack| attack.join()));
+        }
+        if let Some(panic) = outcomes.into_iter().find_map(|outcome| outcome.and_then(|outcome| outcome).err()) {
+            resume_unwind(panic);
+        }
+    });
+}
+
+/// Judges a bound of time, or of processor time. In full it is demanded. Below full scale it is a measurement that other
+/// programs spoil, and the line says that it was missed.
 #[track_caller]
 fn in_time(kept: bool) {
     if !kept {
-        say(&format!("{}: a bound of time was missed", Location::caller()));
-        resume_unwind(Box::new(TooSlow));
+        assert!(!is_full_scale(), "a bound of time was missed");
+        table::late(Location::caller());
     }
+}
+
+/// How long what has to come is waited for. In full it is longer than any timeout of the servers. Below full scale their
+/// timeouts are as long, so that nobody is cut off for having had no processor for a while.
+fn patience() -> Duration {
+    Duration::from_secs(if is_full_scale() { 20 } else { 120 })
 }
 
 /// A count of the full table, scaled.

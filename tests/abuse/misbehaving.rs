@@ -1,9 +1,10 @@
 //! A server whose handler does on command what handlers must not do. It is this test program, started once more.
 //!
-//! Commands are text messages: `panic`, `stall MS`, `die`, `hoard`, `release`, `core`, `count NAME`, `join
+//! Commands are text messages: `panic`, `stall MS`, `hang`, `continue`, `die`, `hoard`, `release`, `core`, `count NAME`, `join
 //! TOPIC,TOPIC`, `tell TOPIC TEXT`, and those of [`churn`]. All else is echoed. It judges every request as an upgrade, but for whether it is ready.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -21,6 +22,9 @@ pub const TEST: &str = "misbehaving::serves_when_told_to";
 /// number of cores.
 pub const VARIABLE: &str = "RINGSOCK_ABUSE_SERVER";
 
+/// Whether a core that was told to hang may go on.
+static GOES_ON: AtomicBool = AtomicBool::new(false);
+
 static COUNTERS: OnceLock<Vec<Arc<Counters>>> = OnceLock::new();
 
 /// Not a test of anything: the server's process enters here. Without the variable it does nothing.
@@ -30,7 +34,7 @@ fn serves_when_told_to() {
     let [reactor, stall_timeout_ms, handshake_timeout_ms, cores] = told.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{told}")
     };
-    let limits = Limits { handshake_timeout_ms: handshake_timeout_ms.parse().unwrap(), ..Limits::default() };
+    let limits = Limits { handshake_timeout_ms: handshake_timeout_ms.parse().unwrap(), ..patient() };
     // Thousands of panics are wanted; their messages are not.
     std::panic::set_hook(Box::new(|_| {}));
     let status: Arc<Status> = Arc::default();
@@ -64,6 +68,24 @@ fn serves_when_told_to() {
     std::process::exit(code);
 }
 
+/// The limits of a server that waits for its clients as long as a test does, below full scale.
+fn patient() -> Limits {
+    if crate::is_full_scale() {
+        return Limits::default();
+    }
+    let patience_ms = crate::patience().as_millis() as u64;
+    Limits {
+        assembly_timeout_ms: patience_ms,
+        outbox_age_ms_max: patience_ms,
+        send_timeout_ms: patience_ms,
+        ping_interval_ms: 0,
+        dead_peer_timeout_ms: 0,
+        close_timeout_ms: patience_ms,
+        drain_timeout_ms: patience_ms,
+        ..Limits::default()
+    }
+}
+
 struct Misbehaving {
     core: usize,
     status: Arc<Status>,
@@ -78,6 +100,7 @@ impl Handler for Misbehaving {
         match request.path() {
             "/readyz" if self.status.is_ready() => Response::text(200, "ready"),
             "/readyz" => Response::text(503, "not ready"),
+            "/core" => Response::text(200, self.core.to_string()),
             _ => handshake::check(request).map_or_else(|refusal| Response::from(&refusal), |_| Response::new(500)),
         }
     }
@@ -91,6 +114,12 @@ impl Handler for Misbehaving {
         match command {
             "panic" => panic!("as told"),
             "stall" => thread::sleep(Duration::from_millis(argument.parse().unwrap())),
+            "hang" => {
+                while !GOES_ON.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            }
+            "continue" => GOES_ON.store(true, Ordering::Relaxed),
             "die" => drop(monoio::spawn(async { panic!("a task of the handler's own") })),
             "hoard" => {
                 self.hoard.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));

@@ -1,16 +1,19 @@
 //! Row 20: what arrives in the moment in which it would have been given up.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::attacker::{Peer, UPGRADE};
 use crate::server::Server;
 use crate::wire::{BINARY, FIN, PONG, masked};
-use crate::{Random, figure, on_each_reactor};
+use crate::{Random, figure, on_each_reactor, patience};
 
 /// Connections that race, in full: they take seconds.
 const CONNECTIONS: usize = 10_000;
-const AT_ONCE: usize = 1_000;
+
+/// Connections in one go, at most. The sooner the last of them is there, the fewer lose.
+const AT_ONCE_MAX: usize = 1_000;
+const AT_ONCE_MIN: usize = 4;
 
 /// Every timeout of the server, in milliseconds: two of its ticks.
 const TIMEOUT_MS: u64 = 100;
@@ -25,33 +28,44 @@ fn row_20_timeouts_that_race_what_they_wait_for_lose_no_descriptor() {
         let server = Server::start(reactor, &flags);
         let descriptors = server.descriptors_before();
         let mut random = Random(20);
-        let mut lost = 0;
-        for _ in 0..CONNECTIONS / AT_ONCE {
-            lost += race(&server, &mut random);
+        let (mut races, mut lost, mut at_once) = (0, 0, AT_ONCE_MAX);
+        let is_race = |races: usize, lost: usize| lost > CONNECTIONS / 50 && races - lost > CONNECTIONS / 50;
+        let end = Instant::now() + patience();
+        // On a machine that is busy with other things it takes smaller goes until some win.
+        while races < CONNECTIONS * 3 / 4 || (!is_race(races, lost) && Instant::now() < end) {
+            let (raced, late) = race(&server, at_once, &mut random);
+            (races, lost) = (races + raced, lost + late);
+            match late * 100 / raced {
+                95.. => at_once = (at_once / 2).max(AT_ONCE_MIN),
+                0..5 => at_once = (at_once * 2).min(AT_ONCE_MAX),
+                _ => {}
+            }
         }
         let after = server.await_descriptors(descriptors);
         let mut honest = Peer::open(server.address);
         honest.say("still here");
         figure(
             20,
-            format!("{CONNECTIONS} races, {lost} lost to the timeout, descriptors {descriptors} → {after}"),
+            format!("{races} races, {lost} lost to the timeout, descriptors {descriptors} → {after}"),
             "all back, some lost and some won",
         );
         assert_eq!(after, descriptors);
-        assert!(lost > CONNECTIONS / 50 && lost < CONNECTIONS - CONNECTIONS / 50, "these were no races");
+        assert!(is_race(races, lost), "these were no races");
     });
 }
 
-/// Starts something on each of many connections and completes it when it is about to time out. Gives how many ended.
-fn race(server: &Server, random: &mut Random) -> usize {
+/// Starts something on each of many connections and completes it when it is about to time out. Returns how many raced, and how many
+/// of those were late.
+fn race(server: &Server, count: usize, random: &mut Random) -> (usize, usize) {
     let frame = masked(FIN | BINARY, &[1; 200]);
-    let mut peers: Vec<Peer> = (0..AT_ONCE)
+    // `None` was late for its own handshake.
+    let mut peers: Vec<Option<Peer>> = (0..count)
         .map(|index| match index % 4 {
-            0 => Peer::connect(server.address),
-            _ => Peer::open(server.address),
+            0 => Some(Peer::connect(server.address)),
+            _ => Peer::try_open(server.address),
         })
         .collect();
-    for (index, peer) in peers.iter_mut().enumerate() {
+    for (index, peer) in started(&mut peers) {
         match index % 4 {
             0 => peer.write(&UPGRADE[..UPGRADE.len() - 1]),
             1 => peer.write(&frame[..100]),
@@ -62,7 +76,7 @@ fn race(server: &Server, random: &mut Random) -> usize {
     }
     // The moments of the connections are spread over the time it took to open them; the sweep passes through them.
     thread::sleep(Duration::from_millis(random.below(TIMEOUT_MS as usize) as u64));
-    for (index, peer) in peers.iter_mut().enumerate() {
+    for (index, peer) in started(&mut peers) {
         match index % 4 {
             0 => peer.write(&UPGRADE[UPGRADE.len() - 1..]),
             1 => peer.write(&frame[100..]),
@@ -71,14 +85,22 @@ fn race(server: &Server, random: &mut Random) -> usize {
         }
     }
     thread::sleep(Duration::from_millis(20));
-    let mut ended = 0;
-    for mut peer in peers {
+    let (mut raced, mut late) = (0, 0);
+    for (index, mut peer) in peers.into_iter().enumerate() {
         // Those that close are to end anyway.
-        ended += usize::from(peer.has_ended());
+        if index % 4 != 2 {
+            raced += 1;
+            late += usize::from(peer.as_mut().is_none_or(Peer::has_ended));
+        }
         match random.below(2) {
-            0 => peer.reset(),
+            0 => peer.into_iter().for_each(Peer::reset),
             _ => drop(peer),
         }
     }
-    ended.saturating_sub(AT_ONCE / 4)
+    (raced, late)
+}
+
+/// Those that were in time so far, with their places.
+fn started(peers: &mut [Option<Peer>]) -> impl Iterator<Item = (usize, &mut Peer)> {
+    peers.iter_mut().enumerate().filter_map(|(index, peer)| Some((index, peer.as_mut()?)))
 }

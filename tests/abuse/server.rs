@@ -16,22 +16,31 @@ use ringsock::Limits;
 
 use crate::attacker::Peer;
 use crate::sink::set_limit;
-use crate::{misbehaving, table};
-
-/// A start takes some 50 ms; the rest is for a machine that is busy with other things.
-const START_MAX: Duration = Duration::from_secs(20);
-
-/// What descriptors and memory may take to settle: several of the server's 50 ms ticks and 500 ms sleeps.
-const SETTLE_MAX: Duration = Duration::from_secs(10);
+use crate::{is_full_scale, misbehaving, patience, table};
 
 /// Without a change for so long, nothing is going to change: far longer than any step of a start or an end.
 const AT_REST: Duration = Duration::from_millis(300);
+
+/// A thread that has gone to sleep so many times since then is not still on its way.
+const SLEEPS_AT_REST: u64 = 2;
+
+/// Settings that say how long a server waits for its clients. Below full scale it waits for as long as a test does, unless
+/// the attack is about just that: an attacker may get no processor for a while.
+const PATIENT: [&str; 7] = [
+    "HANDSHAKE_TIMEOUT",
+    "ASSEMBLY_TIMEOUT",
+    "SEND_TIMEOUT",
+    "CLOSE_TIMEOUT",
+    "DRAIN_TIMEOUT",
+    "STALL_TIMEOUT",
+    "OUTBOX_AGE",
+];
 
 /// A counter that moves whatever happens.
 const RESTLESS: &str = "turns";
 
 /// For longer than the server uses a text of its metrics again.
-const STALE: Duration = Duration::from_millis(150);
+pub const STALE: Duration = Duration::from_millis(150);
 
 pub struct Server {
     process: Child,
@@ -78,8 +87,8 @@ impl Server {
     }
 
     /// The same at this address.
-    pub fn start_at(reactor: &str, address: SocketAddr) -> Self {
-        Self::run(Self::command_at(&address.to_string(), reactor, "2", &[]), None, Stdio::piped())
+    pub fn start_at(reactor: &str, address: &str) -> Self {
+        Self::run(Self::command_at(address, reactor, "2", &[]), None, Stdio::piped())
     }
 
     /// The same at an address that another server has, too.
@@ -103,6 +112,12 @@ impl Server {
 
     fn command_at(address: &str, reactor: &str, cores: &str, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
+        if !is_full_scale() {
+            // Flags go before the environment.
+            let patience_ms = patience().as_millis().to_string();
+            command.envs(PATIENT.map(|name| (format!("RINGSOCK_{name}_MS"), &patience_ms)));
+            command.env("RINGSOCK_PING_INTERVAL_MS", "0").env("RINGSOCK_DEAD_PEER_TIMEOUT_MS", "0");
+        }
         // The counters are read at the administrator's listener.
         command.args(["serve", "--listen", address, "--admin-listen", "127.0.0.1:0", "--cores", cores]);
         command.args(["--reactor", reactor]).args(flags);
@@ -111,7 +126,7 @@ impl Server {
 
     /// This test's own program with the handler of [`misbehaving`].
     pub fn misbehaving(reactor: &str, stall_timeout_ms: u64, descriptors: Option<u64>) -> Self {
-        Self::own(reactor, stall_timeout_ms, Limits::default().handshake_timeout_ms, 2, descriptors)
+        Self::own(reactor, stall_timeout_ms, handshake_timeout_ms(), 2, descriptors)
     }
 
     /// The same with less time for a request.
@@ -121,7 +136,7 @@ impl Server {
 
     /// The same on one core.
     pub fn on_one_core(reactor: &str) -> Self {
-        Self::own(reactor, 0, Limits::default().handshake_timeout_ms, 1, None)
+        Self::own(reactor, 0, handshake_timeout_ms(), 1, None)
     }
 
     fn own(
@@ -233,16 +248,35 @@ impl Server {
         text.lines().filter_map(counter).collect()
     }
 
-    /// Waits until it has opened all descriptors it needs: a core opens some after the server has said it is ready.
+    /// Waits until it has opened all descriptors it needs: a core opens some after the server has said it is ready, as soon
+    /// as it gets a processor.
     fn await_rest(&mut self) {
-        let mut since = Instant::now();
-        while since.elapsed() < AT_REST {
+        let (mut since, mut slept) = (Instant::now(), self.sleeps());
+        let end = since + patience();
+        while Instant::now() < end {
             thread::sleep(Duration::from_millis(20));
-            let now = self.descriptors();
-            if now != self.before.descriptors {
-                (self.before.descriptors, since) = (now, Instant::now());
+            let (now, sleeps) = (self.descriptors(), self.sleeps());
+            let are_settled = slept.iter().zip(&sleeps).all(|(before, now)| *now >= before + SLEEPS_AT_REST);
+            if now != self.before.descriptors || sleeps.len() != slept.len() {
+                (self.before.descriptors, since, slept) = (now, Instant::now(), sleeps);
+            } else if are_settled && since.elapsed() >= AT_REST {
+                return;
             }
         }
+        panic!("the server does not come to rest");
+    }
+
+    /// How often each of its cores has gone to sleep, the one in the background among them.
+    fn sleeps(&self) -> Vec<u64> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let sleeps = tasks.filter_map(|task| {
+            let status = fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+            let value = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let thread = value("Name:")?;
+            let is_core = thread.starts_with("ringsock-core") || thread.starts_with("ringsock-back");
+            is_core.then(|| value("voluntary_ctxt_switches:")?.parse().ok()).flatten()
+        });
+        sleeps.collect()
     }
 
     fn status(&self, name: &str) -> u64 {
@@ -253,9 +287,9 @@ impl Server {
 
     /// Waits until it has as many descriptors open as before; gives the number when it still has others.
     pub fn await_descriptors(&self, before: usize) -> usize {
-        let end = Instant::now() + SETTLE_MAX;
+        let end = Instant::now() + patience();
         while self.descriptors() != before && Instant::now() < end {
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(5));
         }
         self.descriptors()
     }
@@ -263,6 +297,23 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("sh").args(["-c", "kill -s $0 $1", name, &pid]).status().unwrap().success());
+    }
+
+    /// Stops all of its threads, until it is sent CONT.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let end = Instant::now() + patience();
+        let is_stopped = |status: String| status.lines().any(|line| line.starts_with("State:\tT"));
+        let tasks = || fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().map(|task| task.unwrap().path());
+        while !tasks().all(|task| fs::read_to_string(task.join("status")).is_ok_and(is_stopped)) {
+            assert!(Instant::now() < end, "the server does not stop");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Waits for its end: how, and after how long.
+    pub fn await_end(&mut self) -> (ExitStatus, Duration) {
+        self.await_exit(patience().max(Duration::from_secs(60))).expect("it still runs")
     }
 
     /// How it ended, and after how long; `None` if it still runs.
@@ -290,14 +341,39 @@ impl Drop for Server {
         let runs = self.process.try_wait().is_ok_and(|ended| ended.is_none());
         let after = runs.then(|| {
             self.await_descriptors(self.before.descriptors);
-            thread::sleep(STALE);
-            self.usage()
+            let end = Instant::now() + patience();
+            // What has just ended is counted a moment later.
+            loop {
+                thread::sleep(STALE);
+                let after = self.usage();
+                if after.uncounted().is_empty() || Instant::now() > end {
+                    break after;
+                }
+            }
         });
         let _ = self.process.kill();
         let _ = self.process.wait();
         self.log();
         let panics = self.seen.matches("panicked at").count();
         table::spent(Spent { before: std::mem::take(&mut self.before), after, panics });
+    }
+}
+
+impl Usage {
+    /// A counter, over all reasons.
+    fn total(&self, name: &str) -> u64 {
+        let own = self.counters.iter().filter(|(own, _)| own.split('{').next() == Some(name));
+        own.map(|(_, count)| count).sum()
+    }
+
+    /// What came and has not been counted as gone. Nobody is there any more.
+    fn uncounted(&self) -> Vec<String> {
+        let pairs = [("connections_accepted", "connections_closed"), ("sessions_opened", "sessions_closed")];
+        let totals = pairs.map(|(came, gone)| (came, self.total(came), gone, self.total(gone)));
+        let uncounted = totals.iter().filter(|(_, came, _, gone)| came != gone);
+        uncounted
+            .map(|(came, came_count, gone, gone_count)| format!("{came} {came_count}, but {gone} {gone_count}"))
+            .collect()
     }
 }
 
@@ -312,22 +388,14 @@ impl Spent {
         if after.descriptors != self.before.descriptors {
             faults.push(format!("descriptors {}", self.descriptors()));
         }
-        let total = |name: &str| {
-            let own = after.counters.iter().filter(|(own, _)| own.split('{').next() == Some(name));
-            own.map(|(_, count)| count).sum::<u64>()
-        };
         if after.counters.is_empty() {
             faults.push("no metrics".to_owned());
         }
-        if total("handler_panics") > 0 && !panics_are_wanted {
-            faults.push(format!("{} handlers panicked", total("handler_panics")));
+        let panics = after.total("handler_panics");
+        if panics > 0 && !panics_are_wanted {
+            faults.push(format!("{panics} handlers panicked"));
         }
-        // Nobody is there any more.
-        for (came, gone) in [("connections_accepted", "connections_closed"), ("sessions_opened", "sessions_closed")] {
-            if total(came) != total(gone) {
-                faults.push(format!("{came} {}, but {gone} {}", total(came), total(gone)));
-            }
-        }
+        faults.extend(after.uncounted());
         faults
     }
 
@@ -368,6 +436,11 @@ fn counter(line: &str) -> Option<(String, u64)> {
     Some((format!("{name}{labels}"), count.parse().ok()?))
 }
 
+/// The handshake timeout of a server that does on command what a handler must not, unless the attack is about it.
+fn handshake_timeout_ms() -> u64 {
+    if is_full_scale() { Limits::default().handshake_timeout_ms } else { patience().as_millis() as u64 }
+}
+
 /// Where it tells of itself, and where it listens: in the lines up to the one that says that it is ready.
 fn await_addresses(process: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
     let mut output = BufReader::new(process.stdout.take()?);
@@ -383,7 +456,7 @@ fn await_addresses(process: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
         // Read on, so that it never waits for a reader.
         output.lines().for_each(drop);
     });
-    found.recv_timeout(START_MAX).ok().flatten()
+    found.recv_timeout(patience()).ok().flatten()
 }
 
 /// In the child, before its program: ends it with the thread that started it, limits its descriptors, and gives it

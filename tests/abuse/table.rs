@@ -1,33 +1,35 @@
 //! The table that a run prints: a line for each attack on each reactor, with its figures and what the server spent.
 //!
-//! Invariant: an attack that fails has its line too. It passes only if, besides its own figures, every server it left
+//! Invariant: an attack that fails has its line too, and attacks on other threads add nothing to it. It passes only if, besides its own figures, every server it left
 //! running has as many descriptors open as before, has not panicked, and knows what became of each connection.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{Write, stdout};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::thread;
 
 use crate::server::Spent;
 
-/// What the attack under way has shown so far.
-static RECORD: Mutex<Record> = Mutex::new(Record { row: 0, figures: Vec::new(), servers: Vec::new() });
+thread_local! {
+    /// What the attack under way on this thread has shown so far.
+    static RECORD: RefCell<Record> = RefCell::default();
+}
 
+#[derive(Default)]
 struct Record {
     row: u32,
     figures: Vec<(String, String)>,
     servers: Vec<Spent>,
+    /// Where bounds of time stand that were missed, and are not demanded.
+    late: Vec<String>,
 }
 
 /// Runs an attack and prints its line; gives why it failed.
 pub fn run(reactor: &str, attack: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
     let outcome = catch_unwind(AssertUnwindSafe(attack));
-    let record = std::mem::replace(
-        &mut *RECORD.lock().unwrap_or_else(PoisonError::into_inner),
-        Record { row: 0, figures: Vec::new(), servers: Vec::new() },
-    );
+    let record = RECORD.take();
     let panics_are_wanted = record.row == 21;
     let faults: Vec<String> = record.servers.iter().flat_map(|spent| spent.faults(panics_are_wanted)).collect();
     let ok = outcome.is_ok() && faults.is_empty();
@@ -38,14 +40,21 @@ pub fn run(reactor: &str, attack: impl FnOnce()) -> Result<(), Box<dyn Any + Sen
 
 /// One figure of the attack under way: its row, what was measured and what was demanded of it.
 pub fn figure(row: u32, measured: impl Display, bound: impl Display) {
-    let mut record = RECORD.lock().unwrap_or_else(PoisonError::into_inner);
-    record.row = row;
-    record.figures.push((measured.to_string(), bound.to_string()));
+    RECORD.with_borrow_mut(|record| {
+        record.row = row;
+        record.figures.push((measured.to_string(), bound.to_string()));
+    });
 }
 
-/// What a server has spent by its end.
+/// Tells that the attack under way missed the bound of time that stands here.
+pub fn late(place: &Location<'_>) {
+    let file = place.file().rsplit('/').next().unwrap_or_default();
+    RECORD.with_borrow_mut(|record| record.late.push(format!("{file}:{}", place.line())));
+}
+
+/// What a server has spent by its end. It has to end on the thread of its attack.
 pub fn spent(spent: Spent) {
-    RECORD.lock().unwrap_or_else(PoisonError::into_inner).servers.push(spent);
+    RECORD.with_borrow_mut(|record| record.servers.push(spent));
 }
 
 /// Past the test harness, which would keep it for itself unless the test fails.
@@ -64,7 +73,8 @@ impl Record {
             self.figures.iter().map(|(measured, bound)| (&**measured, &**bound)).unzip();
         let of_servers = |cell: fn(&Spent) -> String| self.servers.iter().map(cell).collect::<Vec<_>>().join("; ");
         let verdict = match (ok, faults) {
-            (true, _) => "ok".to_owned(),
+            (true, _) if self.late.is_empty() => "ok".to_owned(),
+            (true, _) => format!("ok, but late: {}", self.late.join(", ")),
             (false, []) => "FAILED".to_owned(),
             (false, faults) => format!("FAILED: {}", faults.join("; ")),
         };
