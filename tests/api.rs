@@ -5,8 +5,6 @@
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -14,12 +12,11 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use program::http::{Answer, HttpClient, request};
+use program::run::PATIENCE;
 use program::{Process, between, serve};
 
 const KEY: &str = "the-key-of-this-test";
-
-/// Far longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a message is waited for that may have been published before every core knew of its subscriber.
 const SHORT: Duration = Duration::from_millis(100);
@@ -30,9 +27,6 @@ struct Program {
     address: String,
 }
 
-/// An answer: its status, its head and its body.
-type Answer = (u16, String, String);
-
 impl Program {
     fn start(flags: &[&str]) -> Self {
         let (process, banner) = serve(&[&["--admin-listen", "none"], flags].concat());
@@ -42,7 +36,9 @@ impl Program {
 
     /// A request on a connection of its own.
     fn ask(&self, request_line: &str, headers: &[&str], body: &[u8]) -> Answer {
-        Client::new(&self.address).ask(request_line, headers, body)
+        let mut client = HttpClient::new(&self.address);
+        client.write(request_with(request_line, &lines(headers), body));
+        client.answer()
     }
 
     /// Publishes with the key.
@@ -56,44 +52,6 @@ impl Program {
         let (socket, _) = connect_async(format!("ws://{}/topics/{name}", self.address)).await.unwrap();
         Subscriber(socket)
     }
-}
-
-/// A connection that asks again and again.
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn new(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn ask(&mut self, request_line: &str, headers: &[&str], body: &[u8]) -> Answer {
-        self.write(&request(request_line, headers, body));
-        self.answer()
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.get_mut().write_all(bytes).unwrap();
-    }
-
-    fn answer(&mut self) -> Answer {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert!(self.0.read_line(&mut head).unwrap() > 0, "no answer after {head:?}");
-        }
-        let length = head.split("Content-Length: ").nth(1).unwrap().split("\r\n").next().unwrap();
-        let mut body = vec![0; length.parse().unwrap()];
-        self.0.read_exact(&mut body).unwrap();
-        (head[9..12].parse().unwrap(), head, String::from_utf8(body).unwrap())
-    }
-}
-
-fn request(request_line: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    [format!("{request_line} HTTP/1.1\r\nHost: localhost\r\n{headers}{length}\r\n").as_bytes(), body].concat()
 }
 
 /// A WebSocket that hears what is published.
@@ -110,6 +68,16 @@ impl Subscriber {
     }
 }
 
+/// Returns a request with this body.
+fn request_with(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    [request(line, &format!("{headers}{length}")).as_bytes(), body].concat()
+}
+
+fn lines(headers: &[&str]) -> String {
+    headers.iter().map(|header| format!("{header}\r\n")).collect()
+}
+
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
@@ -120,13 +88,13 @@ async fn what_is_posted_is_heard_by_the_subscribers_of_the_topic_and_of_its_patt
     let mut subscriber = server.subscribe("news").await;
     let mut pattern = server.subscribe("ne*").await;
     let mut other = server.subscribe("old").await;
-    let (status, head, body) = server.publish("?topic=news", &[], b"hello");
+    let Answer { status, head, body } = server.publish("?topic=news", &[], b"hello");
     assert_eq!((status, body.as_str()), (200, r#"{"topic":"news","sent":"queued"}"#));
     assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{head}");
-    assert_eq!(server.publish("?topic=news", &["Content-Type: application/json"], b"{}").0, 200);
-    assert_eq!(server.publish("?topic=news", &["Content-Type: application/octet-stream"], b"bytes").0, 200);
-    assert_eq!(server.publish("?topic=news", &[], b"\xff\x00").0, 200);
-    assert_eq!(server.publish("?topic=news", &[], b"").0, 200);
+    assert_eq!(server.publish("?topic=news", &["Content-Type: application/json"], b"{}").status, 200);
+    assert_eq!(server.publish("?topic=news", &["Content-Type: application/octet-stream"], b"bytes").status, 200);
+    assert_eq!(server.publish("?topic=news", &[], b"\xff\x00").status, 200);
+    assert_eq!(server.publish("?topic=news", &[], b"").status, 200);
     for hearer in [&mut subscriber, &mut pattern] {
         hearer.hears_text("hello").await;
         hearer.hears_text("{}").await;
@@ -134,7 +102,7 @@ async fn what_is_posted_is_heard_by_the_subscribers_of_the_topic_and_of_its_patt
         hearer.hears(Message::binary(&b"\xff\x00"[..])).await;
         hearer.hears_text("").await;
     }
-    assert_eq!(server.publish("?topic=old", &["Content-Type: text/plain"], b"for another").0, 200);
+    assert_eq!(server.publish("?topic=old", &["Content-Type: text/plain"], b"for another").status, 200);
     other.hears_text("for another").await;
 }
 
@@ -143,11 +111,11 @@ async fn a_topic_is_named_in_its_percent_encoding_by_publishers_as_by_subscriber
     let server = Program::start(&["--cores", "1", "--api-key", KEY]);
     let mut subscriber = server.subscribe("a/b%20c%26d%C3%A4").await;
     for query in ["?topic=a/b%20c%26d%C3%A4", "?topic=%61%2Fb%20c%26d%c3%a4"] {
-        let (status, _, body) = server.publish(query, &[], "grüße".as_bytes());
+        let Answer { status, body, .. } = server.publish(query, &[], "grüße".as_bytes());
         assert_eq!((status, json(&body)["topic"].as_str()), (200, Some("a/b c&dä")), "{query}");
         subscriber.hears_text("grüße").await;
     }
-    let (status, _, body) = server.publish("?topic=%22%5C%0A", &[], b"");
+    let Answer { status, body, .. } = server.publish("?topic=%22%5C%0A", &[], b"");
     assert_eq!((status, json(&body)["topic"].as_str()), (200, Some("\"\\\n")));
 }
 
@@ -157,11 +125,11 @@ async fn parameters_that_mean_nothing_here_are_ignored_by_publishers_and_subscri
     for (number, others) in ["token=abc", "_=1", "x", "&&", "x=%ff&%zz", "x=1&x=2", "y=1;_"].iter().enumerate() {
         let topic = format!("topic-{number}");
         let mut subscriber = server.subscribe(&format!("{topic}?{others}&echo=false")).await;
-        let (status, _, body) = server.publish(&format!("?{others}&topic={topic}"), &[], b"hello");
+        let Answer { status, body, .. } = server.publish(&format!("?{others}&topic={topic}"), &[], b"hello");
         assert_eq!(status, 200, "{others}: {body}");
         subscriber.hears_text("hello").await;
-        assert_eq!(server.ask(&format!("GET /api/cores?{others}"), &[], b"").0, 200, "{others}");
-        assert_eq!(server.ask(&format!("GET /?{others}"), &[], b"").0, 200, "{others}");
+        assert_eq!(server.ask(&format!("GET /api/cores?{others}"), &[], b"").status, 200, "{others}");
+        assert_eq!(server.ask(&format!("GET /?{others}"), &[], b"").status, 200, "{others}");
     }
     let refused = connect_async(format!("ws://{}/topics/a?token=abc&echo=maybe", server.address)).await.unwrap_err();
     assert!(refused.to_string().contains("400"), "{refused}");
@@ -172,26 +140,27 @@ async fn a_connection_publishes_message_after_message_in_order() {
     for reactor in ["uring", "epoll"] {
         let server = Program::start(&["--cores", "1", "--reactor", reactor, "--api-key", KEY]);
         let mut subscriber = server.subscribe("x").await;
-        let key = format!("Authorization: Bearer {KEY}");
+        let key = format!("Authorization: Bearer {KEY}\r\n");
         let line = "POST /api/publish?topic=x";
-        let mut client = Client::new(&server.address);
+        let mut client = HttpClient::new(&server.address);
         let messages: Vec<String> = (0..100).map(|number| number.to_string()).collect();
         let requests: Vec<u8> =
-            messages.iter().flat_map(|message| request(line, &[&key], message.as_bytes())).collect();
+            messages.iter().flat_map(|message| request_with(line, &key, message.as_bytes())).collect();
         // All at once, and then one of a size that comes in many pieces.
         client.write(&requests);
         for message in &messages {
-            assert_eq!(client.answer().0, 200);
+            assert_eq!(client.answer().status, 200);
             subscriber.hears_text(message).await;
         }
         let large = "x".repeat(64 * 1024);
-        assert_eq!(client.ask(line, &[&key], large.as_bytes()).0, 200);
+        client.write(request_with(line, &key, large.as_bytes()));
+        assert_eq!(client.answer().status, 200);
         subscriber.hears_text(&large).await;
-        for piece in request(line, &[&key], b"in pieces").chunks(7) {
+        for piece in request_with(line, &key, b"in pieces").chunks(7) {
             client.write(piece);
             std::thread::sleep(Duration::from_millis(2));
         }
-        assert_eq!(client.answer().0, 200);
+        assert_eq!(client.answer().status, 200);
         subscriber.hears_text("in pieces").await;
     }
 }
@@ -208,20 +177,20 @@ async fn what_is_posted_to_any_core_is_heard_on_every_core() {
     for number in 0..30 {
         let text = format!("message {number}");
         let end = Instant::now() + PATIENCE;
-        assert_eq!(server.publish("?topic=x", &[], text.as_bytes()).0, 200);
+        assert_eq!(server.publish("?topic=x", &[], text.as_bytes()).status, 200);
         for subscriber in &mut subscribers {
             loop {
                 match timeout(SHORT, subscriber.0.next()).await {
                     Ok(heard) if heard.as_ref().unwrap().as_ref().unwrap() == &Message::text(&text) => break,
                     // One of the times before that it was asked again.
                     Ok(_) => {}
-                    Err(_) => assert_eq!(server.publish("?topic=x", &[], text.as_bytes()).0, 200),
+                    Err(_) => assert_eq!(server.publish("?topic=x", &[], text.as_bytes()).status, 200),
                 }
                 assert!(Instant::now() < end, "{text} is not heard");
             }
         }
     }
-    let (status, head, body) = server.ask("GET /api/cores", &[], b"");
+    let Answer { status, head, body } = server.ask("GET /api/cores", &[], b"");
     assert_eq!(status, 200);
     assert!(head.contains("\r\nContent-Type: application/json\r\n"), "{head}");
     assert!(head.contains("\r\nCache-Control: no-store\r\n"), "{head}");
@@ -254,7 +223,7 @@ fn a_request_that_cannot_be_carried_out_is_told_why_and_changes_nothing() {
         ("GET /api/", &[], b"", 404, "/api/publish"),
         ("GET /api/nothing", &[], b"", 404, "/api/publish"),
     ] {
-        let (answered, head, body) = server.ask(request_line, headers, body);
+        let Answer { status: answered, head, body } = server.ask(request_line, headers, body);
         assert_eq!(answered, status, "{request_line} {headers:?}: {body}");
         let error = json(&body)["error"].as_str().unwrap().to_owned();
         assert!(error.contains(why), "{request_line}: {error}");
@@ -263,16 +232,16 @@ fn a_request_that_cannot_be_carried_out_is_told_why_and_changes_nothing() {
         assert!(head.contains("\r\nConnection: keep-alive\r\n"), "{head}");
     }
     let long = format!("POST /api/publish?topic={}", "x".repeat(256));
-    assert_eq!(server.ask(&long, &[&key], b"").0, 400);
-    let told = json(&server.ask("GET /api/cores", &[], b"").2);
+    assert_eq!(server.ask(&long, &[&key], b"").status, 400);
+    let told = json(&server.ask("GET /api/cores", &[], b"").body);
     assert_eq!(told["cores"][0]["messages_published"], 0);
 }
 
 #[test]
 fn a_message_above_the_limit_of_messages_is_refused_with_413_and_both_numbers() {
     let server = Program::start(&["--cores", "1", "--api-key", KEY, "--max-message-bytes", "1000"]);
-    assert_eq!(server.publish("?topic=x", &[], &[b'x'; 1000]).0, 200);
-    let (status, head, body) = server.publish("?topic=x", &[], &[b'x'; 1001]);
+    assert_eq!(server.publish("?topic=x", &[], &[b'x'; 1000]).status, 200);
+    let Answer { status, head, body } = server.publish("?topic=x", &[], &[b'x'; 1001]);
     assert_eq!(status, 413);
     assert!(body.contains("1001") && body.contains("1000"), "{body}");
     assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
@@ -281,11 +250,11 @@ fn a_message_above_the_limit_of_messages_is_refused_with_413_and_both_numbers() 
 #[test]
 fn without_a_key_the_api_is_off_but_for_what_cores_do() {
     let server = Program::start(&["--cores", "1"]);
-    let (status, _, body) = server.publish("?topic=x", &[], b"hello");
+    let Answer { status, body, .. } = server.publish("?topic=x", &[], b"hello");
     assert_eq!(status, 404);
     assert!(body.contains("--api-key") && body.contains("--api-insecure"), "{body}");
-    assert_eq!(server.ask("GET /api/publish", &[], b"").0, 404);
-    assert_eq!(server.ask("GET /api/cores", &[], b"").0, 200);
+    assert_eq!(server.ask("GET /api/publish", &[], b"").status, 404);
+    assert_eq!(server.ask("GET /api/cores", &[], b"").status, 200);
 }
 
 #[tokio::test]
@@ -293,7 +262,7 @@ async fn api_insecure_lets_programs_publish_without_a_key_and_web_pages_not() {
     let server = Program::start(&["--cores", "1", "--api-insecure", "true"]);
     let mut subscriber = server.subscribe("x").await;
     let page = server.ask("POST /api/publish?topic=x", &["Origin: http://elsewhere.example"], b"from a page");
-    assert_eq!(page.0, 403, "{}", page.2);
-    assert_eq!(server.ask("POST /api/publish?topic=x", &[], b"from a program").0, 200);
+    assert_eq!(page.status, 403, "{}", page.body);
+    assert_eq!(server.ask("POST /api/publish?topic=x", &[], b"from a program").status, 200);
     subscriber.hears_text("from a program").await;
 }

@@ -5,16 +5,12 @@
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::time::{Duration, SystemTime};
 
+use program::http::{Answer, HttpClient, request};
 use program::{Process, between, serve};
 
 const KEY: &str = "the-key-of-this-test";
-
-/// Far longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -35,8 +31,8 @@ impl Program {
         Self { _process: process, address, admin }
     }
 
-    fn connect(&self) -> Client {
-        Client::new(&self.address)
+    fn connect(&self) -> HttpClient {
+        HttpClient::new(&self.address)
     }
 
     /// The first answer to these bytes on a connection of their own.
@@ -51,65 +47,6 @@ fn on_each_reactor(flags: &[&str], test: impl Fn(&Program)) {
     for reactor in ["epoll", "uring"] {
         test(&Program::start(&[&["--reactor", reactor], flags].concat()));
     }
-}
-
-/// An answer that came whole.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-}
-
-struct Client(BufReader<TcpStream>);
-
-impl Client {
-    fn new(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
-    }
-
-    fn write(&mut self, bytes: impl AsRef<[u8]>) {
-        self.0.get_mut().write_all(bytes.as_ref()).unwrap();
-    }
-
-    fn answer(&mut self) -> Answer {
-        self.answer_to("GET")
-    }
-
-    /// Whether the server ends the connection, in order, without another word.
-    fn is_at_end(&mut self) -> bool {
-        matches!(self.0.read(&mut [0]), Ok(0))
-    }
-
-    /// The next answer, given the method that was asked with: that to HEAD has no body.
-    fn answer_to(&mut self, method: &str) -> Answer {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            assert!(self.0.read_line(&mut head).unwrap() > 0, "no answer after {head:?}");
-        }
-        let status = head[9..12].parse().unwrap();
-        let mut answer = Answer { status, head, body: String::new() };
-        let bytes = answer.header("Content-Length").map_or(0, |length| length.parse().unwrap());
-        let mut body = vec![0; if method == "HEAD" { 0 } else { bytes }];
-        self.0.read_exact(&mut body).unwrap();
-        answer.body = String::from_utf8(body).unwrap();
-        answer
-    }
-}
-
-/// A request without a body.
-fn request(line: &str, headers: &str) -> String {
-    format!("{line} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n")
 }
 
 #[test]
@@ -136,7 +73,7 @@ fn answers_of_all_kinds_say_when_they_were_made() {
         for path in ["/", "/metrics", "/health", "/readyz", "/nothing"] {
             let status = if path == "/nothing" { 404 } else { 200 };
             let ask = || {
-                let mut client = Client::new(&server.admin);
+                let mut client = HttpClient::new(&server.admin);
                 client.write(request(&format!("GET {path}"), ""));
                 client.answer()
             };
@@ -320,7 +257,7 @@ fn options_are_told_on_every_path_and_405_names_the_same_methods() {
         let admin = [("/", read), ("/metrics", read), ("/health", read), ("/readyz", read)];
         for (address, paths) in [(&server.address, &main[..]), (&server.admin, &admin[..])] {
             let ask = |line: String| {
-                let mut client = Client::new(address);
+                let mut client = HttpClient::new(address);
                 client.write(request(&line, ""));
                 client.answer()
             };
@@ -352,7 +289,7 @@ fn what_can_be_read_can_be_asked_for_by_head() {
             (&server.admin, "/metrics"),
             (&server.admin, "/health"),
         ] {
-            let mut client = Client::new(address);
+            let mut client = HttpClient::new(address);
             client.write(request(&format!("HEAD {path}"), ""));
             let head = client.answer_to("HEAD");
             assert_eq!(head.status, 200, "{path}");

@@ -5,16 +5,10 @@
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::Duration;
-
+use program::http::HttpClient;
 use program::{Process, between, serve_prepared};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-
-/// Far longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const NAMES: &str = "chat,v2.example";
 
@@ -35,22 +29,13 @@ impl Program {
 
     /// The status of the answer to a request for a WebSocket with these headers, and the subprotocols that it names.
     fn ask(&self, path: &str, headers: &str) -> (u16, Vec<String>) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let request = format!(
+        let mut client = HttpClient::new(&self.address);
+        client.write(format!(
             "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).unwrap();
-        let named = head.lines().filter_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), named.map(str::to_owned).collect())
+        ));
+        let answer = client.answer();
+        (answer.status, answer.headers("Sec-WebSocket-Protocol").map(str::to_owned).collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests that run programs have in common: a program gets no setting from elsewhere, and ends with its test.
 
 pub mod client;
+pub mod http;
 pub mod run;
 pub mod sink;
 
