@@ -7,7 +7,7 @@
 mod program;
 
 use std::fs::{self, File};
-use std::io::{Error, Read, Write, pipe};
+use std::io::{Read, Write, pipe};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
@@ -22,6 +22,7 @@ use socket2::{Domain, Socket, Type};
 use program::client::Client;
 use program::run::PATIENCE;
 use program::sink::{Fate, Sink, close_descriptor, set_limit};
+use program::thread::StoppedThread;
 use program::{Process, between, isolate};
 
 /// From one look to the next at what is waited for.
@@ -103,9 +104,13 @@ fn serves_and_drains(reactor: &str, stream: Stream, phase: Phase, fate: Fate) {
 #[test]
 fn the_reader_of_a_pipeline_that_leaves_first_at_ctrl_c_takes_nobody_with_it() {
     let (reader, writer) = pipe().unwrap();
-    // The command goes at once, and with it the test's own end of the pipe.
-    let tee = Command::new("tee").arg(scratch("tee")).stdin(reader).stdout(Stdio::null()).process_group(0).spawn();
-    let mut tee = Process(tee.unwrap());
+    let mut tee = Command::new("tee");
+    isolate(&mut tee);
+    tee.arg(scratch("tee")).stdin(reader).stdout(Stdio::null()).process_group(0);
+    let process = tee.spawn().unwrap();
+    // With the command goes the test's own end of the pipe.
+    drop(tee);
+    let mut tee = Process(process);
     let group = tee.0.id() as i32;
     let mut server = Server::start(&[], |command| {
         command.stdout(writer.try_clone().unwrap()).stderr(writer.try_clone().unwrap()).process_group(group);
@@ -173,7 +178,7 @@ fn lines_that_a_full_disk_does_not_take_are_counted_and_told_of_once_there_is_ro
     assert_eq!(log().len(), full_bytes);
     set_limit(server.pid(), libc::RLIMIT_FSIZE, libc::RLIM_INFINITY);
     server.cause_lines();
-    await_that("it says so", || log().contains("were dropped"));
+    await_that("it says so", || log().split_once("were dropped").is_some_and(|(_, rest)| rest.contains('\n')));
     let told: u64 = between(&log(), " lines=", "\n").parse().unwrap();
     assert_eq!(told, server.metric("ringsock_log_lines_dropped_total"), "{}", log());
     let is_whole = |line: &str| line.contains(" DEBUG ") || line.contains(" INFO ") || line.contains(" WARN ");
@@ -235,22 +240,10 @@ impl Server {
     /// Has the supervisor log, which is the main thread: the core's thread alone is stopped, as by a debugger, until the
     /// server has noticed that it is stalled.
     fn stall_core(&self) {
-        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let core = tasks.map(|task| task.unwrap()).find(|task| {
-            fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "ringsock-core-0")
-        });
-        let core: libc::pid_t = core.unwrap().file_name().to_str().unwrap().parse().unwrap();
-        // SAFETY: none of the requests reads or writes memory of this process.
-        let trace = |request| unsafe { libc::ptrace(request, core, 0, 0) } == 0;
-        // SAFETY: the kernel writes nothing where it is given no place for the status.
-        let wait = || unsafe { libc::waitpid(core, std::ptr::null_mut(), libc::__WALL) } == core;
-        assert!(trace(libc::PTRACE_SEIZE) && trace(libc::PTRACE_INTERRUPT) && wait(), "{}", Error::last_os_error());
-        let is_noticed = comes_true(|| {
+        let _core = StoppedThread::new(self.pid(), "ringsock-core-0");
+        await_that("the stall is noticed", || {
             TcpStream::connect(self.admin).is_ok_and(|stream| exchange(stream, "/readyz").starts_with("HTTP/1.1 503 "))
         });
-        // A process cannot be waited for while one of its threads is traced, not even if it has ended.
-        assert!(trace(libc::PTRACE_DETACH) || wait());
-        assert!(is_noticed, "the stall was not noticed");
     }
 
     fn metric(&self, name: &str) -> u64 {
@@ -337,19 +330,12 @@ fn signal(pid: i32, number: i32) {
     assert_eq!(unsafe { libc::kill(pid, number) }, 0);
 }
 
-fn await_that(what: &str, is_so: impl FnMut() -> bool) {
-    assert!(comes_true(is_so), "waited in vain until {what}");
-}
-
-fn comes_true(mut is_so: impl FnMut() -> bool) -> bool {
+fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !is_so() {
-        if Instant::now() >= end {
-            return false;
-        }
+        assert!(Instant::now() < end, "waited in vain until {what}");
         thread::sleep(LOOK_INTERVAL);
     }
-    true
 }
 
 /// A file of this test's own.

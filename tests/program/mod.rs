@@ -1,27 +1,49 @@
 //! What the tests that run programs have in common: a program gets no setting from elsewhere, and ends with its test.
+//!
+//! Invariant: each program begins with the default effect of every signal, whatever the tests were started with: the background
+//! jobs of a script ignore SIGINT, and what nohup starts ignores SIGHUP.
 
 pub mod client;
 pub mod http;
 pub mod run;
 pub mod sink;
+pub mod thread;
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-/// Keeps settings of the environment from a program, and has it end with the thread that starts it, whatever becomes of
-/// the test.
+/// Signals that tests send to programs, or that end them.
+const SIGNALS: [i32; 10] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGTERM,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGXCPU,
+    libc::SIGXFSZ,
+    libc::SIGPWR,
+];
+
+/// Keeps settings of the environment and ignored signals from a program, and has it end with the thread that starts it,
+/// whatever becomes of the test.
 pub fn isolate(command: &mut Command) {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
         command.env_remove(name);
     }
-    let end_with_test = || {
+    let begin = || {
+        for signal in SIGNALS {
+            // SAFETY: takes integers; SIG_DFL names no function.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
         // SAFETY: takes integers and touches no memory.
         unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
         Ok(())
     };
-    // SAFETY: between fork and exec only a system call is made; nothing is allocated and no lock taken.
-    unsafe { command.pre_exec(end_with_test) };
+    // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock taken.
+    unsafe { command.pre_exec(begin) };
 }
 
 /// Has the kernel judge the program's system calls by this filter, as a container's runtime does.

@@ -12,7 +12,6 @@ mod signals;
 mod terminal;
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -25,20 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The time within which a further signal is taken for a part of the first.
 const SAME_EVENT: Duration = Duration::from_millis(50);
-
-/// Signals that tests send: each has its default effect when a program begins, whatever the tests were started with.
-const SIGNALS: [i32; 10] = [
-    libc::SIGHUP,
-    libc::SIGINT,
-    libc::SIGQUIT,
-    libc::SIGTERM,
-    libc::SIGUSR1,
-    libc::SIGUSR2,
-    libc::SIGALRM,
-    libc::SIGXCPU,
-    libc::SIGXFSZ,
-    libc::SIGPWR,
-];
 
 /// `ringsock serve` that is running. Ends with this value.
 struct Server {
@@ -118,15 +103,6 @@ impl Server {
 fn ringsock(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
     isolate(&mut command);
-    let reset = || {
-        for signal in SIGNALS {
-            // SAFETY: takes integers; SIG_DFL names no function.
-            unsafe { libc::signal(signal, libc::SIG_DFL) };
-        }
-        Ok(())
-    };
-    // SAFETY: between fork and exec only system calls are made; nothing is allocated and no lock taken.
-    unsafe { command.pre_exec(reset) };
     command.args(["serve", "--admin-listen", "none", "--cores", "2"]).args(flags);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
