@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use crate::client::{Client, Heard};
 use crate::program::isolate;
-use crate::{Server, ringsock};
+use crate::{PATIENCE, Server, lines, ringsock};
 
 /// A new terminal: the end that a screen and a keyboard would have, and the one that programs have.
 fn terminal() -> (OwnedFd, File) {
@@ -41,7 +41,8 @@ impl Drop for Background {
 
 #[test]
 fn a_terminal_that_stops_jobs_which_write_to_it_does_not_stop_the_server() {
-    let (_screen, terminal) = terminal();
+    let (screen, terminal) = terminal();
+    let screen = lines(File::from(screen));
     let inner = ringsock(&["--listen", "127.0.0.1:0", "--log", "debug"]);
     let mut command = Command::new("setsid");
     // With job control, the job in the background is a group of its own. Its output goes to the test.
@@ -55,10 +56,10 @@ fn a_terminal_that_stops_jobs_which_write_to_it_does_not_stop_the_server() {
     let job = Background(job.parse().unwrap());
     let mut client = Client::open(&server.address);
     // Each is a line of the log.
-    for signal in [libc::SIGUSR1, libc::SIGUSR2] {
+    for (signal, name) in [(libc::SIGUSR1, "SIGUSR1"), (libc::SIGUSR2, "SIGUSR2")] {
         // SAFETY: takes integers; the shell has not collected the process.
         assert_eq!(unsafe { libc::kill(job.0, signal) }, 0);
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        while !screen.recv_timeout(PATIENCE).unwrap().contains(name) {}
         client.say("well?");
         assert_eq!(client.hear(), Heard::Text("well?".to_owned()));
     }
