@@ -7,14 +7,16 @@ mod program;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use ringsock::config::Options;
 
-use program::run::{Run, isolated, ringsock};
+use program::run::{PATIENCE, Run, isolated, ringsock};
 
 /// The program with at most so many descriptors.
 fn ringsock_with_descriptors(limit: u32, arguments: &[&str]) -> Command {
@@ -334,15 +336,27 @@ fn more_connections_than_descriptors_are_refused_with_the_numbers() {
     assert!(said.contains("at most 256 connections"), "{said}");
 }
 
+/// Has the default address for metrics in use: by this value, unless somebody has it for good.
+fn hold_the_default_address() -> Option<TcpListener> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind("127.0.0.1:9001") {
+            Ok(holder) => return Some(holder),
+            Err(_) if Instant::now() > end => return None,
+            // A server that is tried elsewhere on this machine goes soon.
+            Err(_) => thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
 #[test]
 fn an_address_for_metrics_that_was_asked_for_is_needed_and_the_default_is_not() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let said = refusal_after_a_wait(&["--listen", "127.0.0.1:0", "--admin-listen", &address]);
     assert!(said.contains(&format!("Cannot listen on {address}: Address already in use")), "{said}");
 
-    // Whoever has the default address, this test sees to it that somebody has it.
-    let _holder = std::net::TcpListener::bind("127.0.0.1:9001");
+    let _holder = hold_the_default_address();
     // Few enough connections that any host is prepared for them, which would be another warning.
     let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0", "--max-connections", "100"]);
     command.env_remove("RINGSOCK_ADMIN_LISTEN");
