@@ -14,10 +14,10 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use program::client::Client;
+use program::run::PATIENCE;
+use program::thread::StoppedThread;
 use program::{Process, between, serve};
-
-/// Far longer than anything here takes on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 const UPGRADE: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -42,17 +42,8 @@ impl Program {
         exchange(&self.address, bytes)
     }
 
-    fn session(&self) -> Session {
-        let mut stream = connect(&self.address);
-        stream.write_all(UPGRADE.as_bytes()).unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101 "));
-        Session(stream)
+    fn session(&self) -> Client {
+        Client::open(&self.address, "/echo")
     }
 
     fn scrape(&self) -> Metrics {
@@ -116,31 +107,9 @@ fn exchange(address: &str, bytes: &[u8]) -> String {
     answer
 }
 
-/// An open WebSocket.
-struct Session(TcpStream);
-
-impl Session {
-    /// A frame masked with zeros, which leave a payload as it is.
-    fn write(&mut self, first: u8, payload: &[u8]) {
-        let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
-        frame.extend_from_slice(payload);
-        self.0.write_all(&frame).unwrap();
-    }
-
-    fn echo(&mut self, text: &str) -> Duration {
-        let begun = Instant::now();
-        self.write(0x81, text.as_bytes());
-        let mut frame = vec![0; 2 + text.len()];
-        self.0.read_exact(&mut frame).unwrap();
-        assert_eq!(&frame[2..], text.as_bytes());
-        begun.elapsed()
-    }
-
-    /// Reads to the end and says goodbye: then it is over at the other end as well.
-    fn end(mut self) {
-        let mut rest = Vec::new();
-        let _ = self.0.read_to_end(&mut rest);
-    }
+/// Reads to the end and says goodbye: then the session is over at the other end as well.
+fn end(mut session: Client) {
+    let _ = session.0.read_to_end(&mut Vec::new());
 }
 
 /// What was scraped: values by name and labels.
@@ -249,14 +218,14 @@ fn what_happens_is_counted_exactly_by_reason_and_per_core() {
     assert!(server.connect_and_say(b"GET / HTTP/2.0\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 505 "));
     for (first, payload) in [(0x80, &b""[..]), (0x81, b"\xff"), (0x81, b"\xfe"), (0x82, &[0; 101])] {
         let mut session = server.session();
-        session.write(first, payload);
-        session.end();
+        session.frame(first, payload);
+        end(session);
     }
     for payload in [&1000u16.to_be_bytes()[..], &3001u16.to_be_bytes(), &4999u16.to_be_bytes(), b""] {
         let mut session = server.session();
         session.echo("hello");
-        session.write(0x88, payload);
-        session.end();
+        session.frame(0x88, payload);
+        end(session);
     }
     drop(server.session());
     let quiet = |metrics: &Metrics| metrics.sum("ringsock_connections", &[]) == 0;
@@ -346,7 +315,7 @@ fn who_speaks_another_protocol_is_refused_by_its_name_where_it_has_one() {
 #[test]
 fn what_is_open_and_who_is_turned_away_is_told_and_scrapers_are_no_part_of_it() {
     let server = Program::start(&["--cores", "2", "--max-connections", "5"]);
-    let sessions: Vec<Session> = (0..5).map(|_| server.session()).collect();
+    let sessions: Vec<Client> = (0..5).map(|_| server.session()).collect();
     assert!(server.connect_and_say(get("/").as_bytes()).starts_with("HTTP/1.1 503 "));
     let _scraper = connect(&server.admin);
     let metrics = server.scrape_until(|metrics| metrics.sum("ringsock_connections_turned_away_total", &[]) == 1);
@@ -389,38 +358,33 @@ fn the_listener_for_metrics_answers_what_it_knows_and_opens_no_websocket() {
 }
 
 #[test]
-fn a_storm_of_scrapers_slows_no_echo_and_ends_with_an_answer_for_everyone() {
+fn a_storm_of_scrapers_holds_up_no_echo_and_ends_with_an_answer_for_everyone() {
     const STORM: usize = 300;
     let server = Program::start(&["--cores", "1"]);
     let mut session = server.session();
-    let mut p99 = || {
-        let mut times: Vec<Duration> = (0..1_000).map(|_| session.echo("how long does this take")).collect();
-        times.sort_unstable();
-        times[989]
-    };
-    let calm = p99();
     // Those that ask again and again and never read, and more than there are places for them.
     let mut storm: Vec<TcpStream> = (0..STORM).map(|_| connect(&server.admin)).collect();
     for scraper in &mut storm {
         scraper.set_nonblocking(true).unwrap();
         let _ = scraper.write_all(get("/metrics").replace("close", "keep-alive").repeat(50).as_bytes());
+        session.echo("in the storm");
     }
-    let stormy = p99();
-    // On a loaded machine a scheduler's time slice is a few milliseconds, whatever this server does.
-    assert!(stormy < calm * 10 + Duration::from_millis(10), "{stormy:?} in the storm, {calm:?} before it");
+    {
+        // What has to be done for scrapers is left undone meanwhile, so an echo that waits for any of it never comes.
+        let _stopped = StoppedThread::new(server.process.0.id(), "ringsock-back-0");
+        (0..100).for_each(|_| session.echo("beside scrapers that wait"));
+    }
+    // Who does not read is cut off after a while.
     let begun = Instant::now();
-    let answered = loop {
+    loop {
         let answer = exchange_until_reset(&server.admin, get("/metrics").as_bytes());
         if answer.starts_with("HTTP/1.1 200 ") {
-            break begun.elapsed();
+            break;
         }
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(begun.elapsed() < PATIENCE, "no scrape is answered any more");
         thread::sleep(Duration::from_millis(20));
-    };
-    println!("p99 {calm:?} in calm, {stormy:?} in the storm; a scrape is answered after {answered:?}");
-    // Who does not read is cut off after 2.5 s.
-    assert!(answered < Duration::from_secs(8), "{answered:?}");
+    }
     let metrics = server.scrape();
     assert_eq!(metrics.sum("ringsock_connections_accepted_total", &[]), 1, "scrapers do not count as clients");
     metrics.assert_reconciled();
@@ -438,8 +402,8 @@ fn exchange_until_reset(address: &str, bytes: &[u8]) -> String {
 
 #[test]
 fn after_sigterm_the_listener_for_metrics_ends_with_the_server() {
-    let mut server = Program::start(&["--cores", "1"]);
-    // A scraper that keeps its connection does not hold the process up.
+    let mut server = Program::start(&["--cores", "1", "--drain-timeout-ms", "600000"]);
+    // A scraper that keeps its connection does not hold the process up, however long a drain may take.
     let mut scraper = connect(&server.admin);
     scraper.write_all(get("/health").replace("close", "keep-alive").as_bytes()).unwrap();
     let _ = scraper.read(&mut [0; 1024]).unwrap();
@@ -451,5 +415,4 @@ fn after_sigterm_the_listener_for_metrics_ends_with_the_server() {
         thread::sleep(Duration::from_millis(5));
     }
     assert!(server.process.0.wait().unwrap().success());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
