@@ -9,29 +9,18 @@ set -euo pipefail
 address=${1:-127.0.0.1:9000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-failures=0
+source "${BASH_SOURCE%/*}/checks.sh"
 
 # One request; the head goes to $work/head, the body to $work/body, the status to $status.
 ask() {
   : >"$work/head"
   : >"$work/body"
-  status=$(curl --silent --noproxy '*' --max-time 10 --dump-header "$work/head" --output "$work/body" \
-    --write-out '%{http_code}' "$@" || true)
+  status=$(request --dump-header "$work/head" --output "$work/body" --write-out '%{http_code}' "$@" || true)
 }
 
 # The value of a header of the last answer.
 header() {
   tr -d '\r' <"$work/head" | awk -v name="${1,,}:" 'tolower($1) == name { sub(/^[^:]*: */, ""); print }'
-}
-
-check() {
-  local name=$1 found=$2 expected=$3
-  if [[ $found == "$expected" ]]; then
-    echo "ok $name"
-  else
-    echo "FAILED $name: found '$found', expected '$expected'"
-    failures=$((failures + 1))
-  fi
 }
 
 ask "http://$address/health"
@@ -62,18 +51,18 @@ for path in / /health /readyz; do
 done
 
 # %{num_connects} is 1 for the transfer that opened the connection and 0 for those that used it again.
-connects=$(curl --silent --noproxy '*' --max-time 10 --output /dev/null --output /dev/null --output /dev/null \
-  --write-out '%{num_connects} ' "http://$address/health" "http://$address/readyz" "http://$address/health")
+connects=$(request --output /dev/null --output /dev/null --output /dev/null --write-out '%{num_connects} ' \
+  "http://$address/health" "http://$address/readyz" "http://$address/health")
 check "three requests use one connection" "$connects" "1 0 0 "
 
 # Bash's own TCP: requests written back to back before any answer is read.
 pipelined() {
-  local host=${address%:*} port=${address##*:} request='GET /health HTTP/1.1\r\nHost: pipelined\r\n'
+  local host=${address%:*} port=${address##*:} get='GET /health HTTP/1.1\r\nHost: pipelined\r\n'
   exec 3<>"/dev/tcp/$host/$port"
   # In one write, so that they come in one segment.
-  printf '%b' "$request\r\n$request\r\n$request\r\n${request}Connection: close\r\n\r\n" >"$work/requests"
+  printf '%b' "$get\r\n$get\r\n$get\r\n${get}Connection: close\r\n\r\n" >"$work/requests"
   cat "$work/requests" >&3
-  timeout 10 cat <&3 >"$work/answers" || echo "the connection stayed open"
+  timeout "$SECONDS_MAX" cat <&3 >"$work/answers" || echo "the connection stayed open"
   exec 3>&- 3<&-
 }
 check "Connection: close closes" "$(pipelined)" ""
@@ -109,10 +98,16 @@ check "no version is 400" "$status" 400
 ask --header 'Connection: Upgrade' --header 'Upgrade: websocket' --header 'Sec-WebSocket-Version: 13' "http://$address/echo"
 check "no key is 400" "$status" 400
 
-# After 101 the connection stays open and curl waits for more: one second is enough.
-curl --silent --noproxy '*' --http1.1 --max-time 1 --include "${upgrade[@]}" --header 'Sec-WebSocket-Version: 13' \
-  "http://$address/echo" 2>/dev/null >"$work/upgraded" || true
-tr -d '\r\0' <"$work/upgraded" >"$work/head"
+# After 101 the connection stays open, so Bash reads no further than the head.
+upgraded() {
+  local host=${address%:*} port=${address##*:} line
+  exec 3<>"/dev/tcp/$host/$port"
+  printf '%s\r\n' 'GET /echo HTTP/1.1' "Host: $address" 'Connection: Upgrade' 'Upgrade: websocket' \
+    "Sec-WebSocket-Key: $key" 'Sec-WebSocket-Version: 13' '' >&3
+  while IFS= read -r -t "$SECONDS_MAX" line <&3 && [[ $line != $'\r' ]]; do echo "$line"; done
+  exec 3>&- 3<&-
+}
+upgraded >"$work/head"
 check "an upgrade by hand is 101" "$(head -n 1 "$work/head" | cut -d ' ' -f 2)" 101
 check "the accept key is the one of RFC 6455" "$(header sec-websocket-accept)" 's3pPLMBiTxaQ9kYGzzhZRbK+xOo='
 check "101 names the protocol" "$(header upgrade)" websocket
@@ -127,7 +122,4 @@ check "80 headers are 431" "$status" 431
 ask "http://$address/$(head -c 9000 /dev/zero | tr '\0' x)"
 check "a target of 9,000 bytes is 414" "$status" 414
 
-if ((failures > 0)); then
-  echo "$failures checks failed"
-  exit 1
-fi
+finish
