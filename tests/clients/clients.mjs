@@ -18,7 +18,7 @@ const WebSocket = createRequire(packages)("ws");
 const address = process.argv[2] ?? "127.0.0.1:9000";
 const url = `ws://${address}/echo`;
 const MESSAGE_BYTES_MAX = 65536;
-const TEST_MS_MAX = 30000;
+const TEST_MS_MAX = 60000;
 
 async function open(options = {}, protocols = []) {
   const socket = new WebSocket(url, protocols, options);

@@ -65,7 +65,7 @@ async def keeps_order_of_many_messages_in_flight():
 async def answers_pings():
     async with client() as socket:
         for payload in (b"", b"ping", b"p" * 125):
-            await asyncio.wait_for(await socket.ping(payload), 5)
+            await (await socket.ping(payload))
 
 
 async def accepts_unasked_pong():

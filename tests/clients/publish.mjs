@@ -63,6 +63,12 @@ const ways = {
   "fetch without a body": () => fetched({}),
 };
 
+const ALL_MS_MAX = 60000;
+setTimeout(() => {
+  console.error(`not done after ${ALL_MS_MAX} ms`);
+  process.exit(1);
+}, ALL_MS_MAX).unref();
+
 for (const [name, send] of Object.entries(ways)) {
   assert.equal(await send(), 200, name);
   console.log(`ok ${name}`);

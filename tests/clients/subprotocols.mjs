@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 
 const packages = fileURLToPath(new URL("../../target/node/", import.meta.url));
 const address = process.argv[2] ?? "127.0.0.1:9000";
-const TEST_MS_MAX = 30000;
+const TEST_MS_MAX = 60000;
 
 /** The subprotocol in which a message was echoed; rejects if the client does not accept the answer. */
 function chosen(WebSocket, path, offered) {

@@ -13,7 +13,7 @@ import sys
 import time
 
 ADDRESS = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9000"
-SECONDS_MAX = 15
+SECONDS_MAX = 60
 END_OF_INPUT = b"\x04"
 
 
