@@ -12,10 +12,9 @@ RINGSOCK_BINARY names the binary; the default is target/release/ringsock.
 import contextlib
 import ctypes
 import os
-import random
+import re
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,8 @@ BINARY = Path(os.environ.get("RINGSOCK_BINARY", ROOT / "target/release/ringsock"
 START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 20
 LOG_LINES_SHOWN = 60
+LOG_BYTES_READ = 1 << 20  # its address is said at the start
+READY = re.compile(rb"ready on ws://([^/]+)/")
 
 IO_URING_SETUP = 425  # the same number on x86-64 and AArch64
 IO_URING_PARAMS_BYTES = 120
@@ -55,18 +56,6 @@ def reactors():
     return ["epoll"]
 
 
-def free_port():
-    """A port nobody listens on, from below the kernel's range for outgoing connections."""
-    for _ in range(100):
-        port = random.randint(15000, 32000)
-        with socket.socket() as probe:
-            # Without SO_REUSEPORT: a port that another ringsock holds counts as taken.
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
-    raise SystemExit("no free port found")
-
-
 def prepare_child():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -76,13 +65,17 @@ def raise_fd_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def wait_until_healthy(process, address):
+def address_once_healthy(process, log):
+    """Where it listens, as its log says, once it answers there."""
     deadline = time.monotonic() + START_SECONDS_MAX
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://{address}/health", timeout=1) as answer:
-                if answer.status == 200:
-                    return
+        said = READY.search(os.pread(log.fileno(), LOG_BYTES_READ, 0))
+        if said:
+            address = said[1].decode()
+            with contextlib.suppress(OSError):
+                with urllib.request.urlopen(f"http://{address}/health", timeout=START_SECONDS_MAX) as answer:
+                    if answer.status == 200:
+                        return address
         time.sleep(0.02)
     raise SystemExit(f"ringsock did not become healthy (exit code {process.poll()})")
 
@@ -109,16 +102,15 @@ class Running(NamedTuple):
 
 @contextlib.contextmanager
 def running(flags, address=None):
-    """A healthy server with these flags, at a free address if none is given; prints its log if anything fails."""
+    """A healthy server with these flags, at an address of its own if none is given; prints its log if anything fails."""
     if not BINARY.exists():
         raise SystemExit(f"{BINARY} is missing: run `cargo build --release`")
     raise_fd_limit()
-    address = address or f"127.0.0.1:{free_port()}"
     # Settings of the person who runs the tests must not change what is tested.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGSOCK_")}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [BINARY, "serve", "--listen", address, "--admin-listen", "none", *flags],
+            [BINARY, "serve", "--listen", address or "127.0.0.1:0", "--admin-listen", "none", *flags],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -126,8 +118,7 @@ def running(flags, address=None):
             preexec_fn=prepare_child,
         )
         try:
-            wait_until_healthy(process, address)
-            yield Running(address, process.pid)
+            yield Running(address_once_healthy(process, log), process.pid)
             stop(process)
         except BaseException:
             if process.poll() is None:
