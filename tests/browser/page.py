@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 ADDRESS = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:9000"
 REACTOR = sys.argv[3] if len(sys.argv) > 3 else "auto"
 SCREENSHOTS = Path(sys.argv[2] if len(sys.argv) > 2 else "target/browser")
-WAIT_SECONDS_MAX = 20
+WAIT_SECONDS_MAX = 60
 WIDTHS = (1280, 700, 360)  # a desktop, a tablet or half a screen, a phone
 
 
