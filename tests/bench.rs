@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use program::http::{HttpClient, request};
+use program::run::own_address;
 use program::{Process, between, isolate, serve};
 use ringsock::load::{ACHIEVED_MIN, SLOW_US};
 use ringsock::{Ended, Handler, Message, Response, Server, Session, Upgrade, UpgradeRequest};
@@ -527,31 +528,39 @@ fn a_bench_that_is_interrupted_before_it_has_measured_anything_ends_with_1() {
 
 #[test]
 fn a_server_that_greets_is_no_fault_once_that_is_said() {
-    let server = reluctant();
-    let run = |name: &str, path: &str, arguments: &[&str]| {
+    let run = |server: &Server, name: &str, path: &str, arguments: &[&str]| {
         let url = format!("ws://{}{path}", server.address());
         bench(&format!("greets-{name}"), &[arguments, &["--url", &url], &SHORT].concat())
     };
-    for (name, task) in [
+    let tasks = [
         ("echo", &["echo", "-c", "5", "-s", "20"][..]),
         ("rate", &["echo", "-c", "5", "-s", "20", "--rate", "100"]),
         ("mixed", &["mixed", "-c", "10", "-s", "20", "--active", "50", "--churn", "50"]),
         ("idle", &["idle", "-c", "5", "-s", "20"]),
         ("fanout", &["fanout", "-c", "5", "-s", "40", "--publishers", "2"]),
         ("sweep", &["sweep", "-s", "20", "--steps", "3,5", "--rate", "100"]),
-    ] {
-        let (output, json) = run(name, "/greets", &[task, &["--skip-greetings"]].concat());
-        is_faultless(&output, &json);
-        let (output, json) = run(name, "/greets-twice", &[task, &["--skip-greetings", "2"]].concat());
+    ];
+    let greets = |name: &str, task: &[&str]| {
+        let server = &reluctant();
+        let (output, json) = run(server, name, "/greets", &[task, &["--skip-greetings"]].concat());
         is_faultless(&output, &json);
         // One that is not announced is a fault, whatever comes after it.
-        let (output, _) = run(name, "/greets", task);
+        let (output, _) = run(server, name, "/greets", task);
         assert_eq!(output.status.code(), Some(1), "{name}: {}", said(&output));
-    }
+        let (output, json) = run(server, name, "/greets-twice", &[task, &["--skip-greetings", "2"]].concat());
+        is_faultless(&output, &json);
+    };
+    // At once, since each mostly waits.
+    std::thread::scope(|scope| {
+        tasks.iter().for_each(|(name, task)| drop(scope.spawn(|| greets(name, task))));
+    });
+    let server = &reluctant();
     // It hides nothing: an answer in the place of a greeting is missed, and so is one that is changed.
-    let (output, json) = run("none", "/half", &["idle", "-c", "4", "-s", "20", "--skip-greetings", "--settle", "1"]);
+    let (output, json) =
+        run(server, "none", "/half", &["idle", "-c", "4", "-s", "20", "--skip-greetings", "--settle", "1"]);
     is_missed(&output, &json, "did not answer in the end", 4..=4);
-    let (output, json) = run("more", "/greets-twice", &["echo", "-c", "3", "-s", "20", "--skip-greetings", "1"]);
+    let (output, json) =
+        run(server, "more", "/greets-twice", &["echo", "-c", "3", "-s", "20", "--skip-greetings", "1"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(
         json["faults"].as_object().unwrap().keys().any(|what| what.contains("awaited none") || what.contains("due"))
@@ -684,7 +693,7 @@ fn an_interrupted_sweep_says_what_it_has() {
 
 #[test]
 fn says_that_nobody_listens() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap();
     let (output, json) = bench("nobody", &["echo", "--url", &format!("ws://{free}/"), "-c", "3"]);
     assert_eq!(output.status.code(), Some(1));
     let faults = json["faults"].as_object().unwrap();

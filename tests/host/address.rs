@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use crate::program::client::Client;
-use crate::program::run::{PATIENCE, Run, ringsock};
+use crate::program::run::{PATIENCE, Run, own_address, ringsock};
 
 fn serve(flags: &[&str]) -> Run {
     Run::new(ringsock(&[&["serve", "--cores", "2", "--max-connections", "1000"], flags].concat()))
@@ -21,7 +21,7 @@ fn await_line(server: &Run, address: &str) {
 #[test]
 fn an_address_that_becomes_free_is_taken() {
     for admin in [false, true] {
-        let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+        let holder = TcpListener::bind((own_address(), 0)).unwrap();
         let address = holder.local_addr().unwrap().to_string();
         let flags = if admin {
             ["--listen", "127.0.0.1:0", "--admin-listen", &address]
@@ -37,7 +37,7 @@ fn an_address_that_becomes_free_is_taken() {
 
 #[test]
 fn whoever_waits_for_an_address_can_be_told_to_end() {
-    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let holder = TcpListener::bind((own_address(), 0)).unwrap();
     let address = holder.local_addr().unwrap().to_string();
     let mut server = serve(&["--listen", &address]);
     await_line(&server, &address);
@@ -50,7 +50,7 @@ fn whoever_waits_for_an_address_can_be_told_to_end() {
 #[test]
 fn a_server_that_was_killed_can_be_started_again_at_once() {
     for reactor in ["auto", "epoll"] {
-        let mut server = serve(&["--listen", "127.0.0.1:0", "--reactor", reactor]);
+        let mut server = serve(&["--listen", &format!("{}:0", own_address()), "--reactor", reactor]);
         let address = server.address();
         for _ in 0..5 {
             let _clients: Vec<Client> = (0..100).map(|_| Client::open(&address, "/echo")).collect();

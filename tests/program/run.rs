@@ -1,7 +1,9 @@
 //! A run of `ringsock`, what it says, and how it ends.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +12,15 @@ use super::{Process, isolate};
 
 /// A start or a refusal takes some 50 ms; the rest is for a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Returns an address of this host that nothing else uses, so that nobody takes a port of it while it is free for a moment.
+pub fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id() * 8 + NEXT.fetch_add(1, Ordering::Relaxed) % 8;
+    let [_, second, third, fourth] = number.to_be_bytes();
+    // The lower half of the network is for addresses that tests name.
+    Ipv4Addr::new(127, second | 128, third, fourth)
+}
 
 /// The program, with no setting from elsewhere, and without metrics: several run at once.
 pub fn ringsock(arguments: &[&str]) -> Command {
