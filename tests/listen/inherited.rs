@@ -8,7 +8,7 @@ use std::process::Command;
 
 use super::program::client::Client;
 use super::program::run::{PATIENCE, Run, isolated};
-use super::{REACTORS, drain, get, line};
+use super::{REACTORS, drain, drain_beside, get, line};
 
 /// The first descriptor that is passed.
 const FIRST: RawFd = 3;
@@ -64,7 +64,7 @@ fn sockets_that_are_passed_take_the_place_of_addresses() {
         clients.iter_mut().for_each(|client| client.echo("hello"));
         let stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
         assert!(get(stream, "/health").starts_with("HTTP/1.1 200 "));
-        drain(&mut run);
+        drain_beside(&mut run, &mut clients);
         assert!(path.exists(), "the file is whose who passed it");
         let log = run.errors.iter().collect::<String>();
         assert!(
@@ -80,9 +80,7 @@ fn whoever_comes_between_two_servers_is_served_by_the_next() {
         let (tcp, address) = listener();
         let mut first = Run::new(with_sockets(&[tcp.as_raw_fd()], "web", &["--reactor", reactor]));
         first.banner();
-        let mut open = Client::open(&address.to_string(), "/echo");
-        drain(&mut first);
-        assert_eq!(open.next().unwrap().0, 0x88);
+        drain_beside(&mut first, &mut [Client::open(&address.to_string(), "/echo")]);
         let waiting = TcpStream::connect(address).unwrap();
         waiting.set_read_timeout(Some(PATIENCE)).unwrap();
         let second = Run::new(with_sockets(&[tcp.as_raw_fd()], "web", &["--reactor", reactor]));

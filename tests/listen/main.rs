@@ -11,8 +11,10 @@ mod tcp;
 mod unix;
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
+use program::client::Client;
 use program::run::{Run, ringsock};
 
 const REACTORS: [&str; 2] = ["uring", "epoll"];
@@ -49,7 +51,18 @@ fn get(mut stream: impl Read + Write, path: &str) -> String {
 
 /// Has it drain, and waits until it has ended as it should.
 fn drain(run: &mut Run) {
+    drain_beside::<TcpStream>(run, &mut []);
+}
+
+/// The same while these clients are there: each is told, answers, and sees the end of its connection.
+fn drain_beside<S: Read + Write>(run: &mut Run, clients: &mut [Client<S>]) {
     let id = run.process.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    for client in clients {
+        let (first, payload) = client.next().unwrap();
+        assert_eq!((first, &payload[..2]), (0x88, &1001_u16.to_be_bytes()[..]));
+        client.frame(0x88, &payload[..2]);
+        assert!(client.next().is_err(), "nothing follows");
+    }
     assert!(run.process.0.wait().unwrap().success());
 }
