@@ -304,6 +304,11 @@ impl Client {
         std::iter::from_fn(|| self.answer()).map(|answer| answer.status).collect()
     }
 
+    /// The bodies of all answers that have come.
+    pub fn bodies(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.answer()).map(|answer| answer.body).collect()
+    }
+
     /// Whether the server's end of stream has come, and nothing before it is left.
     pub fn is_at_end(&mut self) -> bool {
         self.pull();
