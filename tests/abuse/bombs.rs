@@ -10,7 +10,7 @@ use crate::fragments::warm_up;
 use crate::honest::Honest;
 use crate::server::Server;
 use crate::wire::{BINARY, FIN, KEY, header, masked};
-use crate::{figure, in_time, is_full_scale, on_each_reactor, scaled};
+use crate::{figure, in_time, on_each_reactor, scaled};
 
 /// Says that a message is compressed (RFC 7692 6).
 const RSV1: u8 = 0x40;
@@ -103,8 +103,7 @@ fn attack(server: &Server, honest: &mut Honest, compression: &str, name: &str, f
     });
     let grown = server.peak().saturating_sub(before);
     let bound = (count * (limit_bytes + 64 * KIB)) as u64;
-    // Beside other tests, or on a machine that is shared, one wait in a thousand says little of the server.
-    let stall_bound = quiet.longest + STALL_MAX * if is_full_scale() { 1 } else { 3 };
+    let stall_bound = quiet.longest + STALL_MAX;
     figure(
         14,
         format!(

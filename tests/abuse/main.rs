@@ -32,7 +32,7 @@
 //! | 52 | a pause of 12 s; killed under load and started at once | 0 sessions lost; starts each time |
 //! | 54 | a crowd with compression streams comes and leaves; two servers of one core | 16 MiB left after 20 s; any processor |
 //! | 57 | silent clients, of which half read slowly | no reader is cut off, the others within 6 s |
-//! | 58 | a hand-over under a crowd; goodbyes over 2 s; every signal | 0 without an answer; 5 to 15 % in each tenth; 1001 to all |
+//! | 58 | a hand-over under a crowd; goodbyes over 2 s; every signal | 0 without an answer; none early, 5 to 15 % in each tenth; 1001 to all |
 //!
 //! Each attack on each reactor prints a line ([`table`]); docs/abuse.md explains it. Counts are scaled by
 //! `RINGSOCK_ABUSE_SCALE`, in percent. 100 is the full table, which `scripts/abuse` runs: a row at a time, with every bound
