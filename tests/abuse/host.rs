@@ -1,6 +1,7 @@
 //! Rows 52 and 54: a host that takes things away for a while, and one that is shared.
 
 use std::fs;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use zlib_rs::{Deflate, DeflateFlush};
 use crate::attacker::{Next, Peer};
 use crate::server::Server;
 use crate::wire::{BINARY, FIN, masked};
+use crate::withheld::{limit_locked_memory, refuse_system_calls};
 use crate::{figure, in_time, on_each_reactor, patience, scaled};
 
 /// Says that a message is compressed (RFC 7692 6).
@@ -68,6 +70,34 @@ fn row_52_a_server_that_was_killed_can_be_started_again_at_once() {
             ),
             "starts each time",
         );
+    });
+}
+
+/// What a host does, and how.
+type Host = (&'static str, fn(&mut Command));
+
+/// What a host may withhold that io_uring needs.
+const WITHHELD: [Host; 2] = [
+    ("64 KiB of memory to lock", |command| limit_locked_memory(command, 64 << 10)),
+    ("io_uring_enter refused", |command| refuse_system_calls(command, &[libc::SYS_io_uring_enter], libc::EPERM)),
+];
+
+#[test]
+fn row_52_what_the_host_withholds_from_io_uring_leaves_epoll() {
+    on_each_reactor(|reactor| {
+        // Where nothing is withheld it is io_uring.
+        let hosts: &[Host] = if reactor == "uring" { &[("nothing withheld", |_| {})] } else { &WITHHELD };
+        for (host, withhold) in hosts {
+            let server = Server::start_withheld(withhold);
+            let sessions = scaled(1_000);
+            let mut peers = Peer::open_many(server.address, sessions);
+            let served = peers.iter_mut().filter_map(|peer| (peer.ask("served") == "served").then_some(())).count();
+            let rings = server.rings();
+            figure(52, format!("{host}: {served} of {sessions} served, {rings} rings"), "all, rings or none");
+            assert_eq!(served, sessions);
+            // Some kernels before 6.14 do not count rings as locked memory.
+            assert!((reactor == "uring") == (rings > 0) || host.contains("memory"), "{rings} rings");
+        }
     });
 }
 

@@ -29,7 +29,7 @@
 //! | 40 | 100,000 topics of two subscribers each | 32 B a subscription, 96 B a topic; as quick as one topic |
 //! | 41 | messages to 18,000 subscribers of one core | the p99 of others stays below 5 ms |
 //! | 51 | a log that nobody takes | honest p99 at most doubles; 1001 to all, exit 0; a second SIGTERM ends it at once |
-//! | 52 | a pause of 12 s; killed under load and started at once | 0 sessions lost; starts each time |
+//! | 52 | a pause of 12 s; killed under load and started at once; no memory to lock, no io_uring_enter | 0 sessions lost; starts each time; epoll |
 //! | 54 | a crowd with compression streams comes and leaves; two servers of one core | 16 MiB left after 20 s; any processor |
 //! | 57 | silent clients, of which half read slowly | no reader is cut off, the others within 6 s |
 //! | 58 | a hand-over under a crowd; goodbyes over 2 s; every signal | 0 without an answer; none early, 5 to 15 % in each tenth; 1001 to all |
@@ -71,6 +71,8 @@ mod topics;
 #[path = "../protocol/wire.rs"]
 #[allow(dead_code, reason = "shared with the protocol's tests, which use all of it")]
 mod wire;
+#[path = "../program/withheld.rs"]
+mod withheld;
 
 use std::panic::{Location, resume_unwind};
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};

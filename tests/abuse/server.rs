@@ -102,6 +102,13 @@ impl Server {
         Self::run(Self::command(reactor, "2", &["--log", "debug"]), None, log)
     }
 
+    /// The same with whichever reactor works, on a host that withholds something.
+    pub fn start_withheld(withhold: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Self::command("auto", "2", &[]);
+        withhold(&mut command);
+        Self::run(command, None, Stdio::piped())
+    }
+
     fn serve(reactor: &str, cores: &str, flags: &[&str], descriptors: Option<u64>) -> Self {
         Self::run(Self::command(reactor, cores, flags), descriptors, Stdio::piped())
     }
@@ -194,6 +201,13 @@ impl Server {
     /// Descriptors it has open.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
+    }
+
+    /// Rings of io_uring among them.
+    pub fn rings(&self) -> usize {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let names = descriptors.filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok());
+        names.filter(|name| name.to_string_lossy().contains("io_uring")).count()
     }
 
     /// Memory it occupies, in bytes.

@@ -1,12 +1,11 @@
 //! System calls and memory that the host refuses: io_uring or epoll is taken, or the server says what it lacks.
 
 use std::io::{Write, stdout};
-use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use crate::program::client::Client;
-use crate::program::refuse_system_calls;
 use crate::program::run::{PATIENCE, Run, ringsock};
+use crate::program::withheld::{limit_locked_memory, refuse_system_calls};
 
 fn serve(arguments: &[&str]) -> Command {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--max-connections", "100"];
@@ -50,25 +49,6 @@ fn a_ring_that_can_be_made_and_not_used_leaves_epoll() {
             }
         }
     }
-}
-
-/// Leaves the program so much memory to lock, and nothing that would exempt it. All processes of a user share it, so nothing
-/// less than a whole ring is what a test can rely on.
-fn limit_locked_memory(command: &mut Command, bytes: u64) {
-    const CAP_IPC_LOCK: libc::c_ulong = 14;
-    let limit = move || {
-        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-        // SAFETY: takes integers and touches no memory. An ordinary user has no such right to lose.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_IPC_LOCK, 0, 0, 0) };
-        // SAFETY: the kernel reads one rlimit struct.
-        if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) } == 0 {
-            Ok(())
-        } else {
-            Err(std::io::Error::last_os_error())
-        }
-    };
-    // SAFETY: between fork and exec `limit` only makes system calls; it allocates nothing and takes no lock.
-    unsafe { command.pre_exec(limit) };
 }
 
 /// Whether this kernel counts rings as locked memory at all; some before 6.14 do not.

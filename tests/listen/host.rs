@@ -5,8 +5,8 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::program::filter_system_calls;
 use super::program::run::{Run, isolated, ringsock};
+use super::program::withheld::filter_system_calls;
 use super::{REACTORS, drain, line};
 
 /// The capability to listen on ports below 1024.

@@ -11,7 +11,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::program::{between, filter_system_calls, isolate, serve_prepared};
+use super::program::withheld::filter_system_calls;
+use super::program::{between, isolate, serve_prepared};
 
 fn profile() -> Value {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tuning/seccomp.json");
