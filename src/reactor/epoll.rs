@@ -82,10 +82,12 @@ impl OnKernel for Epoll {}
 
 impl Reactor for Epoll {
     fn accept(&mut self, listener: Socket) {
+        self.spare.keep();
         self.register_listener(listener, LEVEL, Source::Listener(listener));
     }
 
     fn accept_one(&mut self, listener: Socket) {
+        self.spare.keep();
         self.register_listener(listener, SHARED, Source::SharedListener(listener));
     }
 

@@ -247,8 +247,15 @@ impl Spare {
             let _ = send_now(socket, &[IoSlice::new(farewell)]);
             part(socket);
         }
-        self.0 = EventFd::new().ok().map(|fd| fd.0);
+        self.keep();
         accepted.map(drop)
+    }
+
+    /// Reserves a descriptor again where it could not be had back: others were quicker, or the limit was lower for a while.
+    pub fn keep(&mut self) {
+        if self.0.is_none() {
+            self.0 = EventFd::new().ok().map(|fd| fd.0);
+        }
     }
 }
 

@@ -241,12 +241,14 @@ impl OnKernel for Uring {}
 
 impl Reactor for Uring {
     fn accept(&mut self, listener: Socket) {
+        self.spare.keep();
         let accept =
             opcode::AcceptMulti::new(types::Fd(listener.raw())).flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
         self.push(accept.build().user_data(accept_data(listener)));
     }
 
     fn accept_one(&mut self, listener: Socket) {
+        self.spare.keep();
         let nobody = std::ptr::null_mut();
         let accept = opcode::Accept::new(types::Fd(listener.raw()), nobody, nobody.cast())
             .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);

@@ -180,6 +180,7 @@ macro_rules! kernel_suite {
 
         $crate::reactor::conformance::kernel_suite! { alone: $new =>
             without_descriptors_accepting_ends_and_recovers
+            a_spare_descriptor_that_was_lost_is_had_again_before_anyone_is_let_in
             a_dropped_reactor_leaves_no_descriptor_open
         }
     };

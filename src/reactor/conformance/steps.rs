@@ -241,12 +241,20 @@ pub(super) fn polls_readable(world: &mut impl World, wait: Duration) -> bool {
     count == 1 && poll.revents & libc::POLLIN != 0
 }
 
+/// What is left of the limit of descriptors of this process.
+pub(super) const DESCRIPTORS_LEFT: u64 = 64;
+
 /// Lowers the limit of this process and uses up what it leaves.
 pub(super) fn exhaust_descriptors() -> Vec<crate::reactor::EventFd> {
-    let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+    limit_descriptors(DESCRIPTORS_LEFT);
+    std::iter::from_fn(|| crate::reactor::EventFd::new().ok()).collect()
+}
+
+/// Lowers the limit of this process, or raises it again up to what was left of it.
+pub(super) fn limit_descriptors(count: u64) {
+    let limit = libc::rlimit { rlim_cur: count, rlim_max: DESCRIPTORS_LEFT };
     // SAFETY: points at a live rlimit.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) }, 0);
-    std::iter::from_fn(|| crate::reactor::EventFd::new().ok()).collect()
 }
 
 pub(super) fn open_descriptors() -> usize {

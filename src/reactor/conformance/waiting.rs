@@ -145,6 +145,32 @@ pub fn without_descriptors_accepting_ends_and_recovers<R: Reactor>(new: fn() -> 
     world.reactor().close(accepted.expect("it was waited for"));
 }
 
+pub fn a_spare_descriptor_that_was_lost_is_had_again_before_anyone_is_let_in<R: Reactor>(new: fn() -> io::Result<R>) {
+    let mut world = Loopback::new(new);
+    let world = &mut world;
+    let listener = world.listen();
+    let mut client = world.connect();
+    let _hoard = exhaust_descriptors();
+    // As when others are quicker to take the spare one, once it is free.
+    limit_descriptors(3);
+    let error = world.reactor().shed(listener, b"full").expect_err("there is no descriptor");
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+    limit_descriptors(DESCRIPTORS_LEFT);
+    world.reactor().accept(listener);
+    let mut error = None;
+    wait(world, |_, completion| {
+        error = expect_accepted(completion).0.err();
+        true
+    });
+    assert_eq!(
+        error.and_then(|error| error.raw_os_error()),
+        Some(libc::EMFILE),
+        "the last one was not kept in reserve"
+    );
+    await_that(world, |world| world.reactor().shed(listener, b"full").is_ok());
+    assert_eq!(receive(world, &mut client, 4), b"full");
+}
+
 pub fn a_dropped_reactor_leaves_no_descriptor_open<R: Reactor>(new: fn() -> io::Result<R>) {
     let before = open_descriptors();
     for _ in 0..3 {
