@@ -36,6 +36,9 @@ const PATIENT: [&str; 7] = [
     "OUTBOX_AGE",
 ];
 
+/// Signals that an attack may send to a server.
+const SIGNALS: [i32; 6] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
+
 /// A counter that moves whatever happens.
 const RESTLESS: &str = "turns";
 
@@ -119,6 +122,9 @@ impl Server {
 
     fn command_at(address: &str, reactor: &str, cores: &str, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
+            command.env_remove(name);
+        }
         if !is_full_scale() {
             // Flags go before the environment.
             let patience_ms = patience().as_millis().to_string();
@@ -480,8 +486,13 @@ fn await_addresses(process: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 /// In the child, before its program: ends it with the thread that started it, limits its descriptors, and gives it
-/// memory in small pages, since the first byte in a huge one would count for 2 MiB.
+/// memory in small pages, since the first byte in a huge one would count for 2 MiB. Signals have their default effect, even
+/// where the tests run under nohup or in the background of a script.
 fn prepare(descriptors: Option<u64>) -> std::io::Result<()> {
+    for signal in SIGNALS {
+        // SAFETY: takes integers; SIG_DFL names no function.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
     // SAFETY: takes integers and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     // SAFETY: as above; the unused arguments have to be zero.
