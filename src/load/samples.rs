@@ -58,6 +58,7 @@ pub(super) struct Samples {
     completed: Vec<Option<Place>>,
     /// When the last one was given out.
     given: Instant,
+    patience: Duration,
     /// When the server's processor time was last looked at, how much it had been, and in percent since the time before.
     observed: Instant,
     used: Usage,
@@ -87,6 +88,7 @@ impl Samples {
             pending: BTreeMap::new(),
             completed: vec![None; workers],
             given: now,
+            patience: PATIENCE,
             observed: now,
             used,
             cpu_percent: 0.0,
@@ -116,7 +118,7 @@ impl Samples {
         // `None`, which is before everything, if one has not completed any.
         let by_all = self.completed.iter().min().copied().flatten();
         while let Some((&place, _)) = self.pending.first_key_value() {
-            if by_all.is_none_or(|by_all| place > by_all) && self.given.elapsed() < PATIENCE {
+            if by_all.is_none_or(|by_all| place > by_all) && self.given.elapsed() < self.patience {
                 return None;
             }
             let pending = self.pending.remove(&place).unwrap_or_default();
@@ -127,7 +129,7 @@ impl Samples {
             }
         }
         // Whoever watches is asked whether to go on, also if nothing comes.
-        if self.given.elapsed() < PATIENCE {
+        if self.given.elapsed() < self.patience {
             return None;
         }
         let silence = Pending { at_ns: self.clock.now_ns(), ..Pending::default() };
@@ -193,8 +195,9 @@ mod tests {
         intervals.collect()
     }
 
+    /// What is given of this, however busy the processors are.
     fn samples(workers: usize, told: &[Interval]) -> Vec<Sample> {
-        let mut samples = Samples::new(workers, Usage::default());
+        let mut samples = Samples { patience: Duration::MAX, ..Samples::new(workers, Usage::default()) };
         let mut given = Vec::new();
         for interval in told {
             samples.note(interval);
@@ -221,6 +224,13 @@ mod tests {
         let (first, second) = (told(0, [0; 9]), told(1, [0; 9]));
         assert!(samples(2, &first).is_empty());
         assert_eq!(samples(2, &[&first[..], &second[..4]].concat()).len(), 4);
+    }
+
+    #[test]
+    fn a_worker_that_does_not_tell_is_not_waited_for_without_end() {
+        let mut samples = Samples { patience: Duration::ZERO, ..Samples::new(2, Usage::default()) };
+        told(0, [0; 9]).iter().for_each(|interval| samples.note(interval));
+        assert_eq!(samples.next(Stage::Measure, 1, &[]).unwrap().received_per_second, 2e6, "as if it were as quick");
     }
 
     #[test]
