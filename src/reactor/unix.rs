@@ -64,9 +64,13 @@ impl Drop for SocketFile {
 /// Opens a listening socket. Fails with `AddrInUse` if somebody listens there, and with `AlreadyExists` if the path is that
 /// of a file which is no socket.
 pub fn listen(address: &UnixAddress) -> io::Result<(OwnedFd, Option<SocketFile>)> {
+    listen_within(LOCK_PATIENCE, address)
+}
+
+fn listen_within(patience: Duration, address: &UnixAddress) -> io::Result<(OwnedFd, Option<SocketFile>)> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     let file = match &address.name {
-        UnixName::Path(path) => Some(listen_at_file(&socket, path, address)?),
+        UnixName::Path(path) => Some(listen_at_file(&socket, path, address, patience)?),
         UnixName::Abstract(name) => {
             socket.bind(&SockAddr::unix(format!("\0{name}"))?)?;
             socket.listen(BACKLOG)?;
@@ -76,10 +80,10 @@ pub fn listen(address: &UnixAddress) -> io::Result<(OwnedFd, Option<SocketFile>)
     Ok((socket.into(), file))
 }
 
-fn listen_at_file(socket: &Socket, path: &Path, address: &UnixAddress) -> io::Result<SocketFile> {
+fn listen_at_file(socket: &Socket, path: &Path, address: &UnixAddress, patience: Duration) -> io::Result<SocketFile> {
     let group = address.group.as_deref().map(group_id).transpose()?;
     // Until it listens: before, it would be taken for dead.
-    let _lock = lock_directory(path);
+    let _lock = lock_directory(path, patience);
     delete_if_dead(path)?;
     // The file is made with the permissions of the socket, less those that the umask takes away. Until it has its group,
     // they are the owner's alone.
@@ -118,10 +122,10 @@ fn delete_if_dead(path: &Path) -> io::Result<()> {
 
 /// Keeps other servers from looking at the path, so that none deletes the file of one that is about to listen. `None` where
 /// that cannot be had, which leaves an instant for two that are started at once.
-fn lock_directory(path: &Path) -> Option<fs::File> {
+fn lock_directory(path: &Path, patience: Duration) -> Option<fs::File> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = fs::File::open(parent).ok()?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
         // SAFETY: takes integers; the descriptor is open.
         match result(unsafe { libc::flock(directory.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } as isize) {
@@ -243,12 +247,14 @@ mod tests {
 
     #[test]
     fn of_two_that_find_a_dead_file_at_once_one_listens() {
+        // However busy the processors are.
+        const PATIENCE: Duration = Duration::from_secs(60);
         let path = directory("race").join("socket");
         for _ in 0..50 {
             drop(UnixListener::bind(&path).unwrap());
             let unix = address(&path, 0o600);
             let outcomes = std::thread::scope(|scope| {
-                let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| listen(&unix))).collect();
+                let threads: Vec<_> = (0..2).map(|_| scope.spawn(|| listen_within(PATIENCE, &unix))).collect();
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
             });
             assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
