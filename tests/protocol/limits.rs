@@ -161,15 +161,9 @@ fn processor_time() -> Duration {
 /// CVE-2026-65623: another server measured all fragments anew with each.
 #[test]
 fn many_one_byte_fragments_take_linear_time() {
-    const FRAGMENTS: usize = 131_000;
     for kind in [BINARY, TEXT] {
-        let (mut once, mut twice) = (Duration::MAX, Duration::MAX);
-        // The best of several, for what else the machine does costs caches too. Quadratic work stays near 4.
-        let is_linear = (0..30).any(|round| {
-            once = once.min(time_of_fragments(kind, FRAGMENTS));
-            twice = twice.min(time_of_fragments(kind, 2 * FRAGMENTS));
-            round >= 5 && twice <= once * 5 / 2
-        });
-        assert!(is_linear, "{FRAGMENTS} fragments took {once:?}, twice as many {twice:?}");
+        // Linear work takes a fraction of a second even without optimisation, quadratic work minutes.
+        let time = time_of_fragments(kind, 2_000_000);
+        assert!(time < Duration::from_secs(30), "{time:?}");
     }
 }
