@@ -73,7 +73,7 @@ impl Audience {
     }
 
     /// Publishes until so many of the clients have heard it: a core hears in its own time what is subscribed to on others.
-    /// What is published differs each time, and when this returns nothing of it is on its way any more.
+    /// Each probe differs from the others, and when this returns none is on its way any more.
     pub fn await_subscriptions(&mut self, hearers: usize, mut publish: impl FnMut(&mut Self, &[u8])) {
         let end = Instant::now() + patience();
         for round in 0.. {

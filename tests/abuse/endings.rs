@@ -14,7 +14,7 @@ const AT_ONCE: usize = 250;
 /// Half-closed connections held at once: their other ends count against this process's descriptors.
 const HELD_AT_ONCE: usize = 2_000;
 
-/// What the server gives a closing connection, and one that takes nothing: 5 s in full, as by default.
+/// The time that the server gives a closing connection, and one that takes nothing: 5 s in full, as by default.
 fn close_timeout() -> Duration {
     if is_full_scale() { Duration::from_secs(5) } else { Duration::from_secs(1) }
 }

@@ -49,7 +49,7 @@ fn row_22_a_core_that_hangs_makes_the_server_not_ready_until_it_goes_on() {
         let server = Server::misbehaving(reactor, 0, None);
         let mut inside = Peer::open(server.address);
         let hanging = inside.ask("core");
-        // Whoever asks is on the other core, so that each question is answered.
+        // Questions come over a connection of the other core, so that each is answered.
         let mut outside = until_some(|| {
             let mut peer = Peer::connect(server.address);
             peer.write(b"GET /core HTTP/1.1\r\nHost: localhost\r\n\r\n");

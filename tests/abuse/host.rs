@@ -73,10 +73,10 @@ fn row_52_a_server_that_was_killed_can_be_started_again_at_once() {
     });
 }
 
-/// What a host does, and how.
+/// A host's name, and how it treats a program.
 type Host = (&'static str, fn(&mut Command));
 
-/// What a host may withhold that io_uring needs.
+/// Hosts that withhold something that io_uring needs.
 const WITHHELD: [Host; 2] = [
     ("64 KiB of memory to lock", |command| limit_locked_memory(command, 64 << 10)),
     ("io_uring_enter refused", |command| refuse_system_calls(command, &[libc::SYS_io_uring_enter], libc::EPERM)),

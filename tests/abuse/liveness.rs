@@ -17,8 +17,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MESSAGE_BYTES: usize = 1 << 20;
 const BYTES_PER_SECOND: usize = 140 * 1024;
 
-/// A client that has read nothing for so long may be taken for one that is silent: what it read before is acknowledged in
-/// portions.
+/// A time after which a client that reads nothing may be taken for one that is silent. It is shorter than what the server
+/// grants, because the kernel acknowledges in portions.
 const IDLE: Duration = Duration::from_secs(3);
 
 /// Bytes of the header of such a message.
@@ -50,17 +50,17 @@ fn row_57_who_still_reads_is_alive_and_who_is_silent_is_gone_in_time() {
     });
 }
 
-/// What became of slow readers.
+/// How slow readers ended.
 #[derive(Default)]
 struct Ends {
-    /// They had the message whole.
+    /// Readers that had the message whole.
     whole: usize,
-    /// They were cut off after they had not read for so long that they were as good as silent: this process had no processor.
+    /// Readers that were cut off after this process had no processor for so long that they were as good as silent.
     idle: usize,
     took: Duration,
 }
 
-/// Has each of some clients sent a large message back, which it reads slowly and says nothing.
+/// Has a large message sent back to each of some clients, which read it slowly and say nothing.
 fn read_slowly(address: SocketAddr, count: usize) -> Ends {
     let message = masked(FIN | BINARY, &vec![7; MESSAGE_BYTES]);
     let (mut readers, mut ends, mut buffer) = (Vec::new(), Ends::default(), vec![0; 64 * 1024]);
@@ -78,7 +78,7 @@ fn read_slowly(address: SocketAddr, count: usize) -> Ends {
     Ends { took: begun.elapsed(), ..ends }
 }
 
-/// A client that reads what it is due by now, and nothing faster.
+/// A client that reads at a steady pace.
 struct Reader {
     stream: TcpStream,
     received: usize,

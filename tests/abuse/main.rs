@@ -68,6 +68,7 @@ mod supervised;
 mod table;
 mod text;
 mod topics;
+mod usage;
 #[path = "../protocol/wire.rs"]
 #[allow(dead_code, reason = "shared with the protocol's tests, which use all of it")]
 mod wire;
@@ -85,20 +86,21 @@ use table::{figure, say};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Rows that run beside each other below full scale, each on both reactors: most of their time they wait. A row has at most
-/// 2,000 connections by each reactor, and this process needs a descriptor for each.
+/// Rows that run beside each other below full scale, each on both reactors. They wait most of the time. A row has at most 2,000
+/// connections on each reactor, and this process needs a descriptor for each of them.
 const ROWS_AT_ONCE: usize = 4;
 
 /// Rings of the servers of so many rows: two servers of two cores on one reactor each.
 const RINGS_AT_ONCE: usize = ROWS_AT_ONCE * 4;
 
-/// What the host allows, found out before the first row.
+/// The host, looked at before the first row.
 static HOST: LazyLock<Host> = LazyLock::new(Host::look);
 
-/// How many rows may begin now.
+/// The number of rows that may begin now.
 static PLACES: LazyLock<Mutex<usize>> = LazyLock::new(|| Mutex::new(HOST.rows_at_once));
 static PLACE_LEFT: Condvar = Condvar::new();
 
+/// The reactors that a host allows, and how many rows it has room for at once.
 struct Host {
     reactors: &'static [&'static str],
     rows_at_once: usize,
@@ -141,8 +143,8 @@ impl Drop for Place {
     }
 }
 
-/// Runs an attack on each reactor that this host allows: in full alone and one after the other, since it is measured; below
-/// full scale on both at once and beside other rows.
+/// Runs an attack on each reactor that this host allows. At full scale it is measured, so it runs alone, on one reactor after
+/// the other; below full scale it runs on both at once and beside other rows.
 fn on_each_reactor(attack: impl Fn(&str) + Sync) {
     let _place = Place::take();
     let attack = &attack;
@@ -150,7 +152,7 @@ fn on_each_reactor(attack: impl Fn(&str) + Sync) {
     let name = test.name().unwrap_or_default();
     thread::scope(|scope| {
         let begin = |reactor| {
-            // By the name of the test a line finds its sentence.
+            // A line takes its sentence from the name of the thread.
             let thread = thread::Builder::new().name(name.to_owned());
             thread.spawn_scoped(scope, move || table::run(reactor, || attack(reactor))).unwrap()
         };
@@ -167,8 +169,8 @@ fn on_each_reactor(attack: impl Fn(&str) + Sync) {
     });
 }
 
-/// Judges a bound of time, or of processor time. In full it is demanded. Below full scale it is a measurement that other
-/// programs spoil, and the line says that it was missed.
+/// Judges a bound of time, or of processor time. At full scale it is demanded. Below full scale other programs spoil the
+/// measurement, and the line only tells that the bound was missed.
 #[track_caller]
 fn in_time(kept: bool) {
     if !kept {
@@ -177,8 +179,8 @@ fn in_time(kept: bool) {
     }
 }
 
-/// How long what has to come is waited for. In full it is longer than any timeout of the servers. Below full scale their
-/// timeouts are as long, so that nobody is cut off for having had no processor for a while.
+/// The time for which a test waits for something that has to come. At full scale it is longer than any timeout of the servers.
+/// Below full scale their timeouts are as long, so that nobody is cut off for having had no processor for a while.
 fn patience() -> Duration {
     Duration::from_secs(if is_full_scale() { 20 } else { 120 })
 }

@@ -22,7 +22,7 @@ pub const TEST: &str = "misbehaving::serves_when_told_to";
 /// number of cores.
 pub const VARIABLE: &str = "RINGSOCK_ABUSE_SERVER";
 
-/// Whether a core that was told to hang may go on.
+/// Set once a core that was told to hang may go on.
 static GOES_ON: AtomicBool = AtomicBool::new(false);
 
 static COUNTERS: OnceLock<Vec<Arc<Counters>>> = OnceLock::new();

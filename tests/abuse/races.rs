@@ -31,7 +31,7 @@ fn row_20_timeouts_that_race_what_they_wait_for_lose_no_descriptor() {
         let (mut races, mut lost, mut at_once) = (0, 0, AT_ONCE_MAX);
         let is_race = |races: usize, lost: usize| lost > CONNECTIONS / 50 && races - lost > CONNECTIONS / 50;
         let end = Instant::now() + patience();
-        // On a machine that is busy with other things it takes smaller goes until some win.
+        // Where other programs have the processors, goes are made smaller until some win.
         while races < CONNECTIONS * 3 / 4 || (!is_race(races, lost) && Instant::now() < end) {
             let (raced, late) = race(&server, at_once, &mut random);
             (races, lost) = (races + raced, lost + late);
@@ -54,8 +54,8 @@ fn row_20_timeouts_that_race_what_they_wait_for_lose_no_descriptor() {
     });
 }
 
-/// Starts something on each of many connections and completes it when it is about to time out. Returns how many raced, and how many
-/// of those were late.
+/// Starts something on each of many connections and completes it when it is about to time out. Returns how many raced, and
+/// how many of those were late.
 fn race(server: &Server, count: usize, random: &mut Random) -> (usize, usize) {
     let frame = masked(FIN | BINARY, &[1; 200]);
     // `None` was late for its own handshake.

@@ -16,12 +16,13 @@ use ringsock::Limits;
 
 use crate::attacker::Peer;
 use crate::sink::set_limit;
+use crate::usage::{Spent, Usage};
 use crate::{is_full_scale, misbehaving, patience, table};
 
 /// Without a change for so long, nothing is going to change: far longer than any step of a start or an end.
 const AT_REST: Duration = Duration::from_millis(300);
 
-/// A thread that has gone to sleep so many times since then is not still on its way.
+/// Sleeps of a core after which it has nothing left to do of its start.
 const SLEEPS_AT_REST: u64 = 2;
 
 /// Settings that say how long a server waits for its clients. Below full scale it waits for as long as a test does, unless
@@ -39,9 +40,6 @@ const PATIENT: [&str; 7] = [
 /// Signals that an attack may send to a server.
 const SIGNALS: [i32; 6] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
 
-/// A counter that moves whatever happens.
-const RESTLESS: &str = "turns";
-
 /// For longer than the server uses a text of its metrics again.
 pub const STALE: Duration = Duration::from_millis(150);
 
@@ -52,25 +50,6 @@ pub struct Server {
     seen: String,
     admin: SocketAddr,
     before: Usage,
-}
-
-/// What a server uses at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Usage {
-    /// In bytes.
-    pub memory: u64,
-    pub descriptors: usize,
-    pub cpu: Duration,
-    /// By name and reason, over all cores.
-    pub counters: BTreeMap<String, u64>,
-}
-
-/// What a server used when it began, and by its end.
-pub struct Spent {
-    before: Usage,
-    /// `None` if it was over before it was looked at.
-    after: Option<Usage>,
-    panics: usize,
 }
 
 impl Server {
@@ -126,7 +105,7 @@ impl Server {
             command.env_remove(name);
         }
         if !is_full_scale() {
-            // Flags go before the environment.
+            // A row's flags override the environment.
             let patience_ms = patience().as_millis().to_string();
             command.envs(PATIENT.map(|name| (format!("RINGSOCK_{name}_MS"), &patience_ms)));
             command.env("RINGSOCK_PING_INTERVAL_MS", "0").env("RINGSOCK_DEAD_PEER_TIMEOUT_MS", "0");
@@ -368,7 +347,7 @@ impl Drop for Server {
         let after = runs.then(|| {
             self.await_descriptors(self.before.descriptors);
             let end = Instant::now() + patience();
-            // What has just ended is counted a moment later.
+            // A connection that has just ended is counted a moment later.
             loop {
                 thread::sleep(STALE);
                 let after = self.usage();
@@ -381,77 +360,7 @@ impl Drop for Server {
         let _ = self.process.wait();
         self.log();
         let panics = self.seen.matches("panicked at").count();
-        table::spent(Spent { before: std::mem::take(&mut self.before), after, panics });
-    }
-}
-
-impl Usage {
-    /// A counter, over all reasons.
-    fn total(&self, name: &str) -> u64 {
-        let own = self.counters.iter().filter(|(own, _)| own.split('{').next() == Some(name));
-        own.map(|(_, count)| count).sum()
-    }
-
-    /// What came and has not been counted as gone. Nobody is there any more.
-    fn uncounted(&self) -> Vec<String> {
-        let pairs = [("connections_accepted", "connections_closed"), ("sessions_opened", "sessions_closed")];
-        let totals = pairs.map(|(came, gone)| (came, self.total(came), gone, self.total(gone)));
-        let uncounted = totals.iter().filter(|(_, came, _, gone)| came != gone);
-        uncounted
-            .map(|(came, came_count, gone, gone_count)| format!("{came} {came_count}, but {gone} {gone_count}"))
-            .collect()
-    }
-}
-
-impl Spent {
-    /// What must not be, whatever the attack was.
-    pub fn faults(&self, panics_are_wanted: bool) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.panics > 0 {
-            faults.push(format!("{} panics", self.panics));
-        }
-        let Some(after) = &self.after else { return faults };
-        if after.descriptors != self.before.descriptors {
-            faults.push(format!("descriptors {}", self.descriptors()));
-        }
-        if after.counters.is_empty() {
-            faults.push("no metrics".to_owned());
-        }
-        let panics = after.total("handler_panics");
-        if panics > 0 && !panics_are_wanted {
-            faults.push(format!("{panics} handlers panicked"));
-        }
-        faults.extend(after.uncounted());
-        faults
-    }
-
-    pub fn memory(&self) -> String {
-        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        self.pair(|usage| format!("{:.1}", mib(usage.memory))) + " MiB"
-    }
-
-    pub fn descriptors(&self) -> String {
-        self.pair(|usage| usage.descriptors.to_string())
-    }
-
-    pub fn cpu(&self) -> String {
-        let spent = self.after.as_ref().map(|after| after.cpu.saturating_sub(self.before.cpu));
-        spent.map_or_else(|| "ended".to_owned(), |spent| format!("{:.2} s", spent.as_secs_f64()))
-    }
-
-    /// Those that moved.
-    pub fn counters(&self) -> String {
-        let after = self.after.iter().flat_map(|after| &after.counters);
-        let moved = after.filter(|(name, _)| *name != RESTLESS).filter_map(|(name, count)| {
-            let more = count - self.before.counters.get(name).copied().unwrap_or(0);
-            (more > 0).then(|| format!("{name} +{more}"))
-        });
-        moved.collect::<Vec<_>>().join(", ")
-    }
-
-    fn pair(&self, of: impl Fn(&Usage) -> String) -> String {
-        let after = self.after.as_ref().map_or_else(|| "ended".to_owned(), &of);
-        format!("{} → {after}", of(&self.before))
+        table::spent(Spent::new(std::mem::take(&mut self.before), after, panics));
     }
 }
 

@@ -68,7 +68,7 @@ fn row_3_a_head_that_drips_costs_no_more_than_its_reads() {
     });
 }
 
-/// Does something on the processor of the server's only core, in full. Who yields there after each byte has the server read each
+/// Does something, at full scale on the processor of the server's only core. Yielding there after each byte has the server read each
 /// for itself: how many bytes a turn finds would otherwise be up to the scheduler, and so would what they cost.
 fn beside_the_server<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let pinned = || {
@@ -92,7 +92,7 @@ fn drip(server: &Server, mut peer: Peer, bytes: &[u8]) -> Duration {
     let before = server.cpu();
     for byte in bytes {
         peer.write(&[*byte]);
-        // Beside other programs it would be their turn each time.
+        // Beside other programs each yield would give them a turn.
         if is_full_scale() {
             thread::yield_now();
         }
@@ -101,7 +101,7 @@ fn drip(server: &Server, mut peer: Peer, bytes: &[u8]) -> Duration {
     server.cpu() - before
 }
 
-/// What the server of row 4 gives a handshake.
+/// The time that the server of row 4 gives a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]

@@ -10,10 +10,10 @@ use std::io::{Write, stdout};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::thread;
 
-use crate::server::Spent;
+use crate::usage::Spent;
 
 thread_local! {
-    /// What the attack under way on this thread has shown so far.
+    /// The figures so far of the attack under way on this thread.
     static RECORD: RefCell<Record> = RefCell::default();
 }
 
@@ -22,7 +22,7 @@ struct Record {
     row: u32,
     figures: Vec<(String, String)>,
     servers: Vec<Spent>,
-    /// Where bounds of time stand that were missed, and are not demanded.
+    /// The places of bounds of time that were missed, and are not demanded.
     late: Vec<String>,
 }
 
@@ -52,7 +52,7 @@ pub fn late(place: &Location<'_>) {
     RECORD.with_borrow_mut(|record| record.late.push(format!("{file}:{}", place.line())));
 }
 
-/// What a server has spent by its end. It has to end on the thread of its attack.
+/// Records the means that a server has spent by its end. It has to end on the thread of its attack.
 pub fn spent(spent: Spent) {
     RECORD.with_borrow_mut(|record| record.servers.push(spent));
 }

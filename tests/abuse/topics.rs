@@ -81,8 +81,8 @@ impl Readers {
     }
 }
 
-/// What slow subscribers find when they read at last, until all is accounted for: of each the numbers of its messages, and how
-/// it ended. `due` says how many messages all of them are to find in all, as far as is known by then.
+/// Has slow subscribers read at last, until all is accounted for. Returns the numbers of each one's messages, and how it ended.
+/// `due` says how many messages all of them together are to find, as far as is known by then.
 fn read_at_last(peers: &mut [Peer], due: impl Fn() -> usize) -> Vec<(Vec<usize>, Next)> {
     let (found, ended, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let read = |peer: &mut Peer| {

@@ -1,4 +1,4 @@
-//! What a host withholds from a program: system calls, and memory to lock.
+//! Means to withhold from a program, as a host may do: system calls, and memory to lock.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

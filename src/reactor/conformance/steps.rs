@@ -241,7 +241,7 @@ pub(super) fn polls_readable(world: &mut impl World, wait: Duration) -> bool {
     count == 1 && poll.revents & libc::POLLIN != 0
 }
 
-/// What is left of the limit of descriptors of this process.
+/// The limit of descriptors to which this process is lowered.
 pub(super) const DESCRIPTORS_LEFT: u64 = 64;
 
 /// Lowers the limit of this process and uses up what it leaves.
