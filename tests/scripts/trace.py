@@ -38,7 +38,8 @@ class Watched:
         the first line is there, and interrupts the script once it has counted so many.
         """
         command = [RUN, name, "--port", self.port, "--pid", self.pid, *flags]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as watcher:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        with subprocess.Popen(command, preexec_fn=heed_interrupts, **pipes) as watcher:
             patience = threading.Timer(SECONDS_MAX, watcher.kill)
             patience.start()
             output, is_over = "", enough is None
@@ -57,6 +58,11 @@ class Watched:
         if watcher.returncode != 0:
             raise AssertionError(f"It ended with {watcher.returncode}:\n{output}")
         return sum(map(int, LINE.findall(output))), output
+
+
+def heed_interrupts():
+    """What runs in the background of a shell without job control ignores SIGINT, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def open_websockets(address):
