@@ -45,24 +45,28 @@ fn await_line(socket: &UnixDatagram, line: &str, between: &str) -> usize {
 
 #[test]
 fn the_supervisor_is_told_that_it_is_ready_that_it_is_alive_and_that_it_ends() {
-    on_each_reactor(|reactor| {
-        let (file, unique) = (path("notify"), format!("ringsock-{}-{reactor}", std::process::id()));
-        let in_file = UnixDatagram::bind(&file).unwrap();
-        let abstract_name = SocketAddr::from_abstract_name(&unique).unwrap();
-        let without_file = UnixDatagram::bind_addr(&abstract_name).unwrap();
-        for (socket, name) in [(in_file, file.to_str().unwrap().to_owned()), (without_file, format!("@{unique}"))] {
-            let mut server = Server::run(told_at(&name, reactor, &["--drain-delay-ms", "6000"]));
-            await_line(&socket, "READY=1", "");
-            for _ in 0..3 {
-                await_line(&socket, "WATCHDOG=1", "");
-            }
-            server.signal(libc::SIGTERM);
-            await_line(&socket, "STOPPING=1", "");
-            await_line(&socket, "EXTEND_TIMEOUT_USEC=10000000", "");
-            // Asked for again in time, while the watchdog is told all along: twice a second, and less often on a busy machine.
-            assert!(await_line(&socket, "EXTEND_TIMEOUT_USEC=10000000", "WATCHDOG=1") >= 2);
-            assert!(server.ended().success());
+    let is_told = |socket: &UnixDatagram, name: &str, reactor: &str| {
+        let mut server = Server::run(told_at(name, reactor, &["--drain-delay-ms", "6000"]));
+        await_line(socket, "READY=1", "");
+        for _ in 0..3 {
+            await_line(socket, "WATCHDOG=1", "");
         }
+        server.signal(libc::SIGTERM);
+        await_line(socket, "STOPPING=1", "");
+        await_line(socket, "EXTEND_TIMEOUT_USEC=10000000", "");
+        // Asked for again in time, while the watchdog is told all along: twice a second, and less often on a busy machine.
+        assert!(await_line(socket, "EXTEND_TIMEOUT_USEC=10000000", "WATCHDOG=1") >= 2);
+        assert!(server.ended().success());
+    };
+    on_each_reactor(|reactor| {
+        let file = path(&format!("notify-{reactor}"));
+        let in_file = UnixDatagram::bind(&file).unwrap();
+        let unique = format!("ringsock-{}-{reactor}", std::process::id());
+        let without_file = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&unique).unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| is_told(&in_file, file.to_str().unwrap(), reactor));
+            is_told(&without_file, &format!("@{unique}"), reactor);
+        });
         std::fs::remove_file(&file).unwrap();
     });
 }
