@@ -222,6 +222,7 @@ fn row_30_what_many_publish_on_two_cores_arrives_once_and_in_order() {
         audience.await_subscriptions(PUBLISHERS * (PUBLISHERS / TOPICS), |audience, probe| {
             (0..PUBLISHERS).for_each(|publisher| audience.say(publisher, &masked(FIN | BINARY, probe)));
         });
+        thread::sleep(STALE);
         let probes = counted(&server, "messages_published");
         // What each has heard of each.
         let mut heard = vec![[0usize; PUBLISHERS]; PUBLISHERS];
