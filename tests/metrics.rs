@@ -374,7 +374,7 @@ fn a_storm_of_scrapers_holds_up_no_echo_and_ends_with_an_answer_for_everyone() {
         let _stopped = StoppedThread::new(server.process.0.id(), "ringsock-back-0");
         (0..100).for_each(|_| session.echo("beside scrapers that wait"));
     }
-    // Who does not read is cut off after a while.
+    // Who does not read is cut off after a while: after a long one where others leave little to a thread of lowest priority.
     let begun = Instant::now();
     loop {
         let answer = exchange_until_reset(&server.admin, get("/metrics").as_bytes());
@@ -382,7 +382,7 @@ fn a_storm_of_scrapers_holds_up_no_echo_and_ends_with_an_answer_for_everyone() {
             break;
         }
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
-        assert!(begun.elapsed() < PATIENCE, "no scrape is answered any more");
+        assert!(begun.elapsed() < PATIENCE * 10, "no scrape is answered any more");
         thread::sleep(Duration::from_millis(20));
     }
     let metrics = server.scrape();
