@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use signal_hook::low_level;
 
@@ -26,6 +26,9 @@ pub const ENDING: [i32; 7] =
 /// sends SIGHUP behind SIGTERM (`SendSIGHUP`), a terminal reaches a program and the wrapper that passes it on. A person needs
 /// longer for a second one.
 const SAME_EVENT: Duration = Duration::from_millis(50);
+
+/// Looks for such a signal in this time.
+const LOOKS: u32 = 5;
 
 /// The time that a start has to notice a signal, before the signal does what it does by default: looking up a host name
 /// cannot be interrupted.
@@ -50,7 +53,7 @@ enum Stage {
 }
 
 /// The place of a signal among those that have come.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rank {
     First,
     SameEvent,
@@ -61,22 +64,13 @@ impl Signals {
     /// Catches the signals that end a server from now on.
     pub fn catch() -> io::Result<Self> {
         let caught = ENDING.into_iter().filter(|signal| *signal == libc::SIGTERM || !reactor::is_ignored(*signal));
-        let mut signals = signal_hook::iterator::Signals::new(caught)?;
+        let signals = signal_hook::iterator::Signals::new(caught)?;
         let stage = Mutex::new(Stage::Starting { cancelled: false });
         let this = Self(Arc::new(Shared { stage, changed: Condvar::new() }));
         let shared = Arc::clone(&this.0);
-        thread::Builder::new().name("ringsock-signals".to_owned()).spawn(move || {
-            let mut first: Option<Instant> = None;
-            for signal in signals.forever() {
-                let rank = match first {
-                    None => Rank::First,
-                    Some(first) if first.elapsed() < SAME_EVENT => Rank::SameEvent,
-                    Some(_) => Rank::Further,
-                };
-                first.get_or_insert_with(Instant::now);
-                shared.pass_on(signal, rank);
-            }
-        })?;
+        thread::Builder::new()
+            .name("ringsock-signals".to_owned())
+            .spawn(move || follow(signals, |signal, rank| shared.pass_on(signal, rank)))?;
         Ok(this)
     }
 
@@ -147,10 +141,63 @@ impl Shared {
     }
 }
 
+/// Passes on every signal that comes, with its place among them.
+fn follow(mut signals: signal_hook::iterator::Signals, mut pass_on: impl FnMut(i32, Rank)) {
+    let mut rank = Rank::First;
+    while rank == Rank::First && !signals.handle().is_closed() {
+        for signal in signals.wait() {
+            pass_on(signal, rank);
+            rank = Rank::SameEvent;
+        }
+    }
+    // Counted in looks: where the process gets no processor for a while, the time passes for its signals, too.
+    for _ in 0..LOOKS {
+        thread::sleep(SAME_EVENT / LOOKS);
+        signals.pending().for_each(|signal| pass_on(signal, Rank::SameEvent));
+    }
+    signals.forever().for_each(|signal| pass_on(signal, Rank::Further));
+}
+
 /// Ends the process as the signal does by default.
 fn die_of(signal: i32) {
     // The shell's way of naming a signal in an exit code, for those whose default is not known.
     if low_level::emulate_default_handler(signal).is_err() {
         low_level::exit(128 + signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn signals_that_come_together_are_one_event_though_the_process_has_no_processor_meanwhile() {
+        // It has no effect by default, and nothing else here catches it.
+        let signals = signal_hook::iterator::Signals::new([libc::SIGWINCH]).unwrap();
+        let handle = signals.handle();
+        let (sender, ranks) = channel();
+        let following = thread::spawn(move || {
+            follow(signals, |signal, rank| {
+                if rank == Rank::First {
+                    low_level::raise(signal).unwrap();
+                    thread::sleep(SAME_EVENT * 3);
+                }
+                sender.send(rank).unwrap();
+            });
+        });
+        low_level::raise(libc::SIGWINCH).unwrap();
+        assert!(ranks.recv().unwrap() == Rank::First);
+        assert!(ranks.recv().unwrap() == Rank::SameEvent, "it is taken for a second event");
+        // Some time later there is a second event.
+        loop {
+            low_level::raise(libc::SIGWINCH).unwrap();
+            if ranks.recv().unwrap() == Rank::Further {
+                break;
+            }
+        }
+        handle.close();
+        following.join().unwrap();
     }
 }
