@@ -1,8 +1,8 @@
 //! Judges by their turns which cores are stalled, and how much of that is their own doing.
 //!
 //! It owns what was last seen of each core. It reads neither a clock nor what a thread has spent: its caller says both.
-//! Invariant: a look counts no more than [`COUNTED_MS_MAX`] against a core, however long ago the look before it was, because a
-//! caller who came that late was kept from running itself, as everything in the process was: by a pause of the container, a
+//! Invariant: a look that comes more than [`PRESENT_MS_MAX`] after the one before it counts nothing against a core, because a
+//! caller who comes that late was kept from running itself, as everything in the process was: by a pause of the container, a
 //! debugger, a snapshot of the machine. A core that is stalled while its caller comes in time has no such excuse.
 
 use std::fmt;
@@ -10,9 +10,9 @@ use std::fmt;
 /// How often to look.
 pub(super) const WATCH_INTERVAL_MS: u64 = 250;
 
-/// The most that a look counts: twice the interval, for a caller that comes a little late. A core that sleeps makes a turn in
-/// this time as well, so right after a pause it is at twice this, still below [`STALLED_MS`].
-const COUNTED_MS_MAX: u64 = 2 * WATCH_INTERVAL_MS;
+/// The longest time between two looks in which the caller counts as present: twice the interval, for one that comes a little
+/// late.
+const PRESENT_MS_MAX: u64 = 2 * WATCH_INTERVAL_MS;
 
 /// From here on it is measured what the thread of a silent core does: later than an idle core makes its next turn, so that
 /// nothing is read for those.
@@ -116,9 +116,10 @@ impl Watchdog {
         running: impl Iterator<Item = (usize, u64)>,
         spent: impl Fn(usize) -> Option<Spent>,
     ) -> Vec<Silence> {
-        let counted_ms = now_ms.saturating_sub(self.looked_ms).min(COUNTED_MS_MAX);
+        let passed_ms = now_ms.saturating_sub(self.looked_ms);
+        let counted_ms = if passed_ms > PRESENT_MS_MAX { 0 } else { passed_ms };
         self.looked_ms = now_ms;
-        self.present_ms += counted_ms;
+        self.present_ms += passed_ms.min(PRESENT_MS_MAX);
         let silences = running.map(|(core, last_turn_ms)| {
             let watched = &mut self.cores[core];
             if watched.last_turn_ms == last_turn_ms {
@@ -282,6 +283,17 @@ mod tests {
     }
 
     #[test]
+    fn pauses_between_which_a_core_is_given_no_processor_are_no_stall() {
+        let mut world = World::new();
+        world.run(5_000, [true; 2]);
+        for _ in 0..100 {
+            assert!(!world.pause(1_000).is_stall());
+            world.now_ms += 10;
+            assert!(!world.look().is_stall());
+        }
+    }
+
+    #[test]
     fn a_turn_after_a_pause_ends_what_was_silent_before_it() {
         let mut world = World::new();
         world.run(1_000, [true; 2]);
@@ -296,7 +308,7 @@ mod tests {
         let mut world = World::new();
         world.run(1_000, [true; 2]);
         world.pause(12_000);
-        assert_eq!(world.watchdog.present_ms(), 1_000 + COUNTED_MS_MAX);
+        assert_eq!(world.watchdog.present_ms(), 1_000 + PRESENT_MS_MAX);
     }
 
     /// A core that makes no turn while its thread does this every 250 ms.
