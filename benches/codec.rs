@@ -8,11 +8,12 @@ use std::hint::black_box;
 use std::time::UNIX_EPOCH;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringsock::protocol::client_handshake::ClientHandshake;
-use ringsock::protocol::deflate::{Compress, Compression, Compressors, Offer, WindowBits};
-use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request, Response};
+use ringsock::protocol::deflate::{Compress, Compression, Compressors, WindowBits};
+use ringsock::protocol::handshake::Offer;
+use ringsock::protocol::handshake::client::ClientHandshake;
+use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request, Response, proxy};
 use ringsock::protocol::{
-    BatchBuilder, Close, CloseCode, FrameHeader, Message, Opcode, Origins, Role, Utf8, apply_mask, handshake, proxy,
+    BatchBuilder, Close, CloseCode, FrameHeader, Message, Opcode, Origins, Role, Utf8, apply_mask, handshake,
     write_close, write_compressed_frame, write_frame,
 };
 

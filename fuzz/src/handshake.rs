@@ -5,8 +5,9 @@ use std::time::UNIX_EPOCH;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ringsock::protocol::client_handshake::ClientHandshake;
-use ringsock::protocol::deflate::{self, Compression, Offer};
+use ringsock::protocol::handshake::client::ClientHandshake;
+use ringsock::protocol::deflate::Compression;
+use ringsock::protocol::handshake::Offer;
 use ringsock::protocol::handshake::{self, Handshake, PROTOCOLS_MAX};
 use ringsock::protocol::http::{Date, HeadLimits, Headers, Request};
 
@@ -92,7 +93,7 @@ fn check_both_ends(request: &Request<'_>, handshake: &Handshake<'_>, key: [u8; 1
 
     let chosen = handshake::choose_protocol(handshake, protocols.last().map_or(&[], std::slice::from_ref));
     assert_eq!(chosen, protocols.last().copied());
-    let agreed = deflate::answer(again.extensions(), &compression);
+    let agreed = handshake::answer(again.extensions(), &compression);
     assert_eq!(agreed.is_some(), offer.is_some());
     let accept = handshake::accept_key(handshake.key());
     let (mut answer, date) = (Vec::new(), Date::from(UNIX_EPOCH));

@@ -2,8 +2,6 @@
 
 use thiserror::Error;
 
-use super::unix::UnixAddress;
-
 /// Why nobody can listen on what was written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -82,15 +80,14 @@ pub enum AddressError {
         reason: &'static str,
     },
     /// A Unix socket whose path the kernel does not take.
-    #[error(
-        "The path in {text:?} has {bytes} bytes, and that of a Unix socket can have {}. Choose a shorter one.",
-        UnixAddress::NAME_BYTES_MAX
-    )]
+    #[error("The path in {text:?} has {bytes} bytes, and that of a Unix socket can have {max}. Choose a shorter one.")]
     UnixTooLong {
         /// The address as it was written.
         text: String,
         /// Its path's length.
         bytes: usize,
+        /// The longest path that the kernel takes, in bytes.
+        max: usize,
     },
     /// A name that the host knows no address of.
     #[error(

@@ -50,7 +50,11 @@ impl UnixAddress {
         match bytes {
             0 => return Err(wrong("has no path")),
             bytes if bytes > Self::NAME_BYTES_MAX => {
-                return Err(AddressError::UnixTooLong { text: format!("unix:{text}"), bytes });
+                return Err(AddressError::UnixTooLong {
+                    text: format!("unix:{text}"),
+                    bytes,
+                    max: Self::NAME_BYTES_MAX,
+                });
             }
             _ => {}
         }

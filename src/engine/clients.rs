@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::admission::Admission;
+use crate::protocol::http::proxy;
 use crate::protocol::http::{Refusal, Request};
-use crate::protocol::proxy;
 
 /// See the module.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::reasons::End;
 use super::session::{Awaits, Backlog, NEVER, Phase, ticks};
 use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
-use crate::protocol::http::{BodyLength, HeadScan, Headers, Refusal, Request, Response};
-use crate::protocol::{Connection, Role, proxy};
+use crate::protocol::http::{BodyLength, HeadScan, Headers, Refusal, Request, Response, proxy};
+use crate::protocol::{Connection, Role};
 use crate::reactor::{Reactor, Token};
 
 /// What the 101 needs of a request whose decision is pending.

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use bytes::Bytes;
 
 use super::plan::Plan;
-use crate::protocol::client_handshake::ClientHandshake;
+use crate::protocol::handshake::client::ClientHandshake;
 use crate::protocol::http::InvalidHeader;
 
 /// Writes it, and gives what the answers are held against.

@@ -6,6 +6,8 @@
 
 mod door;
 mod park;
+mod queue;
+mod shared;
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,8 +15,8 @@ use std::task::Waker;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 pub use door::Door;
-use door::Queue;
-use park::Park;
+use queue::Queue;
+use shared::Shared;
 
 /// How much may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,18 +57,10 @@ struct Link<T> {
     pushed: bool,
 }
 
-/// What all cores, and those outside, refer to.
-#[derive(Debug)]
-struct Shared<T> {
-    parks: Vec<Park>,
-    queues: Vec<Queue<T>>,
-}
-
 impl<T> Mesh<T> {
     /// The ends of a mesh of so many cores, in their order.
     pub fn build(cores: usize, capacity: Capacity) -> Vec<Self> {
-        let queues = (0..cores).map(|_| Queue::new(capacity.door_entries)).collect();
-        let shared = Arc::new(Shared { parks: (0..cores).map(|_| Park::default()).collect(), queues });
+        let shared = Arc::new(Shared::new(cores, capacity.door_entries));
         let mut ends: Vec<Self> = (0..cores)
             .map(|core| Self {
                 core: core as u16,

@@ -10,11 +10,9 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use socket2::{Domain, Protocol, Type};
 
 use super::Socket;
+use super::socket::BACKLOG;
 use super::unix::{self, SocketFile};
 use crate::address::{Choice, Endpoint, Families, Place, UnixAddress};
-
-/// Connections the kernel queues for a listener; it caps this at `net.core.somaxconn` (4096 by default).
-pub(super) const BACKLOG: i32 = 65_535;
 
 /// How often another port is tried for a name with several addresses, when the kernel has chosen one for the first that is
 /// not free on another.

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use super::{Intake, Socket, Sockets};
 
+/// Connections the kernel queues for a listener; it caps this at `net.core.somaxconn` (4096 by default).
+pub(super) const BACKLOG: i32 = 65_535;
+
 /// A reactor whose sockets are the kernel's own.
 pub trait OnKernel {}
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listener::BACKLOG;
+use super::socket::BACKLOG;
 use super::socket::result;
 use crate::address::{UnixAddress, UnixName};
 

@@ -247,7 +247,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_macro(&mut self, call: &'ast syn::Macro) {
         let mut paths = Vec::new();
-        let tokens = call.tokens.to_string();
+        let tokens = without_strings(&call.tokens.to_string());
         paths_in(&tokens, &mut paths);
         self.is_unsafe |= tokens.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
         paths.into_iter().for_each(|path| self.write(path, Kind::Code));
@@ -307,6 +307,18 @@ fn is_cfg_test(attribute: &syn::Attribute) -> bool {
     let syn::Meta::List(list) = &attribute.meta else { return false };
     list.path.is_ident("cfg")
         && list.tokens.to_string().split(|c: char| !c.is_alphanumeric()).any(|word| word == "test")
+}
+
+/// Blanks out string literals, among them doc comments.
+fn without_strings(tokens: &str) -> String {
+    let (mut within, mut escaped) = (false, false);
+    let keep = |c: char| {
+        let is_quote = c == '"' && !escaped;
+        escaped = within && c == '\\' && !escaped;
+        within ^= is_quote;
+        if within || is_quote { ' ' } else { c }
+    };
+    tokens.chars().map(keep).collect()
 }
 
 /// Finds the paths in tokens as they are printed: names with `::` between them.

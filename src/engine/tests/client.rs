@@ -6,8 +6,9 @@
 use std::rc::Rc;
 
 use super::trace::Trace;
-use crate::protocol::client_handshake::{ClientHandshake, ClientHandshakeError};
-use crate::protocol::deflate::{Agreement, Compression, Compressors, Offer};
+use crate::protocol::deflate::{Agreement, Compression, Compressors};
+use crate::protocol::handshake::Offer;
+use crate::protocol::handshake::client::{ClientHandshake, ClientHandshakeError};
 use crate::protocol::http::{HeadLimits, HeadScan};
 use crate::protocol::{AssemblyPool, Close, CloseCode, Connection, Event, FrameHeader, Incoming, Limits, MaskKey};
 use crate::protocol::{Opcode, Role, apply_mask, write_close, write_frame};

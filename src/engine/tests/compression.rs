@@ -5,7 +5,8 @@ use super::world::World;
 use crate::engine::Limits;
 use crate::protocol::Opcode;
 use crate::protocol::Prepared;
-use crate::protocol::deflate::{Compression, Compressors, Offer, WindowBits};
+use crate::protocol::deflate::{Compression, Compressors, WindowBits};
+use crate::protocol::handshake::Offer;
 
 const MIB: usize = 1 << 20;
 

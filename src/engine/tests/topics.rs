@@ -6,7 +6,8 @@ use super::handler::numbered;
 use super::world::World;
 use crate::engine::{DropReason, Limits, Sent, TopicError};
 use crate::mesh::Capacity;
-use crate::protocol::deflate::{Compression, Offer};
+use crate::protocol::deflate::Compression;
+use crate::protocol::handshake::Offer;
 use crate::protocol::{Message, Opcode, Prepared};
 
 /// A client that has joined.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::markup::escaped;
 use super::number::{Grouped, date};
 use super::plot::Plot;
 use crate::load::observe;
@@ -115,11 +116,6 @@ impl Document {
         self.page.push_str("</dl>\n</body>\n</html>\n");
         self.page
     }
-}
-
-/// Text that stays text, wherever it comes from.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

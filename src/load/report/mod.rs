@@ -2,6 +2,7 @@
 
 mod axis;
 mod document;
+mod markup;
 mod number;
 mod page;
 mod plot;

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::axis::Axis;
-use super::document::escaped;
+use super::markup::escaped;
 
 /// The drawing, in units of its own: it is scaled to the room it gets.
 const WIDTH: f64 = 680.0;

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::axis::{Axis, Scale};
-use super::document::{About, Document, escaped};
+use super::document::{About, Document};
+use super::markup::escaped;
 use super::number::{Bytes, Grouped, MIB, Part, Time, plain, short, short_time};
 use super::plot::Plot;
 use super::table::write_faults;

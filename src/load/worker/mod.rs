@@ -24,7 +24,7 @@ use super::rounds::Rounds;
 use super::schedule::Schedule;
 use super::talk::Talk;
 use super::tally::{Interval, Latencies, SAMPLE, Stage};
-use crate::protocol::client_handshake::ClientHandshake;
+use crate::protocol::handshake::client::ClientHandshake;
 use crate::protocol::{AssemblyPool, Incoming, Limits, State};
 use crate::reactor::{Chunks, Completion, Reactor, Token};
 

@@ -7,7 +7,6 @@ use std::fmt;
 
 use zlib_rs::{Inflate, InflateFlush, Status};
 
-use super::super::violation::Violation;
 use super::{TAIL, WindowBits};
 
 /// Final blocks in one message. Default 64: an honest sender has one, or none (RFC 7692 7.2.3.4), and each makes the
@@ -37,12 +36,23 @@ impl Inflation {
         }
     }
 
-    fn exceeded(&self, bytes: u64) -> Violation {
+    fn exceeded(&self, bytes: u64) -> InflationError {
         if bytes > self.bytes_max {
-            return Violation::MessageTooLarge { bytes, max: self.bytes_max };
+            return InflationError::TooLarge { bytes, max: self.bytes_max };
         }
-        Violation::InflationRatio { max: self.ratio_max }
+        InflationError::Ratio { max: self.ratio_max }
     }
+}
+
+/// The reasons for which a compressed message is not inflated: the sender is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::protocol) enum InflationError {
+    /// The data do not follow RFC 1951, or refer beyond the window.
+    Damaged,
+    /// The message became more than this many times as large.
+    Ratio { max: u32 },
+    /// The message has so many bytes or more.
+    TooLarge { bytes: u64, max: u64 },
 }
 
 /// One stream of messages.
@@ -65,7 +75,7 @@ impl Decompressor {
         compressed: &[u8],
         output: &mut Vec<u8>,
         inflation: &Inflation,
-    ) -> Result<(), Violation> {
+    ) -> Result<(), InflationError> {
         let mut run = Run {
             bytes_max: usize::try_from(inflation.bytes_max(compressed.len())).unwrap_or(usize::MAX - 1),
             output,
@@ -86,14 +96,14 @@ impl Decompressor {
 
     /// Passes over the tail, and makes sure that the message ended where it belongs: in the header of a stored block.
     /// In the middle of any other block the tail would be taken for data.
-    fn end_message(&mut self, room: &mut [u8]) -> Result<(), Violation> {
+    fn end_message(&mut self, room: &mut [u8]) -> Result<(), InflationError> {
         const BEYOND: u8 = 0;
         let [a, b, c, d] = TAIL;
         let before = (self.0.total_in(), self.0.total_out());
         // Stopping at the end of a block leaves the last byte where it is.
         let status = self.0.decompress(&[a, b, c, d, BEYOND], room, InflateFlush::Block);
         let taken = (self.0.total_in() - before.0, self.0.total_out() - before.1);
-        if status.is_ok() && taken == (TAIL.len() as u64, 0) { Ok(()) } else { Err(Violation::CompressedDataInvalid) }
+        if status.is_ok() && taken == (TAIL.len() as u64, 0) { Ok(()) } else { Err(InflationError::Damaged) }
     }
 }
 
@@ -120,11 +130,11 @@ impl Run<'_> {
         self.output.resize(bytes, 0);
     }
 
-    fn inflate(&mut self, inflate: &mut Inflate, mut rest: &[u8], inflation: &Inflation) -> Result<(), Violation> {
+    fn inflate(&mut self, inflate: &mut Inflate, mut rest: &[u8], inflation: &Inflation) -> Result<(), InflationError> {
         loop {
             let before = (inflate.total_in(), inflate.total_out());
             let status = inflate.decompress(rest, &mut self.output[self.written..], InflateFlush::SyncFlush);
-            let status = status.map_err(|_| Violation::CompressedDataInvalid)?;
+            let status = status.map_err(|_| InflationError::Damaged)?;
             let taken = (inflate.total_in() - before.0) as usize;
             self.written += (inflate.total_out() - before.1) as usize;
             rest = &rest[taken..];
@@ -136,7 +146,7 @@ impl Run<'_> {
                 // A final block ends a stream, not the message (RFC 7692 7.2.3.4).
                 self.final_blocks += 1;
                 if self.final_blocks > FINAL_BLOCKS_MAX {
-                    return Err(Violation::CompressedDataInvalid);
+                    return Err(InflationError::Damaged);
                 }
                 inflate.reset(false);
             }
@@ -148,7 +158,7 @@ impl Run<'_> {
                 return Ok(());
             } else if taken == 0 && status != Status::StreamEnd {
                 // There is room and there is input, and nothing moves.
-                return Err(Violation::CompressedDataInvalid);
+                return Err(InflationError::Damaged);
             }
         }
     }
@@ -158,7 +168,7 @@ impl Run<'_> {
 mod tests {
     use super::*;
 
-    fn decompress(compressed: &[u8], bytes_max: u64, ratio_max: u32) -> Result<Vec<u8>, Violation> {
+    fn decompress(compressed: &[u8], bytes_max: u64, ratio_max: u32) -> Result<Vec<u8>, InflationError> {
         let mut output = Vec::new();
         let verdict =
             Decompressor::new(WindowBits::MAX).decompress(compressed, &mut output, &Inflation { bytes_max, ratio_max });
@@ -192,7 +202,7 @@ mod tests {
             shared.decompress(compressed, &mut output, &Inflation { bytes_max: 5, ratio_max: 0 }).unwrap();
             assert_eq!(output, hello);
         }
-        assert_eq!(decompress(&[0xF2, 0x00, 0x11, 0x00, 0x00], 5, 0), Err(Violation::CompressedDataInvalid));
+        assert_eq!(decompress(&[0xF2, 0x00, 0x11, 0x00, 0x00], 5, 0), Err(InflationError::Damaged));
         // 7.2.3.6: an empty message. Nothing at all is one too.
         assert_eq!(decompress(&[0x00], 0, 0), Ok(Vec::new()));
         assert_eq!(decompress(&[], 0, 0), Ok(Vec::new()));
@@ -205,7 +215,7 @@ mod tests {
             let bytes = bytes as u64;
             assert_eq!(decompress(&compressed, bytes, 0).map(|output| output.len() as u64), Ok(bytes));
             let verdict = decompress(&compressed, bytes - 1, 0);
-            assert_eq!(verdict, Err(Violation::MessageTooLarge { bytes, max: bytes - 1 }));
+            assert_eq!(verdict, Err(InflationError::TooLarge { bytes, max: bytes - 1 }));
         }
     }
 
@@ -213,8 +223,8 @@ mod tests {
     fn a_bomb_is_stopped_at_the_limit_or_at_its_ratio() {
         let compressed = bomb(64 << 20);
         let verdict = decompress(&compressed, 65_536, 0);
-        assert_eq!(verdict, Err(Violation::MessageTooLarge { bytes: 65_537, max: 65_536 }));
-        assert_eq!(decompress(&compressed, 1 << 30, 100), Err(Violation::InflationRatio { max: 100 }));
+        assert_eq!(verdict, Err(InflationError::TooLarge { bytes: 65_537, max: 65_536 }));
+        assert_eq!(decompress(&compressed, 1 << 30, 100), Err(InflationError::Ratio { max: 100 }));
         // What is small is no bomb.
         assert_eq!(decompress(&bomb(65_536), 1 << 30, 2).map(|output| output.len()), Ok(65_536));
     }
@@ -223,7 +233,7 @@ mod tests {
     fn damaged_data_are_refused() {
         // A reserved block type, a stored block whose lengths disagree, a distance before the beginning.
         for damaged in [&[0xFF][..], &[0x07], &[0x00, 0x05, 0x00, 0x00, 0x00], &[0x4B, 0x04, 0x12]] {
-            assert_eq!(decompress(damaged, 1_000, 0), Err(Violation::CompressedDataInvalid), "{damaged:02x?}");
+            assert_eq!(decompress(damaged, 1_000, 0), Err(InflationError::Damaged), "{damaged:02x?}");
         }
     }
 
@@ -233,6 +243,6 @@ mod tests {
         let most = empty_final_block.repeat(FINAL_BLOCKS_MAX as usize);
         assert_eq!(decompress(&most, 0, 0), Ok(Vec::new()));
         let more = empty_final_block.repeat(FINAL_BLOCKS_MAX as usize + 1);
-        assert_eq!(decompress(&more, 0, 0), Err(Violation::CompressedDataInvalid));
+        assert_eq!(decompress(&more, 0, 0), Err(InflationError::Damaged));
     }
 }

@@ -6,17 +6,16 @@
 //!
 //! Never decides who may use it, never holds more of an inflated message than its limit.
 
+mod agreement;
 mod compressor;
 mod decompressor;
-mod negotiation;
 mod window;
 
+pub use agreement::Agreement;
 pub(super) use compressor::Compressor;
 pub use compressor::Compressors;
 pub use decompressor::FINAL_BLOCKS_MAX;
-pub(super) use decompressor::{Decompressor, Inflation};
-pub use negotiation::{Agreement, Answer, NAME, answer};
-pub use negotiation::{InvalidAnswer, Offer};
+pub(super) use decompressor::{Decompressor, Inflation, InflationError};
 pub use window::WindowBits;
 
 /// How this end compresses, and what it agrees to.

@@ -28,7 +28,7 @@ impl WindowBits {
     }
 
     /// Reads a parameter's value: digits without a leading zero (RFC 7692 7.1.2.1).
-    pub(super) fn parse(value: &str) -> Option<Self> {
+    pub(in crate::protocol) fn parse(value: &str) -> Option<Self> {
         match value.as_bytes() {
             [digit @ b'8'..=b'9'] => Self::new(digit - b'0'),
             [b'1', digit @ b'0'..=b'5'] => Self::new(10 + digit - b'0'),

@@ -5,8 +5,8 @@
 //! in; each byte is looked at once; a body that is accepted can be read in one way only, so no proxy in front of it saw
 //! its end elsewhere.
 
-use super::Refusal;
-use crate::protocol::head::{is_field_value, is_token};
+use super::grammar::{is_field_value, is_token};
+use super::refusal::Refusal;
 
 /// Digits of a chunk's size: as many as a 64-bit number takes. Zeros may lead, as some clients write sizes of one width.
 const SIZE_DIGITS_MAX: u8 = 16;

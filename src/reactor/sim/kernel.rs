@@ -4,6 +4,7 @@
 //! in [`crate::reactor`]. It never sleeps and has no clock: a turn is one `enter`. Invariant: a number is the key of a
 //! listener, of a socket, or free.
 
+mod in_flight;
 mod operations;
 
 use std::cell::RefCell;
@@ -18,7 +19,7 @@ use super::connection::{Connection, errno};
 use super::faults::{Fate, Fault, Faults};
 use super::schedule::Schedule;
 use crate::reactor::{Intake, Socket, Token};
-use operations::{Accept, Outgoing, Watch};
+use in_flight::{Accept, Outgoing, Watch};
 
 /// Where the numbers of descriptors begin: after standard input, output and error.
 const FIRST_DESCRIPTOR: RawFd = 3;

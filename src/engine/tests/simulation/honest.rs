@@ -10,7 +10,7 @@ use crate::engine::tests::client::{Client, Frame, compressed_fragment, fragment,
 use crate::engine::tests::dice::Dice;
 use crate::engine::tests::world::POLLS_MAX;
 use crate::protocol::Opcode;
-use crate::protocol::deflate::Offer;
+use crate::protocol::handshake::Offer;
 
 /// Steps for which a client may do nothing at all, as if its network were gone.
 const ABSENCE_STEPS_MAX: usize = 40;

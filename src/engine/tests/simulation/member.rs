@@ -10,7 +10,7 @@ use crate::engine::tests::board::Board;
 use crate::engine::tests::client::{Client, Frame, masked};
 use crate::engine::tests::dice::Dice;
 use crate::protocol::Opcode;
-use crate::protocol::deflate::Offer;
+use crate::protocol::handshake::Offer;
 
 const TOPICS: [&str; 4] = ["t/0", "t/1", "t/2", "u"];
 const POLICIES: [&str; 4] = ["close", "newest", "oldest", "latest"];

@@ -11,33 +11,8 @@ use super::super::connection::errno;
 use super::super::faults::Fault;
 use super::super::schedule::Operation;
 use super::Kernel;
+use super::in_flight::{Accept, Outgoing, Watch};
 use crate::reactor::{Chunks, Completion, Socket, Token};
-
-#[derive(Debug, Default)]
-pub(super) struct Accept {
-    /// Tried once already. The first try finds a lack of descriptors even when nobody waits, as io_uring does.
-    tried: bool,
-    /// It ends with the first connection.
-    once: bool,
-    ended: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Watch {
-    token: Token,
-    /// A `Readable` is due, which will do for whatever else arrives until then.
-    raised: bool,
-    ended: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    token: Token,
-    chunks: Chunks,
-    /// The socket had no room for all of it.
-    blocked: bool,
-    ended: bool,
-}
 
 impl Kernel {
     pub fn accept(&mut self, listener: Socket) {

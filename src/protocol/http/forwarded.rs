@@ -7,8 +7,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::{self, FromStr};
 
-use super::head::{is_digits, trim};
-use super::http::Request;
+use super::grammar::{is_digits, trim};
+use super::request::Request;
 
 /// The proxies that are believed when they say whom they speak for: addresses and networks. By default none.
 ///

@@ -9,9 +9,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::{self, FromStr};
 
-use super::foreign_origin::ForeignOrigin;
-use super::head::is_digits;
-use super::refusal::Refusal;
+use crate::protocol::http::grammar::is_digits;
+use crate::protocol::http::{ForeignOrigin, Refusal};
 
 /// Allowed origins. By default those of pages that were served by the same host and port as the WebSocket.
 ///

@@ -9,9 +9,10 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::connection::Connection;
-use super::deflate::{Compress, Compressors, WindowBits};
-use super::frame::{FrameHeader, Opcode, Role, write_compressed_frame, write_frame};
+use super::frame::{FrameHeader, Opcode, write_compressed_frame, write_frame};
 use super::message::Message;
+use crate::protocol::deflate::{Compress, Compressors, WindowBits};
+use crate::protocol::role::Role;
 
 /// What a batch costs beside its frames, and what is remembered of each of its messages.
 const BATCH_BYTES: usize = 256;
@@ -230,9 +231,9 @@ impl Prepared {
 
 #[cfg(test)]
 mod tests {
-    use super::super::deflate::{Agreement, Compression};
     use super::super::{AssemblyPool, Event, Incoming, Limits, MessageKind};
     use super::*;
+    use crate::protocol::deflate::{Agreement, Compression};
 
     fn connection(role: Role, bits: u8, takeover: bool) -> Connection {
         Connection::compressed(

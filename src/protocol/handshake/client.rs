@@ -9,12 +9,13 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use httparse::{Header, ParserConfig};
 
-use super::deflate::{Agreement, InvalidAnswer, NAME, Offer};
-use super::handshake::{EXTENSIONS, PROTOCOL, RESERVED, accept_key, extensions};
-use super::head::{Headers, explain_headers, is_host, is_target, is_token, list, strict_head};
-use super::http::{Connection, names_websocket};
-use super::refusal::Refusal;
-use super::response::{InvalidHeader, push, push_headers};
+use super::extension::extensions;
+use super::negotiation::{InvalidAnswer, NAME, Offer};
+use super::server::{EXTENSIONS, PROTOCOL, RESERVED, accept_key};
+use crate::protocol::deflate::Agreement;
+use crate::protocol::http::grammar::{is_host, is_target, is_token, list};
+use crate::protocol::http::{Connection, Headers, InvalidHeader, Refusal};
+use crate::protocol::http::{explain_headers, names_websocket, push, push_headers, strict_head};
 
 /// A handshake whose request was written; it waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,9 +2,9 @@
 //!
 //! Every rule that a header alone can break is checked here, at the first byte that breaks it.
 
-use super::close::Close;
 use super::mask::{self, MaskKey};
 use super::violation::Violation;
+use crate::protocol::role::Role;
 
 /// Bytes of a control frame's payload at most (RFC 6455 5.5).
 pub const CONTROL_PAYLOAD_MAX: usize = 125;
@@ -20,15 +20,6 @@ const RSV: u8 = 0x70;
 /// Says of a message's first frame that the message is compressed (RFC 7692 6).
 const RSV1: u8 = 0x40;
 pub(super) const MASK: u8 = 0x80;
-
-/// Which end of a connection this is: clients mask, servers do not (RFC 6455 5.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Sends masked frames, receives plain ones.
-    Client,
-    /// Sends plain frames, receives masked ones.
-    Server,
-}
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,16 +180,6 @@ fn write_any_frame(out: &mut Vec<u8>, opcode: Opcode, compressed: bool, payload:
     }
 }
 
-/// Appends a Close frame; a reason that is too long is cut between characters.
-pub fn write_close(out: &mut Vec<u8>, close: Option<Close<'_>>, mask: Option<MaskKey>) {
-    let mut payload = Vec::with_capacity(CONTROL_PAYLOAD_MAX);
-    if let Some(close) = close {
-        payload.extend_from_slice(&close.code.number().to_be_bytes());
-        payload.extend_from_slice(close.reason_that_fits().as_bytes());
-    }
-    write_frame(out, Opcode::Close, &payload, mask);
-}
-
 /// The payload's length and where the length's bytes end; `None` when more bytes are needed.
 #[inline]
 fn payload_length(input: &[u8], length: u8) -> Result<Option<(u64, usize)>, Violation> {
@@ -232,7 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::close::CloseCode;
+    use crate::protocol::CloseCode;
 
     fn header(fin: bool, opcode: Opcode, payload_bytes: u64, mask: Option<MaskKey>) -> FrameHeader {
         FrameHeader { fin, opcode, compressed: false, mask, payload_bytes }
@@ -306,14 +287,6 @@ mod tests {
         for high in 0x80..=0xFF {
             assert_eq!(FrameHeader::parse(&[0x82, 0xFF, high], Role::Server, false), Err(Violation::LengthTooLarge));
         }
-    }
-
-    #[test]
-    fn a_long_close_reason_still_makes_a_control_frame() {
-        let mut out = Vec::new();
-        write_close(&mut out, Some(Close::new(CloseCode::NORMAL, &"x".repeat(500))), None);
-        assert_eq!(out[..2], [0x88, 125]);
-        assert_eq!(out.len(), 127);
     }
 
     proptest! {

@@ -8,14 +8,9 @@ use std::str;
 
 use httparse::{Error, Header, Status};
 
-mod chunks;
-
-pub use self::chunks::{CHUNK_EXTRAS_BYTES_MAX, Chunks};
-pub use super::date::Date;
-pub use super::head::{HEADERS_CAPACITY, HeadLimits, HeadScan, Headers};
-use super::head::{explain_headers, is_digits, is_host, is_target, is_token, list, split_at_byte, strict_head, values};
-pub use super::refusal::Refusal;
-pub use super::response::{InvalidHeader, Response};
+use super::grammar::{is_digits, is_host, is_target, is_token, list, split_at_byte, values};
+use super::head::{Headers, explain_headers, strict_head};
+use super::refusal::Refusal;
 
 /// A parsed request head, and the body once there is one; borrows the received bytes, and the room for its headers.
 #[derive(Clone, Copy, Debug)]
@@ -177,11 +172,11 @@ impl<'a> Request<'a> {
     }
 
     /// Whether both halves of the upgrade were sent (RFC 6455 4.2.1, 3 and 4).
-    pub(super) fn upgrades_to_websocket(&self) -> bool {
+    pub(in crate::protocol) fn upgrades_to_websocket(&self) -> bool {
         self.upgrade_websocket && self.connection.upgrade
     }
 
-    pub(super) fn parsed_headers(&self) -> &'a [Header<'a>] {
+    pub(in crate::protocol) fn parsed_headers(&self) -> &'a [Header<'a>] {
         self.headers
     }
 
@@ -257,14 +252,14 @@ pub enum BodyLength {
 
 /// What the Connection headers say.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Connection {
+pub(in crate::protocol) struct Connection {
     close: bool,
     keep_alive: bool,
-    pub(super) upgrade: bool,
+    pub(in crate::protocol) upgrade: bool,
 }
 
 impl Connection {
-    pub(super) fn note(&mut self, value: &[u8]) {
+    pub(in crate::protocol) fn note(&mut self, value: &[u8]) {
         for option in list(value) {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
@@ -274,7 +269,7 @@ impl Connection {
 }
 
 /// Whether an Upgrade header names the WebSocket protocol.
-pub(super) fn names_websocket(value: &[u8]) -> bool {
+pub(in crate::protocol) fn names_websocket(value: &[u8]) -> bool {
     list(value).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 

@@ -6,11 +6,12 @@
 use super::assembly::{self, ArrivingFrame, Assembly, AssemblyPool};
 use super::close::Close;
 use super::connection::{Connection, Event, Limits, State};
-use super::frame::{FIN, FrameHeader, MASK, Opcode, Role, SHORT_LENGTH_MAX};
+use super::frame::{FIN, FrameHeader, MASK, Opcode, SHORT_LENGTH_MAX};
 use super::mask;
 use super::message::{Message, MessageKind};
 use super::utf8::Utf8;
 use super::violation::Violation;
+use crate::protocol::role::Role;
 
 /// What the frame of a message of its own begins with.
 const WHOLE_TEXT: u8 = FIN | Opcode::Text as u8;

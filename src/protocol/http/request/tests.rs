@@ -3,8 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::head::tests::{head_like, scan};
-use crate::protocol::head::{is_field_value, is_token};
+use crate::protocol::http::HEADERS_CAPACITY;
+use crate::protocol::http::grammar::is_field_value;
+use crate::protocol::http::head::tests::{head_like, scan};
 
 /// The verdict on a request with these lines after its Host.
 fn parse_with(lines: &str) -> Result<u64, Refusal> {

@@ -3,10 +3,10 @@
 //! A connection owns an assembly only while something is incomplete; between messages it owns none. Assemblies are
 //! recycled through a pool, so that large messages do not go to the allocator each time.
 
-use super::deflate::{Decompressor, WindowBits};
 use super::frame::{FrameHeader, HEADER_BYTES_MAX};
 use super::message::MessageKind;
 use super::utf8::Utf8;
+use crate::protocol::deflate::{Decompressor, WindowBits};
 
 /// What has arrived of a frame header, a control frame or a message that is not complete yet.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@
 //! and a host, escaped and cut.
 
 use super::foreign_origin::ForeignOrigin;
-use super::reasons;
+use crate::protocol::reasons;
 
 /// Why a request was refused. Its text is the body of the answer; [`Refusal::status`] is the status.
 ///

@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
-use super::close::CloseCode;
-use super::reasons;
+use super::close_code::CloseCode;
+use crate::protocol::deflate::InflationError;
+use crate::protocol::reasons;
 
 /// A rule that the peer broke. The connection is failed (RFC 6455 7.1.7): one Close frame with
 /// [`Violation::close_code`] is sent, and nothing more is read.
@@ -102,6 +103,16 @@ impl Violation {
             }
             Violation::EmptyFragments { .. } | Violation::MessageTimeout { .. } => CloseCode::POLICY,
             _ => CloseCode::PROTOCOL_ERROR,
+        }
+    }
+}
+
+impl From<InflationError> for Violation {
+    fn from(error: InflationError) -> Self {
+        match error {
+            InflationError::Damaged => Violation::CompressedDataInvalid,
+            InflationError::Ratio { max } => Violation::InflationRatio { max },
+            InflationError::TooLarge { bytes, max } => Violation::MessageTooLarge { bytes, max },
         }
     }
 }

@@ -5,7 +5,6 @@
 //! alone, not on the pieces they came in; the work is linear in the bytes.
 
 use std::mem::MaybeUninit;
-use std::net::Ipv6Addr;
 
 use httparse::{Error, Header, Status};
 use memchr::memchr_iter;
@@ -91,7 +90,7 @@ impl HeadScan {
 
 /// Room for the headers of one head: 8 KiB, made for the stack and left as it is until a head is parsed into it.
 #[derive(Debug)]
-pub struct Headers<'a>(pub(super) [MaybeUninit<Header<'a>>; HEADERS_CAPACITY]);
+pub struct Headers<'a>(pub(in crate::protocol) [MaybeUninit<Header<'a>>; HEADERS_CAPACITY]);
 
 impl Default for Headers<'_> {
     fn default() -> Self {
@@ -99,14 +98,9 @@ impl Default for Headers<'_> {
     }
 }
 
-/// The values of all headers of that name, in any case.
-pub(super) fn values<'a, 'n>(headers: &'a [Header<'a>], name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
-    headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
-}
-
 /// A delimited head without the empty line before it, to be parsed by httparse; refuses what httparse would take: more
 /// than one empty line, and lines that end in LF alone.
-pub(super) fn strict_head(head: &[u8]) -> Result<&[u8], Refusal> {
+pub(in crate::protocol) fn strict_head(head: &[u8]) -> Result<&[u8], Refusal> {
     let head = &head[first_line_start(head)?.ok_or(Refusal::RequestLineInvalid)?..];
     // Without an early exit, so that the compiler can look at many bytes at a time.
     let pairs = head.iter().zip(&head[1..]);
@@ -116,7 +110,7 @@ pub(super) fn strict_head(head: &[u8]) -> Result<&[u8], Refusal> {
 
 /// Why httparse did not read `head` to its end, given that its first line is a good one.
 #[cold]
-pub(super) fn explain_headers(outcome: httparse::Result<usize>, head: &[u8]) -> Refusal {
+pub(in crate::protocol) fn explain_headers(outcome: httparse::Result<usize>, head: &[u8]) -> Refusal {
     match outcome {
         Ok(Status::Partial) => Refusal::RequestLineInvalid,
         Err(Error::HeaderValue) => Refusal::FieldValueInvalid,
@@ -125,65 +119,6 @@ pub(super) fn explain_headers(outcome: httparse::Result<usize>, head: &[u8]) -> 
         // This includes a second blank line, which is a header line without a colon.
         _ => Refusal::FieldNameInvalid,
     }
-}
-
-/// Splits text at the first `byte`, which is ASCII. Its `str` twin takes four times the instructions for the short texts of a
-/// head.
-pub(super) fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
-    let at = memchr::memchr(byte, text.as_bytes())?;
-    Some((&text[..at], &text[at + 1..]))
-}
-
-/// Splits text at every `byte`, which is ASCII.
-pub(super) fn split_by_byte(text: &str, byte: u8) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let (part, after) =
-            rest.map(|text| split_at_byte(text, byte).map_or((text, None), |(part, after)| (part, Some(after))))?;
-        rest = after;
-        Some(part)
-    })
-}
-
-/// The elements of a comma-separated list (RFC 9110 5.6.1); empty ones are skipped.
-pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
-}
-
-/// Whether this is a token (RFC 9110 5.6.2): a method, a header name, a subprotocol.
-pub(super) fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&byte| TOKEN[byte as usize])
-}
-
-/// Whether this can stand in a header value: no control byte but the tab (RFC 9110 5.5).
-pub(super) fn is_field_value(bytes: &[u8]) -> bool {
-    // Without an early exit, so that the compiler can look at many bytes at a time.
-    bytes.iter().fold(true, |good, &byte| good & ((byte >= b' ' && byte != 0x7f) | (byte == b'\t')))
-}
-
-/// Whether this is a host with an optional port, as in the Host header: `name`, `1.2.3.4:80`, `[::1]:80`.
-///
-/// Narrower than the `reg-name` of RFC 3986, which allows punctuation that no host name has.
-pub(super) fn is_host(host: &str) -> bool {
-    let name_end = match host.find(']') {
-        Some(bracket) => bracket + 1,
-        None => host.find(':').unwrap_or(host.len()),
-    };
-    let (name, port) = host.split_at(name_end);
-    let name_is_valid = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte)),
-    };
-    let port_is_valid = match port.strip_prefix(':') {
-        Some(number) => number.is_empty() || is_digits(number.as_bytes()) && number.parse::<u16>().is_ok(),
-        None => port.is_empty(),
-    };
-    name_is_valid && port_is_valid
-}
-
-/// Whether these bytes can be a target: visible ASCII and no fragment.
-pub(super) fn is_target(target: &str) -> bool {
-    !target.is_empty() && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
 /// Where the first line begins: after at most one empty line (RFC 9112 2.2). `None` while that cannot be told.
@@ -204,35 +139,6 @@ fn first_line_start(received: &[u8]) -> Result<Option<usize>, Refusal> {
         Some(_) => Err(Refusal::MethodInvalid),
     }
 }
-
-/// Without the optional white space (RFC 9110 5.6.3) at both ends.
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
-        bytes = rest;
-    }
-    bytes
-}
-
-/// Rust's own number parser also takes a leading plus sign.
-pub(super) fn is_digits(bytes: &[u8]) -> bool {
-    bytes.iter().all(u8::is_ascii_digit)
-}
-
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let marks = b"!#$%&'*+-.^_`|~";
-    let mut at = 0;
-    while at < marks.len() {
-        table[marks[at] as usize] = true;
-        at += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -338,18 +244,6 @@ pub(super) mod tests {
         assert_eq!(find_end(&most), Ok(Some(most.len())));
         let refusal = Refusal::TooManyHeaders { limit: HEADERS_CAPACITY };
         assert_eq!(find_end(&head(HEADERS_CAPACITY + 1)), Err(refusal));
-    }
-
-    #[test]
-    fn knows_a_host_when_it_sees_one() {
-        for host in ["a", "a:", "a:80", "a.b-c_d~e", "127.0.0.1:65535", "[::1]", "[::1]:80", "[::ffff:1.2.3.4]"] {
-            assert!(is_host(host), "{host}");
-        }
-        for host in
-            ["", ":", ":80", "a:b", "a:+1", "a:65536", "a b", "a,b", "é", "[", "]", "[]", "[a]", "[::1]a", "::1"]
-        {
-            assert!(!is_host(host), "{host}");
-        }
     }
 
     /// Bytes that look like a head often enough for their halves to be accepted.

@@ -4,19 +4,14 @@
 //! is for [`Origins`](super::Origins) and the handler), never picks an extension. Invariant: a [`Handshake`] exists
 //! only for a request that RFC 6455 4.2.1 obliges us to understand, and a 101 contains no line its caller smuggled in.
 
-use std::borrow::Cow;
-use std::str;
-
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use httparse::Header;
 use sha1::{Digest as _, Sha1};
 
-use super::date::Date;
-use super::head::{is_field_value, is_token, list, split_at_byte, split_by_byte, values};
-use super::http::Request;
-use super::refusal::Refusal;
-use super::response::{InvalidHeader, push, push_headers, push_origin};
+use super::extension::{Extension, extensions, parse_extension};
+use crate::protocol::http::grammar::{is_field_value, is_token, list, values};
+use crate::protocol::http::{Date, InvalidHeader, Refusal, Request, push, push_headers, push_origin};
 
 /// Subprotocols a client may offer: 64, far above any real list. Each is compared with every other, so without a
 /// bound a head full of them would cost millions of comparisons.
@@ -103,26 +98,6 @@ impl<'a> Handshake<'a> {
     }
 }
 
-/// One extension of a Sec-WebSocket-Extensions header (RFC 6455 9.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Extension<'a> {
-    name: &'a str,
-    /// What follows the first semicolon, if there is one.
-    params: Option<&'a str>,
-}
-
-impl<'a> Extension<'a> {
-    /// The extension's token, such as `permessage-deflate`.
-    pub fn name(&self) -> &'a str {
-        self.name
-    }
-
-    /// Names of the parameters, and values of those that have one; a quoted value comes without its quotes.
-    pub fn params(&self) -> impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)> + use<'a> {
-        self.params.into_iter().flat_map(|params| split_by_byte(params, b';')).filter_map(parse_param)
-    }
-}
-
 /// The subprotocol to speak: the first of `supported`, the server's order of preference, that the client offers.
 /// Case matters.
 pub fn choose_protocol<'s>(handshake: &Handshake<'_>, supported: &[&'s str]) -> Option<&'s str> {
@@ -165,11 +140,6 @@ pub fn write_switching_protocols(
     written
 }
 
-/// The extensions that one header names; what does not follow the grammar is left out.
-pub fn extensions(value: &[u8]) -> impl Iterator<Item = Extension<'_>> {
-    list(value).filter_map(parse_extension)
-}
-
 pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 pub(super) const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
@@ -188,51 +158,6 @@ pub(super) const RESERVED: [&str; 12] = [
     "Transfer-Encoding",
     "Upgrade",
 ];
-
-/// Name and parameters of one extension, or `None` if it does not follow the grammar.
-///
-/// A list may be cut at commas and semicolons without regard to quotes: what a quoted string stands for must be a
-/// token (RFC 6455 9.1), and a token contains neither.
-fn parse_extension(element: &[u8]) -> Option<Extension<'_>> {
-    let element = str::from_utf8(element).ok()?;
-    let (name, params) = match split_at_byte(element, b';') {
-        Some((name, params)) => (name, Some(params)),
-        None => (element, None),
-    };
-    let name = name.trim_matches(BLANK);
-    let params_are_valid =
-        params.is_none_or(|params| split_by_byte(params, b';').all(|param| parse_param(param).is_some()));
-    (is_token(name.as_bytes()) && params_are_valid).then_some(Extension { name, params })
-}
-
-const BLANK: [char; 2] = [' ', '\t'];
-
-fn parse_param(param: &str) -> Option<(&str, Option<Cow<'_, str>>)> {
-    let (name, value) = match split_at_byte(param, b'=') {
-        Some((name, value)) => (name, Some(unquote(value.trim_matches(BLANK)))),
-        None => (param, None),
-    };
-    let name = name.trim_matches(BLANK);
-    let good = is_token(name.as_bytes()) && value.as_ref().is_none_or(|value| is_token(value.as_bytes()));
-    good.then_some((name, value))
-}
-
-/// A quoted string without its quotes and escapes; anything else as it is, for the caller to find it is no token.
-fn unquote(value: &str) -> Cow<'_, str> {
-    let Some(quoted) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else {
-        return Cow::Borrowed(value);
-    };
-    if !quoted.contains('\\') {
-        return Cow::Borrowed(quoted);
-    }
-    let mut plain = String::with_capacity(quoted.len());
-    let mut rest = quoted.chars();
-    while let Some(character) = rest.next() {
-        // A backslash with nothing after it stays, and is no token.
-        plain.push(if character == '\\' { rest.next().unwrap_or('\\') } else { character });
-    }
-    Cow::Owned(plain)
-}
 
 fn note_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], name: &'static str) -> Result<(), Refusal> {
     match slot.replace(value) {
@@ -419,7 +344,10 @@ mod tests {
             assert_eq!(handshake.key(), b"dGhlIHNhbXBsZSBub25jZQ==");
             assert_eq!(handshake.protocols().collect::<Vec<_>>(), ["b", "a", "c"]);
             let params = |extension: Extension<'_>| -> Vec<(String, Option<String>)> {
-                extension.params().map(|(name, value)| (name.to_owned(), value.map(Cow::into_owned))).collect()
+                extension
+                    .params()
+                    .map(|(name, value)| (name.to_owned(), value.map(|value| value.into_owned())))
+                    .collect()
             };
             handshake.extensions().map(|extension| (extension.name().to_owned(), params(extension))).collect::<Vec<_>>()
         });

@@ -5,12 +5,12 @@
 //! [`Incoming`](super::Incoming) is one read on its way through.
 
 use super::assembly::{Assembly, AssemblyPool};
-use super::close::Close;
-use super::deflate::{Agreement, Compressor, Compressors, Decompressor, Inflation, WindowBits};
-use super::frame::{self, Role};
+use super::close::{Close, write_close};
 use super::mask::MaskKey;
 use super::message::Message;
 use super::violation::Violation;
+use crate::protocol::deflate::{Agreement, Compressor, Compressors, Decompressor, Inflation, WindowBits};
+use crate::protocol::role::Role;
 
 /// Limits of an open connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Connection {
             State::CloseReceived => State::Closed,
             State::CloseSent | State::Closed => return false,
         };
-        frame::write_close(out, close, mask);
+        write_close(out, close, mask);
         true
     }
 
@@ -154,7 +154,7 @@ impl Connection {
     pub fn fail(&mut self, out: &mut Vec<u8>, close: Close<'_>, mask: Option<MaskKey>) -> bool {
         let writes = matches!(self.state, State::Open | State::CloseReceived);
         if writes {
-            frame::write_close(out, Some(close), mask);
+            write_close(out, Some(close), mask);
         }
         self.abandon();
         writes
@@ -184,13 +184,14 @@ impl Connection {
         match self.compression.map(|agreement| agreement.receiving(self.role)) {
             Some((window, true)) => {
                 let own = &mut self.streams.get_or_insert_default().decompressor;
-                own.get_or_insert_with(|| Decompressor::new(window)).decompress(compressed, output, &inflation)
+                own.get_or_insert_with(|| Decompressor::new(window)).decompress(compressed, output, &inflation)?;
             }
             _ => {
                 let shared = pool.decompressor();
                 shared.forget();
-                shared.decompress(compressed, output, &inflation)
+                shared.decompress(compressed, output, &inflation)?;
             }
         }
+        Ok(())
     }
 }

@@ -27,7 +27,7 @@ impl Date {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8; Self::BYTES] {
+    pub(in crate::protocol) fn as_bytes(&self) -> &[u8; Self::BYTES] {
         &self.0
     }
 }

@@ -11,7 +11,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::{self, FromStr};
 
-use super::head::is_digits;
+use super::grammar::is_digits;
 use super::refusal::Refusal;
 
 /// The longest header of version 1, CRLF included, in bytes (section 2.1: the worst case).

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::date::Date;
-use super::head::{is_field_value, is_token};
+use super::grammar::{is_field_value, is_token};
 use super::refusal::Refusal;
 
 /// A header that cannot be sent: the mistake of whoever built the answer or the request, never the peer's.
@@ -165,24 +165,24 @@ impl From<&Refusal> for Response {
 }
 
 /// The `Server` header of every answer: a name and no version, which is nobody's business.
-pub(super) const SERVER: &str = "ringsock";
+pub(in crate::protocol) const SERVER: &str = "ringsock";
 
 /// Appends the parts of a line.
-pub(super) fn push(out: &mut Vec<u8>, parts: &[&str]) {
+pub(in crate::protocol) fn push(out: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
         out.extend_from_slice(part.as_bytes());
     }
 }
 
 /// Appends what every answer says of where it comes from, 101 included.
-pub(super) fn push_origin(out: &mut Vec<u8>, date: &Date) {
+pub(in crate::protocol) fn push_origin(out: &mut Vec<u8>, date: &Date) {
     out.extend_from_slice(b"Date: ");
     out.extend_from_slice(date.as_bytes());
     push(out, &["\r\nServer: ", SERVER, "\r\n"]);
 }
 
 /// Appends headers of the caller's own; says which one cannot be sent. `reserved` are those it may not set.
-pub(super) fn push_headers(
+pub(in crate::protocol) fn push_headers(
     out: &mut Vec<u8>,
     headers: &[(&str, &str)],
     reserved: &[&str],

@@ -1,13 +1,8 @@
-//! Close codes and the payload of Close frames (RFC 6455 5.5.1 and 7.4).
+//! Close codes (RFC 6455 7.4), and the names they are counted under.
 
 use std::fmt;
 
-use super::frame::CONTROL_PAYLOAD_MAX;
-use super::reason::Reason;
-use super::violation::Violation;
-
-/// Bytes of a close reason: a control frame's payload less the code.
-pub const REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_MAX - 2;
+use crate::protocol::reason::Reason;
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,58 +82,9 @@ impl Reason for Option<CloseCode> {
     }
 }
 
-/// The payload of a Close frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Close<'a> {
-    /// Why.
-    pub code: CloseCode,
-    /// For a person who reads logs; at most [`REASON_BYTES_MAX`] bytes are sent.
-    pub reason: &'a str,
-}
-
-impl<'a> Close<'a> {
-    /// A code with a reason.
-    pub fn new(code: CloseCode, reason: &'a str) -> Self {
-        Self { code, reason }
-    }
-
-    /// Reads a Close frame's payload; `None` when it is empty.
-    pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, Violation> {
-        match payload {
-            [] => Ok(None),
-            [_] => Err(Violation::CloseCodeCut),
-            [high, low, reason @ ..] => {
-                let code = u16::from_be_bytes([*high, *low]);
-                let code = CloseCode::new(code).ok_or(Violation::CloseCodeForbidden { code })?;
-                let reason = std::str::from_utf8(reason).map_err(|_| Violation::CloseReasonNotUtf8)?;
-                Ok(Some(Self { code, reason }))
-            }
-        }
-    }
-
-    /// The reason as far as it fits into the frame, cut between characters.
-    pub(super) fn reason_that_fits(&self) -> &'a str {
-        let mut end = self.reason.len().min(REASON_BYTES_MAX);
-        while !self.reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        &self.reason[..end]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_all_codes_exactly_those_of_rfc_6455_7_4_and_its_registry_may_be_sent() {
-        for code in 0..=u16::MAX {
-            let allowed = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-            assert_eq!(CloseCode::new(code).is_some(), allowed, "{code}");
-            let verdict = Close::parse(&code.to_be_bytes()).map(|close| close.map(|close| close.code.number()));
-            assert_eq!(verdict, if allowed { Ok(Some(code)) } else { Err(Violation::CloseCodeForbidden { code }) });
-        }
-    }
 
     #[test]
     fn every_code_is_counted_under_its_name() {
@@ -151,23 +97,5 @@ mod tests {
             assert_eq!(Option::<CloseCode>::NAMES[Some(code).index()], name);
         }
         assert_eq!(Option::<CloseCode>::NAMES[None.index()], "none");
-    }
-
-    #[test]
-    fn a_payload_of_one_byte_is_a_protocol_error() {
-        assert_eq!(Close::parse(&[3]), Err(Violation::CloseCodeCut));
-    }
-
-    #[test]
-    fn a_reason_that_is_not_utf8_is_invalid_data() {
-        let violation = Close::parse(&[0x03, 0xE8, 0xFF]).unwrap_err();
-        assert_eq!(violation.close_code(), CloseCode::INVALID_DATA);
-    }
-
-    #[test]
-    fn a_long_reason_is_cut_between_characters() {
-        let reason = "ä".repeat(100);
-        let fits = Close::new(CloseCode::NORMAL, &reason).reason_that_fits();
-        assert_eq!(fits.len(), 122);
     }
 }

@@ -18,7 +18,7 @@ pub struct ForeignOrigin {
 
 impl ForeignOrigin {
     /// The values of the headers as they were sent; `host` only if the origin was compared with it.
-    pub(super) fn new(origin: &[u8], host: Option<&str>) -> Self {
+    pub(in crate::protocol) fn new(origin: &[u8], host: Option<&str>) -> Self {
         Self { origin: shown(origin), host: host.map(|host| shown(host.as_bytes())) }
     }
 }

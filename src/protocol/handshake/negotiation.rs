@@ -4,9 +4,8 @@
 
 use std::fmt::Write as _;
 
-use super::super::frame::Role;
-use super::super::handshake::Extension;
-use super::{Compression, WindowBits};
+use super::extension::Extension;
+use crate::protocol::deflate::{Agreement, Compression, WindowBits};
 
 /// The extension's name.
 pub const NAME: &str = "permessage-deflate";
@@ -15,42 +14,6 @@ const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
-
-/// What both ends agreed on. Four bytes, kept with every connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Agreement {
-    /// Whether the server's messages may refer to its earlier ones.
-    pub server_context_takeover: bool,
-    /// Whether the client's messages may refer to its earlier ones.
-    pub client_context_takeover: bool,
-    /// The server's window.
-    pub server_window_bits: WindowBits,
-    /// The client's window.
-    pub client_window_bits: WindowBits,
-}
-
-impl Agreement {
-    /// Whether any message may refer to an earlier one, so that a stream has to be kept for this connection.
-    pub fn has_context_takeover(&self) -> bool {
-        self.server_context_takeover || self.client_context_takeover
-    }
-
-    /// Window and context takeover of what the end in `role` sends.
-    pub(in crate::protocol) fn sending(&self, role: Role) -> (WindowBits, bool) {
-        match role {
-            Role::Server => (self.server_window_bits, self.server_context_takeover),
-            Role::Client => (self.client_window_bits, self.client_context_takeover),
-        }
-    }
-
-    /// Window and context takeover of what the end in `role` receives.
-    pub(in crate::protocol) fn receiving(&self, role: Role) -> (WindowBits, bool) {
-        match role {
-            Role::Server => self.sending(Role::Client),
-            Role::Client => self.sending(Role::Server),
-        }
-    }
-}
 
 /// What a server answers to an offer it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,7 +188,7 @@ impl Offer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::handshake::extensions;
+    use crate::protocol::handshake::extension::extensions;
 
     const SHARED: fn() -> Compression = Compression::default;
 

@@ -1,0 +1,14 @@
+//! The opening handshake (RFC 6455 4), on either end: from a request to a WebSocket.
+//!
+//! Never decides on behalf of an application; checks what the RFC asks for, and which pages may ask.
+
+pub mod client;
+mod extension;
+mod negotiation;
+mod origin;
+mod server;
+
+pub use extension::{Extension, extensions};
+pub use negotiation::{Answer, InvalidAnswer, NAME, Offer, answer};
+pub use origin::{InvalidOrigin, Origins};
+pub use server::{Handshake, PROTOCOLS_MAX, accept_key, check, choose_protocol, write_switching_protocols};

@@ -1,0 +1,26 @@
+//! HTTP/1.1 requests and their answers (RFC 9110, RFC 9112), and where a request comes from.
+//!
+//! Knows nothing of WebSocket beyond the headers that ask for it.
+
+mod chunks;
+mod date;
+mod foreign_origin;
+mod forwarded;
+pub(in crate::protocol) mod grammar;
+mod head;
+pub mod proxy;
+mod refusal;
+mod request;
+mod response;
+
+pub use chunks::{CHUNK_EXTRAS_BYTES_MAX, Chunks};
+pub use date::Date;
+pub use foreign_origin::ForeignOrigin;
+pub use forwarded::{InvalidNetwork, TrustedProxies};
+pub use head::{HEADERS_CAPACITY, HeadLimits, HeadScan, Headers};
+pub(super) use head::{explain_headers, strict_head};
+pub use refusal::Refusal;
+pub use request::{BodyLength, Request};
+pub(super) use request::{Connection, names_websocket};
+pub use response::{InvalidHeader, Response};
+pub(super) use response::{push, push_headers, push_origin};

@@ -1,0 +1,29 @@
+//! The operations that the simulated kernel has been asked for and has not completed.
+
+use crate::reactor::{Chunks, Token};
+
+#[derive(Debug, Default)]
+pub(super) struct Accept {
+    /// Tried once already. The first try finds a lack of descriptors even when nobody waits, as io_uring does.
+    pub(super) tried: bool,
+    /// It ends with the first connection.
+    pub(super) once: bool,
+    pub(super) ended: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) token: Token,
+    /// A `Readable` is due, which will do for whatever else arrives until then.
+    pub(super) raised: bool,
+    pub(super) ended: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) token: Token,
+    pub(super) chunks: Chunks,
+    /// The socket had no room for all of it.
+    pub(super) blocked: bool,
+    pub(super) ended: bool,
+}
