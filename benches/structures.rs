@@ -10,7 +10,7 @@ use ringsock::mesh::{Capacity, Mesh};
 use ringsock::reactor;
 
 #[allow(dead_code, unused_imports, reason = "a bench uses a part of it, and not its tests")]
-#[path = "../src/engine/slab.rs"]
+#[path = "../src/engine/session/slab.rs"]
 mod slab;
 #[allow(dead_code, unused_imports, reason = "a bench uses a part of it, and not its tests")]
 #[path = "../src/engine/wheel.rs"]

@@ -5,8 +5,8 @@
 
 use thiserror::Error;
 
-use super::limits::Limits;
-use super::session::ticks;
+use crate::engine::limits::Limits;
+use crate::engine::wheel::ticks;
 
 /// The shortest time after which a core may be given up: twice the half second in which an idle one shows that it is alive.
 pub const STALL_TIMEOUT_MS_MIN: u64 = 1_000;

@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::reasons::{DropReason, End};
+use crate::engine::reasons::{DropReason, End};
 use crate::protocol::http::Refusal;
 use crate::protocol::{CloseCode, Reason, Violation};
 

@@ -1,6 +1,6 @@
 //! Every limit of the engine: its default, its unit and its reason.
 
-use super::topics::SubscriptionLimits;
+use crate::engine::topics::SubscriptionLimits;
 use crate::mesh::Capacity;
 use crate::protocol::deflate::Compression;
 use crate::protocol::http::HeadLimits;
@@ -75,6 +75,24 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Returns the longest that a core may take to drain, in milliseconds.
+    pub(super) fn drain_ms_max(&self) -> u64 {
+        self.drain_delay_ms.saturating_add(self.drain_spread_ms).saturating_add(self.drain_timeout_ms)
+    }
+
+    /// Says what a drain does, for the log.
+    pub(super) fn drain_plan(&self) -> String {
+        let delay = match self.drain_delay_ms {
+            0 => String::new(),
+            ms => format!("not ready any more, serving for another {ms} ms; then "),
+        };
+        let spread = match self.drain_spread_ms {
+            0 => String::new(),
+            ms => format!(" within {ms} ms"),
+        };
+        format!("{delay}no new connections, 1001 to every session{spread}.")
+    }
+
     pub(super) fn subscriptions(&self) -> SubscriptionLimits {
         SubscriptionLimits { subscriptions_max: self.subscriptions_max, topics_max: self.topics_max }
     }

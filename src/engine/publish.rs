@@ -4,12 +4,12 @@
 //! core is bounded by [`Limits::backlog_bytes_max`](super::Limits): long before it is reached, sessions that publish are
 //! not read, and beyond it what is published is dropped and counted.
 
-use super::common::Common;
-use super::handler::Sent;
-use super::parcel::{Content, Parcel};
-use super::reasons::DropReason;
-use super::session::Slot;
-use super::topics::{self, Flow, Member, Portion, TopicError};
+use crate::engine::common::Common;
+use crate::engine::mail::{Content, Parcel};
+use crate::engine::reasons::DropReason;
+use crate::engine::session::Slot;
+use crate::engine::topics::{self, Flow, Member, Portion, TopicError};
+use crate::engine::values::Sent;
 use crate::protocol::deflate::Compress;
 use crate::protocol::{Batch, HEADER_BYTES_MAX, Message};
 use crate::reactor::Token;

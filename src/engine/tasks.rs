@@ -11,8 +11,8 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::handler::Sent;
-use super::session::SessionId;
+use crate::engine::values::Sent;
+use crate::engine::values::SessionId;
 use crate::protocol::{CloseCode, Message};
 use crate::reactor::Token;
 

@@ -6,6 +6,14 @@
 /// Milliseconds of one tick. Every timeout is kept to within about this much.
 pub const TICK_MS: u64 = 50;
 
+/// No deadline, in ticks.
+pub(super) const NEVER: u32 = u32::MAX;
+
+/// Converts milliseconds to ticks, rounded up, at least one.
+pub(super) fn ticks(milliseconds: u64) -> u32 {
+    u32::try_from(milliseconds.div_ceil(TICK_MS)).unwrap_or(NEVER / 2).clamp(1, NEVER / 2)
+}
+
 /// Slots: a power of two, so that 102 s pass before an entry has to be put back. Longer waits go round again.
 const SLOTS: usize = 2048;
 
@@ -208,5 +216,11 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn timeouts_are_rounded_up_to_ticks() {
+        assert_eq!((ticks(1), ticks(50), ticks(51), ticks(0)), (1, 1, 2, 1));
+        assert!(ticks(u64::MAX) < NEVER);
     }
 }

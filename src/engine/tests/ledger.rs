@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::engine::limits::Limits;
-use crate::engine::session::{Phase, Slot, ticks};
+use crate::engine::session::{Phase, Slot};
+use crate::engine::wheel::ticks;
 use crate::protocol::State;
 use crate::reactor::Token;
 use crate::reactor::sim::DELAY_MAX_TURNS;

@@ -1,25 +1,35 @@
-//! What the other cores are told of this core's topics, and when they have heard it.
-//!
-//! A core is sent only what it has subscribers for, so it tells all others when a topic gains its first subscriber here
-//! and when it loses its last. A subscription is confirmed once every core has heard of it: from then on no message can
-//! miss it. Invariant: a topic waits to be told of at most once, however often it changes, and nothing is lost if a ring is full:
-//! telling waits.
+//! Interest: which changes of this core's topics the other cores have yet to be told of, or to hear.
 
 use std::collections::VecDeque;
 
-use super::{Remote, TopicKey, Topics};
-use crate::engine::parcel::{Content, Parcel};
-use crate::mesh::Mesh;
+use super::topic::TopicKey;
+
+/// A change of interest, as another core is told of it.
+#[derive(Debug)]
+pub(in crate::engine) enum Notice {
+    /// This core has subscribers for the topic from now on, and knows it by this key.
+    Interest {
+        /// The sending core's key.
+        key: TopicKey,
+        /// The topic.
+        name: Box<str>,
+    },
+    /// This core has no subscribers for the topic any more.
+    Disinterest {
+        /// The topic.
+        name: Box<str>,
+    },
+}
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Interest {
     /// Whether there are no other cores.
-    is_alone: bool,
+    pub(super) is_alone: bool,
     /// Topics that gained their first subscriber or lost their last.
-    changed: VecDeque<u32>,
+    pub(super) changed: VecDeque<u32>,
     /// What was told and not heard by all, in order; with it, how many entries each core will have popped then.
-    told: VecDeque<(TopicKey, Vec<(u16, u64)>)>,
+    pub(super) told: VecDeque<(TopicKey, Vec<(u16, u64)>)>,
 }
 
 impl Interest {
@@ -30,104 +40,5 @@ impl Interest {
     /// Whether something has to be told or heard.
     pub(in crate::engine) fn is_pending(&self) -> bool {
         !self.changed.is_empty() || !self.told.is_empty()
-    }
-}
-
-impl Topics {
-    /// Whether every core knows that the topic has subscribers here.
-    pub(super) fn is_known_everywhere(&self, topic: u32) -> bool {
-        self.interest.is_alone || self.get(topic).is_some_and(|topic| topic.told && topic.unheard == 0)
-    }
-
-    /// The first subscriber came, or the last one went.
-    pub(super) fn interest_changed(&mut self, topic: u32) {
-        let alone = self.interest.is_alone;
-        let Some(record) = self.records.get_mut(topic).filter(|_| !alone) else { return };
-        if !std::mem::replace(&mut record.queued, true) {
-            self.interest.changed.push_back(topic);
-        }
-    }
-
-    /// Tells the others of changes, as far as there is room for it in every ring, and notes what they have heard.
-    pub(in crate::engine) fn tell(&mut self, mesh: &mut Mesh<Parcel>) {
-        while let Some(topic) = self.interest.changed.front().copied() {
-            // The other half is for messages: many changes at a time must not crowd them out.
-            if mesh.others().any(|core| mesh.room(core) == 0 || mesh.is_crowded(core)) {
-                break;
-            }
-            let Some(record) = self.records.get_mut(topic) else { break };
-            if record.unheard == u8::MAX {
-                break;
-            }
-            self.interest.changed.pop_front();
-            record.queued = false;
-            let wanted = record.members.count > 0;
-            if wanted != record.told {
-                record.told = wanted;
-                record.unheard += u8::from(wanted);
-                self.tell_all(topic, wanted, mesh);
-            }
-            self.forget_if_over(topic);
-        }
-        self.hear(mesh);
-    }
-
-    fn tell_all(&mut self, topic: u32, wanted: bool, mesh: &mut Mesh<Parcel>) {
-        let (Some(key), Some(record)) = (self.key(topic), self.get(topic)) else { return };
-        for core in mesh.others() {
-            let name = record.name.as_str().into();
-            let parcel = if wanted { Content::Interest { key, name } } else { Content::Disinterest { name } };
-            // There is room.
-            let _ = mesh.push(core, Parcel(parcel));
-        }
-        if wanted {
-            self.interest.told.push_back((key, mesh.others().map(|core| (core, mesh.sent(core))).collect()));
-        }
-    }
-
-    fn hear(&mut self, mesh: &Mesh<Parcel>) {
-        while let Some((key, popped)) = self.interest.told.front() {
-            if popped.iter().any(|(core, popped)| mesh.popped_by(*core) < *popped) {
-                return;
-            }
-            let topic = key.index;
-            self.interest.told.pop_front();
-            if let Some(record) = self.records.get_mut(topic) {
-                record.unheard -= 1;
-            }
-            if self.is_known_everywhere(topic) {
-                self.confirm_all(topic);
-            }
-            self.forget_if_over(topic);
-        }
-    }
-
-    fn confirm_all(&mut self, topic: u32) {
-        let mut at = self.get(topic).map_or(super::NOBODY, |topic| topic.members.first);
-        while let Some(member) = self.members.get(at) {
-            self.to_confirm.push_back(at);
-            at = member.next_of_topic();
-        }
-    }
-
-    /// Another core has subscribers, or has none any more.
-    pub(in crate::engine) fn heard_of_interest(&mut self, core: u16, key: TopicKey, name: &str) {
-        let topic = self.find(name.as_bytes()).unwrap_or_else(|| self.insert(name));
-        if let Some(record) = self.records.get_mut(topic) {
-            record.remotes.get_or_insert_default().push(Remote { core, key });
-        }
-    }
-
-    /// Another core has no subscribers any more.
-    pub(in crate::engine) fn heard_of_disinterest(&mut self, core: u16, name: &str) {
-        let Some(topic) = self.find(name.as_bytes()) else { return };
-        let Some(record) = self.records.get_mut(topic) else { return };
-        if let Some(remotes) = &mut record.remotes {
-            remotes.retain(|remote| remote.core != core);
-            if remotes.is_empty() {
-                record.remotes = None;
-            }
-        }
-        self.forget_if_over(topic);
     }
 }

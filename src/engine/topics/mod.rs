@@ -3,84 +3,35 @@
 //! Knows neither sockets nor frames: what it passes on is opaque. Invariant: a topic is kept exactly while somebody here
 //! or elsewhere is subscribed, something is on its way to them, or other cores have yet to hear of a change.
 
+mod announcing;
 mod arena;
+pub(super) mod cut;
 mod flow;
 mod interest;
 mod members;
 mod policy;
+mod rounds;
+mod topic;
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
-use compact_str::CompactString;
 use hashbrown::HashTable;
 
 use arena::Arena;
 pub(super) use flow::{Flow, Latest, NOBODY, Portion, Round, round_bytes_max};
-pub(super) use interest::Interest;
+pub(super) use interest::{Interest, Notice};
 pub(super) use members::{Member, Members, Membership};
-pub(super) use policy::check_publishable;
 pub use policy::{Overflow, Subscribe, TOPIC_BYTES_MAX, TopicError, check_topic};
+pub(super) use policy::{SubscriptionLimits, check_publishable};
+pub(super) use topic::{Remote, Topic, TopicKey};
 
-use crate::protocol::Batch;
 use crate::reactor::Token;
-
-/// Names a topic of one core for as long as it is kept there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TopicKey {
-    pub(super) index: u32,
-    pub(super) generation: u32,
-}
-
-/// A core with subscribers, and what the topic is to it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Remote {
-    pub(super) core: u16,
-    pub(super) key: TopicKey,
-}
-
-/// What is kept of a topic.
-#[derive(Debug)]
-pub(super) struct Topic {
-    /// Its name; a pattern ends with `*`.
-    pub(super) name: CompactString,
-    /// Boxed, because most topics have none.
-    #[allow(clippy::box_collection, reason = "a third of the size where there are none, which is what counts")]
-    remotes: Option<Box<Vec<Remote>>>,
-    flow: Option<Box<Flow>>,
-    members: Membership,
-    hash: u32,
-    generation: u32,
-    /// The other cores were told that it has subscribers here.
-    told: bool,
-    /// It is on the list of those about which the others may have to be told.
-    queued: bool,
-    /// Times that it was told and not every core has heard it.
-    unheard: u8,
-}
 
 /// Different lengths that patterns may have, over all cores but for what they learn of each other at the same time: each
 /// costs whoever publishes a lookup, some 60 ns.
 const PATTERN_LENGTHS_MAX: usize = 16;
-
-/// Subscribers of a topic from which on a turn that does nothing is little beside a round: that is as many sends.
-const LARGE_MEMBERS_MIN: u32 = 256;
-
-/// What a topic may cost, in bytes, without its place in the table (5 to 10) and what its name has beyond 24 bytes: one
-/// line of the cache.
-const TOPIC_RECORD_BYTES_MAX: usize = 64;
-const _: () = assert!(Arena::<Topic>::ENTRY_BYTES <= TOPIC_RECORD_BYTES_MAX);
-
-impl Topic {
-    pub(super) fn remotes(&self) -> &[Remote] {
-        self.remotes.as_deref().map_or(&[], |remotes| remotes)
-    }
-
-    pub(super) fn members(&self) -> u32 {
-        self.members.count
-    }
-}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -298,139 +249,6 @@ impl Topics {
         None
     }
 
-    /// What is on its way to a topic's subscribers.
-    pub(super) fn flow_mut(&mut self, topic: u32) -> Option<&mut Flow> {
-        self.records.get_mut(topic)?.flow.as_deref_mut()
-    }
-
-    /// As [`Topics::flow_mut`], and makes it.
-    pub(super) fn flow_or_new(&mut self, topic: u32) -> Option<&mut Flow> {
-        Some(self.records.get_mut(topic)?.flow.get_or_insert_default())
-    }
-
-    /// Has a batch delivered to the subscribers of this core. It counts for the backlog already.
-    pub(super) fn await_delivery(&mut self, topic: u32, portion: Portion) {
-        let Some(flow) = self.flow_or_new(topic) else { return };
-        flow.waiting.push_back(portion);
-        if !std::mem::replace(&mut flow.active, true) {
-            self.active.push_back(topic);
-        }
-    }
-
-    /// Has a batch from another core delivered. One for a topic that has no subscribers any more is dropped.
-    pub(super) fn arrived(&mut self, key: TopicKey, batch: Batch) {
-        if self.at(key).is_some_and(|topic| topic.members.count > 0) {
-            self.backlog_bytes += batch.bytes();
-            self.await_delivery(key.index, Portion { batch, senders: Vec::new(), is_shared: true });
-        }
-    }
-
-    /// The first members of topics that are next to be delivered.
-    pub(super) fn next_members(&self, topics_max: usize) -> impl Iterator<Item = &Member> {
-        let topics = self.active.iter().take(topics_max).filter_map(|topic| self.records.get(*topic));
-        topics.filter_map(|topic| self.members.get(topic.members.first))
-    }
-
-    /// The next topic with something to deliver.
-    pub(super) fn next_active(&mut self) -> Option<u32> {
-        self.active.pop_front()
-    }
-
-    /// At the end of a turn: what rested goes on in the next. Says whether there is anything to deliver or to tell, what
-    /// handlers have published since batches were made included.
-    pub(super) fn go_on(&mut self) -> bool {
-        self.active.extend(self.rested.drain(..));
-        std::mem::swap(&mut self.rested, &mut self.resting);
-        !(self.active.is_empty() && self.rested.is_empty() && self.gathered.is_empty() && self.to_confirm.is_empty())
-    }
-
-    /// The round to go on with, a new one if there is none; its cursor is in the flow.
-    pub(super) fn take_round(&mut self, topic: u32) -> Option<Round> {
-        let first = self.records.get(topic)?.members.first;
-        let round_bytes_max = self.round_bytes_max;
-        let flow = self.flow_mut(topic)?;
-        if let Some(round) = flow.round.take() {
-            return Some(round);
-        }
-        flow.cursor = first;
-        let round = flow.begin_round(round_bytes_max);
-        if round.is_none() {
-            flow.active = false;
-            self.forget_if_over(topic);
-        }
-        round
-    }
-
-    /// Whom the round under way reaches next; the one after is next then, whoever leaves meanwhile.
-    #[inline]
-    pub(super) fn next_member(&mut self, topic: u32) -> Option<(u32, Member)> {
-        let flow = self.records.get_mut(topic)?.flow.as_deref_mut()?;
-        let at = flow.cursor;
-        let member = *self.members.get(at)?;
-        flow.cursor = member.next_of_topic();
-        Some((at, member))
-    }
-
-    /// Puts a round aside that has yet to reach some, or ends one that has reached all.
-    pub(super) fn put_back(&mut self, topic: u32, round: Round) {
-        let Some(flow) = self.records.get_mut(topic).and_then(|topic| topic.flow.as_deref_mut()) else { return };
-        if flow.cursor == NOBODY {
-            self.backlog_bytes -= round.bytes;
-        } else {
-            flow.round = Some(round);
-        }
-        flow.active = flow.round.is_some() || !flow.waiting.is_empty();
-        if flow.round.is_some() {
-            self.active.push_back(topic);
-        } else if flow.active {
-            self.rest(topic);
-        } else {
-            self.forget_if_over(topic);
-        }
-    }
-
-    /// Lets a topic begin its next round in the next turn, together with what comes by then. A large one rests for a turn
-    /// more, by which its last sends have left: who publishes again once everything has come is gathered too. With four
-    /// messages under way to 10,000 subscribers, that is a quarter fewer sends.
-    fn rest(&mut self, topic: u32) {
-        let is_large = self.records.get(topic).is_some_and(|topic| topic.members() >= LARGE_MEMBERS_MIN);
-        if is_large { self.resting.push(topic) } else { self.rested.push(topic) }
-    }
-
-    /// Notes which message is the latest, and that a member waits for it, unless it is not to have it; says whether it
-    /// waited for one before.
-    pub(super) fn fall_behind(&mut self, topic: u32, member: u32, latest: Option<Latest>, waits: bool) -> bool {
-        let changed = self.members.get_mut(member).is_some_and(|member| member.set_behind(waits));
-        if let Some(flow) = self.flow_or_new(topic) {
-            match (changed, waits) {
-                (true, true) => flow.behind += 1,
-                (true, false) => flow.behind -= 1,
-                _ => {}
-            }
-            flow.latest = latest.filter(|_| flow.behind > 0);
-        }
-        changed != waits
-    }
-
-    /// Whether a round of the topic has reached some of its subscribers and not others.
-    pub(super) fn is_mid_round(&self, topic: u32) -> bool {
-        self.get(topic).and_then(|topic| topic.flow.as_ref()).is_some_and(|flow| flow.round.is_some())
-    }
-
-    /// Notes that a member does not wait for the latest message any more, and gives it if it did.
-    pub(super) fn catch_up(&mut self, member: u32) -> Option<Latest> {
-        let its = self.members.get_mut(member)?;
-        let topic = its.topic();
-        if !its.set_behind(false) {
-            return None;
-        }
-        let flow = self.flow_mut(topic)?;
-        flow.behind -= 1;
-        let latest = if flow.behind == 0 { flow.latest.take() } else { flow.latest.clone() };
-        self.forget_if_over(topic);
-        latest
-    }
-
     /// Gives back what a topic needs no more, all of it if nobody is interested.
     pub(super) fn forget_if_over(&mut self, topic: u32) {
         let Some(record) = self.records.get_mut(topic) else { return };
@@ -499,13 +317,6 @@ impl Topics {
     fn hash(&self, name: &[u8]) -> u32 {
         self.hasher.hash_one(name) as u32
     }
-}
-
-/// What one session and one core may subscribe to.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SubscriptionLimits {
-    pub(super) subscriptions_max: u32,
-    pub(super) topics_max: usize,
 }
 
 /// The 64 bits that the table wants, from the 32 that are kept: it uses the upper and the lower ones.

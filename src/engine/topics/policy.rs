@@ -98,6 +98,13 @@ pub(super) fn check(name: &str) -> Result<bool, TopicError> {
     }
 }
 
+/// What one session and one core may subscribe to.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct SubscriptionLimits {
+    pub(in crate::engine) subscriptions_max: u32,
+    pub(in crate::engine) topics_max: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

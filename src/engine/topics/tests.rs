@@ -1,8 +1,9 @@
 //! What the table of topics promises, without cores and sockets.
 
 use super::*;
-use crate::engine::parcel::Parcel;
+use crate::engine::mail::Parcel;
 use crate::mesh::{Capacity, Mesh};
+use crate::protocol::Batch;
 use crate::protocol::Message;
 use crate::protocol::deflate::Compress;
 
@@ -132,10 +133,10 @@ fn three(ring_entries: usize) -> (Core, Vec<Mesh<Parcel>>) {
 
 /// What a core hears from the first.
 fn heard(mesh: &mut Mesh<Parcel>) -> Vec<String> {
-    use crate::engine::parcel::Content;
+    use crate::engine::mail::Content;
     let parcels = std::iter::from_fn(|| mesh.pop()).map(|(_, Parcel(content))| match content {
-        Content::Interest { name, .. } => format!("+{name}"),
-        Content::Disinterest { name } => format!("-{name}"),
+        Content::Notice(Notice::Interest { name, .. }) => format!("+{name}"),
+        Content::Notice(Notice::Disinterest { name }) => format!("-{name}"),
         other => format!("{other:?}"),
     });
     parcels.collect()

@@ -1,0 +1,269 @@
+//! Who a core's clients are, where it matters: by the connection itself, a PROXY header or X-Forwarded-For.
+//!
+//! Owns a table beside the slab, by the same indexes, so that a session costs nothing here while no proxy is trusted and
+//! no limit for addresses is set. Never reads a socket and never answers. Invariant: an address that is a client's own is
+//! counted in [`Admission`] exactly from the moment it is known until [`Clients::goes`]; that of a trusted proxy, which
+//! stands for many, never is.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::engine::admission::Admission;
+use crate::protocol::http::proxy;
+use crate::protocol::http::{Refusal, Request};
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::engine) struct Clients {
+    admission: Arc<Admission>,
+    /// Whether anything is to be known of them.
+    asked: bool,
+    known: Vec<Option<Client>>,
+}
+
+/// The other end of a connection that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Peer {
+    /// It came by TCP from this address.
+    Address(IpAddr),
+    /// It came through a Unix socket.
+    Unix,
+}
+
+/// What is known of one.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Client {
+    /// Its address, or that of the proxy nearest to it; `None` for a proxy that came through a Unix socket.
+    address: Option<IpAddr>,
+    /// It is its own address, and counted.
+    counted: bool,
+    /// A PROXY header has to come before anything else.
+    awaits_proxy_header: bool,
+}
+
+/// Why a connection gets no session.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::engine) enum NoSeat {
+    /// Its address has too many.
+    Refused(Refusal),
+    /// It was reset before it was accepted, as some health checks do.
+    Gone,
+}
+
+impl Clients {
+    pub(in crate::engine) fn new(admission: Arc<Admission>) -> Self {
+        Self { asked: admission.asks_for_addresses(), admission, known: Vec::new() }
+    }
+
+    /// Takes in a connection; `peer` tells what its other end is. Whoever is let in is then to be seated or sent away.
+    pub(in crate::engine) fn comes(&self, peer: impl FnOnce() -> io::Result<Peer>) -> Result<Option<Client>, NoSeat> {
+        let address = match self.asked.then(peer) {
+            Some(Ok(Peer::Address(address))) => Some(address.to_canonical()),
+            Some(Ok(Peer::Unix)) => None,
+            // Nothing could be judged of it by where it comes from, and nobody is there to be answered.
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(NoSeat::Gone),
+            Some(Err(_)) | None => return Ok(None),
+        };
+        let mut client = Client { address, counted: false, awaits_proxy_header: false };
+        let is_proxy = self.is_proxy(client);
+        if address.is_none() && !is_proxy {
+            // Nothing is known of it, and nothing can be.
+            return Ok(None);
+        }
+        client.awaits_proxy_header = self.admission.policy.proxy_protocol && is_proxy;
+        self.count(&mut client).map_err(NoSeat::Refused)?;
+        Ok(Some(client))
+    }
+
+    /// Remembers a client whose session has got this index.
+    pub(in crate::engine) fn seat(&mut self, index: u32, client: Option<Client>) {
+        let Some(client) = client else { return };
+        let index = index as usize;
+        if self.known.len() <= index {
+            self.known.resize(index + 1, None);
+        }
+        self.known[index] = Some(client);
+    }
+
+    /// Forgets a client that got no session.
+    pub(in crate::engine) fn send_away(&self, client: Option<Client>) {
+        if let Some(address) = client.and_then(Client::counted_address) {
+            self.admission.connection_gone(address);
+        }
+    }
+
+    /// The connection of the session at this index is closed.
+    pub(in crate::engine) fn goes(&mut self, index: u32) {
+        let client = self.known.get_mut(index as usize).and_then(Option::take);
+        self.send_away(client);
+    }
+
+    /// The address of the client at this index: its own, or of the proxy nearest to it. `None` if nobody asked for it, or if
+    /// a proxy that came through a Unix socket has not said it.
+    pub(in crate::engine) fn address(&self, index: u32) -> Option<IpAddr> {
+        self.get(index)?.address
+    }
+
+    /// Reads the PROXY header that has to come first, if one has. Gives the bytes it takes, or `None` while more are
+    /// needed.
+    pub(in crate::engine) fn read_proxy_header(
+        &mut self,
+        index: u32,
+        received: &[u8],
+    ) -> Result<Option<usize>, Refusal> {
+        let Some(mut client) = self.get(index).filter(|client| client.awaits_proxy_header) else { return Ok(Some(0)) };
+        let Some((header, bytes)) = proxy::parse(received)? else { return Ok(None) };
+        client.awaits_proxy_header = false;
+        if let Some(source) = header.source {
+            client.address = Some(source.ip().to_canonical());
+            self.count(&mut client)?;
+        }
+        self.seat(index, Some(client));
+        Ok(Some(bytes))
+    }
+
+    /// Judges a request for a WebSocket by where it comes from: page and address.
+    pub(in crate::engine) fn admit(&mut self, index: u32, request: &Request<'_>, now_ms: u64) -> Result<(), Refusal> {
+        self.admission.policy.origins.admit(request.header("Origin"), request.host())?;
+        let Some(mut client) = self.get(index) else { return Ok(()) };
+        if !client.counted {
+            client.address = self.admission.policy.trusted_proxies.client(request, client.address);
+            self.count(&mut client)?;
+            self.seat(index, Some(client));
+        }
+        client.counted_address().map_or(Ok(()), |address| self.admission.handshake_came(address, now_ms))
+    }
+
+    fn get(&self, index: u32) -> Option<Client> {
+        self.known.get(index as usize).copied().flatten()
+    }
+
+    fn is_proxy(&self, client: Client) -> bool {
+        self.admission.policy.trusted_proxies.contains(client.address)
+    }
+
+    /// Counts a client that is no proxy, unless its address has too many connections.
+    fn count(&self, client: &mut Client) -> Result<(), Refusal> {
+        let own = client.address.filter(|_| !client.counted && !self.is_proxy(*client));
+        if let Some(address) = own {
+            self.admission.connection_came(address)?;
+            client.counted = true;
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    /// Its own address, if it is known and counted.
+    fn counted_address(self) -> Option<IpAddr> {
+        self.address.filter(|_| self.counted)
+    }
+}
+
+#[cfg(test)]
+impl Clients {
+    /// Clients whose own address is known.
+    pub(in crate::engine) fn counted(&self) -> usize {
+        self.known.iter().flatten().filter(|client| client.counted).count()
+    }
+
+    /// Indexes there is room for.
+    pub(in crate::engine) fn room(&self) -> usize {
+        self.known.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::admission::AdmissionPolicy;
+    use crate::engine::limits::Limits;
+
+    fn clients() -> Clients {
+        let limits = Limits { connections_per_address_max: 2, ..Limits::default() };
+        let trusted_proxies = "10.0.0.0/8".parse().unwrap();
+        let policy = AdmissionPolicy { trusted_proxies, proxy_protocol: true, ..AdmissionPolicy::default() };
+        Clients::new(Arc::new(Admission::new(policy, &limits)))
+    }
+
+    fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, NoSeat> {
+        clients.comes(|| Ok(Peer::Address(from.parse().unwrap())))
+    }
+
+    #[test]
+    fn one_takes_twenty_bytes_at_most() {
+        assert!(size_of::<Option<Client>>() <= 20);
+    }
+
+    #[test]
+    fn who_gets_no_session_is_not_counted() {
+        let clients = clients();
+        let client = comes(&clients, "192.0.2.1").unwrap();
+        assert_eq!(clients.admission.connections(), 1);
+        clients.send_away(client);
+        assert!(clients.admission.is_empty());
+        clients.send_away(comes(&clients, "10.0.0.1").unwrap());
+        clients.send_away(None);
+        assert!(clients.admission.is_empty());
+    }
+
+    #[test]
+    fn who_goes_is_uncounted_once() {
+        let mut clients = clients();
+        for index in [0, 9] {
+            let client = comes(&clients, "192.0.2.1").unwrap();
+            clients.seat(index, client);
+        }
+        assert_eq!(comes(&clients, "192.0.2.1").unwrap_err(), NoSeat::Refused(Refusal::TooManyConnections));
+        [9, 9, 5, 100].into_iter().for_each(|index| clients.goes(index));
+        assert_eq!((clients.admission.connections(), clients.address(9)), (1, None));
+        clients.goes(0);
+        assert!(clients.admission.is_empty());
+    }
+
+    #[test]
+    fn who_has_gone_already_gets_no_seat_and_who_has_no_address_is_not_known() {
+        let mut clients = clients();
+        assert_eq!(clients.comes(|| Err(io::ErrorKind::NotConnected.into())).unwrap_err(), NoSeat::Gone);
+        let client = clients.comes(|| Err(io::ErrorKind::Unsupported.into())).unwrap();
+        clients.seat(0, client);
+        assert_eq!((clients.address(0), clients.room()), (None, 0));
+    }
+
+    #[test]
+    fn whoever_comes_through_a_unix_socket_is_unknown_until_a_trusted_proxy_says_who_it_is() {
+        let untrusting = clients();
+        assert!(untrusting.comes(|| Ok(Peer::Unix)).unwrap().is_none());
+
+        let limits = Limits { connections_per_address_max: 1, ..Limits::default() };
+        let trusted_proxies = "unix".parse().unwrap();
+        let policy = AdmissionPolicy { trusted_proxies, proxy_protocol: true, ..AdmissionPolicy::default() };
+        let mut clients = Clients::new(Arc::new(Admission::new(policy, &limits)));
+        for index in 0..3 {
+            let client = clients.comes(|| Ok(Peer::Unix)).unwrap();
+            clients.seat(index, client);
+        }
+        assert_eq!((clients.admission.connections(), clients.address(0)), (0, None));
+        let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1 1\r\n";
+        assert_eq!(clients.read_proxy_header(0, header), Ok(Some(header.len())));
+        assert_eq!(clients.read_proxy_header(1, b"PROXY UNKNOWN\r\n"), Ok(Some(15)));
+        assert_eq!((clients.address(0), clients.address(1)), ("192.0.2.1".parse().ok(), None));
+        assert_eq!(clients.read_proxy_header(2, header).unwrap_err(), Refusal::TooManyConnections);
+        (0..3).for_each(|index| clients.goes(index));
+        assert!(clients.admission.is_empty());
+    }
+
+    #[test]
+    fn a_proxy_header_is_read_once() {
+        let mut clients = clients();
+        let client = comes(&clients, "10.0.0.1").unwrap();
+        clients.seat(0, client);
+        let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1 1\r\n";
+        assert_eq!(clients.read_proxy_header(0, &header[..7]), Ok(None));
+        assert_eq!(clients.read_proxy_header(0, header), Ok(Some(header.len())));
+        assert_eq!(clients.read_proxy_header(0, header), Ok(Some(0)));
+        assert_eq!(clients.address(0), Some("192.0.2.1".parse().unwrap()));
+        assert_eq!(clients.admission.connections(), 1);
+    }
+}

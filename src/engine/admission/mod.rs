@@ -1,0 +1,346 @@
+//! Who may come in, over all cores of a server: its rules, and how many connections and handshakes each address has had.
+//!
+//! Owns the one table that cores share. It is looked at when a connection comes, asks for a WebSocket or goes, never for a
+//! message, and not at all while both limits are off. Mutexes are acceptable there: each is held for one look-up in a
+//! map, one of [`SHARDS`] is hit, and beside the system calls of accepting and closing it costs nothing; counts kept by
+//! each core would be exact only for a client that always meets the same core.
+//!
+//! Invariants: a connection that was counted is uncounted once. Memory is bounded: there are as many counts as
+//! connections, and at most [`ADDRESSES_REMEMBERED_MAX`] addresses whose handshakes are remembered.
+
+pub(in crate::engine) mod clients;
+
+use std::collections::HashMap;
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::BuildHasher;
+use std::mem;
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::engine::limits::Limits;
+use crate::protocol::http::Refusal;
+use crate::protocol::{Origins, TrustedProxies};
+
+/// Parts of the table with a lock each: many more than cores, so that two of them seldom meet.
+const SHARDS: usize = 64;
+
+/// Addresses whose handshakes are remembered: 131,072, some 8 MiB. Who comes back within the time in which an unused
+/// bucket fills up is still known, unless more others came meanwhile; then those are forgotten that have been silent for
+/// longest, and begin with a whole burst. So someone with millions of addresses gains what so many addresses give them
+/// anyway, and locks nobody out.
+const ADDRESSES_REMEMBERED_MAX: usize = 128 * 1024;
+
+/// Who may come in.
+#[derive(Clone, Debug, Default)]
+pub struct AdmissionPolicy {
+    /// Pages that may open a WebSocket.
+    pub origins: Origins,
+    /// Proxies that are believed when they name their clients.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether a connection from one of them begins with a PROXY header. One that does not is refused.
+    pub proxy_protocol: bool,
+}
+
+/// The policy of a server, and what its cores know of addresses together.
+#[derive(Debug)]
+pub struct Admission {
+    pub(in crate::engine) policy: AdmissionPolicy,
+    connections_max: u32,
+    pace: Option<Pace>,
+    shards: Vec<Mutex<Shard>>,
+    hasher: RandomState,
+}
+
+impl Admission {
+    /// Nobody has come yet.
+    pub fn new(policy: AdmissionPolicy, limits: &Limits) -> Self {
+        Self {
+            policy,
+            connections_max: limits.connections_per_address_max,
+            pace: Pace::new(limits.handshakes_per_address_per_second_max, limits.handshake_burst_per_address_max),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Whether it matters what address a client has.
+    pub(in crate::engine) fn asks_for_addresses(&self) -> bool {
+        self.connections_max > 0 || self.pace.is_some() || !self.policy.trusted_proxies.is_empty()
+    }
+
+    /// Counts a connection of this address, until [`Admission::connection_gone`], unless it has too many.
+    pub(in crate::engine) fn connection_came(&self, address: IpAddr) -> Result<(), Refusal> {
+        if self.connections_max == 0 {
+            return Ok(());
+        }
+        let network = Network::of(address);
+        let mut shard = self.shard(network);
+        let count = shard.connections.entry(network).or_default();
+        if *count >= self.connections_max {
+            return Err(Refusal::TooManyConnections);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// A connection that was counted is closed.
+    pub(in crate::engine) fn connection_gone(&self, address: IpAddr) {
+        if self.connections_max == 0 {
+            return;
+        }
+        let network = Network::of(address);
+        if let Entry::Occupied(mut count) = self.shard(network).connections.entry(network) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
+    /// Counts a request for a WebSocket from this address, unless there were too many of late.
+    pub(in crate::engine) fn handshake_came(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
+        let Some(pace) = &self.pace else { return Ok(()) };
+        let network = Network::of(address);
+        if self.shard(network).admit(network, pace, now_ms) { Ok(()) } else { Err(Refusal::TooManyHandshakes) }
+    }
+
+    fn shard(&self, network: Network) -> MutexGuard<'_, Shard> {
+        let index = self.hasher.hash_one(network) as usize % SHARDS;
+        // Nothing that is done under the lock can panic half way.
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is taken for one client: an IPv4 address, or the /64 of an IPv6 one, the least that one subscriber has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Network {
+    V4(u32),
+    V6(u64),
+}
+
+impl Network {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address.to_bits()),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+/// How often handshakes may come: a token bucket, kept as the moment at which it will be full again.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// What a handshake takes out, as time to fill up again.
+    interval_us: u64,
+    /// From empty to full.
+    refill_us: u64,
+}
+
+impl Pace {
+    fn new(per_second: u32, burst: u32) -> Option<Self> {
+        let interval_us = 1_000_000_u64.checked_div(per_second.into())?.max(1);
+        Some(Self { interval_us, refill_us: interval_us * u64::from(burst.max(1)) })
+    }
+
+    /// When a bucket will be full after a handshake now; `None` if there is too little in it.
+    fn take(&self, full_at_us: u64, now_us: u64) -> Option<u64> {
+        let full_at_us = full_at_us.max(now_us) + self.interval_us;
+        (full_at_us <= now_us + self.refill_us).then_some(full_at_us)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// Connections of those that have any.
+    connections: HashMap<Network, u32>,
+    /// When the buckets of those are full who asked since `began_us`.
+    recent: HashMap<Network, u64>,
+    /// The same of those who asked in the time before, and not since.
+    earlier: HashMap<Network, u64>,
+    began_us: u64,
+}
+
+impl Shard {
+    /// Takes a handshake out of a bucket, if it is in there.
+    fn admit(&mut self, network: Network, pace: &Pace, now_ms: u64) -> bool {
+        let now_us = now_ms * 1_000;
+        if now_us.saturating_sub(self.began_us) >= pace.refill_us {
+            // Buckets that nobody has used for so long are full, as those of strangers are.
+            self.forget_earlier(now_us);
+        }
+        let full_at_us = self.recent.get(&network).or_else(|| self.earlier.get(&network));
+        let Some(full_at_us) = pace.take(full_at_us.copied().unwrap_or(0), now_us) else { return false };
+        if self.recent.len() >= ADDRESSES_REMEMBERED_MAX / SHARDS / 2 && !self.recent.contains_key(&network) {
+            self.forget_earlier(now_us);
+        }
+        self.recent.insert(network, full_at_us);
+        true
+    }
+
+    fn forget_earlier(&mut self, now_us: u64) {
+        self.earlier = mem::take(&mut self.recent);
+        self.began_us = now_us;
+    }
+}
+
+#[cfg(test)]
+impl Admission {
+    /// Connections that are counted now.
+    pub(in crate::engine) fn connections(&self) -> u32 {
+        self.lock_all().map(|shard| shard.connections.values().sum::<u32>()).sum()
+    }
+
+    /// The most that one address has.
+    pub(in crate::engine) fn connections_of_busiest(&self) -> u32 {
+        self.lock_all().filter_map(|shard| shard.connections.values().copied().max()).max().unwrap_or(0)
+    }
+
+    /// Whether nothing is left of any connection.
+    pub(in crate::engine) fn is_empty(&self) -> bool {
+        self.lock_all().all(|shard| shard.connections.is_empty())
+    }
+
+    fn addresses_remembered(&self) -> usize {
+        self.lock_all().map(|shard| shard.recent.len() + shard.earlier.len()).sum()
+    }
+
+    fn lock_all(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map(|shard| shard.lock().expect("no test panics under the lock"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn admission(connections: u32, per_second: u32, burst: u32) -> Admission {
+        let limits = Limits {
+            connections_per_address_max: connections,
+            handshakes_per_address_per_second_max: per_second,
+            handshake_burst_per_address_max: burst,
+            ..Limits::default()
+        };
+        Admission::new(AdmissionPolicy::default(), &limits)
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_and_no_more() {
+        let admission = admission(2, 0, 1);
+        let other = address("127.0.0.2");
+        assert_eq!(admission.connection_came(HOME), Ok(()));
+        assert_eq!(admission.connection_came(HOME), Ok(()));
+        assert_eq!(admission.connection_came(HOME), Err(Refusal::TooManyConnections));
+        assert_eq!(admission.connection_came(other), Ok(()));
+        admission.connection_gone(HOME);
+        assert_eq!(admission.connection_came(HOME), Ok(()));
+        assert_eq!((admission.connections(), admission.connections_of_busiest()), (3, 2));
+        [HOME, HOME, other].into_iter().for_each(|address| admission.connection_gone(address));
+        assert!(admission.is_empty());
+    }
+
+    #[test]
+    fn the_limit_is_exact_whatever_core_a_connection_meets() {
+        let admission = admission(100, 0, 1);
+        let most = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let held = (0..20).take_while(|_| admission.connection_came(HOME).is_ok()).count();
+                        most.fetch_max(admission.connections(), Ordering::Relaxed);
+                        (0..held).for_each(|_| admission.connection_gone(HOME));
+                    }
+                });
+            }
+        });
+        assert!(admission.is_empty());
+        assert!(most.load(Ordering::Relaxed) <= 100, "{most:?}");
+    }
+
+    #[test]
+    fn handshakes_come_in_a_burst_and_then_at_their_pace() {
+        let admission = admission(0, 2, 3);
+        let admitted = |now_ms| (0..10).filter(|_| admission.handshake_came(HOME, now_ms).is_ok()).count();
+        assert_eq!(admitted(10_000), 3);
+        assert_eq!(admitted(10_499), 0);
+        assert_eq!(admitted(10_500), 1);
+        assert_eq!(admitted(11_500), 2);
+        assert_eq!(admitted(60_000), 3, "what is not used is not saved beyond the burst");
+        assert_eq!(admission.handshake_came(address("127.0.0.2"), 60_000), Ok(()));
+        // Cores read the clock at different times.
+        assert_eq!(admitted(59_990), 0);
+    }
+
+    #[test]
+    fn who_is_refused_is_not_kept_out_for_longer_by_trying_again() {
+        let admission = admission(0, 1, 1);
+        assert!(admission.handshake_came(HOME, 5_000).is_ok());
+        assert!((5_001..6_000).all(|now_ms| admission.handshake_came(HOME, now_ms).is_err()));
+        assert!(admission.handshake_came(HOME, 6_000).is_ok());
+    }
+
+    #[test]
+    fn ipv6_counts_by_the_64_and_ipv4_in_its_ipv6_form_as_ipv4() {
+        let admission = admission(1, 0, 1);
+        assert_eq!(admission.connection_came(address("2001:db8::1")), Ok(()));
+        assert!(admission.connection_came(address("2001:db8::ffff:1")).is_err());
+        assert_eq!(admission.connection_came(address("2001:db8:0:1::1")), Ok(()));
+        assert_eq!(admission.connection_came(address("::ffff:127.0.0.1")), Ok(()));
+        assert!(admission.connection_came(HOME).is_err());
+        // Whose first 64 bits are zero too.
+        assert_eq!(admission.connection_came(address("::1")), Ok(()));
+    }
+
+    #[test]
+    fn millions_of_addresses_take_no_more_than_their_memory_and_lock_nobody_out() {
+        let admission = admission(0, 1, 2);
+        for network in 0..1_000_000_u128 {
+            let stranger = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) + (network << 64)));
+            assert!(admission.handshake_came(stranger, 1_000 + network as u64 / 10_000).is_ok());
+        }
+        let remembered = admission.addresses_remembered();
+        assert!(remembered <= ADDRESSES_REMEMBERED_MAX, "{remembered}");
+        // Someone else comes in meanwhile, and is still held to the pace.
+        let admitted = (0..10).filter(|_| admission.handshake_came(HOME, 1_100).is_ok()).count();
+        assert_eq!(admitted, 2);
+        // Once all buckets are full nobody needs to be remembered.
+        for step in 1..=2 {
+            for network in 0..10_000_u128 {
+                let stranger = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db9 << 96) + (network << 64)));
+                let _ = admission.handshake_came(stranger, 1_100 + step * 2_000);
+            }
+        }
+        assert!(admission.addresses_remembered() <= 20_000);
+    }
+
+    #[test]
+    fn a_bucket_outlives_the_change_from_recent_to_earlier() {
+        let admission = admission(0, 1, 10);
+        for now_ms in (1_000..60_000).step_by(100) {
+            let _ = admission.handshake_came(HOME, now_ms);
+        }
+        // Empty by now, whatever was moved in between.
+        assert!(admission.handshake_came(HOME, 59_900).is_err());
+    }
+
+    #[test]
+    fn limits_that_are_off_leave_the_table_alone() {
+        let admission = admission(0, 0, 1);
+        assert!(!admission.asks_for_addresses());
+        assert!((0..1_000).all(|_| admission.connection_came(HOME).is_ok()));
+        assert!((0..1_000).all(|_| admission.handshake_came(HOME, 0).is_ok()));
+        assert!(admission.is_empty());
+        assert_eq!(admission.addresses_remembered(), 0);
+        admission.connection_gone(HOME);
+    }
+}

@@ -1,0 +1,233 @@
+//! How connections come in, and how those are turned away for whom there is no room.
+//!
+//! Accepting from each of a core's listeners goes on until the core drains: when the kernel ends it, it is asked for anew,
+//! after a while if it failed. From a listener that cores share, connections are accepted one by one, so that each core gets
+//! its part of them. Invariant: a listener is closed once, when nothing accepts from it any more.
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::atomic::Ordering;
+
+use super::Core;
+use super::listening::Accepting;
+use crate::engine::admission::clients::{NoSeat, Peer};
+use crate::engine::handler::Handler;
+use crate::engine::reasons::End;
+use crate::engine::session::Slot;
+use crate::engine::wheel::ticks;
+use crate::protocol::http::{Refusal, Response};
+use crate::reactor::{Listener, Owner, Reactor, Socket, concerns_one_connection};
+
+/// After accepting failed for want of descriptors: how long until the next try, unless a session ends before.
+const ACCEPT_BACKOFF_MS: u64 = 100;
+
+/// How long no further warning is given after one.
+const ACCEPT_WARNING_INTERVAL_MS: u64 = 60_000;
+
+/// Connections turned away at each such try, so that waiting clients get an answer.
+const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
+
+/// Connections turned away when a listener closes without descriptors to accept them: the usual `net.core.somaxconn`.
+const BACKLOG_MAX: usize = 4096;
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    pub(in crate::engine) fn accept_if_due(&mut self) {
+        for Accepting { listener, again_ms } in &mut self.listeners {
+            if again_ms.is_none_or(|at_ms| at_ms > self.now_ms) {
+                continue;
+            }
+            *again_ms = None;
+            match listener.owner {
+                Owner::Core => self.reactor.accept(listener.socket),
+                Owner::Server | Owner::Supervisor => self.reactor.accept_one(listener.socket),
+            }
+        }
+    }
+
+    /// When accepting is to be asked for next, if it is.
+    pub(in crate::engine) fn accept_again_ms(&self) -> Option<u64> {
+        self.listeners.iter().filter_map(|accepting| accepting.again_ms).min()
+    }
+
+    pub(in crate::engine) fn accepted(&mut self, listener: Socket, result: io::Result<Socket>, more: bool) {
+        let Some(at) = self.listeners.iter().position(|accepting| accepting.listener.socket == listener) else {
+            return;
+        };
+        let is_unix = self.listeners[at].listener.is_unix;
+        let again_ms = match result {
+            Ok(socket) => {
+                self.welcome(socket, is_unix);
+                self.now_ms
+            }
+            Err(_) if self.is_parting() => self.now_ms,
+            // It says nothing about those behind it: the client went before it was accepted, for one.
+            Err(error) if concerns_one_connection(&error) => {
+                self.common.counters.accept_errors.add(1);
+                self.now_ms
+            }
+            Err(error) => {
+                self.common.counters.accept_errors.add(1);
+                tracing::debug!(core = self.common.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
+                if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                    self.turn_away_waiting(listener);
+                } else {
+                    self.warn_of_accepting(&error);
+                }
+                self.now_ms + ACCEPT_BACKOFF_MS
+            }
+        };
+        if more {
+            return;
+        }
+        if self.is_parting() {
+            let accepting = self.listeners.swap_remove(at);
+            self.close_listener(accepting.listener);
+        } else {
+            self.listeners[at].again_ms = Some(again_ms);
+        }
+    }
+
+    /// Says, once in a while, that nobody comes in, for a reason that nothing else tells of.
+    fn warn_of_accepting(&mut self, error: &io::Error) {
+        if self.accepting_warned_ms.is_none_or(|warned_ms| self.now_ms >= warned_ms + ACCEPT_WARNING_INTERVAL_MS) {
+            self.accepting_warned_ms = Some(self.now_ms);
+            tracing::warn!(
+                "Core {} cannot accept connections: {error}. It goes on trying every {ACCEPT_BACKOFF_MS} ms.",
+                self.common.core
+            );
+        }
+    }
+
+    /// Takes in a connection, or turns it away when the server is full or its address has too many.
+    fn welcome(&mut self, socket: Socket, is_unix: bool) {
+        self.common.counters.accepted.add(1);
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        if before >= self.common.limits.connections_max {
+            return self.turn_away(socket, &Refusal::OverCapacity);
+        }
+        let Self { common, reactor, .. } = self;
+        let peer = || match is_unix {
+            true => Ok(Peer::Unix),
+            false => reactor.peer_address(socket).map(|peer| Peer::Address(peer.ip())),
+        };
+        let client = match common.clients.comes(peer) {
+            Ok(client) => client,
+            Err(NoSeat::Refused(refusal)) => return self.turn_away(socket, &refusal),
+            Err(NoSeat::Gone) => {
+                self.reactor.close(socket);
+                return self.released(End::LeftBeforeUpgrade);
+            }
+        };
+        let deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
+        let slot = Slot::new(socket, self.common.tick, deadline);
+        let look = if self.is_parting() { deadline.min(self.common.silent_until(&slot)) } else { deadline };
+        match self.sessions.insert(slot) {
+            Ok(token) => {
+                self.common.clients.seat(token.index, client);
+                self.common.wheel.schedule(token.index, look);
+                if let Some(slot) = self.sessions.get_mut(token) {
+                    slot.watched = true;
+                    self.reactor.watch(socket, token);
+                }
+            }
+            Err(_) => {
+                self.common.clients.send_away(client);
+                self.turn_away(socket, &Refusal::OverCapacity);
+            }
+        }
+    }
+
+    fn turn_away(&mut self, socket: Socket, refusal: &Refusal) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.count_turned_away(refusal);
+        self.common.counters.closed.add(&End::TurnedAway);
+        let answer = self.farewell(refusal);
+        // Best effort: the connection is given up either way.
+        let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
+        self.reactor.shutdown(socket, Shutdown::Write);
+        // A request that is here already is taken out, because closing with something unread resets the connection.
+        let _ = self.reactor.recv(socket, &mut self.scratch);
+        self.reactor.close(socket);
+    }
+
+    /// Without descriptors, the spare one lets waiting clients know.
+    fn turn_away_waiting(&mut self, listener: Socket) {
+        self.shed(listener, &Refusal::OutOfDescriptors, TURNED_AWAY_PER_BACKOFF_MAX);
+    }
+
+    fn shed(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
+        let answer = self.farewell(refusal);
+        for _ in 0..max {
+            if self.reactor.shed(listener, &answer).is_err() {
+                break;
+            }
+            self.count_turned_away(refusal);
+        }
+    }
+
+    /// The answer to a client that no session is made for.
+    fn farewell(&mut self, refusal: &Refusal) -> Vec<u8> {
+        let mut answer = Vec::new();
+        Response::from(refusal).write(&mut answer, self.dates.at(self.now_ms), false, false);
+        answer
+    }
+
+    fn count_turned_away(&self, refusal: &Refusal) {
+        self.common.counters.turned_away.add(1);
+        self.common.counters.http_refusals.add(refusal);
+    }
+
+    /// Closes the listeners: now, or as soon as the reactor has ended accepting from them.
+    pub(in crate::engine) fn close_listeners(&mut self) {
+        for accepting in std::mem::take(&mut self.listeners) {
+            // A connection that is made between the last look and the close would be reset, although another process may
+            // listen on the same port.
+            if accepting.listener.owner == Owner::Core {
+                self.reactor.pass_over(accepting.listener.socket);
+            }
+            if accepting.again_ms.is_some() {
+                self.close_listener(accepting.listener);
+            } else {
+                self.reactor.stop_accepting(accepting.listener.socket);
+                self.listeners.push(accepting);
+            }
+        }
+    }
+
+    fn close_listener(&mut self, listener: Listener) {
+        let socket = listener.socket;
+        match listener.owner {
+            Owner::Core => self.empty_backlog(listener),
+            Owner::Server => {
+                // Whoever comes from here on is refused, so nobody comes between the last look and the close.
+                self.reactor.shutdown(socket, Shutdown::Read);
+                self.empty_backlog(listener);
+            }
+            // Whoever waits is for the next server, who has the socket as well.
+            Owner::Supervisor => {}
+        }
+        self.reactor.close(socket);
+    }
+
+    /// Takes in what still waits, so that closing the listener resets nobody.
+    fn empty_backlog(&mut self, Listener { socket: listener, is_unix, .. }: Listener) {
+        loop {
+            match self.reactor.accept_now(listener) {
+                Ok(socket) => self.welcome(socket, is_unix),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => break,
+            }
+        }
+        // Those for whom there was no descriptor.
+        self.shed(listener, &Refusal::ShuttingDown, BACKLOG_MAX);
+    }
+
+    /// A connection has been closed: its descriptor can serve another one.
+    pub(in crate::engine) fn released(&mut self, end: End) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.common.counters.closed.add(&end);
+        for at_ms in self.listeners.iter_mut().filter_map(|accepting| accepting.again_ms.as_mut()) {
+            *at_ms = self.now_ms;
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The commands of handlers' tasks, carried out by the core between two turns of its sessions.
+
+use super::Core;
+use crate::engine::handler::Handler;
+use crate::engine::reasons::DropReason;
+use crate::engine::tasks::Command;
+use crate::engine::values::Sent;
+use crate::reactor::Reactor;
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Carries out what tasks asked for.
+    pub(in crate::engine) fn carry_out_commands(&mut self) {
+        if !self.common.tasks.has_commands() {
+            return;
+        }
+        for command in self.common.tasks.take() {
+            match command {
+                Command::Send { token, message, outcome } => {
+                    let mut sent = None;
+                    self.call(token, |_, session| sent = Some(session.send(message.borrow())));
+                    self.flush_and_settle(token);
+                    outcome.set(sent.unwrap_or_else(|| {
+                        self.common.counters.messages_dropped.add(&DropReason::SessionGone);
+                        Sent::Dropped
+                    }));
+                }
+                Command::Close { token, code, reason } => {
+                    self.call(token, |_, session| session.close(code, &reason));
+                    self.flush_and_settle(token);
+                }
+                Command::Resume { token } => self.call(token, |_, session| session.resume()),
+                Command::Panicked { token } => {
+                    self.panicked(token);
+                    self.flush_and_settle(token);
+                }
+                Command::Look => self.carry_out_upgrades(),
+            }
+        }
+    }
+}

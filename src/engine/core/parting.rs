@@ -1,0 +1,204 @@
+//! The drain of a core: it withdraws step by step, tells every session, and in the end waits for nobody.
+//!
+//! The steps are those of [`Drain`], and only the clock leads from one to the next. This file decides which session is told
+//! when. It closes no socket itself: `ending` knows how a connection ends, and `accept` how a listener closes.
+//!
+//! Invariant: once the spread is over every session has been told, and no turn tells more than [`GOODBYES_PER_TURN_MAX`].
+
+use super::Core;
+use super::drain::{Drain, HURRY_MS, Parting};
+use crate::engine::common::Common;
+use crate::engine::handler::Handler;
+use crate::engine::reasons::End;
+use crate::engine::session::{Phase, Slot};
+use crate::engine::wheel::ticks;
+use crate::protocol::CloseCode;
+use crate::reactor::{Reactor, Token};
+
+/// Sessions told in a turn: some two milliseconds of work.
+const GOODBYES_PER_TURN_MAX: usize = 1024;
+
+/// Slots searched in a turn for sessions to tell: some microseconds where most are free.
+const SLOTS_PER_TURN_MAX: u32 = 16 * 1024;
+
+/// Silence after which a draining core closes a connection without a session, or half of the drain timeout if that is
+/// less. A client sends its request a round trip after it has connected, or after the answer before; closing earlier would
+/// leave that request without an answer.
+const SILENCE_MS: u64 = 1_000;
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Begins to drain: serves on for the drain delay, then accepts nobody any more, tells every session 1001 within the
+    /// drain spread, and cuts off what is left after the drain timeout. [`Core::is_done`] says when all are gone.
+    pub fn drain(&mut self) {
+        self.draining.get_or_insert(Drain::Asked);
+    }
+
+    /// Begins to drain without delay and spread, or goes on so, and gives sessions little time to end. Said again it changes
+    /// nothing.
+    pub fn hurry(&mut self, now_ms: u64) {
+        let limits = &mut self.common.limits;
+        (limits.drain_delay_ms, limits.drain_spread_ms) = (0, 0);
+        limits.drain_timeout_ms = limits.drain_timeout_ms.min(HURRY_MS);
+        match &mut self.draining {
+            None => self.drain(),
+            Some(Drain::Asked) => {}
+            Some(Drain::Leaving { until_ms }) => *until_ms = 0,
+            Some(Drain::Parting(parting)) => {
+                parting.told_by_ms = parting.told_by_ms.min(now_ms);
+                parting.deadline_ms = parting.deadline_ms.min(now_ms + HURRY_MS);
+            }
+        }
+    }
+
+    /// Returns whether a draining core has nobody left.
+    pub fn is_done(&self) -> bool {
+        self.is_parting() && self.sessions.is_empty() && self.listeners.is_empty()
+    }
+
+    /// Returns whether the core is about to end, so that clients had better come back elsewhere.
+    pub(in crate::engine) fn is_draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
+    /// Returns whether nobody is let in any more.
+    pub(in crate::engine) fn is_parting(&self) -> bool {
+        matches!(self.draining, Some(Drain::Parting(_)))
+    }
+
+    /// Returns whether the next turn has a step to take at once.
+    pub(in crate::engine) fn has_goodbyes_due(&self) -> bool {
+        let slots = self.sessions.capacity();
+        match &self.draining {
+            Some(Drain::Parting(parting)) => {
+                parting.looked_at < slots || (parting.next < slots && parting.told < parting.due(self.now_ms))
+            }
+            Some(Drain::Asked) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns whether every session must have been told by the turn that has just been, if there are no more than a turn
+    /// can tell.
+    #[cfg(test)]
+    pub(in crate::engine) fn has_told_all(&self) -> bool {
+        matches!(&self.draining, Some(Drain::Parting(parting)) if self.now_ms >= parting.told_by_ms)
+    }
+
+    /// Returns when the clock leads to the next step, in milliseconds. There is none once nobody is left.
+    pub(in crate::engine) fn drain_wakes_ms(&self) -> Option<u64> {
+        match self.draining.as_ref()? {
+            _ if self.is_done() => None,
+            Drain::Asked => Some(self.now_ms),
+            Drain::Leaving { until_ms } => Some(*until_ms),
+            Drain::Parting(parting) => {
+                let share_ms = parting.next_share_ms(self.sessions.capacity());
+                Some(share_ms.unwrap_or(u64::MAX).min(parting.deadline_ms))
+            }
+        }
+    }
+
+    /// Takes the steps that are due.
+    pub(in crate::engine) fn go_on_draining(&mut self) {
+        if matches!(self.draining, Some(Drain::Asked)) {
+            let until_ms = self.now_ms.saturating_add(self.common.limits.drain_delay_ms);
+            self.draining = Some(Drain::Leaving { until_ms });
+        }
+        if matches!(self.draining, Some(Drain::Leaving { until_ms }) if self.now_ms >= until_ms) {
+            self.part();
+        }
+        let Some(Drain::Parting(parting)) = &self.draining else { return };
+        // Nobody is cut off who has not been told, however short the drain timeout is.
+        if self.now_ms >= parting.deadline_ms && !self.has_goodbyes_due() {
+            return self.cut_off_the_rest();
+        }
+        self.let_go_of_the_silent();
+        self.tell_a_share();
+    }
+
+    fn part(&mut self) {
+        let counters = &self.common.counters;
+        let sessions = counters.upgraded.read().saturating_sub(counters.sessions_closed.read());
+        self.draining = Some(Drain::Parting(Parting::begin(self.now_ms, sessions, &self.common.limits)));
+        self.close_listeners();
+    }
+
+    /// Looks once at each connection without a session, so that those that ask for nothing are let go now or later.
+    fn let_go_of_the_silent(&mut self) {
+        let Some(Drain::Parting(parting)) = &mut self.draining else { return };
+        let from = parting.looked_at;
+        let until = self.sessions.capacity().min(from.saturating_add(GOODBYES_PER_TURN_MAX as u32));
+        parting.looked_at = parting.looked_at.max(until);
+        for index in from..until {
+            let Some((token, slot)) = self.sessions.at_mut(index) else { continue };
+            if slot.phase == Phase::Head {
+                // A request may have come that nobody has looked at.
+                self.read(token);
+                self.look_at_deadlines(token);
+            }
+        }
+    }
+
+    /// Closes a connection that asks for nothing.
+    pub(in crate::engine) fn let_go_of(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.parts(End::Shutdown);
+        self.flush_and_settle(token);
+    }
+
+    /// Tells as many sessions as are due and a turn allows.
+    fn tell_a_share(&mut self) {
+        let slots = self.sessions.capacity();
+        let Some(Drain::Parting(parting)) = &self.draining else { return };
+        let due = parting.due(self.now_ms).saturating_sub(parting.told).min(GOODBYES_PER_TURN_MAX as u64);
+        let (from, mut told) = (parting.next, 0);
+        let until = slots.min(from.saturating_add(SLOTS_PER_TURN_MAX));
+        let mut index = from;
+        while index < until && told < due {
+            if let Some((token, slot)) = self.sessions.at_mut(index)
+                && slot.is_open()
+            {
+                self.call(token, |_, session| session.close(CloseCode::AWAY, "The server is shutting down."));
+                self.flush_and_settle(token);
+                told += 1;
+            }
+            index += 1;
+        }
+        let now_ms = self.now_ms;
+        if let Some(Drain::Parting(parting)) = &mut self.draining {
+            parting.next = index;
+            parting.told += told;
+            if told > 0 {
+                parting.share_ms = now_ms;
+            }
+        }
+    }
+
+    /// Cuts off all that are left. The next time is a drain timeout later, for those that have something in flight.
+    fn cut_off_the_rest(&mut self) {
+        for index in 0..self.sessions.capacity() {
+            if let Some(token) = self.sessions.token_at(index) {
+                self.cut_off(token, End::CutOff);
+            }
+        }
+        let again_ms = self.now_ms.saturating_add(self.common.limits.drain_timeout_ms);
+        let slots = self.sessions.capacity();
+        if let Some(Drain::Parting(parting)) = &mut self.draining {
+            (parting.looked_at, parting.next) = (slots, slots);
+            parting.deadline_ms = again_ms;
+        }
+    }
+}
+
+impl Common {
+    /// Returns when a draining core lets go of a connection that asks for nothing.
+    pub(in crate::engine) fn silent_until<S>(&self, slot: &Slot<S>) -> u32 {
+        slot.heard.saturating_add(ticks(SILENCE_MS.min(self.limits.drain_timeout_ms / 2)))
+    }
+}
+
+impl<S> Slot<S> {
+    /// Returns whether it is a connection without a session on which no request has begun.
+    pub(in crate::engine) fn asks_nothing(&self) -> bool {
+        self.phase == Phase::Head && self.backlog.is_none() && !self.parting
+    }
+}

@@ -1,0 +1,166 @@
+//! Reading: from what the kernel reports to input that is consumed, or kept for later.
+//!
+//! Decides whether a socket may be read, and how much of it. Invariant: a session is read as long as something is there and it
+//! may be, in portions that leave the others their turn.
+
+use std::io;
+
+use super::{Core, SCRATCH_BYTES};
+use crate::engine::common::{Common, POSTPONED_BYTES_MAX};
+use crate::engine::handler::Handler;
+use crate::engine::session::{Awaits, Phase, Slot};
+use crate::protocol::http::Refusal;
+use crate::reactor::{Reactor, Token};
+
+/// Bytes one session may be read in a turn; one that has more goes on in the next, behind the others. In frames of a few
+/// bytes this much takes a core some milliseconds.
+const READ_BYTES_PER_TURN_MAX: usize = SCRATCH_BYTES;
+
+/// Bytes of incomplete messages and requests that are read in a turn before each further session gets little: some five milliseconds.
+/// The kernel tells of some twenty sessions at a time, so others may have to wait for several such turns.
+const ASSEMBLED_BYTES_PER_TURN_MAX: usize = 2 * 1024 * 1024;
+
+/// What each further session is read in such a turn: enough for most messages, whole.
+const READ_BYTES_WHEN_CROWDED: usize = 4 * 1024;
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    pub(super) fn readable(&mut self, token: Token, ended: bool) {
+        if let Some(slot) = self.sessions.get_mut(token) {
+            slot.ended |= ended;
+            self.read(token);
+        }
+    }
+
+    pub(super) fn go_on_reading(&mut self) {
+        // Those that are cut off again queue up for the turn after.
+        for token in std::mem::take(&mut self.common.resumed) {
+            if let Some(slot) = self.sessions.get_mut(token) {
+                slot.resuming = false;
+                self.read(token);
+            }
+        }
+    }
+
+    /// Reads and consumes what a session received: first what was set aside, then what the socket has.
+    pub(in crate::engine) fn read(&mut self, token: Token) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let crowded = self.assembled_bytes >= ASSEMBLED_BYTES_PER_TURN_MAX;
+        let bytes_max = if crowded { READ_BYTES_WHEN_CROWDED } else { READ_BYTES_PER_TURN_MAX };
+        let mut bytes = 0;
+        while bytes < bytes_max {
+            let Some(slot) = self.sessions.get_mut(token) else { break };
+            if !self.common.may_read(slot) {
+                slot.readable = true;
+                break;
+            }
+            if let Some(backlog) = slot.take_consumable_backlog() {
+                if self.common.postpones(slot, backlog.bytes.len() - backlog.start) {
+                    slot.backlog = Some(backlog);
+                    // What was reported is not read now.
+                    slot.readable = true;
+                    break;
+                }
+                bytes += self.consume_backlog(token, backlog);
+                continue;
+            }
+            let room = self.common.read_size(slot, scratch.len().min(bytes_max));
+            match self.reactor.recv(slot.socket, &mut scratch[..room]) {
+                Ok(0) => {
+                    slot.finished = true;
+                    slot.readable = false;
+                    self.end_of_stream(token);
+                    break;
+                }
+                Ok(count) => {
+                    bytes += count;
+                    slot.heard = self.common.tick;
+                    slot.told.note_heard();
+                    let short = count < room && !slot.ended;
+                    slot.readable = !short;
+                    if self.common.postpones(slot, count) {
+                        self.set_aside(token, Phase::Open, &scratch[..count], Awaits::Nothing);
+                        break;
+                    }
+                    self.consume(token, &mut scratch[..count]);
+                    // A short read means that there is no more, unless the end waits behind it; what comes later is
+                    // reported anew.
+                    if short {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    slot.readable = false;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    slot.broken = true;
+                    self.settle(token);
+                    break;
+                }
+            }
+        }
+        self.scratch = scratch;
+        self.read_on_if_cut_off(token, bytes);
+    }
+
+    pub(super) fn read_on_if_cut_off(&mut self, token: Token, bytes: usize) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        self.assembled_bytes += bytes.min(slot.incomplete_bytes());
+        let unread = slot.readable || slot.has_consumable_backlog();
+        if unread && self.common.may_read(slot) {
+            self.common.resume_next_turn(slot, token);
+        }
+    }
+
+    pub(in crate::engine) fn consume(&mut self, token: Token, input: &mut [u8]) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        match slot.phase {
+            // What follows the last answer is served to nobody, even while that answer waits to leave.
+            Phase::Head if slot.parting => self.discard_input(token, input.len()),
+            Phase::Head => self.consume_head(token, input),
+            Phase::Open => {
+                let rest = self.consume_frames(token, input);
+                self.set_aside(token, Phase::Open, &input[input.len() - rest..], Awaits::Nothing);
+            }
+            Phase::Upgrading => self.refuse(token, &Refusal::EarlyData),
+            Phase::Lingering => self.discard_input(token, input.len()),
+            Phase::Ended => {}
+        }
+    }
+}
+
+impl Common {
+    /// Whether the session's socket may be read.
+    pub(in crate::engine) fn may_read<S>(&self, slot: &Slot<S>) -> bool {
+        !slot.finished
+            && !slot.broken
+            && match slot.phase {
+                Phase::Open => slot.takes_input(self.limits.outbox_bytes_max),
+                Phase::Head => slot.outbox_bytes() <= self.limits.outbox_bytes_max,
+                Phase::Upgrading | Phase::Lingering => true,
+                Phase::Ended => false,
+            }
+    }
+
+    /// How much of the scratch buffer a read may fill. Of a request head, no byte beyond its limit is ever read; of a body
+    /// whose head was read before, none beyond its end, and its length has been held against its limit. Behind the chunk at
+    /// hand, no more than a head may have.
+    pub(in crate::engine) fn read_size<S>(&self, slot: &Slot<S>, scratch: usize) -> usize {
+        if slot.phase != Phase::Head {
+            let may_wait = self.inflation_left == 0 && slot.connection.compression().is_some();
+            return if may_wait { scratch.min(POSTPONED_BYTES_MAX) } else { scratch };
+        }
+        let (kept, awaits) =
+            slot.backlog.as_ref().map_or((0, Awaits::Nothing), |backlog| (backlog.bytes.len(), backlog.awaits));
+        let head_bytes_max = self.limits.head.head_bytes_max;
+        let room = match awaits {
+            Awaits::BodyEnd(end) => end.saturating_sub(kept),
+            Awaits::LastChunk(_, chunks) => {
+                usize::try_from(chunks.data_bytes_left()).map_or(scratch, |left| left.saturating_add(head_bytes_max))
+            }
+            Awaits::Nothing | Awaits::HeadEnd(_) => head_bytes_max.saturating_sub(kept),
+        };
+        room.clamp(1, scratch)
+    }
+}

@@ -1,0 +1,268 @@
+//! Requests: from the first byte of a connection to its answer, or to its upgrade.
+//!
+//! A request is answered once it is whole, and what follows its body is the next one. Invariant: no more is kept of it than
+//! the limits of a head and of a body together.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::engine::core::Core;
+use crate::engine::handler::Handler;
+use crate::engine::handler::hub::Hub;
+use crate::engine::reasons::End;
+use crate::engine::session::{Awaits, Backlog, Phase};
+use crate::engine::wheel::ticks;
+use crate::protocol::http::{BodyLength, HeadScan, Headers, Refusal, Request, Response, proxy};
+use crate::reactor::{Reactor, Token};
+
+/// How far a connection's input has come.
+enum Progress {
+    /// A request of so many bytes was answered, and the next may follow.
+    Answered(usize),
+    /// The request at hand is not whole.
+    Partial(Awaits),
+    /// Nor is this one, whose body is being taken out of its chunks.
+    Gathering(Box<Backlog>),
+    /// No other request is served.
+    Last,
+}
+
+/// What is left of the input, and what becomes of it.
+enum Left {
+    Nothing,
+    /// So many bytes at its end, until this has come.
+    Bytes(usize, Awaits),
+    /// A request whose body comes in chunks, as far as it is here.
+    Gathered(Box<Backlog>),
+}
+
+/// What tells a client to send its body (RFC 9110 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Answers the requests that `input` completes, in order.
+    pub(in crate::engine) fn consume_head(&mut self, token: Token, input: &[u8]) {
+        self.common.others_spoke = Some(self.common.tick);
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        match slot.backlog.take() {
+            None => {
+                let left = self.answer_all(token, input, HeadScan::default());
+                self.keep_left(token, input, left);
+            }
+            Some(backlog) if backlog.is_in_chunks() => {
+                let left = match self.gather(token, backlog, input) {
+                    Progress::Answered(bytes) => self.answer_rest(token, &input[bytes..], HeadScan::default()),
+                    Progress::Gathering(backlog) => Left::Gathered(backlog),
+                    Progress::Partial(_) | Progress::Last => Left::Nothing,
+                };
+                self.keep_left(token, input, left);
+            }
+            Some(mut backlog) => {
+                if !backlog.add(input) {
+                    slot.backlog = Some(backlog);
+                    return;
+                }
+                let scan = if let Awaits::HeadEnd(scan) = backlog.awaits { scan } else { HeadScan::default() };
+                match self.answer_all(token, &backlog.bytes, scan) {
+                    // Of what lies there already nothing is copied: bytes may come one by one.
+                    Left::Bytes(rest, awaits) if rest == backlog.bytes.len() => {
+                        backlog.awaits = awaits;
+                        self.keep(token, Phase::Head, backlog);
+                    }
+                    left => self.keep_left(token, &backlog.bytes, left),
+                }
+            }
+        }
+        self.flush_and_settle(token);
+    }
+
+    /// Answers the requests that are whole, behind the PROXY header that may have to come first.
+    fn answer_all(&mut self, token: Token, received: &[u8], scan: HeadScan) -> Left {
+        match self.common.clients.read_proxy_header(token.index, received) {
+            Ok(Some(bytes)) => self.answer_rest(token, &received[bytes..], scan),
+            Ok(None) => Left::Bytes(received.len(), Awaits::HeadEnd(scan)),
+            Err(refusal) => {
+                self.write_refusal(token, &refusal);
+                Left::Nothing
+            }
+        }
+    }
+
+    fn answer_rest(&mut self, token: Token, mut rest: &[u8], mut scan: HeadScan) -> Left {
+        while !rest.is_empty() {
+            let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
+            if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
+                return Left::Bytes(rest.len(), Awaits::Nothing);
+            }
+            let progress = match scan.find_end(rest, &self.common.limits.head) {
+                Ok(Some(head_bytes)) => self.answer(token, rest, head_bytes),
+                Ok(None) => Progress::Partial(Awaits::HeadEnd(scan)),
+                Err(refusal) => self.refuse_last(token, &proxy::explain(refusal, rest)),
+            };
+            match progress {
+                Progress::Answered(bytes) => rest = &rest[bytes..],
+                Progress::Partial(awaits) => return Left::Bytes(rest.len(), awaits),
+                Progress::Gathering(backlog) => return Left::Gathered(backlog),
+                Progress::Last => return Left::Nothing,
+            }
+        }
+        Left::Nothing
+    }
+
+    /// Refuses whatever the client wanted, and parts.
+    pub(in crate::engine) fn refuse(&mut self, token: Token, refusal: &Refusal) {
+        self.write_refusal(token, refusal);
+        self.flush_and_settle(token);
+    }
+
+    /// Answers the request that `received` begins with, once its body is there too.
+    fn answer(&mut self, token: Token, received: &[u8], head_bytes: usize) -> Progress {
+        let mut headers = Headers::default();
+        let (head, after) = received.split_at(head_bytes);
+        let limit = self.common.limits.body_bytes_max;
+        let parsed = Request::parse(head, &mut headers);
+        let (request, body_bytes) = match parsed.and_then(|request| Ok((request, body_bytes(&request, limit)?))) {
+            Ok(parsed) => parsed,
+            Err(refusal) => return self.refuse_last(token, &proxy::explain(refusal, received)),
+        };
+        // RFC 9110 10.1.1: a client that has begun to send does not wait.
+        if request.expects_continue()
+            && after.is_empty()
+            && let Some(refused) = self.ask_for_body(token, &request)
+        {
+            return refused;
+        }
+        if request.body_length() == BodyLength::Chunked {
+            return match self.gather(token, Box::new(Backlog::in_chunks(head)), after) {
+                Progress::Answered(bytes) => Progress::Answered(head_bytes + bytes),
+                progress => progress,
+            };
+        }
+        match after.split_at_checked(body_bytes) {
+            Some((body, after)) => {
+                self.respond(token, &request.with_body(body), head_bytes + body_bytes, !after.is_empty())
+            }
+            None => Progress::Partial(Awaits::BodyEnd(head_bytes + body_bytes)),
+        }
+    }
+
+    /// Has a client send the body that it holds back, or refuses it.
+    fn ask_for_body(&mut self, token: Token, request: &Request<'_>) -> Option<Progress> {
+        if self.is_parting() {
+            return Some(self.refuse_last(token, &Refusal::ShuttingDown));
+        }
+        let Self { handler, common, .. } = self;
+        match catch_unwind(AssertUnwindSafe(|| handler.before_body(request, &mut Hub { common }))) {
+            Ok(None) => {
+                self.common.reply.extend_from_slice(CONTINUE);
+                None
+            }
+            Ok(Some(response)) => {
+                self.common.counters.http_answers.add(1);
+                // Whether the body follows nobody can tell, so it is the last one.
+                self.write_last(token, &response, End::Answered);
+                if let Some(slot) = self.sessions.get_mut(token) {
+                    slot.expects_unread_body();
+                }
+                Some(Progress::Last)
+            }
+            Err(_) => {
+                self.common.counters.handler_panics.add(1);
+                Some(self.refuse_last(token, &Refusal::HandlerFailed))
+            }
+        }
+    }
+
+    /// Takes what came of a body out of its chunks, and answers the request once it is whole. The bytes answered are those
+    /// of `input`.
+    fn gather(&mut self, token: Token, mut backlog: Box<Backlog>, input: &[u8]) -> Progress {
+        let (head_bytes, bytes) = match backlog.take_chunks(input, self.common.limits.body_bytes_max) {
+            Ok(Some(whole)) => whole,
+            Ok(None) => return Progress::Gathering(backlog),
+            Err(refusal) => return self.refuse_last(token, &refusal),
+        };
+        let mut headers = Headers::default();
+        let (head, body) = backlog.bytes.split_at(head_bytes);
+        match Request::parse(head, &mut headers) {
+            Ok(request) => self.respond(token, &request.with_body(body), bytes, bytes < input.len()),
+            Err(refusal) => self.refuse_last(token, &refusal),
+        }
+    }
+
+    /// Answers a request that is whole, and takes so many bytes of the input.
+    fn respond(&mut self, token: Token, request: &Request<'_>, bytes: usize, more_follows: bool) -> Progress {
+        if self.is_parting() {
+            return self.refuse_last(token, &Refusal::ShuttingDown);
+        }
+        if request.is_upgrade() {
+            self.upgrade(token, request, more_follows);
+            return Progress::Last;
+        }
+        let Self { handler, common, .. } = self;
+        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut Hub { common }))) else {
+            self.common.counters.handler_panics.add(1);
+            return self.refuse_last(token, &Refusal::HandlerFailed);
+        };
+        self.common.counters.http_answers.add(1);
+        let keep_alive = request.keep_alive() && !self.is_draining();
+        let date = self.dates.at(self.now_ms);
+        response.write(&mut self.common.reply, date, keep_alive, request.method() == "HEAD");
+        if let Some(slot) = self.sessions.get_mut(token) {
+            if !keep_alive {
+                slot.parts(End::Answered);
+            }
+            slot.deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
+        }
+        if keep_alive { Progress::Answered(bytes) } else { Progress::Last }
+    }
+
+    /// Writes the answer to a request that breaks a rule. It is the last one of the connection.
+    pub(super) fn write_refusal(&mut self, token: Token, refusal: &Refusal) {
+        self.common.counters.http_refusals.add(refusal);
+        if let (Refusal::BodyTooLarge { .. }, Some(slot)) = (refusal, self.sessions.get_mut(token)) {
+            slot.expects_unread_body();
+        }
+        self.write_last(token, &Response::from(refusal), End::Refused);
+    }
+
+    fn refuse_last(&mut self, token: Token, refusal: &Refusal) -> Progress {
+        self.write_refusal(token, refusal);
+        Progress::Last
+    }
+
+    pub(super) fn write_last(&mut self, token: Token, response: &Response, end: End) {
+        response.write(&mut self.common.reply, self.dates.at(self.now_ms), false, false);
+        if let Some(slot) = self.sessions.get_mut(token) {
+            slot.phase = Phase::Head;
+            slot.parts(end);
+        }
+    }
+
+    fn keep_left(&mut self, token: Token, received: &[u8], left: Left) {
+        match left {
+            Left::Nothing => {}
+            Left::Bytes(rest, awaits) => {
+                self.set_aside(token, Phase::Head, &received[received.len() - rest..], awaits);
+            }
+            Left::Gathered(backlog) => self.keep(token, Phase::Head, backlog),
+        }
+    }
+
+    /// Keeps what was received and not consumed, if the session is still in the phase it is meant for.
+    pub(in crate::engine) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], awaits: Awaits) {
+        if !rest.is_empty() {
+            self.keep(token, phase, Box::new(Backlog { bytes: rest.to_vec(), start: 0, awaits }));
+        }
+    }
+
+    fn keep(&mut self, token: Token, phase: Phase, backlog: Box<Backlog>) {
+        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase == phase) {
+            slot.backlog = Some(backlog);
+        }
+    }
+}
+
+/// How long a request's body is if that is known, or why it is not read.
+fn body_bytes(request: &Request<'_>, limit: usize) -> Result<usize, Refusal> {
+    let bytes = request.content_length().unwrap_or(0);
+    usize::try_from(bytes).ok().filter(|bytes| *bytes <= limit).ok_or(Refusal::BodyTooLarge { bytes, limit })
+}

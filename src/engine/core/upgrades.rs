@@ -1,0 +1,152 @@
+//! Upgrades: from a request for a WebSocket to the 101 and the open session, or to a refusal.
+//!
+//! The handler decides at once or later. Invariant: a session is opened only for a request that was checked and admitted, and
+//! never once the core accepts nobody any more.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use super::Core;
+use super::pending::Asked;
+use crate::engine::handler::{Handler, Upgrade, UpgradeRequest};
+use crate::engine::reasons::End;
+use crate::engine::session::Phase;
+use crate::engine::wheel::NEVER;
+use crate::protocol::deflate::Agreement;
+use crate::protocol::handshake;
+use crate::protocol::http::{Refusal, Request};
+use crate::protocol::{Connection, Role};
+use crate::reactor::{Reactor, Token};
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Carries out a handler's decision, `None` if it panicked instead, on a client that offered these subprotocols.
+    fn decide_upgrade<'p>(
+        &mut self,
+        token: Token,
+        accept_key: [u8; 28],
+        mut offered: impl Iterator<Item = &'p str>,
+        extensions: &[u8],
+        decision: Option<Upgrade<H::State>>,
+    ) {
+        if self.is_parting() {
+            self.let_go(decision);
+            return self.refuse(token, &Refusal::ShuttingDown);
+        }
+        match decision {
+            None => return self.refuse(token, &Refusal::HandlerFailed),
+            Some(Upgrade::Accept(accept)) if !accept.speaks_only(|wanted| offered.any(|own| own == wanted)) => {
+                tracing::error!("A handler chose a subprotocol that the client had not offered.");
+                self.let_go(accept);
+                return self.refuse(token, &Refusal::HandlerFailed);
+            }
+            Some(Upgrade::Accept(accept)) => {
+                let headers: Vec<(&str, &str)> =
+                    accept.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+                let answer = self.common.answer_compression(handshake::extensions(extensions));
+                let written = handshake::write_switching_protocols(
+                    &mut self.common.reply,
+                    self.dates.at(self.now_ms),
+                    &accept_key,
+                    accept.protocol.as_deref(),
+                    answer.as_ref().map(|answer| &answer.header[..]),
+                    &headers,
+                );
+                if let Err(error) = written {
+                    tracing::error!(%error, "A handler accepted an upgrade with a header that cannot be sent.");
+                    self.let_go(accept);
+                    return self.refuse(token, &Refusal::HandlerFailed);
+                }
+                self.open(token, accept.state, answer.map(|answer| answer.agreement));
+            }
+            Some(Upgrade::Reject(response)) => {
+                self.common.counters.http_answers.add(1);
+                self.write_last(token, &response, End::Answered);
+            }
+            Some(Upgrade::Later(decision)) => {
+                let protocols = offered.map(str::to_owned).collect();
+                let asked = Asked { accept_key, protocols, extensions: extensions.to_owned() };
+                return self.await_decision(token, asked, decision);
+            }
+        }
+        self.flush_and_settle(token);
+    }
+
+    pub(super) fn upgrade(&mut self, token: Token, request: &Request<'_>, more_follows: bool) {
+        let admitted = match handshake::check(request) {
+            // RFC 6455 4.1: a client that does not wait for the answer may be part of a smuggled request.
+            Ok(_) if more_follows => Err(Refusal::EarlyData),
+            Ok(handshake) => self.common.clients.admit(token.index, request, self.now_ms).map(|()| handshake),
+            Err(refusal) => Err(refusal),
+        };
+        let handshake = match admitted {
+            Ok(handshake) => handshake,
+            Err(refusal) => {
+                self.write_refusal(token, &refusal);
+                return;
+            }
+        };
+        let client = self.common.clients.address(token.index);
+        let Some(socket) = self.sessions.get_mut(token).map(|slot| slot.socket) else { return };
+        let Self { handler, reactor, .. } = self;
+        let peer = || reactor.peer_address(socket).ok();
+        let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer, client };
+        let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked))).ok();
+        self.count_panic(&decision);
+        let accept_key = handshake::accept_key(handshake.key());
+        // Without compression no extension is looked at.
+        let extensions =
+            if self.common.limits.compression.is_some() { handshake.extensions_sent() } else { Vec::new() };
+        self.decide_upgrade(token, accept_key, handshake.protocols(), &extensions, decision);
+    }
+
+    fn await_decision(
+        &mut self,
+        token: Token,
+        asked: Asked,
+        decision: std::pin::Pin<Box<dyn Future<Output = Upgrade<H::State>>>>,
+    ) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.phase = Phase::Upgrading;
+        let arrived = Rc::clone(&self.upgrades.0);
+        self.common.tasks.spawn_then(decision, move |decision| {
+            arrived.borrow_mut().push((token, asked, decision));
+        });
+    }
+
+    /// Carries out the decisions that handlers took their time for.
+    pub(in crate::engine) fn carry_out_upgrades(&mut self) {
+        for (token, asked, decision) in self.upgrades.take() {
+            self.count_panic(&decision);
+            if self.sessions.get_mut(token).is_none_or(|slot| slot.phase != Phase::Upgrading) {
+                self.let_go(decision);
+                continue;
+            }
+            let protocols = asked.protocols.iter().map(String::as_str);
+            self.decide_upgrade(token, asked.accept_key, protocols, &asked.extensions, decision);
+        }
+    }
+
+    /// A handler that panicked is counted, whether anyone still waits for its decision or not.
+    fn count_panic(&self, decision: &Option<Upgrade<H::State>>) {
+        if decision.is_none() {
+            self.common.counters.handler_panics.add(1);
+        }
+    }
+
+    /// The 101 is written: from now on it is a WebSocket.
+    fn open(&mut self, token: Token, state: H::State, agreement: Option<Agreement>) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        if let Some(agreement) = agreement {
+            slot.connection = Connection::compressed(Role::Server, agreement);
+            self.common.compression_contexts += usize::from(agreement.has_context_takeover());
+        }
+        slot.phase = Phase::Open;
+        slot.deadline = NEVER;
+        slot.heard = self.common.tick;
+        slot.opened = true;
+        slot.state = Some(state);
+        self.common.counters.upgraded.add(1);
+        self.call(token, |handler, session| handler.open(session));
+        self.look_at_deadlines(token);
+    }
+}

@@ -1,0 +1,76 @@
+//! Reaches topics and sessions of all cores from any thread.
+//!
+//! What it is asked goes through a bounded queue to the core that is to do it, and never waits: if the queue is full,
+//! the caller is told. Invariant: what one thread publishes to one topic keeps its order, because a topic has one core
+//! that all such messages go through.
+
+use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use crate::engine::mail::{Content, Parcel};
+use crate::engine::subscribers::Subscribers;
+use crate::engine::topics::{self, TopicError};
+use crate::engine::values::Sent;
+use crate::engine::values::SessionId;
+use crate::mesh::Door;
+use crate::protocol::{Message, Prepared};
+
+/// See the module. Cloning it is cheap.
+#[derive(Clone)]
+pub struct ServerHandle {
+    door: Door<Parcel>,
+}
+
+impl ServerHandle {
+    pub(in crate::engine) fn new(door: Door<Parcel>) -> Self {
+        Self { door }
+    }
+
+    /// Publishes a message to everyone who is subscribed to the topic, or to a pattern that it matches. Says
+    /// [`Sent::Dropped`] if the queue of the core that is to publish it is full.
+    pub fn publish<'m>(&self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
+        self.publish_prepared(topic, &Prepared::new(message))
+    }
+
+    /// As [`ServerHandle::publish`], for a message that is sent elsewhere too.
+    pub fn publish_prepared(&self, topic: &str, prepared: &Prepared) -> Result<Sent, TopicError> {
+        topics::check_publishable(topic)?;
+        let content = Content::Publish { name: topic.into(), batch: prepared.batch().clone() };
+        Ok(self.push(self.core_of(topic), content))
+    }
+
+    /// Sends a message to one session, wherever it lives. Says [`Sent::Dropped`] if the queue of its core is full; what
+    /// becomes of it there is counted, but not said.
+    pub fn send(&self, session: SessionId, prepared: &Prepared) -> Sent {
+        self.push(session.core, Content::Send { token: session.token, prepared: prepared.clone() })
+    }
+
+    /// How many sessions are subscribed to a topic or pattern, over all cores, without those that match it only. Ready
+    /// once every core has counted; `None` if one could not be asked, because its queue is full or it has ended.
+    pub fn subscribers(&self, topic: &str) -> Subscribers {
+        let subscribers = Subscribers::asked_of(self.door.cores());
+        for core in 0..self.door.cores() as u16 {
+            let tally = subscribers.tally();
+            self.push(core, Content::Count { name: topic.into(), tally });
+        }
+        subscribers
+    }
+
+    fn push(&self, core: u16, content: Content) -> Sent {
+        match self.door.push(core, Parcel(content)) {
+            Ok(()) => Sent::Queued,
+            Err(_) => Sent::Dropped,
+        }
+    }
+
+    fn core_of(&self, topic: &str) -> u16 {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(topic);
+        (hash % self.door.cores() as u64) as u16
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle").field("cores", &self.door.cores()).finish()
+    }
+}

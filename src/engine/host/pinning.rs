@@ -1,0 +1,106 @@
+//! Which processor each core's thread runs on.
+//!
+//! A thread that stays on its processor finds its caches warm and its neighbours elsewhere. But a processor that two processes
+//! have pinned a thread to is shared while others idle, so by itself a server pins its cores only if it has as many as there
+//! are processors it may use: then each of them is its own, and whoever shares the host shares all of them.
+
+use core_affinity::CoreId;
+
+/// Whether cores are pinned to processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pin {
+    /// If there are as many cores as processors that the process may use.
+    #[default]
+    Auto,
+    /// In any case; with fewer cores than processors, those on physical cores of their own come first.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The processor of each core, or none for those that run where the kernel puts them.
+pub(in crate::engine) fn processors(pin: Pin, cores: usize) -> Vec<Option<CoreId>> {
+    // In the order of their numbers; none where the kernel does not tell.
+    let allowed = core_affinity::get_core_ids().unwrap_or_default();
+    assign(pin, cores, allowed.iter().map(|processor| processor.id), siblings)
+        .into_iter()
+        .map(|processor| processor.map(|id| CoreId { id }))
+        .collect()
+}
+
+/// Pins this thread to a processor, if it is to be; where that is not allowed, it runs where the kernel puts it.
+pub(in crate::engine) fn pin(core: usize, processor: Option<CoreId>) {
+    if processor.is_some_and(|processor| !core_affinity::set_for_current(processor)) {
+        tracing::debug!(core, "The core's thread could not be pinned to a processor.");
+    }
+}
+
+fn assign(
+    pin: Pin,
+    cores: usize,
+    allowed: impl Iterator<Item = usize>,
+    siblings: impl Fn(usize) -> Option<String>,
+) -> Vec<Option<usize>> {
+    let mut allowed: Vec<usize> = allowed.collect();
+    let pins = match pin {
+        Pin::Auto => cores == allowed.len(),
+        Pin::Always => !allowed.is_empty(),
+        Pin::Never => false,
+    };
+    if !pins {
+        return vec![None; cores];
+    }
+    if cores < allowed.len() {
+        let mut seen = Vec::new();
+        // Stable, so that the numbers stay in order otherwise.
+        allowed.sort_by_cached_key(|processor| {
+            let shared = siblings(*processor);
+            let is_second = shared.is_some() && seen.contains(&shared);
+            seen.push(shared);
+            is_second
+        });
+    }
+    allowed.iter().copied().map(Some).cycle().take(cores).collect()
+}
+
+/// The processors that share a physical core with this one, as the kernel writes them.
+fn siblings(processor: usize) -> Option<String> {
+    std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four processors on two physical cores: 0 and 1 on one, 4 and 5 on the other.
+    fn on_four(pin: Pin, cores: usize) -> Vec<Option<usize>> {
+        assign(pin, cores, [0, 1, 4, 5].into_iter(), |processor| Some(format!("{}", processor / 4)))
+    }
+
+    #[test]
+    fn cores_are_pinned_by_themselves_only_if_each_has_a_processor_of_its_own() {
+        for cores in [1, 2, 3, 5, 8] {
+            assert_eq!(on_four(Pin::Auto, cores), vec![None; cores]);
+        }
+        let all = [Some(0), Some(1), Some(4), Some(5)];
+        assert_eq!(on_four(Pin::Auto, 4), all);
+        assert_eq!(on_four(Pin::Never, 4), [None; 4]);
+        assert_eq!(on_four(Pin::Always, 4), all);
+    }
+
+    #[test]
+    fn on_request_fewer_cores_share_no_physical_core_and_more_share_all_alike() {
+        assert_eq!(on_four(Pin::Always, 2), [Some(0), Some(4)]);
+        assert_eq!(on_four(Pin::Always, 3), [Some(0), Some(4), Some(1)]);
+        assert_eq!(on_four(Pin::Always, 6), [0, 1, 4, 5, 0, 1].map(Some));
+        let unknown = assign(Pin::Always, 2, [2, 3].into_iter(), |_| None);
+        assert_eq!(unknown, [Some(2), Some(3)], "without a word on siblings they come in order");
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_tell_nothing_is_pinned() {
+        for pin in [Pin::Auto, Pin::Always, Pin::Never] {
+            assert_eq!(assign(pin, 2, std::iter::empty(), |_| None), [None; 2]);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The signals by which people and supervisors end a server.
+//!
+//! One thread waits for them, from before the server starts until the process ends, and passes them on to the server's
+//! [`Controller`]. It ends the process itself only where a start hangs, or where a signal comes after the server's end.
+//! Invariant: a signal that was ignored when the process began stays ignored, as nohup and the background jobs of scripts
+//! want it; SIGTERM is the exception, because it is how a supervisor says that it will kill.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::low_level;
+
+use crate::engine::host::control::Wish;
+use crate::engine::host::controller::Controller;
+use crate::reactor;
+
+/// The signals that drain a server. By default each of them ends a process at once: a person or a supervisor ends it
+/// (TERM, INT, QUIT), its terminal goes (HUP), a timer that was set before it was started is over (ALRM), its processor time
+/// is used up (XCPU), or the container that it is the first process of stops (PWR).
+pub const ENDING: [i32; 7] =
+    [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGALRM, libc::SIGXCPU, libc::SIGPWR];
+
+/// The time within which a further signal belongs to the first: timeout(1) signals its child and then its group, systemd
+/// sends SIGHUP behind SIGTERM (`SendSIGHUP`), a terminal reaches a program and the wrapper that passes it on. A person needs
+/// longer for a second one.
+const SAME_EVENT: Duration = Duration::from_millis(50);
+
+/// Looks for such a signal in this time.
+const LOOKS: u32 = 5;
+
+/// The time that a start has to notice a signal, before the signal does what it does by default: looking up a host name
+/// cannot be interrupted.
+const START_GRACE: Duration = Duration::from_secs(2);
+
+/// The signals of the process, caught from when this value is made. Cloning it gives another handle on the same.
+#[derive(Clone, Debug)]
+pub struct Signals(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    stage: Mutex<Stage>,
+    changed: Condvar,
+}
+
+/// The stage of the server's life, on which the effect of a signal depends.
+#[derive(Debug)]
+enum Stage {
+    Starting { cancelled: bool },
+    Serving(Controller),
+    Over,
+}
+
+/// The place of a signal among those that have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rank {
+    First,
+    SameEvent,
+    Further,
+}
+
+impl Signals {
+    /// Catches the signals that end a server from now on.
+    pub fn catch() -> io::Result<Self> {
+        let caught = ENDING.into_iter().filter(|signal| *signal == libc::SIGTERM || !reactor::is_ignored(*signal));
+        let signals = signal_hook::iterator::Signals::new(caught)?;
+        let stage = Mutex::new(Stage::Starting { cancelled: false });
+        let this = Self(Arc::new(Shared { stage, changed: Condvar::new() }));
+        let shared = Arc::clone(&this.0);
+        thread::Builder::new()
+            .name("ringsock-signals".to_owned())
+            .spawn(move || follow(signals, |signal, rank| shared.pass_on(signal, rank)))?;
+        Ok(this)
+    }
+
+    /// Returns whether a signal came before the server had started.
+    pub fn cancels_start(&self) -> bool {
+        matches!(*self.0.stage(), Stage::Starting { cancelled: true })
+    }
+
+    /// Passes signals on to a server that has started. One that came meanwhile drains it.
+    pub fn pass_on_to(&self, controller: Controller) {
+        if self.cancels_start() {
+            controller.drain();
+        }
+        self.0.enter(Stage::Serving(controller));
+    }
+
+    /// Gives signals their default effect again: the server has ended.
+    pub fn release(&self) {
+        self.0.enter(Stage::Over);
+    }
+}
+
+impl Shared {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, stage: Stage) {
+        *self.stage() = stage;
+        self.changed.notify_all();
+    }
+
+    /// Does what a signal asks for.
+    fn pass_on(&self, signal: i32, rank: Rank) {
+        let name = low_level::signal_name(signal).unwrap_or("SIGPWR");
+        let mut stage = self.stage();
+        match &mut *stage {
+            Stage::Starting { cancelled } => {
+                *cancelled = true;
+                if rank == Rank::First {
+                    tracing::info!("{name}: the server is not started.");
+                }
+                drop(stage);
+                if rank == Rank::Further || self.start_hangs() {
+                    die_of(signal);
+                }
+            }
+            Stage::Serving(controller) => {
+                let wish = match rank {
+                    Rank::First => Wish::Drain,
+                    Rank::SameEvent => Wish::Hurry,
+                    // It comes every second.
+                    Rank::Further if signal == libc::SIGXCPU => return,
+                    Rank::Further => Wish::Stop,
+                };
+                controller.wish(wish, Some(name));
+            }
+            Stage::Over if rank == Rank::Further => die_of(signal),
+            Stage::Over => {}
+        }
+    }
+
+    /// Waits for the start to notice that it is cancelled. Returns whether it did not.
+    fn start_hangs(&self) -> bool {
+        let is_starting = |stage: &mut Stage| matches!(stage, Stage::Starting { .. });
+        let waited = self.changed.wait_timeout_while(self.stage(), START_GRACE, is_starting);
+        waited.is_ok_and(|(_, waited)| waited.timed_out())
+    }
+}
+
+/// Passes on every signal that comes, with its place among them.
+fn follow(mut signals: signal_hook::iterator::Signals, mut pass_on: impl FnMut(i32, Rank)) {
+    let mut rank = Rank::First;
+    while rank == Rank::First && !signals.handle().is_closed() {
+        for signal in signals.wait() {
+            pass_on(signal, rank);
+            rank = Rank::SameEvent;
+        }
+    }
+    // Counted in looks: where the process gets no processor for a while, the time passes for its signals, too.
+    for _ in 0..LOOKS {
+        thread::sleep(SAME_EVENT / LOOKS);
+        signals.pending().for_each(|signal| pass_on(signal, Rank::SameEvent));
+    }
+    signals.forever().for_each(|signal| pass_on(signal, Rank::Further));
+}
+
+/// Ends the process as the signal does by default.
+fn die_of(signal: i32) {
+    // The shell's way of naming a signal in an exit code, for those whose default is not known.
+    if low_level::emulate_default_handler(signal).is_err() {
+        low_level::exit(128 + signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn signals_that_come_together_are_one_event_though_the_process_has_no_processor_meanwhile() {
+        // It has no effect by default, and nothing else here catches it.
+        let signals = signal_hook::iterator::Signals::new([libc::SIGWINCH]).unwrap();
+        let handle = signals.handle();
+        let (sender, ranks) = channel();
+        let following = thread::spawn(move || {
+            follow(signals, |signal, rank| {
+                if rank == Rank::First {
+                    low_level::raise(signal).unwrap();
+                    thread::sleep(SAME_EVENT * 3);
+                }
+                sender.send(rank).unwrap();
+            });
+        });
+        low_level::raise(libc::SIGWINCH).unwrap();
+        assert!(ranks.recv().unwrap() == Rank::First);
+        assert!(ranks.recv().unwrap() == Rank::SameEvent, "it is taken for a second event");
+        // Some time later there is a second event.
+        loop {
+            low_level::raise(libc::SIGWINCH).unwrap();
+            if ranks.recv().unwrap() == Rank::Further {
+                break;
+            }
+        }
+        handle.close();
+        following.join().unwrap();
+    }
+}

@@ -1,0 +1,418 @@
+//! All cores of a server: started together, watched, drained together. None is left half alive.
+//!
+//! A core that dies would keep its share of the clients waiting on a listener nobody accepts from, so its death, or a
+//! stall that lasts, ends the server; whoever runs it starts it anew.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::address::{Endpoint, Place};
+use crate::engine::admission::{Admission, AdmissionPolicy};
+use crate::engine::core::drain::HURRY_MS;
+use crate::engine::counters::Counters;
+use crate::engine::handler::Handler;
+use crate::engine::handler::server_handle::ServerHandle;
+use crate::engine::host::control::Wish;
+use crate::engine::host::controller::Controller;
+use crate::engine::host::patience::{address_patience, await_address};
+use crate::engine::host::pinning::Pin;
+use crate::engine::host::signals::Signals;
+use crate::engine::host::start_error::{DESCRIPTORS_PER_CORE, StartError};
+use crate::engine::host::thread_clock;
+use crate::engine::host::threads::{Event, Plan, ReactorKind, Seed, Threads};
+use crate::engine::host::watchdog::{StallLog, WATCH_INTERVAL_MS, Watchdog};
+use crate::engine::limits::Limits;
+use crate::engine::reasons::End;
+use crate::mesh::Mesh;
+use crate::reactor::{self, Inherited, Opened, SocketFile};
+
+/// How often cores are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(WATCH_INTERVAL_MS);
+
+/// How long cores may take beyond the drain timeout before they are given up.
+const DRAIN_GRACE_MS: u64 = 500;
+
+/// Descriptors of a core that has so many listeners.
+pub fn descriptors_per_core(listeners: usize) -> usize {
+    DESCRIPTORS_PER_CORE + listeners.saturating_sub(1)
+}
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where to listen.
+    pub places: Vec<Place>,
+    /// Sockets that whoever started the process has passed, to be used instead if there are any.
+    pub inherited: Vec<Inherited>,
+    /// Cores; they share the processors when they are more.
+    pub cores: usize,
+    /// Whether they are pinned to processors.
+    pub pin: Pin,
+    /// The reactor.
+    pub reactor: ReactorKind,
+    /// The limits of all sessions.
+    pub limits: Limits,
+    /// Who may come in.
+    pub admission: AdmissionPolicy,
+    /// Whether other processes of this user may listen on the same address.
+    pub share_port: bool,
+    /// Whether to wait for an address that is in use, since a process that was killed may have had it.
+    pub awaits_address: bool,
+    /// How long a core may stall before the server ends, in milliseconds; 0 is for ever.
+    pub stall_timeout_ms: u64,
+    /// Whether the cores take only what others leave them: they run at the lowest priority.
+    pub in_background: bool,
+    /// Descriptors that are kept free for others in this process.
+    pub descriptors_reserved: usize,
+    /// Signals that cancel the start.
+    pub signals: Option<Signals>,
+}
+
+/// How a server came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every session was told, and has ended or had the time to.
+    Drained,
+    /// It was stopped, or hurried with somebody left in the end, or a core took longer to drain than it may.
+    Forced,
+    /// A core ended on its own.
+    CoreDied {
+        /// Its number.
+        core: usize,
+        /// What is known of the reason.
+        reason: String,
+    },
+    /// A core made no turn for too long.
+    CoreStalled {
+        /// Its number.
+        core: usize,
+        /// For how long, in milliseconds.
+        stalled_ms: u64,
+    },
+}
+
+/// Whether a server serves; shared with whoever answers for it.
+#[derive(Debug, Default)]
+pub struct Status {
+    ready: AtomicBool,
+}
+
+impl Status {
+    /// Whether all cores run, none is stalled, and the server is not draining.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// The state of a server at one look of its supervisor.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Pulse {
+    /// Whether every core that runs makes turns.
+    pub cores_turn: bool,
+    /// The time that a drain may still take, if the server drains.
+    pub drain_left: Option<Duration>,
+}
+
+/// The running cores of a server.
+pub struct Cores {
+    endpoints: Vec<Endpoint>,
+    reactor: ReactorKind,
+    limits: Limits,
+    stall_timeout_ms: u64,
+    in_background: bool,
+    events: Receiver<Event>,
+    controller: Controller,
+    counters: Arc<[Arc<Counters>]>,
+    connections: Arc<AtomicUsize>,
+    admission: Arc<Admission>,
+    handle: ServerHandle,
+    status: Arc<Status>,
+    threads: Vec<JoinHandle<()>>,
+    /// The kernel's numbers of the threads, by core.
+    thread_ids: Vec<u32>,
+    stalls: StallLog,
+    /// Whether a core was stalled at the last look.
+    is_stalled: bool,
+    epoch: Instant,
+    /// Deleted when the server has ended.
+    _files: Vec<SocketFile>,
+}
+
+impl Cores {
+    /// Starts all cores, each with a handler of its own made by `handler` on the core's thread. Returns once all run.
+    pub fn start<H: Handler>(
+        setup: Setup,
+        status: Arc<Status>,
+        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let cores = setup.cores.clamp(1, usize::from(u16::MAX));
+        let mut limits = setup.limits;
+        let configured = (1..usize::MAX).contains(&limits.connections_max).then_some(limits.connections_max);
+        let patience = if setup.awaits_address { address_patience(configured) } else { Duration::ZERO };
+        let endpoints = setup.places.iter().map(|place| place.endpoints.len()).sum::<usize>();
+        let listeners = if setup.inherited.is_empty() { endpoints } else { setup.inherited.len() };
+        let reserved = setup.descriptors_reserved + cores * descriptors_per_core(listeners);
+        limits.connections_max = connections_max(limits.connections_max, reserved)?;
+        let admission = Arc::new(Admission::new(setup.admission, &limits));
+        let (sender, events) = mpsc::channel();
+        let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
+        let is_cancelled = || setup.signals.as_ref().is_some_and(Signals::cancels_start);
+        let listen = || reactor::listen(&setup.places, cores, setup.share_port);
+        let opened = match &setup.inherited[..] {
+            [] => await_address(patience, is_cancelled, listen).map_err(|(endpoint, source)| match is_cancelled() {
+                true => StartError::Cancelled,
+                false => StartError::Listen { endpoint, source },
+            })?,
+            inherited => reactor::share(inherited, cores).map_err(StartError::Process)?,
+        };
+        let Opened { listeners, endpoints, skipped, files } = opened;
+        for (endpoint, error) in skipped {
+            tracing::info!("Not listening on {endpoint}, which this host does not have: {error}.");
+        }
+        let plan = Plan {
+            cores,
+            pin: setup.pin,
+            in_background: setup.in_background,
+            control: Arc::clone(&controller.control),
+            events: controller.events.clone(),
+            epoch: Instant::now(),
+            handler: Arc::new(handler),
+        };
+        let (reactor, threads) =
+            Threads::prepare(setup.reactor, &plan).inspect_err(|_| reactor::unlisten(&listeners))?;
+        let meshes = Mesh::build(cores, limits.mesh);
+        let handle = ServerHandle::new(meshes[0].door());
+        let mut this = Self {
+            endpoints,
+            reactor,
+            limits,
+            stall_timeout_ms: setup.stall_timeout_ms,
+            in_background: setup.in_background,
+            events,
+            controller,
+            counters: (0..cores).map(|_| Arc::default()).collect(),
+            connections: Arc::default(),
+            admission,
+            handle,
+            status,
+            threads: Vec::new(),
+            thread_ids: vec![0; cores],
+            stalls: StallLog::default(),
+            is_stalled: false,
+            epoch: plan.epoch,
+            _files: files,
+        };
+        let seeds =
+            listeners.into_iter().zip(meshes).zip(this.counters.iter()).map(|((listeners, mesh), counters)| Seed {
+                listeners,
+                mesh,
+                limits: this.limits.clone(),
+                counters: Arc::clone(counters),
+                counters_of_all: Arc::clone(&this.counters),
+                connections: Arc::clone(&this.connections),
+                admission: Arc::clone(&this.admission),
+            });
+        this.threads = threads.serve(seeds);
+        this.await_start(cores)?;
+        this.status.ready.store(true, Ordering::Relaxed);
+        Ok(this)
+    }
+
+    /// Where it listens; a port is the kernel's choice if 0 was asked for.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The reactor in use.
+    pub fn reactor(&self) -> ReactorKind {
+        self.reactor
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Counters, one set for each core.
+    pub fn counters(&self) -> &[Arc<Counters>] {
+        &self.counters
+    }
+
+    /// Connections there are now, over all cores.
+    pub fn connections(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.connections)
+    }
+
+    /// Reaches topics and sessions from elsewhere.
+    pub fn handle(&self) -> ServerHandle {
+        self.handle.clone()
+    }
+
+    /// Drains the server from elsewhere.
+    pub fn controller(&self) -> Controller {
+        self.controller.clone()
+    }
+
+    /// Ends the cores at once, with a word to nobody: for a server that could not be put together.
+    pub fn stop(mut self) {
+        self.status.ready.store(false, Ordering::Relaxed);
+        self.controller.control.wish(Wish::Stop);
+        self.controller.wake();
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+
+    /// Watches the cores until they have ended. `observe` is called several times a second, and must not wait.
+    pub fn supervise(mut self, observe: impl FnMut(Pulse)) -> Stopped {
+        let stopped = self.watch(observe);
+        self.status.ready.store(false, Ordering::Relaxed);
+        self.controller.control.wish(Wish::Stop);
+        self.controller.wake();
+        // A core that is stalled or dead cannot be waited for.
+        if matches!(stopped, Stopped::Drained) {
+            self.threads.drain(..).for_each(|thread| drop(thread.join()));
+        }
+        stopped
+    }
+
+    fn watch(&mut self, mut observe: impl FnMut(Pulse)) -> Stopped {
+        let mut running: BTreeSet<usize> = (0..self.threads.len()).collect();
+        let mut watchdog = Watchdog::new(self.threads.len(), self.elapsed_ms());
+        let mut draining: Option<Draining> = None;
+        loop {
+            match self.events.recv_timeout(WATCH_INTERVAL) {
+                Ok(Event::Wished(Wish::Stop, _)) => return Stopped::Forced,
+                Ok(Event::Wished(wish, signal)) => {
+                    self.begin_to_drain(wish, signal, watchdog.present_ms(), &mut draining)
+                }
+                Ok(Event::Ended(core, Ok(()))) if draining.is_some() => {
+                    running.remove(&core);
+                    if running.is_empty() {
+                        let cut_off =
+                            || self.counters.iter().any(|counters| counters.closed.read_for(&End::CutOff) > 0);
+                        let forced = draining.is_some_and(|draining| draining.wish == Wish::Hurry) && cut_off();
+                        return if forced { Stopped::Forced } else { Stopped::Drained };
+                    }
+                }
+                Ok(Event::Ended(core, result)) => {
+                    let reason = result.err().unwrap_or_else(|| "it returned".to_owned());
+                    return Stopped::CoreDied { core, reason };
+                }
+                Ok(Event::Started { .. }) | Err(RecvTimeoutError::Timeout) => {}
+                // This struct holds a sender itself.
+                Err(RecvTimeoutError::Disconnected) => return Stopped::Forced,
+            }
+            if let Some(stopped) = self.look_at_cores(&mut watchdog, &running, draining.is_some()) {
+                return stopped;
+            }
+            let left_ms = |draining: Draining| draining.ends_ms.saturating_sub(watchdog.present_ms());
+            let drain_left = draining.map(|draining| Duration::from_millis(left_ms(draining)));
+            observe(Pulse { cores_turn: !self.is_stalled, drain_left });
+            if draining.is_some_and(|draining| watchdog.present_ms() >= draining.ends_ms) {
+                return Stopped::Forced;
+            }
+        }
+    }
+
+    /// Has the cores drain, unless they do so already and as quickly.
+    fn begin_to_drain(&self, wish: Wish, signal: Option<&str>, present_ms: u64, draining: &mut Option<Draining>) {
+        if draining.is_some_and(|draining| draining.wish >= wish) {
+            return;
+        }
+        if !self.in_background && draining.is_none() {
+            let cause = signal.map(|name| format!("{name} has come. ")).unwrap_or_default();
+            tracing::info!("{cause}Draining: {}", self.limits.drain_plan());
+        }
+        self.status.ready.store(false, Ordering::Relaxed);
+        self.controller.control.wish(wish);
+        self.controller.wake();
+        let longest_ms = if wish == Wish::Hurry { HURRY_MS } else { self.limits.drain_ms_max() };
+        let ends_ms = present_ms.saturating_add(longest_ms).saturating_add(DRAIN_GRACE_MS);
+        *draining = Some(Draining { wish, ends_ms });
+    }
+
+    /// Returns whether a core that runs is stalled for good; notes whether any is at all.
+    fn look_at_cores(&mut self, watchdog: &mut Watchdog, running: &BTreeSet<usize>, draining: bool) -> Option<Stopped> {
+        let now_ms = self.elapsed_ms();
+        let last_turns = running.iter().map(|core| (*core, self.counters[*core].last_turn_ms.read()));
+        let silences = watchdog.look(now_ms, last_turns, |core| thread_clock::spent(self.thread_ids[core]));
+        let silence = silences.iter().max_by_key(|silence| silence.silent_ms)?;
+        self.is_stalled = silence.is_stall();
+        let was_ready = self.status.ready.swap(!silence.is_stall() && !draining, Ordering::Relaxed);
+        if silence.is_stall() && was_ready {
+            self.stalls.begin(silence);
+        } else if silence.is_stall() {
+            self.stalls.note(silence);
+        }
+        if let Some((worst, others)) = self.stalls.due(now_ms) {
+            let others = if others > 0 {
+                format!(" There were {others} other stalls since one was last shown.")
+            } else {
+                String::new()
+            };
+            tracing::warn!("{worst}{others}");
+        }
+        let given_up = silences.iter().max_by_key(|silence| silence.blamed_ms())?;
+        let for_good = self.stall_timeout_ms > 0 && given_up.blamed_ms() > self.stall_timeout_ms;
+        for_good.then_some(Stopped::CoreStalled { core: given_up.core, stalled_ms: given_up.silent_ms })
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.epoch.elapsed().as_millis() as u64
+    }
+
+    fn await_start(&mut self, cores: usize) -> Result<(), StartError> {
+        for _ in 0..cores {
+            match self.events.recv() {
+                Ok(Event::Started { core, waker, thread }) => {
+                    self.controller.wakers.push(waker);
+                    self.thread_ids[core] = thread;
+                }
+                Ok(Event::Ended(core, result)) => {
+                    self.controller.control.wish(Wish::Stop);
+                    self.controller.wake();
+                    let reason = result.err().unwrap_or_else(|| "it ended at once".to_owned());
+                    return Err(StartError::Core { core, reason });
+                }
+                Ok(Event::Wished(..)) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A drain under way.
+#[derive(Clone, Copy)]
+struct Draining {
+    wish: Wish,
+    /// The time at which cores that have not ended are given up, by that of the watchdog.
+    ends_ms: u64,
+}
+
+impl fmt::Debug for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cores").field("endpoints", &self.endpoints).field("cores", &self.threads.len()).finish()
+    }
+}
+
+/// Connections the process can have beside so many other descriptors; an error when more were asked for.
+fn connections_max(wanted: usize, reserved: usize) -> Result<usize, StartError> {
+    let limit = reactor::raise_descriptor_limit();
+    let possible = limit.saturating_sub(reserved);
+    if possible == 0 {
+        return Err(StartError::NoDescriptors { reserved, limit });
+    }
+    if wanted == usize::MAX || wanted == 0 {
+        return Ok(possible);
+    }
+    if wanted > possible {
+        let needed = wanted.saturating_add(reserved);
+        return Err(StartError::TooFewDescriptors { wanted, needed, limit, possible });
+    }
+    Ok(wanted)
+}

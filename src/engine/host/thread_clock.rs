@@ -1,0 +1,36 @@
+//! What a thread of this process has spent its time on, by the kernel's books in /proc.
+
+use std::fs;
+
+use crate::engine::host::watchdog::Spent;
+
+/// What a thread has done since it began; `None` where the kernel does not say.
+pub(in crate::engine) fn spent(thread: u32) -> Option<Spent> {
+    let read = |name| fs::read_to_string(format!("/proc/self/task/{thread}/{name}")).ok();
+    parse(&read("schedstat")?, &read("stat")?)
+}
+
+/// `schedstat` gives nanoseconds run and waited; the state in `stat` stands behind the name, which may hold anything.
+fn parse(schedstat: &str, stat: &str) -> Option<Spent> {
+    let mut fields = schedstat.split_ascii_whitespace();
+    let mut milliseconds = || Some(fields.next()?.parse::<u64>().ok()? / 1_000_000);
+    let (_, state) = stat.rsplit_once(") ")?;
+    Some(Spent { ran_ms: milliseconds()?, waited_ms: milliseconds()?, is_runnable: state.starts_with('R') })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_is_understood() {
+        let stat = "4711 (a) R (b) S 1 4711 4711 0 -1";
+        let spent = Spent { ran_ms: 12, waited_ms: 3, is_runnable: false };
+        assert_eq!(parse("12345678 3999999 17\n", stat), Some(spent));
+        assert_eq!(
+            parse("12345678 3999999 17\n", &stat.replace("S 1", "R 1")),
+            Some(Spent { is_runnable: true, ..spent })
+        );
+        assert_eq!(parse("", stat), None);
+    }
+}

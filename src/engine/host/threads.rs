@@ -1,0 +1,307 @@
+//! The threads of a server's cores, started in two steps: each makes what it needs of the kernel, its reactor and its
+//! runtime, and reports; once all have it, each is given what it is to serve.
+//!
+//! A ring can be had or not depending on how many there are already, and it belongs to the thread that made it. Invariant: no
+//! core serves before every one can; when one is refused what it needs, all end, and nothing of them is left.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::Waker;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use core_affinity::CoreId;
+
+use crate::engine::admission::Admission;
+use crate::engine::core::{Core, CoreSetup};
+use crate::engine::counters::Counters;
+use crate::engine::handler::Handler;
+use crate::engine::host::control::{Control, Wish};
+use crate::engine::host::pinning::{Pin, pin, processors};
+use crate::engine::host::runtime;
+use crate::engine::host::start_error::{LockedMemory, StartError};
+use crate::engine::limits::Limits;
+use crate::engine::mail::Parcel;
+use crate::mesh::Mesh;
+use crate::reactor::{self, Listener, Reactor};
+
+/// Memory that the rings of a core lock: the queues of its own, 4096 submissions of 64 bytes and 32,768 completions of 16.
+/// With those of its runtime it is some 30 KiB more.
+const LOCKED_BYTES_PER_CORE: u64 = 768 * 1024;
+
+/// How often rings are asked for while others of the same user have the memory that may be locked: for a second in all.
+const RING_TRIES: u32 = 20;
+
+/// How long between two such tries.
+const RING_TRY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Which reactor the cores use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReactorKind {
+    /// io_uring, or epoll with a warning where that is not to be had.
+    #[default]
+    Auto,
+    /// io_uring.
+    Uring,
+    /// epoll.
+    Epoll,
+}
+
+impl fmt::Display for ReactorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReactorKind::Auto => "auto",
+            ReactorKind::Uring => "uring",
+            ReactorKind::Epoll => "epoll",
+        })
+    }
+}
+
+/// What a server's supervisor is told by its cores, and by those who control it.
+#[derive(Debug)]
+pub(in crate::engine) enum Event {
+    /// A core serves.
+    Started {
+        /// Its number.
+        core: usize,
+        /// What wakes it.
+        waker: Waker,
+        /// The kernel's number of its thread.
+        thread: u32,
+    },
+    /// A core that was to serve has ended.
+    Ended(usize, Result<(), String>),
+    /// Somebody wishes for the server's end, perhaps by a signal of this name.
+    Wished(Wish, Option<&'static str>),
+}
+
+/// What the threads of all cores have in common.
+pub(in crate::engine) struct Plan<F> {
+    pub(in crate::engine) cores: usize,
+    pub(in crate::engine) pin: Pin,
+    pub(in crate::engine) in_background: bool,
+    pub(in crate::engine) control: Arc<Control>,
+    pub(in crate::engine) events: Sender<Event>,
+    pub(in crate::engine) epoch: Instant,
+    pub(in crate::engine) handler: Arc<F>,
+}
+
+/// What a core is given once every one can serve.
+pub(in crate::engine) struct Seed {
+    pub(in crate::engine) listeners: Vec<Listener>,
+    pub(in crate::engine) mesh: Mesh<Parcel>,
+    pub(in crate::engine) limits: Limits,
+    pub(in crate::engine) counters: Arc<Counters>,
+    pub(in crate::engine) counters_of_all: Arc<[Arc<Counters>]>,
+    pub(in crate::engine) connections: Arc<AtomicUsize>,
+    pub(in crate::engine) admission: Arc<Admission>,
+}
+
+/// Threads that have all they need, and wait for what they are to serve.
+pub(in crate::engine) struct Threads(Vec<Waiting>);
+
+struct Waiting {
+    seed: Sender<Seed>,
+    thread: JoinHandle<()>,
+}
+
+impl Threads {
+    /// Starts a thread for each core, and returns once all have what they need: for the reactor that is wanted, or for epoll
+    /// if io_uring is only preferred and one of them cannot have it.
+    pub(in crate::engine) fn prepare<H: Handler>(
+        wanted: ReactorKind,
+        plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>,
+    ) -> Result<(ReactorKind, Self), StartError> {
+        if wanted != ReactorKind::Epoll {
+            match Self::prepare_uring(plan) {
+                Ok(threads) => return Ok((ReactorKind::Uring, threads)),
+                Err(error @ (StartError::UringUnavailable { .. } | StartError::LockedMemory { .. }))
+                    if wanted == ReactorKind::Auto =>
+                {
+                    tracing::warn!("{error} Using epoll.");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let threads = Self::prepare_for(ReactorKind::Epoll, plan).map_err(|unprepared| match unprepared {
+            Unprepared::NoThread { core, source } => StartError::Thread { core, source },
+            Unprepared::NoReactor { core, source } => StartError::EpollUnavailable { core, source },
+        })?;
+        Ok((ReactorKind::Epoll, threads))
+    }
+
+    fn prepare_uring<H: Handler>(plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>) -> Result<Self, StartError> {
+        // Without a limit, it is memory itself that is short.
+        let limit = reactor::raise_locked_memory_limit().filter(|limit| *limit != u64::MAX);
+        // If the limit allows so many rings at all, others of this user have them, such as a process that has just ended: the
+        // kernel takes rings apart some time after.
+        let in_vain = limit.is_none_or(|limit| limit < plan.cores as u64 * LOCKED_BYTES_PER_CORE);
+        let mut tries = if in_vain { 1 } else { RING_TRIES };
+        loop {
+            tries -= 1;
+            let source = match Self::prepare_for(ReactorKind::Uring, plan) {
+                Ok(threads) => return Ok(threads),
+                Err(Unprepared::NoThread { core, source }) => return Err(StartError::Thread { core, source }),
+                Err(Unprepared::NoReactor { source, .. }) => source,
+            };
+            match limit {
+                Some(_) if source.raw_os_error() == Some(libc::ENOMEM) && tries > 0 => thread::sleep(RING_TRY_INTERVAL),
+                Some(limit) if source.raw_os_error() == Some(libc::ENOMEM) => {
+                    return Err(StartError::LockedMemory { cores: plan.cores, limit: LockedMemory(limit), source });
+                }
+                _ => return Err(StartError::UringUnavailable { source }),
+            }
+        }
+    }
+
+    fn prepare_for<H: Handler>(
+        reactor: ReactorKind,
+        plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>,
+    ) -> Result<Self, Unprepared> {
+        let mut threads = Self(Vec::with_capacity(plan.cores));
+        let (reports, reported) = mpsc::channel();
+        for (core, processor) in processors(plan.pin, plan.cores).into_iter().enumerate() {
+            match spawn(core, processor, reactor, plan, reports.clone()) {
+                Ok(waiting) => threads.0.push(waiting),
+                Err(source) => {
+                    threads.abandon();
+                    return Err(Unprepared::NoThread { core, source });
+                }
+            }
+        }
+        drop(reports);
+        // Each reports once, whatever becomes of it.
+        let mut reported = reported.iter().take(plan.cores);
+        let refused = reported.find_map(|(core, result)| result.err().map(|source| (core, source)));
+        let Some((core, source)) = refused else { return Ok(threads) };
+        threads.abandon();
+        Err(Unprepared::NoReactor { core, source })
+    }
+
+    /// Has all of them serve.
+    pub(in crate::engine) fn serve(self, seeds: impl Iterator<Item = Seed>) -> Vec<JoinHandle<()>> {
+        let given = self.0.into_iter().zip(seeds).map(|(waiting, seed)| {
+            // One that has died meanwhile has told so.
+            let _ = waiting.seed.send(seed);
+            waiting.thread
+        });
+        given.collect()
+    }
+
+    /// Ends them, and returns once what they had is given back.
+    fn abandon(self) {
+        let (seeds, threads): (Vec<_>, Vec<_>) =
+            self.0.into_iter().map(|waiting| (waiting.seed, waiting.thread)).unzip();
+        drop(seeds);
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+/// Why the threads cannot serve.
+enum Unprepared {
+    /// A thread could not be created.
+    NoThread { core: usize, source: io::Error },
+    /// A core was refused a part of its reactor or its runtime.
+    NoReactor { core: usize, source: io::Error },
+}
+
+fn spawn<H: Handler>(
+    core: usize,
+    processor: Option<CoreId>,
+    reactor: ReactorKind,
+    plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>,
+    reports: Sender<(usize, io::Result<()>)>,
+) -> io::Result<Waiting> {
+    let (seed, seeds) = mpsc::channel();
+    let (in_background, epoch) = (plan.in_background, plan.epoch);
+    let (control, handler) = (Arc::clone(&plan.control), Arc::clone(&plan.handler));
+    let offer = Offer { core, reports, seeds, events: plan.events.clone(), stage: Cell::new(Stage::Preparing) };
+    // The kernel keeps 15 bytes of a name.
+    let name = if in_background { format!("ringsock-back-{core}") } else { format!("ringsock-core-{core}") };
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        if in_background {
+            yield_to_others(core);
+        }
+        pin(core, processor);
+        let ran = catch_unwind(AssertUnwindSafe(|| match reactor {
+            ReactorKind::Epoll => runtime::run_on_epoll(|reactor| offer.accept(reactor, &*handler), &control, epoch),
+            _ => runtime::run_on_uring(|reactor| offer.accept(reactor, &*handler), &control, epoch),
+        }));
+        offer.end(ran.unwrap_or_else(|panic| Err(io::Error::other(format!("it panicked: {}", message_of(&*panic))))));
+    })?;
+    Ok(Waiting { seed, thread })
+}
+
+/// How a thread tells that it could serve, and learns what.
+struct Offer {
+    core: usize,
+    reports: Sender<(usize, io::Result<()>)>,
+    seeds: Receiver<Seed>,
+    events: Sender<Event>,
+    stage: Cell<Stage>,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Preparing,
+    Waiting,
+    Serving,
+}
+
+// Nobody may be left to be told: then the server was given up, and this thread ends like the others.
+impl Offer {
+    /// Reports that everything is there, and makes the core once it is known what it serves; `None` if it is not to.
+    fn accept<H: Handler, R: Reactor>(&self, reactor: R, handler: &impl Fn(usize) -> H) -> Option<Core<H, R>> {
+        self.stage.set(Stage::Waiting);
+        let _ = self.reports.send((self.core, Ok(())));
+        let seed = self.seeds.recv().ok()?;
+        self.stage.set(Stage::Serving);
+        let waker = reactor.waker();
+        let core = Core::new(CoreSetup {
+            core: self.core as u16,
+            handler: handler(self.core),
+            reactor,
+            listeners: seed.listeners,
+            limits: seed.limits,
+            counters: seed.counters,
+            counters_of_all: seed.counters_of_all,
+            connections: seed.connections,
+            admission: seed.admission,
+            mesh: seed.mesh,
+            spawner: Box::new(|task| drop(monoio::spawn(task))),
+            clock: SystemTime::now,
+        });
+        // Only now: making the handler may fail.
+        let _ = self.events.send(Event::Started { core: self.core, waker, thread: reactor::thread_id() });
+        Some(core)
+    }
+
+    /// Tells how the thread ended.
+    fn end(&self, result: io::Result<()>) {
+        match (self.stage.get(), result) {
+            (Stage::Serving, result) => {
+                let _ = self.events.send(Event::Ended(self.core, result.map_err(|error| error.to_string())));
+            }
+            (Stage::Preparing, result) => drop(self.reports.send((self.core, result))),
+            (Stage::Waiting, _) => {}
+        }
+    }
+}
+
+/// Lowers this thread's priority; where that is not allowed, it keeps the usual one.
+fn yield_to_others(core: usize) {
+    if let Err(error) = reactor::yield_to_others() {
+        tracing::debug!(core, %error, "The priority of a core in the background could not be lowered.");
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

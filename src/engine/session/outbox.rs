@@ -1,0 +1,473 @@
+//! What waits to be sent to one session, in order.
+//!
+//! It exists only while something waits. What has been handed to the reactor is only counted here: it lives there until
+//! it has left. What is shared with other sessions is referred to and never copied; what is the session's own is kept in
+//! pieces that stay where they are, because a buffer that doubles would take twice as much, and leave as much behind in
+//! the allocator. Invariant: its own bytes take hardly more memory than they are.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::engine::topics::{Overflow, TopicKey};
+use crate::engine::wheel::NEVER;
+use crate::protocol::{CONTROL_PAYLOAD_MAX, HEADER_BYTES_MAX, Opcode, write_frame};
+use crate::reactor::Chunks;
+
+/// Pongs that may wait at a time; further pings are answered by the latest pong alone (RFC 6455 5.5.3). Peers that wait
+/// for each of a handful of pongs get them; a flood costs at most this many.
+pub const PONGS_WAITING_MAX: u8 = 16;
+
+/// Bytes of a piece, unless more came at once: as much as the kernel takes in a few segments, so that one send of 64
+/// pieces carries a megabyte.
+const PIECE_BYTES: usize = 16 * 1024;
+
+/// The first piece of an outbox, which grows to a whole one: a few pongs take no more than they need.
+const PIECE_BYTES_FIRST: usize = 512;
+
+/// What referring to shared frames costs beside their bytes, and what keeping them for a slow session alone may cost: it
+/// counts like bytes, so that many small messages cannot take many times as much memory as their limit says.
+const SHARED_BYTES: usize = 128;
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::engine) struct Outbox {
+    pieces: Pieces,
+    queued_bytes: usize,
+    in_flight_bytes: usize,
+    /// The payload of the latest ping that no pong was queued for.
+    latest_ping: Option<Vec<u8>>,
+    /// Tick at which something last left, or waiting began.
+    pub(in crate::engine) progress: u32,
+    /// Tick since which the oldest shared frames in flight wait; [`NEVER`] if there are none.
+    in_flight_since: u32,
+    pongs: u8,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            pieces: Pieces::None,
+            queued_bytes: 0,
+            in_flight_bytes: 0,
+            latest_ping: None,
+            progress: 0,
+            in_flight_since: NEVER,
+            pongs: 0,
+        }
+    }
+}
+
+/// What is queued, in order: mostly one piece.
+#[derive(Debug)]
+enum Pieces {
+    None,
+    One(Piece),
+    Many(VecDeque<Piece>),
+}
+
+#[derive(Debug)]
+enum Piece {
+    Own(Vec<u8>),
+    Shared(SharedFrames),
+}
+
+/// Frames that many sessions are sent.
+#[derive(Debug)]
+pub(in crate::engine) struct SharedFrames {
+    pub(in crate::engine) frames: Bytes,
+    pub(in crate::engine) messages: u32,
+    /// The topic that they belong to.
+    pub(in crate::engine) topic: TopicKey,
+    /// When they may be dropped again while they wait, if ever.
+    pub(in crate::engine) overflow: Overflow,
+    /// Tick at which they were queued.
+    pub(in crate::engine) since: u32,
+}
+
+impl SharedFrames {
+    fn cost(&self) -> usize {
+        self.frames.len() + SHARED_BYTES
+    }
+}
+
+impl Outbox {
+    /// Bytes that have not left, and what they cost to keep.
+    pub(in crate::engine) fn bytes(&self) -> usize {
+        self.queued_bytes + self.in_flight_bytes
+    }
+
+    /// Whether nothing waits.
+    pub(in crate::engine) fn is_empty(&self) -> bool {
+        self.bytes() == 0 && self.latest_ping.is_none()
+    }
+
+    /// Tick since which the oldest shared frames wait; [`NEVER`] if there are none.
+    pub(in crate::engine) fn shared_since(&self) -> u32 {
+        let queued = self.pieces.iter().find_map(|piece| match piece {
+            Piece::Shared(shared) => Some(shared.since),
+            Piece::Own(_) => None,
+        });
+        self.in_flight_since.min(queued.unwrap_or(NEVER))
+    }
+
+    /// Queues whole frames, behind the pong of every ping that came before: nothing follows a Close frame.
+    pub(in crate::engine) fn push(&mut self, frames: &[u8]) {
+        self.queue_latest_pong();
+        self.queue(frames);
+    }
+
+    /// Queues frames that others are sent too.
+    pub(in crate::engine) fn share(&mut self, shared: SharedFrames) {
+        self.queue_latest_pong();
+        self.queued_bytes += shared.cost();
+        self.pieces.push(Piece::Shared(shared));
+    }
+
+    /// Queues a pong, unless enough of them wait: then the latest replaces the one before it. Says whether one was lost.
+    pub(in crate::engine) fn pong(&mut self, payload: &[u8]) -> bool {
+        debug_assert!(payload.len() <= CONTROL_PAYLOAD_MAX);
+        if self.pongs < PONGS_WAITING_MAX {
+            self.pongs += 1;
+            self.queue_pong(payload);
+            return false;
+        }
+        let replaced = self.latest_ping.is_some();
+        self.latest_ping.get_or_insert_default().clear();
+        self.latest_ping.get_or_insert_default().extend_from_slice(payload);
+        replaced
+    }
+
+    /// Drops what waits of topics of which the oldest is to be dropped: what has waited since `since_max`, and more until
+    /// no more than `bytes_max` wait. Gives the numbers of messages, topic by topic.
+    pub(in crate::engine) fn drop_oldest(&mut self, bytes_max: usize, since_max: u32) -> Vec<(TopicKey, u32)> {
+        let mut excess = self.bytes().saturating_sub(bytes_max);
+        let mut dropped: Vec<(TopicKey, u32)> = Vec::new();
+        self.drop_shared(|shared| {
+            let drop = shared.overflow == Overflow::DropOldest && (excess > 0 || shared.since <= since_max);
+            if drop {
+                excess = excess.saturating_sub(shared.cost());
+                match dropped.iter_mut().find(|(topic, _)| *topic == shared.topic) {
+                    Some((_, messages)) => *messages += shared.messages,
+                    None => dropped.push((shared.topic, shared.messages)),
+                }
+            }
+            drop
+        });
+        dropped
+    }
+
+    /// Drops what waits of a topic of which only the latest is to be kept. Gives the number of messages.
+    pub(in crate::engine) fn drop_topic(&mut self, topic: TopicKey) -> u32 {
+        let mut messages = 0;
+        self.drop_shared(|shared| {
+            let drop = shared.overflow == Overflow::Latest && shared.topic == topic;
+            messages += if drop { shared.messages } else { 0 };
+            drop
+        });
+        messages
+    }
+
+    /// Takes what waits, as much as one send may carry; `None` when nothing does. What is taken counts as in flight until
+    /// [`Outbox::left`].
+    pub(in crate::engine) fn take(&mut self) -> Option<Chunks> {
+        self.queue_latest_pong();
+        self.pongs = 0;
+        self.in_flight_since = NEVER;
+        let (since, cost) = (&mut self.in_flight_since, &mut self.queued_bytes);
+        let chunks = match std::mem::replace(&mut self.pieces, Pieces::None) {
+            Pieces::None => return None,
+            Pieces::One(piece) => Chunks::One(piece.into_bytes(since, cost)),
+            Pieces::Many(mut pieces) => {
+                let count = pieces.len().min(Chunks::PARTS_MAX);
+                let taken = pieces.drain(..count).map(|piece| piece.into_bytes(since, cost)).collect();
+                if !pieces.is_empty() {
+                    self.pieces = Pieces::Many(pieces);
+                }
+                Chunks::Many(taken)
+            }
+        };
+        self.in_flight_bytes += chunks.len();
+        Some(chunks)
+    }
+
+    /// Notes that `bytes` of what was taken have left.
+    pub(in crate::engine) fn left(&mut self, bytes: usize, tick: u32) {
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
+        self.progress = tick;
+        if self.in_flight_bytes == 0 {
+            self.in_flight_since = NEVER;
+        }
+    }
+
+    fn drop_shared(&mut self, mut is_dropped: impl FnMut(&SharedFrames) -> bool) {
+        let mut bytes = 0;
+        self.pieces.retain(|piece| match piece {
+            Piece::Shared(shared) if is_dropped(shared) => {
+                bytes += shared.cost();
+                false
+            }
+            _ => true,
+        });
+        self.queued_bytes -= bytes;
+    }
+
+    fn queue_latest_pong(&mut self) {
+        if let Some(payload) = self.latest_ping.take() {
+            self.queue_pong(&payload);
+        }
+    }
+
+    fn queue_pong(&mut self, payload: &[u8]) {
+        let mut frame = Vec::with_capacity(HEADER_BYTES_MAX + payload.len());
+        write_frame(&mut frame, Opcode::Pong, payload, None);
+        self.queue(&frame);
+    }
+
+    fn queue(&mut self, mut bytes: &[u8]) {
+        self.queued_bytes += bytes.len();
+        if let Some(Piece::Own(last)) = self.pieces.last_mut() {
+            // Only the first piece grows, and never beyond a whole one.
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE_BYTES.saturating_sub(last.len())));
+            let capacity = (last.len() + now.len()).next_power_of_two().min(PIECE_BYTES);
+            last.reserve_exact(capacity.saturating_sub(last.len()));
+            last.extend_from_slice(now);
+            bytes = later;
+        }
+        if !bytes.is_empty() {
+            let least = if self.pieces.is_empty() { PIECE_BYTES_FIRST } else { PIECE_BYTES };
+            let mut piece = Vec::with_capacity(least.max(bytes.len()));
+            piece.extend_from_slice(bytes);
+            self.pieces.push(Piece::Own(piece));
+        }
+    }
+}
+
+impl Piece {
+    /// What is to be sent; takes off what it counted for while it was queued.
+    fn into_bytes(self, shared_since: &mut u32, queued_bytes: &mut usize) -> Bytes {
+        match self {
+            Piece::Own(bytes) => {
+                *queued_bytes -= bytes.len();
+                Bytes::from(bytes)
+            }
+            Piece::Shared(shared) => {
+                *queued_bytes -= shared.cost();
+                *shared_since = shared.since.min(*shared_since);
+                shared.frames
+            }
+        }
+    }
+}
+
+impl Pieces {
+    fn is_empty(&self) -> bool {
+        matches!(self, Pieces::None)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Piece> {
+        let (one, many) = match self {
+            Pieces::None => (None, None),
+            Pieces::One(piece) => (Some(piece), None),
+            Pieces::Many(pieces) => (None, Some(pieces)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+
+    fn last_mut(&mut self) -> Option<&mut Piece> {
+        match self {
+            Pieces::None => None,
+            Pieces::One(piece) => Some(piece),
+            Pieces::Many(pieces) => pieces.back_mut(),
+        }
+    }
+
+    fn push(&mut self, piece: Piece) {
+        *self = match std::mem::replace(self, Pieces::None) {
+            Pieces::None => Pieces::One(piece),
+            Pieces::One(first) => Pieces::Many(VecDeque::from([first, piece])),
+            Pieces::Many(mut pieces) => {
+                pieces.push_back(piece);
+                Pieces::Many(pieces)
+            }
+        };
+    }
+
+    fn retain(&mut self, mut is_kept: impl FnMut(&Piece) -> bool) {
+        let is_over = match self {
+            Pieces::None => return,
+            Pieces::One(piece) => !is_kept(piece),
+            Pieces::Many(pieces) => {
+                pieces.retain(is_kept);
+                pieces.is_empty()
+            }
+        };
+        if is_over {
+            *self = Pieces::None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of(chunks: &Chunks) -> Vec<u8> {
+        chunks.parts().concat()
+    }
+
+    const fn topic(index: u32) -> TopicKey {
+        TopicKey { index, generation: 1 }
+    }
+
+    fn shared(frames: &'static str, topic: TopicKey, overflow: Overflow, since: u32) -> SharedFrames {
+        SharedFrames { frames: Bytes::from_static(frames.as_bytes()), messages: 1, topic, overflow, since }
+    }
+
+    #[test]
+    fn what_is_taken_counts_until_it_has_left() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"one ");
+        outbox.push(b"two");
+        assert_eq!(bytes_of(&outbox.take().unwrap()), b"one two");
+        outbox.push(b"three");
+        assert_eq!(outbox.bytes(), 12);
+        outbox.left(7, 1);
+        assert_eq!(outbox.bytes(), 5);
+        assert_eq!(bytes_of(&outbox.take().unwrap()), b"three");
+        outbox.left(5, 2);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn much_is_taken_a_send_at_a_time_and_takes_no_more_memory_than_it_has_bytes() {
+        let mut outbox = Outbox::default();
+        let said: Vec<u8> = (0..3_000_000u32).map(|n| (n >> 8) as u8).collect();
+        said.chunks(70_001).for_each(|part| outbox.push(part));
+        let capacity: usize = outbox
+            .pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Own(bytes) => bytes.capacity(),
+                Piece::Shared(_) => 0,
+            })
+            .sum();
+        assert!(capacity <= said.len() + PIECE_BYTES, "{capacity}");
+        let mut sent = Vec::new();
+        while let Some(chunks) = outbox.take() {
+            assert!(chunks.parts().len() <= Chunks::PARTS_MAX);
+            outbox.left(chunks.len(), 0);
+            sent.extend(bytes_of(&chunks));
+        }
+        assert!(sent == said && outbox.is_empty());
+    }
+
+    #[test]
+    fn what_is_queued_at_once_is_one_part_of_a_send() {
+        let mut outbox = Outbox::default();
+        let large = vec![b'x'; 10 * PIECE_BYTES];
+        outbox.push(&large);
+        let Some(Chunks::One(part)) = outbox.take() else { panic!("one part") };
+        assert!(part == large);
+        outbox.push(b"a few");
+        outbox.push(&large);
+        outbox.push(&large);
+        assert_eq!(outbox.take().unwrap().parts().len(), 3, "the first piece is filled before another begins");
+    }
+
+    #[test]
+    fn a_few_bytes_take_little_memory() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"a few");
+        let Pieces::One(Piece::Own(bytes)) = &outbox.pieces else { panic!("{outbox:?}") };
+        assert_eq!(bytes.capacity(), PIECE_BYTES_FIRST);
+    }
+
+    #[test]
+    fn what_is_shared_is_sent_in_its_place_and_not_copied() {
+        let mut outbox = Outbox::default();
+        let frames = Bytes::from(vec![b'x'; 100]);
+        outbox.push(b"before");
+        outbox.share(SharedFrames { frames: frames.clone(), ..shared("", topic(0), Overflow::Close, 0) });
+        outbox.push(b"after");
+        let Some(Chunks::Many(parts)) = outbox.take() else { panic!("several parts") };
+        assert_eq!((&parts[0][..], parts[1].as_ptr(), &parts[2][..]), (&b"before"[..], frames.as_ptr(), &b"after"[..]));
+        outbox.share(SharedFrames { frames: frames.clone(), ..shared("", topic(0), Overflow::Close, 0) });
+        let Some(Chunks::One(part)) = outbox.take() else { panic!("one part") };
+        assert_eq!(part.as_ptr(), frames.as_ptr());
+        assert_eq!(outbox.bytes(), 211);
+    }
+
+    #[test]
+    fn the_oldest_that_may_be_dropped_go_first_and_only_as_many_as_must() {
+        let mut outbox = Outbox::default();
+        let oldest = |frames, index, since| shared(frames, topic(index), Overflow::DropOldest, since);
+        outbox.share(oldest("in flight", 1, 0));
+        outbox.take();
+        outbox.push(b"own ");
+        outbox.share(shared("kept ", topic(1), Overflow::Latest, 3));
+        outbox.share(oldest("first ", 1, 3));
+        outbox.share(oldest("second ", 2, 4));
+        outbox.share(oldest("third", 1, 5));
+        outbox.share(oldest("fourth", 1, 6));
+        assert_eq!(outbox.drop_oldest(outbox.bytes(), 2), []);
+        let both = [(topic(1), 1), (topic(2), 1)];
+        assert_eq!(outbox.drop_oldest(outbox.bytes() - 7 - SHARED_BYTES, 2), both, "the first alone is not enough");
+        assert_eq!(outbox.drop_oldest(outbox.bytes(), 5), [(topic(1), 1)], "it has waited for too long");
+        assert_eq!(outbox.drop_oldest(0, 2), [(topic(1), 1)]);
+        assert_eq!(outbox.bytes(), 9 + 9 + SHARED_BYTES);
+        outbox.left(9, 1);
+        assert_eq!(bytes_of(&outbox.take().unwrap()), b"own kept ");
+    }
+
+    #[test]
+    fn what_waits_of_one_topic_can_be_dropped() {
+        let mut outbox = Outbox::default();
+        let latest = |frames, index| shared(frames, topic(index), Overflow::Latest, 0);
+        (0..6).for_each(|n| outbox.share(latest(["0", "1", "2", "3", "4", "5"][n], n as u32 % 2)));
+        assert_eq!(outbox.drop_topic(topic(1)), 3);
+        assert_eq!(bytes_of(&outbox.take().unwrap()), b"024");
+        outbox.left(3, 0);
+        outbox.share(latest("alone", 7));
+        assert_eq!(outbox.drop_topic(topic(7)), 1);
+        assert!(outbox.is_empty() && outbox.take().is_none());
+    }
+
+    #[test]
+    fn the_age_is_that_of_the_oldest_shared_frames_in_flight_or_queued() {
+        let mut outbox = Outbox::default();
+        outbox.push(b"own");
+        assert_eq!(outbox.shared_since(), NEVER);
+        outbox.share(shared("a", topic(0), Overflow::Close, 5));
+        outbox.share(shared("b", topic(0), Overflow::Close, 6));
+        assert_eq!(outbox.shared_since(), 5);
+        let bytes = outbox.take().unwrap().len();
+        outbox.share(shared("c", topic(0), Overflow::Close, 7));
+        assert_eq!(outbox.shared_since(), 5);
+        outbox.left(bytes - 1, 8);
+        assert_eq!(outbox.shared_since(), 5);
+        outbox.left(1, 8);
+        assert_eq!(outbox.shared_since(), 7);
+    }
+
+    #[test]
+    fn the_latest_pong_comes_before_what_is_said_after_its_ping() {
+        let mut outbox = Outbox::default();
+        (0..100u32).for_each(|n| {
+            outbox.pong(&n.to_be_bytes());
+        });
+        outbox.push(b"the last word");
+        let sent = bytes_of(&outbox.take().unwrap());
+        assert!(sent.ends_with(b"\0\0\0\x63the last word"));
+    }
+
+    #[test]
+    fn a_flood_of_pings_waits_as_sixteen_pongs_and_the_latest() {
+        let mut outbox = Outbox::default();
+        let lost = (0..1000u32).filter(|n| outbox.pong(&n.to_be_bytes())).count();
+        assert_eq!(lost, 1000 - 17);
+        let sent = bytes_of(&outbox.take().unwrap());
+        assert_eq!(sent.len(), 17 * 6);
+        assert_eq!(sent[16 * 6 + 2..], 999u32.to_be_bytes());
+    }
+}

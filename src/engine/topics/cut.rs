@@ -1,0 +1,78 @@
+//! How finely a fan-out to very many is cut while others speak: by how long the turns before took.
+//!
+//! What a send costs differs from machine to machine and from hour to hour, so a number of sends alone says nothing of how
+//! long others wait. Invariant: no turn is cut coarser or finer than the limits here.
+
+/// A turn of this many milliseconds or more was too long. The clock's steps are of one, so such a turn took over one.
+const TURN_MS_MAX: u64 = 2;
+
+/// A visit counts for so many at least: 341 in a turn. The rounds are cut anyway, so smaller turns cost little.
+const WEIGHT_MIN: usize = 3;
+
+/// And at most: 64 in a turn, below which what a turn does beside its sends begins to weigh.
+const WEIGHT_MAX: usize = 16;
+
+/// What a turn that took too long adds to the weight; one that did not takes one off.
+const WEIGHT_STEP: usize = 2;
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::engine) struct Cut {
+    weight: usize,
+    /// When the turn before began, if it was cut.
+    before_ms: Option<u64>,
+}
+
+impl Default for Cut {
+    fn default() -> Self {
+        Self { weight: WEIGHT_MIN, before_ms: None }
+    }
+}
+
+impl Cut {
+    /// For how many of a turn's visits one counts, in a turn that is cut and began at `now_ms`. Asked once in such a turn.
+    pub(in crate::engine) fn weight(&mut self, now_ms: u64) -> usize {
+        if let Some(before_ms) = self.before_ms.replace(now_ms) {
+            let was_too_long = now_ms - before_ms >= TURN_MS_MAX;
+            let weight = if was_too_long { self.weight + WEIGHT_STEP } else { self.weight - 1 };
+            self.weight = weight.clamp(WEIGHT_MIN, WEIGHT_MAX);
+        }
+        self.weight
+    }
+
+    /// In a turn that is not cut: how long it takes says nothing of the next that is.
+    pub(in crate::engine) fn pause(&mut self) {
+        self.before_ms = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Turns that take so long, one after another; the weights of all.
+    fn weights(cut: &mut Cut, turns: usize, turn_ms: u64) -> Vec<usize> {
+        (0..turns as u64).map(|turn| cut.weight(1_000 + turn * turn_ms)).collect()
+    }
+
+    #[test]
+    fn turns_that_take_too_long_are_cut_finer_down_to_a_limit() {
+        let mut cut = Cut::default();
+        assert_eq!(weights(&mut cut, 9, TURN_MS_MAX), [3, 5, 7, 9, 11, 13, 15, 16, 16]);
+    }
+
+    #[test]
+    fn turns_that_are_short_are_cut_coarser_up_to_a_limit() {
+        let mut cut = Cut { weight: 6, before_ms: None };
+        assert_eq!(weights(&mut cut, 6, TURN_MS_MAX - 1), [6, 5, 4, 3, 3, 3]);
+    }
+
+    #[test]
+    fn how_long_other_turns_take_changes_nothing() {
+        let mut cut = Cut::default();
+        for turn in 0..100 {
+            assert_eq!(cut.weight(turn * 1_000), WEIGHT_MIN);
+            cut.pause();
+        }
+    }
+}
