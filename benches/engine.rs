@@ -14,7 +14,7 @@ use ringsock::mesh::{Capacity, Mesh};
 use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{Opcode, handshake};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
-use ringsock::service::{ApiAccess, OverflowRules, Site};
+use ringsock::service::{ApiAccess, OverflowRules, Router};
 use ringsock::{Handler, Limits, Message, Session};
 
 mod fixtures;
@@ -49,7 +49,7 @@ fn requests(c: &mut Criterion) {
     });
 
     let Some(mut world) =
-        World::connected(Site::new(Arc::<Status>::default(), OverflowRules::default(), ApiAccess::Off))
+        World::connected(Router::new(Arc::<Status>::default(), OverflowRules::default(), ApiAccess::Off))
     else {
         return;
     };

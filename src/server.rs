@@ -1,8 +1,8 @@
-//! A server put together: where it listens, its limits, its cores, and a second, small one that tells of it. Start, drain,
-//! join.
+//! The server as a whole: its builder, start, drain and join.
 //!
-//! The administrator's listener is a server of its own: what it costs and whom it lets in has nothing to do with the
-//! first one's limits and counters, and it serves until the first one has ended.
+//! Owns the composition: addresses, limits, cores, signals and the administrator's listener, which is a small server of
+//! its own. Never handles a connection itself. Invariant: the administrator's listener shares no limits and no counters
+//! with the main server, and serves until the main server has ended.
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,7 +32,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that listens on 127.0.0.1:9000 with one core for each processor, unless told otherwise.
+    /// Returns a builder with the defaults: the server listens on 127.0.0.1:9000, with one core for each processor.
     pub fn builder() -> Builder {
         Builder {
             listen: Ok(vec![Address::Ip((Ipv4Addr::LOCALHOST, 9000).into())]),
@@ -50,44 +50,44 @@ impl Server {
         }
     }
 
-    /// The first TCP address that it listens on; the port is the kernel's choice if 0 was asked for. Without any, 0.0.0.0
-    /// and port 0: it listens on Unix sockets alone.
+    /// Returns the first TCP address that the server listens on, with the port that the kernel chose if 0 was
+    /// requested. Returns 0.0.0.0:0 if the server listens on Unix sockets only.
     pub fn address(&self) -> SocketAddr {
         let first = self.addresses().iter().find_map(Endpoint::socket_address);
         first.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
     }
 
-    /// Everything that it listens on.
+    /// Returns all addresses that the server listens on.
     pub fn addresses(&self) -> &[Endpoint] {
         self.cores.endpoints()
     }
 
-    /// The first TCP address at which it tells of itself, if it does.
+    /// Returns the first TCP address of the administrator's listener, if any.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_addresses().iter().find_map(Endpoint::socket_address)
     }
 
-    /// Everything on which it tells of itself.
+    /// Returns all addresses of the administrator's listener.
     pub fn admin_addresses(&self) -> &[Endpoint] {
         self.admin.as_ref().map_or(&[], Cores::endpoints)
     }
 
-    /// The reactor in use.
+    /// Returns the reactor in use.
     pub fn reactor(&self) -> ReactorKind {
         self.cores.reactor()
     }
 
-    /// The limits in force.
+    /// Returns the limits in force.
     pub fn limits(&self) -> &Limits {
         self.cores.limits()
     }
 
-    /// Counters, one set for each core.
+    /// Returns the counters, one set for each core.
     pub fn counters(&self) -> &[Arc<Counters>] {
         self.cores.counters()
     }
 
-    /// What it has counted, for Prometheus.
+    /// Returns the server's metrics, for Prometheus.
     pub fn metrics(&self) -> Metrics {
         let metrics = Metrics::new(self.counters(), self.status(), self.reactor(), self.limits());
         match &self.log_lines_dropped {
@@ -96,33 +96,33 @@ impl Server {
         }
     }
 
-    /// Whether it serves.
+    /// Returns the server's status, which says whether it is ready.
     pub fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
     }
 
-    /// Publishes to topics and sends to sessions, from any thread.
+    /// Returns a handle that publishes to topics and sends to sessions, from any thread.
     pub fn handle(&self) -> ServerHandle {
         self.cores.handle()
     }
 
-    /// Drains it from any thread.
+    /// Returns a handle that drains or stops the server, from any thread.
     pub fn controller(&self) -> Controller {
         self.cores.controller()
     }
 
-    /// Serves until drained. Everything else that ends a server is an error, after which the process should end too: a
-    /// core that died or hangs cannot be replaced.
+    /// Serves until drained. Any other end is an error, after which the process should end too: a core that died or
+    /// hangs cannot be replaced.
     pub fn join(self) -> Result<(), Error> {
         self.join_observed(|_| ())
     }
 
-    /// As [`Server::join`], and tells several times a second how the server fares. `observe` must not wait: it is called by
-    /// the thread that supervises the cores.
+    /// Serves like [`Server::join`], and calls `observe` several times a second with the server's state. `observe` must
+    /// not block: it runs on the thread that supervises the cores.
     pub fn join_observed(self, observe: impl FnMut(Pulse)) -> Result<(), Error> {
         let stopped = self.cores.supervise(observe);
         if let Some(admin) = self.admin {
-            // Nobody waits for its last answers if the process is about to end with an error.
+            // If the process is about to end with an error, the listener's last answers are not waited for.
             let at_once = stopped != Stopped::Drained;
             end(admin, at_once);
         }
@@ -138,62 +138,62 @@ impl Server {
     }
 }
 
-/// The name in LISTEN_FDNAMES of sockets for the administrator's listener.
+/// The name in LISTEN_FDNAMES for the sockets of the administrator's listener.
 pub const ADMIN_SOCKET: &str = "admin";
 
-/// How long a core may make no turn before the server gives itself up. Default 10 s: a handler that blocks for so long
-/// is stuck, and until then only readiness is withdrawn.
+/// How long a core may go without a turn before the server stops with an error. Default 10 s: a handler that blocks for
+/// that long is stuck; until then the server is only reported as not ready.
 pub const STALL_TIMEOUT_MS: u64 = 10_000;
 
-/// Why a server ended, or never began.
+/// A server's failure to start or to go on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What was to be listened on is not an address, or not together with the others.
+    /// Invalid or conflicting listen addresses: the caller's fault.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// PROXY headers are expected of nobody.
+    /// PROXY headers are required, but no proxy is trusted: the caller's fault.
     #[error(
-        "PROXY headers are only taken from trusted proxies, and there are none. Name the proxies' addresses \
-         (--trusted-proxies), or do without PROXY headers (--proxy-protocol false)."
+        "PROXY headers are accepted from trusted proxies only, and none is configured. Name the proxies' addresses \
+         (--trusted-proxies), or turn PROXY headers off (--proxy-protocol false)."
     )]
     ProxyProtocolWithoutProxies,
-    /// Limits that cannot hold together.
+    /// Contradictory limits: the caller's fault.
     #[error(transparent)]
     Limits(#[from] Contradiction),
-    /// It did not start.
+    /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The drain timeout was over, or a second signal came, before everyone was told.
-    #[error("The server stopped before everyone was told.")]
+    /// The drain timeout expired, or a second signal came, before every session was told.
+    #[error("The server stopped before all sessions were told that it ends.")]
     Forced,
     /// A core died.
-    #[error("Core {core} died: {reason}. The server ends, because its clients would wait for ever.")]
+    #[error("Core {core} died: {reason}. The server ends, because the core's clients would get no answer.")]
     CoreDied {
-        /// Its number.
+        /// The core's number.
         core: usize,
-        /// What is known of the reason.
+        /// The panic message or error, as far as known.
         reason: String,
     },
     /// A core hangs.
-    #[error("Core {core} has made no turn for {stalled_ms} ms; a handler blocks it. The server ends.")]
+    #[error("Core {core} has made no turn for {stalled_ms} ms: a handler blocks it. The server ends.")]
     CoreStalled {
-        /// Its number.
+        /// The core's number.
         core: usize,
-        /// For how long.
+        /// The time since its last turn.
         stalled_ms: u64,
     },
 }
 
-/// Where to tell of a server.
+/// The address of the administrator's listener.
 #[derive(Clone, Debug)]
 struct AdminAddress {
     address: Result<Address, AddressError>,
-    /// Whether the server is not to start without it, even if the address is only in use.
+    /// Whether the server refuses to start if the address is in use.
     required: bool,
 }
 
-/// Settings of a server. Every setter replaces a default.
+/// The settings of a server. Each setter replaces a default.
 #[derive(Clone, Debug)]
 pub struct Builder {
     listen: Result<Vec<Address>, AddressError>,
@@ -211,116 +211,117 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Where to listen, in one of the forms of [`Address`] or several set apart by commas, such as `127.0.0.1:9000`,
-    /// `localhost:9000`, `:9000` for all addresses of this host, or `unix:/run/ringsock.sock`. Port 0 lets the kernel
-    /// choose. Default 127.0.0.1:9000.
+    /// Sets the addresses to listen on: one or several forms of [`Address`], separated by commas, such as
+    /// `127.0.0.1:9000`, `localhost:9000`, `:9000` for all addresses of this host, or `unix:/run/ringsock.sock`. With
+    /// port 0 the kernel chooses a port. Default 127.0.0.1:9000.
     pub fn listen(mut self, addresses: impl ToString) -> Self {
         self.listen = Address::list(&addresses.to_string());
         self
     }
 
-    /// As [`Builder::listen`], for addresses that have been read already.
+    /// Sets the addresses to listen on, like [`Builder::listen`], from parsed addresses.
     pub fn listen_on(mut self, addresses: impl IntoIterator<Item = Address>) -> Self {
         self.listen = Ok(addresses.into_iter().collect());
         self
     }
 
-    /// How many cores. Default: one for each processor this process may use.
+    /// Sets the number of cores. Default: one for each processor that this process may use.
     pub fn cores(mut self, cores: usize) -> Self {
         self.cores = cores;
         self
     }
 
-    /// Whether cores are pinned to processors. Default: if there are as many as processors that this process may use.
+    /// Sets whether cores are pinned to processors. Default: pinned if there are as many cores as processors.
     pub fn pin(mut self, pin: Pin) -> Self {
         self.pin = pin;
         self
     }
 
-    /// Which reactor. Default: io_uring, or epoll with a warning.
+    /// Sets the reactor. Default: io_uring, or epoll with a warning if io_uring is not available.
     pub fn reactor(mut self, reactor: ReactorKind) -> Self {
         self.reactor = reactor;
         self
     }
 
-    /// The limits of all sessions.
+    /// Sets the limits of the server and of each session.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Which web pages may open a WebSocket; others are answered with 403. Default: those served by the same host.
+    /// Sets the origins whose web pages may open a WebSocket; others get 403. Default: the server's own host.
     pub fn origins(mut self, origins: Origins) -> Self {
         self.admission.origins = origins;
         self
     }
 
-    /// Which proxies are believed when they tell whom they speak for, in X-Forwarded-For or a PROXY header. Default: none.
+    /// Sets the proxies whose X-Forwarded-For or PROXY header is trusted to name the client. Default: none.
     pub fn trusted_proxies(mut self, trusted_proxies: TrustedProxies) -> Self {
         self.admission.trusted_proxies = trusted_proxies;
         self
     }
 
-    /// Whether every connection from a trusted proxy begins with a PROXY header. Default: no.
+    /// Sets whether every connection from a trusted proxy begins with a PROXY header. Default: no.
     pub fn proxy_protocol(mut self, proxy_protocol: bool) -> Self {
         self.admission.proxy_protocol = proxy_protocol;
         self
     }
 
-    /// Whether other processes of this user may listen on the same address and share its connections. Default: no.
+    /// Sets whether other processes of this user may listen on the same address and share its connections. Default: no.
     pub fn share_port(mut self, share_port: bool) -> Self {
         self.share_port = share_port;
         self
     }
 
-    /// How long a core may make no turn before the server gives itself up, in milliseconds; 0 is for ever, and less than
-    /// [`STALL_TIMEOUT_MS_MIN`](crate::engine::STALL_TIMEOUT_MS_MIN) is refused.
+    /// Sets how long a core may go without a turn before the server stops with an error, in milliseconds; 0 turns the
+    /// check off, and less than [`STALL_TIMEOUT_MS_MIN`](crate::engine::STALL_TIMEOUT_MS_MIN) is refused.
     pub fn stall_timeout_ms(mut self, stall_timeout_ms: u64) -> Self {
         self.stall_timeout_ms = stall_timeout_ms;
         self
     }
 
-    /// Whether signals that end a process ([`ENDING`](crate::engine::ENDING), SIGTERM and SIGINT among them) drain the server.
-    /// Default: yes; an application with signal handling of its own says no and uses [`Server::controller`].
+    /// Sets whether signals that end a process ([`ENDING`](crate::engine::ENDING), SIGTERM and SIGINT among them) drain
+    /// the server. Default: yes; an application that handles signals itself turns this off and uses
+    /// [`Server::controller`].
     pub fn handle_signals(mut self, handle_signals: bool) -> Self {
         self.handle_signals = handle_signals;
         self
     }
 
-    /// Has [`Admin`] tell of the server on a listener of its own: `/metrics`, `/health` and `/readyz`. It runs on one thread
-    /// at the lowest priority, with limits of its own ([`Admin::limits`]), and has no password: keep the address private.
-    /// Default: none.
+    /// Adds the administrator's listener, which serves `/metrics`, `/health` and `/readyz` ([`Admin`]). It runs on one
+    /// thread at the lowest priority, with limits of its own ([`Admin::limits`]), and has no password: keep the address
+    /// private. Default: none.
     pub fn admin_listen(mut self, address: impl ToString) -> Self {
         self.admin = Some(AdminAddress { address: address.to_string().parse(), required: true });
         self
     }
 
-    /// As [`Builder::admin_listen`], but if the address is in use, the server logs a warning and does without.
+    /// Adds the administrator's listener, but starts without it, with a warning, if its address is in use.
     pub fn admin_listen_if_free(mut self, address: impl ToString) -> Self {
         self.admin = Some(AdminAddress { address: address.to_string().parse(), required: false });
         self
     }
 
-    /// Has metrics tell of the lines that the application's log has dropped, which it counts there. Default: none.
+    /// Adds a metric of dropped log lines, read from `lines`, which the application counts. Default: none.
     pub fn log_lines_dropped(mut self, lines: Arc<AtomicU64>) -> Self {
         self.log_lines_dropped = Some(lines);
         self
     }
 
-    /// Sockets that whoever started the process has passed ([`Passed::take`](crate::reactor::Passed::take)). Those named `admin` take the place of
-    /// [`Builder::admin_listen`], and all others that of [`Builder::listen`]; where there are none of a kind, the addresses
-    /// are listened on. Default: none.
+    /// Sets listening sockets that the parent process passed ([`Passed::take`](crate::reactor::Passed::take)). Sockets
+    /// named `admin` replace [`Builder::admin_listen`], all others replace [`Builder::listen`]; without sockets of a
+    /// kind, the server listens on the configured addresses. Default: none.
     pub fn inherited(mut self, sockets: Vec<Inherited>) -> Self {
         self.inherited = sockets;
         self
     }
 
-    /// Starts the server; every core makes its own handler. Returns once all cores accept connections.
+    /// Starts the server, with one handler per core. Returns once all cores accept connections.
     pub fn start<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Server, Error> {
         self.start_with_status(Arc::default(), handler)
     }
 
-    /// As [`Builder::start`], for handlers that tell clients whether the server is ready.
+    /// Starts the server like [`Builder::start`], for handlers that report the server's status.
     pub fn start_with_status<H: Handler>(
         self,
         status: Arc<Status>,
@@ -331,10 +332,10 @@ impl Builder {
         }
         self.limits.check(self.stall_timeout_ms)?;
         self.limits.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
-        // First of all, so that no signal is lost that comes meanwhile.
+        // Signals are caught first, so that none is lost during the start.
         let signals =
             self.handle_signals.then(Signals::catch).transpose().map_err(|source| StartError::Signals { source })?;
-        let started = self.put_together(status, signals.clone(), handler);
+        let started = self.compose(status, signals.clone(), handler);
         let Some(signals) = signals else { return started };
         match started {
             Ok(server) => {
@@ -353,7 +354,7 @@ impl Builder {
         self.start(handler)?.join()
     }
 
-    fn put_together<H: Handler>(
+    fn compose<H: Handler>(
         self,
         status: Arc<Status>,
         signals: Option<Signals>,
@@ -361,7 +362,7 @@ impl Builder {
     ) -> Result<Server, Error> {
         let (for_admin, inherited): (Vec<_>, Vec<_>) =
             self.inherited.into_iter().partition(|socket| socket.name == ADMIN_SOCKET);
-        // What was passed takes the place of what was asked for.
+        // Passed sockets replace configured addresses.
         let admin = match (&self.admin, for_admin.is_empty()) {
             (None, true) => None,
             (Some(admin), true) => {
@@ -391,12 +392,12 @@ impl Builder {
         let required = admin.required;
         match start_admin(admin, signals, server.metrics()) {
             Ok(admin) => server.admin = Some(admin),
-            // Sessions may be there already, which are told as soon as the server knows of the signal.
+            // Sessions may be open already; they are told once the server handles the signal.
             Err(StartError::Cancelled) => {}
             Err(StartError::Listen { endpoint, source }) if !required && source.kind() == ErrorKind::AddrInUse => {
                 tracing::warn!(
-                    "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one an --admin-listen \
-                     address of its own, or none."
+                    "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one another --admin-listen \
+                     address, or --admin-listen none."
                 );
             }
             Err(error) => {
@@ -414,7 +415,7 @@ impl AdminAddress {
     }
 }
 
-/// What the administrator's server listens on.
+/// The addresses and sockets of the administrator's listener.
 struct AdminListener {
     places: Vec<Place>,
     inherited: Vec<Inherited>,
@@ -422,14 +423,14 @@ struct AdminListener {
 }
 
 impl AdminListener {
-    /// Descriptors that it may take.
+    /// Returns how many descriptors the listener and its connections may take.
     fn descriptors(&self) -> usize {
         let listeners = self.places.iter().map(|place| place.endpoints.len()).sum::<usize>() + self.inherited.len();
         Admin::limits().connections_max + descriptors_per_core(listeners)
     }
 }
 
-/// One core on epoll, which has the smaller footprint and is allowed everywhere.
+/// Starts the administrator's listener: one core on epoll, which takes the least memory and is allowed everywhere.
 fn start_admin(listener: AdminListener, signals: Option<Signals>, metrics: Metrics) -> Result<Cores, StartError> {
     let setup = Setup {
         places: listener.places,
@@ -449,7 +450,7 @@ fn start_admin(listener: AdminListener, signals: Option<Signals>, metrics: Metri
     Cores::start(setup, Arc::default(), move |_core| Admin::new(metrics.clone()))
 }
 
-/// Drains cores that serve nobody of importance.
+/// Drains or stops the administrator's listener and waits for its end.
 fn end(cores: Cores, at_once: bool) {
     let controller = cores.controller();
     if at_once {

@@ -175,7 +175,7 @@ fn a_bad_value_of_a_variable_is_refused_by_the_name_of_the_variable() {
         ("RINGSOCK_MAX_HEADERS", "1000", "must be from 1 to 256"),
         ("RINGSOCK_ALLOW_ORIGIN", "https://a/", "is no origin"),
         ("RINGSOCK_TRUSTED_PROXIES", "proxy", "neither an address nor a network"),
-        ("RINGSOCK_OVERFLOW", "block", "is no policy"),
+        ("RINGSOCK_OVERFLOW", "block", "unknown policy \"block\""),
         ("RINGSOCK_LOG", "ringsock=loudly", "is no filter"),
         ("RINGSOCK_CONFIG", "no/such/file.toml", "cannot be read"),
         ("RINGSOCK_API_KEY", "a b", "visible ASCII"),
@@ -255,7 +255,7 @@ fn who_may_come_in_is_settled_before_anyone_does() {
     let named = "trusted-proxies does not hold: \"10.0.0.1/8\" is neither an address nor a network.";
     assert!(said.contains(named), "{said}");
     let said = refusal(&["--proxy-protocol", "true"]);
-    assert!(said.contains("only taken from trusted proxies, and there are none"), "{said}");
+    assert!(said.contains("accepted from trusted proxies only, and none is configured"), "{said}");
     let said = refusal(&["--max-handshake-burst-per-address", "0"]);
     assert_eq!(said, "ringsock: max-handshake-burst-per-address is 0, but must be from 1 to 1000000.\n");
     let flags = ["--allow-origin", "same-host,https://chat.example", "--trusted-proxies", "10.0.0.0/8, ::1"];

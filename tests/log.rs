@@ -155,7 +155,7 @@ fn a_reader_that_reads_gets_every_line_to_the_last() {
     let mut log = String::new();
     reader.read_to_string(&mut log).unwrap();
     assert!(log.contains("Draining: no new connections, 1001 to every session.\n"), "{log}");
-    assert!(log.ends_with("\nringsock: The server stopped before everyone was told.\n"), "{log}");
+    assert!(log.ends_with("\nringsock: The server stopped before all sessions were told that it ends.\n"), "{log}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use ringsock::protocol::deflate::{Compression, WindowBits};
 use ringsock::protocol::http::{HEADERS_CAPACITY, HeadLimits};
 use ringsock::reactor::{InheritError, Passed};
 use ringsock::server::Builder;
-use ringsock::service::{ApiAccess, CrossOrigin, OverflowRules, Site};
+use ringsock::service::{ApiAccess, CrossOrigin, OverflowRules, Router};
 use ringsock::tune::{Goal, Host, Knob, knobs};
 use ringsock::{Server, engine, server};
 use tracing_subscriber::EnvFilter;
@@ -94,9 +94,9 @@ impl Serve {
             (config.api_allow_origin.parse()).map_err(|error| format!("api-allow-origin does not hold: {error}"))?;
         let subprotocols: Arc<[String]> = config.subprotocols.names().into();
         let server = builder.start_with_status(status, move |_core| {
-            Site::new(Arc::clone(&told), overflow.clone(), api.clone())
-                .sharing(pages.clone())
-                .speaking(Arc::clone(&subprotocols))
+            Router::new(Arc::clone(&told), overflow.clone(), api.clone())
+                .with_api_origins(pages.clone())
+                .with_subprotocols(Arc::clone(&subprotocols))
         })?;
         log.print(&Banner { server: &server, config: &config }.to_string());
         let mut notifier = Notifier::from_environment();

@@ -1,7 +1,7 @@
-//! What is for whoever runs the server and for nobody else: its metrics, and whether it is well.
+//! The administrator's endpoints: `/metrics`, `/health` and `/readyz`.
 //!
-//! Meant for a listener of its own. Speaks no WebSocket. Invariant: however often it is asked, metrics are put into
-//! text at most once in 100 ms, for all cores together as well as for each.
+//! Meant for a listener of its own. Speaks no WebSocket. Invariant: metrics are rendered at most once in 100 ms,
+//! however often they are requested; the text for all cores and the text per core count separately.
 
 use std::time::{Duration, Instant};
 
@@ -14,28 +14,28 @@ use crate::engine::{Handler, Hub, Limits, Session, Upgrade, UpgradeRequest};
 use crate::protocol::Message;
 use crate::protocol::http::{HeadLimits, Request, Response};
 
-/// How long a text is good for: far shorter than any interval of scraping, far longer than it takes to make it.
+/// How long a rendered text is reused: far shorter than any scrape interval, far longer than rendering takes.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The handler of an administrator's listener.
 #[derive(Debug)]
 pub struct Admin {
     metrics: Metrics,
-    of_server: Cached,
-    of_each_core: Cached,
+    server_text: Cached,
+    per_core_text: Cached,
 }
 
-/// The text that was made last, and when.
+/// The text rendered last, and when.
 type Cached = Option<(Instant, Bytes)>;
 
 impl Admin {
-    /// A handler that tells what `metrics` say.
+    /// Creates a handler that serves `metrics`.
     pub fn new(metrics: Metrics) -> Self {
-        Self { metrics, of_server: None, of_each_core: None }
+        Self { metrics, server_text: None, per_core_text: None }
     }
 
-    /// Limits of a listener that only a few scrapers and a person use. A client that asks and does not read holds one of
-    /// 64 places for 2.5 s.
+    /// Returns limits for a listener that only a few scrapers and a person use. A client that asks and does not read
+    /// holds one of 64 places for 2.5 s.
     pub fn limits() -> Limits {
         Limits {
             head: HeadLimits { request_line_bytes_max: 1024, head_bytes_max: 8 * 1024, headers_max: 64 },
@@ -53,16 +53,16 @@ impl Admin {
         let is_per_core = match parameter(query, "per") {
             Ok(None) => false,
             Ok(Some(value)) if value == "core" => true,
-            Ok(Some(_)) => return Response::text(400, "per can only be core, as in /metrics?per=core.\n"),
+            Ok(Some(_)) => return Response::text(400, "Invalid value of per. Use /metrics?per=core.\n"),
             Err(error) => return Response::text(400, format!("{error}\n")),
         };
-        let cached = if is_per_core { &mut self.of_each_core } else { &mut self.of_server };
+        let cached = if is_per_core { &mut self.per_core_text } else { &mut self.server_text };
         let fresh = cached.as_ref().filter(|(made, _)| now.saturating_duration_since(*made) < FRESH);
         let text = match fresh {
             Some((_, text)) => text.clone(),
             None => match if is_per_core { self.metrics.text_per_core() } else { self.metrics.text() } {
                 Ok(text) => cached.insert((now, Bytes::from(text))).1.clone(),
-                Err(_) => return Response::text(500, "The metrics could not be put into text.\n"),
+                Err(_) => return Response::text(500, "The metrics could not be rendered.\n"),
             },
         };
         Response::new(200).with_body(Metrics::CONTENT_TYPE, text)
@@ -73,7 +73,7 @@ impl Handler for Admin {
     type State = ();
 
     fn upgrade(&mut self, _: &UpgradeRequest<'_>) -> Upgrade<()> {
-        Upgrade::reject(Response::text(404, "There is no WebSocket here. It is where --listen says.\n"))
+        Upgrade::reject(Response::text(404, "This listener serves no WebSocket. Use an address that --listen names.\n"))
     }
 
     fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
@@ -88,7 +88,7 @@ impl Handler for Admin {
             "*" => return methods::options(methods::READ),
             path => match health::answer(path, self.metrics.status()) {
                 Some(response) => response,
-                None => return Response::text(404, "There is nothing here. Try /metrics, /health or /readyz.\n"),
+                None => return Response::text(404, "Not found. Try /metrics, /health or /readyz.\n"),
             },
         };
         methods::restrict(request, methods::READ, || response)

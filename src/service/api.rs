@@ -1,7 +1,7 @@
-//! `/api/`: what other programs ask by plain HTTP. They publish to a topic, and are told what each core does.
+//! `/api/`: HTTP for other programs: publishing to a topic, and figures of each core.
 //!
-//! Owns who may ask, what a request says, and the JSON of the answers; the engine does the rest. Invariant: how long it takes
-//! to refuse a key tells nothing of how much of it was right, and no key is ever shown.
+//! Owns access control, the parsing of requests and the JSON of answers; the engine publishes. Invariant: the time it
+//! takes to refuse a key does not reveal how much of it was right, and no key is ever shown.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,28 +18,28 @@ use crate::engine::{Counters, Hub, Sent, TopicError};
 use crate::protocol::Message;
 use crate::protocol::http::{Request, Response};
 
-/// Where it is.
+/// The path prefix of the API.
 const PREFIX: &str = "/api/";
 const PUBLISH: &str = "/api/publish";
 const CORES: &str = "/api/cores";
 
-/// Methods of publishing.
+/// The methods of the publish path.
 const PUBLISH_METHODS: &str = "POST, OPTIONS";
 
-/// Who may publish by HTTP.
+/// Who may publish over HTTP.
 #[derive(Clone, Default)]
 pub enum ApiAccess {
-    /// Nobody.
+    /// Nobody may publish.
     #[default]
     Off,
-    /// Whoever sends this key.
+    /// Clients that send this key.
     Key(Arc<str>),
-    /// Every program that can connect, and no web page but those that are listed: any page that a person looks at can have a browser of this host
-    /// send a request.
+    /// Every program that can connect, but web pages of the listed origins only: any page that somebody on this host
+    /// visits can make the browser send a request.
     Open,
 }
 
-/// The answer to a request for one of these paths; `None` for any other.
+/// Returns the answer to a request below `/api/`, or `None` for any other path.
 pub(super) fn answer(
     request: &Request<'_>,
     hub: &mut Hub<'_>,
@@ -59,18 +59,18 @@ pub(super) fn answer(
     Some(pages.label(request, answer.unwrap_or_else(|error| error.response())))
 }
 
-/// Returns whether a request's body matters, so that it has to be read.
+/// Returns whether the server has to read a request's body.
 pub(super) fn reads_body(request: &Request<'_>) -> bool {
     request.path() == PUBLISH && request.method() == "POST"
 }
 
-/// The refusal of a request that would be refused whatever its body is.
+/// Returns the refusal of a request that would be refused whatever its body is.
 pub(super) fn refuse_unread(request: &Request<'_>, access: &ApiAccess, pages: &CrossOrigin) -> Option<Response> {
     access.admit_publisher(request, pages).err().map(|error| pages.label(request, error.response()))
 }
 
 impl ApiAccess {
-    /// The topic that a request may publish to.
+    /// Returns the topic to publish to if the request may publish.
     fn admit_publisher<'a>(&self, request: &Request<'a>, pages: &CrossOrigin) -> Result<Cow<'a, str>, ApiError> {
         if request.method() != "POST" {
             return Err(ApiError::MethodNotAllowed { allow: PUBLISH_METHODS });
@@ -79,7 +79,7 @@ impl ApiAccess {
         parameter(request.query(), "topic")?.ok_or(ApiError::TopicMissing)
     }
 
-    /// Whether this request may publish.
+    /// Checks the request's key or origin.
     fn admit(&self, request: &Request<'_>, pages: &CrossOrigin) -> Result<(), ApiError> {
         match self {
             Self::Off => Err(ApiError::Off),
@@ -87,7 +87,7 @@ impl ApiAccess {
             Self::Open => Ok(()),
             Self::Key(key) => match key_of(request) {
                 None => Err(ApiError::KeyMissing),
-                // Keys of another length are told apart at once: how long the key is does not have to be secret.
+                // The comparison returns at once if the lengths differ: the key's length does not have to be secret.
                 Some(sent) if constant_time_eq(sent, key.as_bytes()) => Ok(()),
                 Some(_) => Err(ApiError::KeyWrong),
             },
@@ -105,21 +105,21 @@ impl fmt::Debug for ApiAccess {
     }
 }
 
-/// Why a request is not carried out: the client's fault, but for the last.
+/// A refused request: the client's fault, except for [`ApiError::Dropped`].
 #[derive(Debug, PartialEq, Eq, Error)]
 enum ApiError {
-    #[error("There is nothing here. There are POST /api/publish and GET /api/cores.")]
+    #[error("Unknown path. Use POST /api/publish or GET /api/cores.")]
     NotFound,
     #[error(
-        "Publishing by HTTP is off. Start the server with --api-key KEY, or, for the programs of its own host alone, with \
+        "Publishing over HTTP is off. Start the server with --api-key KEY or, for programs on its own host only, with \
          --api-insecure true."
     )]
     Off,
     #[error("This method is not allowed here. Use {allow}.")]
     MethodNotAllowed { allow: &'static str },
-    #[error("A key is needed to publish. Send it as X-API-Key: KEY or as Authorization: Bearer KEY.")]
+    #[error("Publishing needs a key. Send it as X-API-Key: KEY or as Authorization: Bearer KEY.")]
     KeyMissing,
-    #[error("This is not the key that the server was started with. Send that one.")]
+    #[error("Wrong key. Send the key that the server was started with.")]
     KeyWrong,
     #[error(
         "A web page may not publish without a key. Start the server with --api-key KEY, or list the page's origin with \
@@ -132,9 +132,9 @@ enum ApiError {
     Parameter(#[from] ParameterError),
     #[error(transparent)]
     Topic(#[from] TopicError),
-    #[error("The body is declared to be text and is not UTF-8. Send bytes as application/octet-stream.")]
+    #[error("The body is declared as text, but is not UTF-8. Send bytes as application/octet-stream.")]
     BodyNotText,
-    #[error("The message was dropped, in whole or in part: more waits to be delivered than may. Try again later.")]
+    #[error("The message was dropped, at least in part: too much is waiting to be delivered. Try again later.")]
     Dropped,
 }
 
@@ -161,26 +161,26 @@ impl ApiError {
     }
 }
 
-/// What is said of a request that is not carried out.
+/// The JSON of a refusal.
 #[derive(Serialize)]
 struct Failure {
     error: String,
 }
 
-/// What is said of a message that was published.
+/// The JSON of a published message.
 #[derive(Serialize)]
 struct Published<'a> {
     topic: &'a str,
     sent: &'static str,
 }
 
-/// What each core does.
+/// The JSON of `/api/cores`.
 #[derive(Serialize)]
 struct Cores {
     cores: Vec<Core>,
 }
 
-/// What a core does, out of its counters.
+/// One core's figures, from its counters.
 #[derive(Serialize)]
 struct Core {
     core: usize,
@@ -221,7 +221,7 @@ fn publish(
     }
 }
 
-/// It needs no key: it tells how much there is to do, and nothing of what or for whom.
+/// Returns each core's figures. Needs no key: they show load, but neither contents nor clients.
 fn cores(request: &Request<'_>, counters: &[Arc<Counters>]) -> Result<Response, ApiError> {
     match request.method() {
         "GET" | "HEAD" => {
@@ -235,12 +235,12 @@ fn cores(request: &Request<'_>, counters: &[Arc<Counters>]) -> Result<Response, 
 fn json(status: u16, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(text) => Response::json(status, text),
-        // Only what JSON has no form for gets here, and nothing above is such.
-        Err(_) => Response::text(500, "The answer could not be put into JSON.\n"),
+        // Unreachable: every value above has a JSON form.
+        Err(_) => Response::text(500, "The answer could not be written as JSON.\n"),
     }
 }
 
-/// The key that a request brings, if any.
+/// Returns the key that a request carries.
 fn key_of<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
     let bearer = || {
         let (scheme, key) = request.header("Authorization")?.split_at_checked("Bearer ".len())?;
@@ -249,7 +249,7 @@ fn key_of<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
     request.header("X-API-Key").or_else(bearer)
 }
 
-/// The body as a message. It is text if it can be, unless it is declared to be bytes; declared to be text, it has to be.
+/// Returns the body as a message: text if it is UTF-8 and not declared binary; a body declared as text must be UTF-8.
 fn message<'a>(request: &Request<'a>) -> Result<Message<'a>, ApiError> {
     let declared = request.header_text("Content-Type").unwrap_or_default();
     let media_type = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -273,7 +273,7 @@ mod tests {
     use crate::protocol::MessageKind;
     use crate::protocol::http::{Date, Headers};
 
-    /// What `read` makes of a POST with these header lines and this body.
+    /// Calls `read` with a POST request of these header lines and this body.
     fn with_request<T>(lines: &str, body: &[u8], read: impl FnOnce(&Request<'_>) -> T) -> T {
         let head = format!("POST /api/publish HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let mut headers = Headers::default();

@@ -1,37 +1,38 @@
-//! Which web pages of other origins may use `/api/`: the server's side of the CORS protocol (Fetch standard, 3.2).
+//! CORS for `/api/`: which web pages of other origins may use it (Fetch standard, 3.2).
 //!
-//! Owns the headers by which a browser is told. Never keeps a request from being carried out: a browser does not show an
-//! answer to a page that it is not told to, and does not send what needs a preflight. Invariant: credentials are never
-//! allowed, so no page acts with cookies or passwords of whoever looks at it; it needs the key.
-
+//! Owns the CORS response headers. Never stops a request from being carried out: the browser itself hides the answer
+//! from a page that is not allowed, and does not send a request whose preflight failed. Invariant: credentials are
+//! never allowed, so no page acts with its visitor's cookies or passwords; it needs the API key.
+//!
 use std::str::FromStr;
 
 use crate::protocol::http::{Request, Response};
 use crate::protocol::{InvalidOrigin, Origins};
 
-/// How long a browser may remember the answer to a preflight: two hours, the most that Chromium does.
+/// How long a browser may cache a preflight answer, in seconds: two hours, the most that Chromium allows.
 const PREFLIGHT_SECONDS: &str = "7200";
 
-/// Headers that the API reads, for a preflight that names none.
+/// The headers that the API reads; sent in answer to a preflight that names none.
 const HEADERS: &str = "Authorization, Content-Type, X-API-Key";
 
-/// Pages of other origins that may use the API: `none`, or a list as [`Origins`] reads it.
+/// The origins whose pages may use the API: `none`, or a list in the form of [`Origins`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CrossOrigin(Option<Origins>);
 
 impl CrossOrigin {
-    /// Returns whether a request comes from a page that is allowed.
+    /// Returns whether a request comes from a page of an allowed origin.
     pub(super) fn allows(&self, request: &Request<'_>) -> bool {
         self.allowed_origin(request).is_some()
     }
 
-    /// Returns the answer to a preflight, which asks whether a page may send a request of one of the methods that `allow`
-    /// lists. `None` if the request is none, or its page is not allowed.
+    /// Returns the answer to a preflight for the methods that `allow` lists, or `None` if the request is not a
+    /// preflight or its page is not allowed.
     pub(super) fn preflight(&self, request: &Request<'_>, allow: &'static str) -> Option<Response> {
         if request.header("Access-Control-Request-Method").is_none() || !self.allows(request) {
             return None;
         }
-        // Those that are asked for, since proxies and tracing add their own; the browser keeps dangerous ones to itself.
+        // Echoes the requested headers, because proxies and tracing add their own; browsers block dangerous ones
+        // themselves.
         let headers = request.header_text("Access-Control-Request-Headers").unwrap_or(HEADERS);
         let response = Response::new(204)
             .with_header("Access-Control-Allow-Methods", allow)
@@ -40,7 +41,7 @@ impl CrossOrigin {
         Some(response)
     }
 
-    /// Returns the same answer with what tells a browser whether the page may see it.
+    /// Adds the headers that tell the browser whether the page may read the answer.
     pub(super) fn label(&self, request: &Request<'_>, response: Response) -> Response {
         if self.0.is_none() {
             return response;
@@ -57,7 +58,7 @@ impl CrossOrigin {
         }
     }
 
-    /// What the browser is told: the page's origin, or `*` where every page is allowed.
+    /// Returns the value of Access-Control-Allow-Origin: the page's origin, or `*` if every page is allowed.
     fn allowed_origin(&self, request: &Request<'_>) -> Option<String> {
         let origin = request.header_text("Origin")?;
         let origins = self.0.as_ref().filter(|origins| origins.allow(Some(origin.as_bytes()), request.host()))?;
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
     use crate::protocol::http::{Date, Headers};
 
-    /// The head of the answer to a request with these lines: to a preflight if it is one.
+    /// Returns the head of the answer to a request with these header lines; an OPTIONS request counts as a preflight.
     fn answer(allowed: &str, method: &str, lines: &str) -> String {
         let head = format!("{method} /api/publish HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let mut headers = Headers::default();

@@ -1,9 +1,9 @@
-//! What a load balancer asks: whether the process lives, and whether it may take load.
+//! The health endpoints for load balancers: whether the process runs, and whether it takes new load.
 
 use crate::engine::Status;
 use crate::protocol::http::Response;
 
-/// The answer to `/health` or `/readyz`; `None` for any other path.
+/// Returns the answer to `/health` or `/readyz`, or `None` for any other path.
 pub(super) fn answer(path: &str, status: &Status) -> Option<Response> {
     match path {
         "/health" => Some(Response::text(200, "ok")),

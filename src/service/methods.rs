@@ -1,16 +1,16 @@
-//! Which methods a path has: what OPTIONS is told, and whom 405 is for.
+//! The HTTP methods of each path: the answer to OPTIONS, and 405 for methods that the path does not support.
 //!
-//! Never knows what a path is for. Invariant: the methods that a path names in Allow are those that it answers.
+//! Knows nothing of the paths themselves. Invariant: the methods in a path's Allow header are those that it answers.
 
 use crate::protocol::http::{Request, Response};
 
-/// Methods of what can only be read.
+/// The methods of a read-only path.
 pub(super) const READ: &str = "GET, HEAD, OPTIONS";
 
-/// What the server knows at all, for `OPTIONS *`.
+/// Every method the server supports, for `OPTIONS *`.
 pub(super) const ALL: &str = "GET, HEAD, POST, OPTIONS";
 
-/// Returns `answer` to a request by one of the methods that `allow` lists, the list to OPTIONS, and 405 to others.
+/// Answers methods that `allow` lists with `answer`, OPTIONS with the list, and every other method with 405.
 pub(super) fn restrict(request: &Request<'_>, allow: &'static str, answer: impl FnOnce() -> Response) -> Response {
     match request.method() {
         "OPTIONS" => options(allow),
@@ -21,7 +21,7 @@ pub(super) fn restrict(request: &Request<'_>, allow: &'static str, answer: impl 
     }
 }
 
-/// Returns what OPTIONS is told (RFC 9110 9.3.7): these methods, and nothing else.
+/// Returns the answer to OPTIONS (RFC 9110 9.3.7): the Allow header and an empty body.
 pub(super) fn options(allow: &'static str) -> Response {
     Response::new(200).with_header("Allow", allow)
 }

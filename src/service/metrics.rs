@@ -1,9 +1,9 @@
-//! What a server has counted, as text that Prometheus reads.
+//! A server's counters as Prometheus text.
 //!
-//! The format is Prometheus' own (version 0.0.4) rather than OpenMetrics: everything that reads metrics understands it.
-//! Reads counters that cores write, and never makes a core do anything. Every name, reason and code is there from the
-//! start, at 0, so that a rate is right from the first event on. Invariant: unless each core is asked for, there are as many
-//! values whatever the number of cores.
+//! The format is Prometheus' own (version 0.0.4) rather than OpenMetrics, because every metrics reader understands it.
+//! Reads counters that cores write, and never makes a core do anything. Every name, reason and code is present from the
+//! start, at 0, so that rates are right from the first event on. Invariant: unless values per core are requested, the
+//! number of values does not depend on the number of cores.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use super::process::Process;
 use crate::engine::{Counters, Family, Limits, ReactorKind, Status};
 
-/// A server's metrics. Cheap to clone; what it says is as fresh as the moment it is asked.
+/// A server's metrics. Cheap to clone; each text shows the values at the time of the call.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     cores: Arc<[Arc<Counters>]>,
@@ -28,31 +28,31 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// What [`Metrics::text`] is, for the header Content-Type.
+    /// The value of the Content-Type header for [`Metrics::text`].
     pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-    /// The metrics of a server with these cores.
+    /// Creates the metrics of a server with these cores.
     pub fn new(cores: &[Arc<Counters>], status: Arc<Status>, reactor: ReactorKind, limits: &Limits) -> Self {
         let connections_max = limits.connections_max as u64;
         Self { cores: cores.into(), status, reactor, connections_max, log_lines_dropped: None }
     }
 
-    /// Adds the lines of the application's log that were dropped, which it counts there.
+    /// Adds a metric of dropped log lines, read from `lines`, which the application counts.
     pub fn with_log_lines_dropped(self, lines: Arc<AtomicU64>) -> Self {
         Self { log_lines_dropped: Some(lines), ..self }
     }
 
-    /// Whether the server serves.
+    /// Returns the server's status.
     pub fn status(&self) -> &Status {
         &self.status
     }
 
-    /// All of it, for all cores together: some 10 KB. Costs some 100 µs, and reads from /proc.
+    /// Returns all metrics, summed over all cores: some 10 KB. Takes some 100 µs, and reads /proc.
     pub fn text(&self) -> Result<String, fmt::Error> {
         self.text_of(Scope::Server)
     }
 
-    /// All of it, by the label `core` where each core has a value of its own: some 10 KB for each.
+    /// Returns all metrics, with a value per core where cores have one (label `core`): some 10 KB for each core.
     pub fn text_per_core(&self) -> Result<String, fmt::Error> {
         self.text_of(Scope::EachCore)
     }
@@ -71,7 +71,7 @@ impl Metrics {
             Scope::Server => cores.reduce(sum).map(|sums| (None, sums)).into_iter().collect(),
             Scope::EachCore => cores.enumerate().map(|(core, all)| (Some(core.to_string()), all)).collect(),
         };
-        // The lists are alike, so they are walked side by side.
+        // All lists have the same families in the same order.
         let places = groups.first().map_or(0, |(_, families)| families.len());
         for place in 0..places {
             let families = groups.iter().map(|(core, families)| (core, &families[place]));
@@ -92,7 +92,7 @@ impl Metrics {
             }
         }
         if let Some(lines) = &self.log_lines_dropped {
-            let help = "Lines of the log and of the start that were dropped, because nobody took them.";
+            let help = "Log lines and startup lines that were dropped because they could not be written in time.";
             let mut metric =
                 encoder.encode_descriptor("ringsock_log_lines_dropped", help, None, MetricType::Counter)?;
             metric.encode_counter::<NoLabelSet, _, u64>(&lines.load(Ordering::Relaxed), None)?;
@@ -102,27 +102,27 @@ impl Metrics {
 
     fn encode_gauges(&self, scope: Scope, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let sum = |values: &mut dyn Iterator<Item = u64>| values.sum();
-        let help = "Connections that there are now.";
+        let help = "Open connections.";
         self.encode_of_cores(scope, encoder, "ringsock_connections", help, Counters::connections, sum)?;
-        let help = "WebSocket sessions that there are now.";
+        let help = "Open WebSocket sessions.";
         self.encode_of_cores(scope, encoder, "ringsock_sessions", help, Counters::sessions, sum)?;
-        let help = "When the core made its last turn, or the core whose last turn is the oldest, in seconds since the \
-            server began; an idle one makes two a second.";
+        let help = "Time of the core's last turn, in seconds since the server started; without the label core, of the \
+            least recently active core. An idle core makes two turns a second.";
         let seconds = |counters: &Counters| counters.last_turn_ms.read() as f64 / 1000.0;
         let oldest = |values: &mut dyn Iterator<Item = f64>| values.reduce(f64::min).unwrap_or_default();
         self.encode_of_cores(scope, encoder, "ringsock_last_turn_seconds", help, seconds, oldest)?;
-        let help = "Cores that the server has. What each of them counts is at /metrics?per=core.";
+        let help = "Cores of the server. Their values are at /metrics?per=core.";
         encode_gauge(encoder, "ringsock_cores", help, &(self.cores.len() as u64))?;
-        let help = "Connections that there may be, over all cores.";
+        let help = "The limit of open connections, over all cores.";
         encode_gauge(encoder, "ringsock_connections_max", help, &self.connections_max)?;
-        let help = "Whether the server takes load (1), or drains or has a core that is stalled (0).";
+        let help = "1 if the server accepts load, 0 while it drains or a core is stalled.";
         encode_gauge(encoder, "ringsock_ready", help, &u32::from(self.status.is_ready()))?;
-        let help = "Always 1; the labels tell which version serves, and how its cores talk to the kernel.";
+        let help = "Always 1; the labels name the version and the reactor in use.";
         let labels = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("reactor", self.reactor.to_string())];
         encode_labelled(encoder, "ringsock_build_info", help, [(labels, 1u32)])
     }
 
-    /// Writes a gauge that each core has, or what becomes of the values of all.
+    /// Writes a gauge with one value per core, or one value that `of_all` computes from them.
     fn encode_of_cores<V: EncodeGaugeValue>(
         &self,
         scope: Scope,
@@ -143,16 +143,16 @@ impl Metrics {
     }
 }
 
-/// What the values of a text are about.
+/// The granularity of a metrics text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
-    /// All cores together.
+    /// One value for all cores.
     Server,
-    /// Each core, by the label `core`.
+    /// One value per core, with the label `core`.
     EachCore,
 }
 
-/// What is registered to be put into text.
+/// The collector that writes the metrics at one granularity.
 #[derive(Debug)]
 struct Scoped {
     metrics: Metrics,
@@ -167,7 +167,7 @@ impl Collector for Scoped {
     }
 }
 
-/// Both together, which count the same things.
+/// Adds up two lists of the same families.
 fn sum(mut all: Vec<Family>, more: Vec<Family>) -> Vec<Family> {
     for (family, more) in all.iter_mut().zip(more) {
         for ((_, count), (_, more)) in family.counts.iter_mut().zip(more.counts) {
@@ -179,19 +179,19 @@ fn sum(mut all: Vec<Family>, more: Vec<Family>) -> Vec<Family> {
 
 fn encode_process(encoder: &mut DescriptorEncoder<'_>, process: &Process) -> fmt::Result {
     if let Some(seconds) = process.cpu_seconds {
-        let help = "CPU time that the process has used, in user and kernel mode, in seconds.";
+        let help = "User and kernel CPU time of the process, in seconds.";
         let mut metric = encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, _, f64>(&seconds, None)?;
     }
     if let Some(seconds) = process.start_time_seconds {
-        let help = "When the process began, in seconds since 1970.";
+        let help = "Start time of the process, in seconds since 1970.";
         encode_gauge(encoder, "process_start_time_seconds", help, &seconds)?;
     }
     let gauges = [
-        ("process_resident_memory_bytes", "Memory that the process occupies, in bytes.", process.resident_memory_bytes),
-        ("process_virtual_memory_bytes", "Memory that the process has mapped, in bytes.", process.virtual_memory_bytes),
-        ("process_open_fds", "File descriptors that the process has open.", process.open_fds),
-        ("process_max_fds", "File descriptors that the process may have open.", process.max_fds),
+        ("process_resident_memory_bytes", "Resident memory of the process, in bytes.", process.resident_memory_bytes),
+        ("process_virtual_memory_bytes", "Mapped memory of the process, in bytes.", process.virtual_memory_bytes),
+        ("process_open_fds", "Open file descriptors of the process.", process.open_fds),
+        ("process_max_fds", "The limit of open file descriptors of the process.", process.max_fds),
     ];
     for (name, help, value) in gauges {
         if let Some(value) = value {

@@ -1,4 +1,4 @@
-//! What `ringsock serve` offers on its engine, and what it tells of itself to whoever runs it.
+//! The services that `ringsock serve` runs on the engine, and the metrics and health endpoints for its operator.
 
 mod admin;
 mod api;
@@ -9,12 +9,12 @@ mod metrics;
 mod page;
 mod process;
 mod query;
-mod site;
+mod router;
 mod topics;
 
 pub use admin::Admin;
 pub use api::ApiAccess;
 pub use cross_origin::CrossOrigin;
 pub use metrics::Metrics;
-pub use site::Site;
+pub use router::Router;
 pub use topics::{InvalidOverflow, OverflowRules};

@@ -1,8 +1,8 @@
-//! The page at `/`: its parts in `page/`, put together when the server is built.
+//! The demo page at `/`, assembled from the files in `page/` at compile time.
 //!
-//! It is complete in itself: whoever can reach the server can try it, with no other host in between.
+//! The page is self-contained: it loads nothing from any other host.
 
-/// The page.
+/// The page's HTML.
 pub(super) const PAGE: &str = concat!(
     include_str!("page/head.html"),
     "<style>\n",
@@ -20,7 +20,7 @@ pub(super) const PAGE: &str = concat!(
     "</script>\n</body>\n</html>\n",
 );
 
-/// What the page may do: run its own script and style, and talk to any WebSocket server, since it is made for trying.
+/// The page's content security policy: it runs its own script and style, and may connect to any WebSocket server.
 pub(super) const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
                                       img-src data:; connect-src 'self' ws: wss:; base-uri 'none'; \
                                       form-action 'none'; frame-ancestors 'none'";

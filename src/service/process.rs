@@ -1,36 +1,37 @@
-//! What the kernel knows of this process, under the names that every Prometheus client gives to it.
+//! This process' resource use, under the metric names that every Prometheus client uses.
 //!
-//! Read from /proc when asked for; what cannot be read is left out. Costs the same however many descriptors there are,
+//! Reads /proc on demand and leaves out what cannot be read. The cost does not depend on the number of open descriptors
 //! from Linux 6.2 on.
 
 use std::fs;
 
-/// Ticks in a second as /proc counts them (USER_HZ): 100 on every architecture that Rust's standard library serves.
+/// Clock ticks per second in /proc (USER_HZ): 100 on every architecture that Rust's standard library supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What is known of this process.
+/// The resource use of this process; `None` where /proc does not show it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Process {
-    /// CPU time that all of its threads have used, in seconds.
+    /// CPU time used by all threads, in seconds.
     pub(super) cpu_seconds: Option<f64>,
-    /// When it began, in seconds since 1970.
+    /// Start time, in seconds since 1970.
     pub(super) start_time_seconds: Option<f64>,
-    /// Memory that it occupies.
+    /// Resident memory.
     pub(super) resident_memory_bytes: Option<u64>,
-    /// Memory that it has mapped.
+    /// Mapped memory.
     pub(super) virtual_memory_bytes: Option<u64>,
-    /// Descriptors that are open.
+    /// Open descriptors.
     pub(super) open_fds: Option<u64>,
-    /// Descriptors that may be open; `None` also if there is no limit.
+    /// The limit of open descriptors; also `None` if there is no limit.
     pub(super) max_fds: Option<u64>,
 }
 
 impl Process {
-    /// Asks the kernel.
+    /// Reads the values from /proc.
     pub(super) fn read() -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let (stat, status) = (read("/proc/self/stat"), read("/proc/self/status"));
-        // Fields are counted from behind the name, which may contain anything; that of the state is proc(5)'s third.
+        // Fields are counted after the process name, which may contain any character; field 3 of proc(5), the state, is
+        // first.
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').collect();
         let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
         let booted = word_after(&read("/proc/stat"), "btime ").map(|seconds| seconds as f64);
@@ -45,17 +46,17 @@ impl Process {
     }
 }
 
-/// The directory's size is their number from Linux 6.2 on; before, it is 0 and they are counted.
+/// Counts the open descriptors: from Linux 6.2 on the directory's size is their number, before that it is 0.
 fn open_fds() -> Option<u64> {
     const DIRECTORY: &str = "/proc/self/fd";
     match fs::metadata(DIRECTORY).ok()?.len() {
-        // Less the one that reads the directory.
+        // The descriptor that reads the directory is not counted.
         0 => Some((fs::read_dir(DIRECTORY).ok()?.count() as u64).saturating_sub(1)),
         open => Some(open),
     }
 }
 
-/// The number that follows `name` at the beginning of a line.
+/// Returns the number that follows `name` at the start of a line.
 fn word_after(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()

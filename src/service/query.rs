@@ -1,7 +1,7 @@
-//! The query of a request: the parameters that mean something here, each read by its name.
+//! The query string of a request: looks up parameters by name.
 //!
-//! Owns percent-decoding. Never looks at a parameter that nobody here asks for: proxies, caches and applications add
-//! their own (`token=`, `_=`), in whatever encoding, and no request is refused for them. Invariant: a parameter that is
+//! Owns percent-decoding. Ignores every parameter that was not asked for, in whatever encoding, and never refuses a
+//! request for one: proxies, caches and applications add their own (`token=`, `_=`). Invariant: a parameter that is
 //! asked for is absent, has exactly one value, or is an error.
 
 use std::borrow::Cow;
@@ -9,17 +9,18 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
-/// Why a parameter has no value: the client's fault.
+/// An invalid parameter: the client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum ParameterError {
-    #[error("The value of {name} is not UTF-8 once it is percent-decoded. Encode it as UTF-8.")]
+    #[error("The value of {name} is not UTF-8 after percent-decoding. Encode it as UTF-8.")]
     NotText { name: &'static str },
-    /// The first would count for one program and the last for another, so neither does here.
+    /// Some programs would use the first value and others the last, so the parameter is refused.
     #[error("{name} is given more than once. Give it once.")]
     Repeated { name: &'static str },
 }
 
-/// Returns the decoded value of the parameter `name`, if the query has it; `name=` and `name` have an empty one.
+/// Returns the decoded value of the parameter `name`, or `None` if it is absent; `name=` and `name` have an empty
+/// value.
 pub(super) fn parameter<'a>(
     query: Option<&'a str>,
     name: &'static str,
@@ -33,7 +34,7 @@ pub(super) fn parameter<'a>(
     }
 }
 
-/// Returns a text out of its percent-encoding, unless it is no UTF-8.
+/// Percent-decodes a text, or returns `None` if the result is not UTF-8.
 pub(super) fn decode(encoded: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(encoded).decode_utf8().ok()
 }

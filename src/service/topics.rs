@@ -1,6 +1,6 @@
-//! `/topics/{name}`: a topic as a plain WebSocket. What a client says is published, and what is published it hears.
+//! `/topics/{name}`: a topic as a plain WebSocket. Each message of a client is published to the topic's subscribers.
 //!
-//! Owns what the path and the query say; the engine does the rest.
+//! Owns the parsing of path, query and overflow rules; the engine publishes and delivers.
 
 use std::str::FromStr;
 
@@ -9,33 +9,33 @@ use thiserror::Error;
 use super::query::{ParameterError, decode, parameter};
 use crate::engine::{Overflow, Subscribe, TopicError, check_topic};
 
-/// Where topics are.
+/// The path prefix of topics.
 const PREFIX: &str = "/topics/";
 
-/// What a client of `/topics/{name}` wants.
+/// A client's request to join a topic.
 #[derive(Debug)]
 pub(super) struct Join {
-    /// The topic, or a pattern of topics.
+    /// The topic, or a topic pattern.
     pub(super) topic: String,
-    /// Whether it is sent what it publishes itself.
+    /// Whether the client receives its own messages.
     pub(super) echo: bool,
 }
 
-/// Why nobody can be let into a topic: the client's fault.
+/// An invalid request to join a topic: the client's fault.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(super) enum JoinError {
-    #[error("The name of the topic is not UTF-8 once it is percent-decoded.")]
+    #[error("The topic name is not UTF-8 after percent-decoding. Encode it as UTF-8.")]
     NotText,
     #[error(transparent)]
     Topic(#[from] TopicError),
-    #[error("echo is {value:?}, but can be true or false.")]
+    #[error("echo is {value:?}. Give true or false.")]
     Echo { value: String },
     #[error(transparent)]
     Parameter(#[from] ParameterError),
 }
 
 impl Join {
-    /// What a target asks for; `None` if it is none of these.
+    /// Parses a request target, or returns `None` if its path is not below `/topics/`.
     pub(super) fn parse(path: &str, query: Option<&str>) -> Option<Result<Self, JoinError>> {
         let name = path.strip_prefix(PREFIX)?;
         Some(Self::read(name, query))
@@ -53,48 +53,48 @@ impl Join {
     }
 }
 
-/// What becomes of messages that subscribers cannot take, topic by topic: `close`, or `close,prices/*=latest`.
+/// The overflow policy of each topic: `close`, or `close,prices/*=latest`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OverflowRules {
-    usual: Overflow,
-    /// By pattern or name of topic; the first that matches holds.
-    special: Vec<(String, Overflow)>,
+    default: Overflow,
+    /// Policies by topic name or pattern; the first match applies.
+    overrides: Vec<(String, Overflow)>,
 }
 
-/// Why rules are none: the operator's fault.
+/// Invalid overflow rules: the operator's fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidOverflow {
-    /// A policy that there is not.
-    #[error("{given:?} is no policy; give close, drop-newest, drop-oldest or latest")]
+    /// Unknown policy.
+    #[error("unknown policy {given:?}; give close, drop-newest, drop-oldest or latest")]
     Policy {
-        /// What was given.
+        /// The rejected text.
         given: String,
     },
-    /// A second policy for all topics.
-    #[error("{given:?} is a second policy for all topics; give one, and others as TOPIC=POLICY or PREFIX*=POLICY")]
+    /// A second default policy.
+    #[error("{given:?} is a second default policy; give one, and the others as TOPIC=POLICY or PREFIX*=POLICY")]
     Second {
-        /// What was given.
+        /// The rejected text.
         given: String,
     },
-    /// A name that is none.
-    #[error("{given:?} names no topic: {source}")]
+    /// Invalid topic name.
+    #[error("invalid topic {given:?}: {source}")]
     Topic {
-        /// What was given.
+        /// The rejected text.
         given: String,
-        /// What is wrong with it.
+        /// The violated rule.
         source: TopicError,
     },
 }
 
 impl OverflowRules {
-    /// How a client of a topic is subscribed.
+    /// Returns the subscription options for a client of a topic.
     pub(super) fn subscribe(&self, join: &Join) -> Subscribe {
         let matches = |pattern: &String| match pattern.strip_suffix('*') {
             Some(stem) => join.topic.starts_with(stem),
             None => join.topic == *pattern,
         };
-        let special = self.special.iter().find(|(pattern, _)| matches(pattern));
-        Subscribe { overflow: special.map_or(self.usual, |(_, overflow)| *overflow), echo: join.echo }
+        let matching = self.overrides.iter().find(|(pattern, _)| matches(pattern));
+        Subscribe { overflow: matching.map_or(self.default, |(_, overflow)| *overflow), echo: join.echo }
     }
 }
 
@@ -102,18 +102,18 @@ impl FromStr for OverflowRules {
     type Err = InvalidOverflow;
 
     fn from_str(text: &str) -> Result<Self, InvalidOverflow> {
-        let (mut usual, mut special) = (None, Vec::new());
+        let (mut default, mut overrides) = (None, Vec::new());
         for rule in text.split(',').map(str::trim) {
             match rule.rsplit_once('=') {
                 Some((topic, given)) => {
                     check_topic(topic).map_err(|source| InvalidOverflow::Topic { given: topic.to_owned(), source })?;
-                    special.push((topic.to_owned(), policy(given)?));
+                    overrides.push((topic.to_owned(), policy(given)?));
                 }
-                None if usual.is_some() => return Err(InvalidOverflow::Second { given: rule.to_owned() }),
-                None => usual = Some(policy(rule)?),
+                None if default.is_some() => return Err(InvalidOverflow::Second { given: rule.to_owned() }),
+                None => default = Some(policy(rule)?),
             }
         }
-        Ok(Self { usual: usual.unwrap_or_default(), special })
+        Ok(Self { default: default.unwrap_or_default(), overrides })
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(policy("prices/a"), Overflow::Latest);
         assert_eq!((policy("log"), policy("log/a")), (Overflow::DropOldest, Overflow::DropNewest));
         assert_eq!("close".parse(), Ok(OverflowRules::default()));
-        assert_eq!("a*=latest".parse::<OverflowRules>().unwrap().usual, Overflow::Close);
+        assert_eq!("a*=latest".parse::<OverflowRules>().unwrap().default, Overflow::Close);
         for wrong in ["", "closed", "close,latest", "=close", "a=", "a=b=c"] {
             assert!(wrong.parse::<OverflowRules>().is_err(), "{wrong:?}");
         }

@@ -134,7 +134,7 @@ fn row_23_a_second_sigterm_ends_the_process_at_once() {
         let (status, took) = server.await_end();
         figure(23, format!("second SIGTERM: {status} after {took:.2?}"), "1 s, not 0");
         assert_eq!(status.code(), Some(1));
-        assert!(server.log().contains("before everyone was told"));
+        assert!(server.log().contains("before all sessions were told"));
         in_time(took <= Duration::from_secs(1));
         drop(deaf);
     });

@@ -126,7 +126,7 @@ fn a_second_signal_ends_it_at_once_whichever_it_is() {
             server.signal(second);
             assert_eq!(server.ended().code(), Some(1));
             let log: String = server.log.iter().collect();
-            assert!(log.contains("before everyone was told"), "{log}");
+            assert!(log.contains("before all sessions were told"), "{log}");
         }
     });
 }

@@ -1,21 +1,21 @@
 "use strict";
-// The chat: a topic's messages, read as {"from": …, "text": …} where they are that.
+// The chat: shows a topic's messages, and parses those of the form {"from": …, "text": …}.
 (() => {
   const TOPIC_BYTES_MAX = 255;
   const PREVIEW_CHARACTERS_MAX = 2000; // of a message: the list stays quick with 500 of 64 KiB
   const NAME_CHARACTERS_MAX = 40;
-  const DRAW_MS = 50;                  // what comes within that time is drawn at once
-  const TOPIC_CLOSE_NAMES = { ...CLOSE_NAMES, 1013: "too slow, or the server is full" }; // the reason tells which
+  const DRAW_MS = 50;                  // messages of this interval are drawn together
+  const TOPIC_CLOSE_NAMES = { ...CLOSE_NAMES, 1013: "too slow, or the server is full" }; // the reason says which
 
   let socket = null;
   let received = 0;
-  let unheard = [];    // sent and not yet come back
-  let undrawn = [];    // list items
+  let unechoed = [];   // sent, and the echo has not arrived
+  let undrawn = [];    // list items not in the page yet
   let drawTimer = 0;
 
-  // ---- what a reload keeps
+  // ---- state kept across reloads
 
-  // A window of its own name and topic each. A browser may forbid to keep anything.
+  // Each window keeps its own name and topic. A browser may forbid storage.
   function keep(joined) {
     try {
       sessionStorage.chat = JSON.stringify({ name: at("chat-name").value, topic: at("chat-topic").value, joined });
@@ -49,9 +49,9 @@
   function topicFault(topic) {
     const bytes = encoder.encode(topic.replace(/\*$/, "")).length;
     if (topic === "" || bytes > TOPIC_BYTES_MAX) return `A topic has a name of 1 to ${TOPIC_BYTES_MAX} bytes.`;
-    // The browser takes these for steps in the path, even percent-encoded.
-    if (topic === "." || topic === "..") return "No browser can ask for this topic.";
-    return topic.isWellFormed?.() === false ? "This topic is not whole characters." : "";
+    // Browsers resolve these as path segments, even percent-encoded.
+    if (topic === "." || topic === "..") return "Browsers cannot request this topic.";
+    return topic.isWellFormed?.() === false ? "This topic contains half a character." : "";
   }
 
   function opened(topic, byHand) {
@@ -72,8 +72,8 @@
     const text = closedText(event, TOPIC_CLOSE_NAMES);
     show(event.code === 1000 ? "closed" : "lost", text);
     note(text);
-    if (unheard.length > 0) note(`${plural(unheard.length, "message")} of yours did not come back and may be lost.`);
-    unheard = [];
+    if (unechoed.length > 0) note(`${plural(unechoed.length, "message")} of yours did not come back and may be lost.`);
+    unechoed = [];
   }
 
   // ---- messages
@@ -83,16 +83,16 @@
     if (text === "" || socket === null || socket.readyState !== WebSocket.OPEN) return;
     const message = JSON.stringify({ from: at("chat-name").value.trim() || "nobody", text });
     socket.send(message);
-    unheard.push(message);
+    unechoed.push(message);
     at("chat-text").value = "";
   }
 
   function receive(raw) {
     const data = typeof raw === "string" ? raw : new Uint8Array(raw);
     const said = typeof data === "string" ? parse(data) : null;
-    // A name proves nothing; what comes back just as it was sent is ours. What was sent before it has been dropped.
-    const own = unheard.indexOf(data) + 1;
-    unheard.splice(0, own);
+    // A name proves nothing: an identical message is taken for the echo of ours. Messages sent before it were dropped.
+    const own = unechoed.indexOf(data) + 1;
+    unechoed.splice(0, own);
     received += 1;
     if (said === null) draw("raw", "no sender", data);
     else draw(own > 0 ? "own" : "", said.from, said.text);
@@ -115,7 +115,7 @@
     const text = span("text", shown);
     text.dir = "auto";
     if (shown !== data && shown.endsWith(" …")) text.append(span("hint", ` cut, ${size(bytes)} in all`));
-    const name = document.createElement("bdi"); // a name from right to left turns nothing else around
+    const name = document.createElement("bdi"); // isolates right-to-left names
     name.textContent = preview(from, NAME_CHARACTERS_MAX);
     push(kind, name, text);
   }
@@ -124,7 +124,7 @@
     push("note", span("text", text));
   }
 
-  // A topic may bring thousands a second: only what stays in the list becomes part of the page.
+  // A topic may deliver thousands of messages a second: only those that stay in the list are added to the page.
   function push(kind, ...content) {
     const now = new Date();
     const item = document.createElement("li");

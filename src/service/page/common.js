@@ -1,9 +1,9 @@
 "use strict";
-// What more than one part of the page uses.
+// Helpers that several parts of the page use.
 
-const LIST_ENTRIES_MAX = 500; // of a log or a chat; older ones leave the page
+const LIST_ENTRIES_MAX = 500; // of a log or a chat; older ones are removed
 const PREVIEW_BYTES_MAX = 32; // of a binary message
-const FOLLOW_PIXELS_MAX = 40; // so near its end a list is scrolled along
+const FOLLOW_PIXELS_MAX = 40; // a list this close to its end follows new entries
 const CLOSE_NAMES = {
   1000: "normal closure", 1001: "going away", 1002: "protocol error", 1003: "unsupported data",
   1005: "no code given", 1006: "connection lost or refused", 1007: "invalid data", 1008: "policy violation",
@@ -51,7 +51,7 @@ function timeOf(date, text) {
   return element;
 }
 
-// Whoever has scrolled up to read is left there.
+// A reader who has scrolled up stays there.
 function appendTo(list, view, items) {
   const follow = view.scrollHeight - view.scrollTop - view.clientHeight < FOLLOW_PIXELS_MAX;
   list.append(...items);

@@ -1,13 +1,13 @@
 "use strict";
-// The cores: what each of them does, polled while somebody looks.
+// The cores: figures of each core, polled while the page is visible.
 (() => {
   const POLL_MS = 1000;
   const ANSWER_TIMEOUT_MS = 5000;
-  const RETRY_MS = 10000;    // the browser logs every failure, so there are few
-  const HISTORY_MS = 60000;  // that a sparkline shows
-  const GAP_MS = 2500;       // between two points: the page was hidden, and nothing is drawn
+  const RETRY_MS = 10000;    // long, because the browser logs every failure
+  const HISTORY_MS = 60000;  // shown by a sparkline
+  const GAP_MS = 2500;       // a longer gap between two points is not drawn: the page was hidden
   const SPARK_WIDTH = 60, SPARK_HEIGHT = 24, SPARK_MARGIN = 1;
-  const SCALE_MIN = 10;      // messages per second at the top: a single message is no mountain
+  const SCALE_MIN = 10;      // messages per second at the top, so that a single message stays small
   const RATES = { received: "messages_received", sent: "messages_sent" };
   const FIELDS = ["core", "connections", "topics", "subscriptions", "messages_dropped", ...Object.values(RATES)];
 
@@ -17,7 +17,7 @@
   let polling = false;
   let notBefore = 0;    // when the next poll may start
 
-  // ---- asking
+  // ---- polling
 
   async function poll() {
     polling = true;
@@ -48,10 +48,10 @@
     timer = setTimeout(poll, Math.max(0, notBefore - performance.now()));
   }
 
-  // ---- keeping
+  // ---- history
 
   function accept(cores, now) {
-    // Other cores, or totals that shrink: the server has started anew.
+    // Other cores, or totals that shrink: the server has restarted.
     const restarted = last !== null && (cores.length !== last.cores.length || cores.some((core, index) =>
       Object.values(RATES).some((field) => core[field] < last.cores[index][field])));
     if (last === null || restarted) {
@@ -73,7 +73,7 @@
     while (now - panel.points[0].at > HISTORY_MS) panel.points.shift();
   }
 
-  // ---- showing
+  // ---- display
 
   function makePanel(core) {
     const element = at("core").content.firstElementChild.cloneNode(true);
@@ -87,7 +87,7 @@
     at("cores-fault").hidden = true;
     at("cores-list").hidden = at("cores-scale").hidden = false;
     const list = at("cores-list");
-    // With so many cores that they have to be scrolled, the keyboard has to reach them.
+    // A list that scrolls has to be reachable by keyboard.
     if (list.scrollHeight > list.clientHeight) list.tabIndex = 0;
     else list.removeAttribute("tabindex");
     const top = scaleTop();
@@ -105,7 +105,7 @@
       `Messages per second in the last 60 s, every core on the same scale of 0 to ${rate(top)}.`;
   }
 
-  // 1, 2 or 5 and noughts, so that the scale does not move with every message.
+  // 1, 2 or 5 times a power of ten, so that the scale does not move with every message.
   function scaleTop() {
     const rates = panels.flatMap((panel) => panel.points.flatMap((point) => [point.received, point.sent]));
     const highest = Math.max(SCALE_MIN, ...rates);
@@ -121,7 +121,7 @@
     }
   }
 
-  // One message in a second is one, but one in a minute of a hidden page is not none.
+  // A rate below 1 is not shown as 0.
   const rate = (value) => number.format(value > 0 && value < 10 ? Math.ceil(value * 10) / 10 : Math.round(value));
 
   function path(points, name, top, now) {

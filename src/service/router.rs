@@ -1,5 +1,7 @@
-//! The paths of `ringsock serve`: an echo, topics, an API for other programs, a page to try them from, and what a load
-//! balancer asks.
+//! The routes of `ringsock serve`: `/echo`, `/topics/NAME`, the API, the demo page and the health endpoints.
+//!
+//! Owns the mapping from path to service, and the choice of subprotocol. Never talks to a socket. Invariant: a session
+//! with a subscription belongs to `/topics/`, and one without to `/echo`.
 
 use std::sync::Arc;
 
@@ -13,24 +15,24 @@ use crate::engine::{Handler, Hub, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
 
-/// The handler of one core.
+/// One core's handler: routes each request and session to its service.
 #[derive(Debug)]
-pub struct Site {
+pub struct Router {
     status: Arc<Status>,
     overflow: OverflowRules,
     api: ApiAccess,
-    /// Pages of other origins that may use the API.
+    /// The origins whose pages may use the API.
     pages: CrossOrigin,
-    /// The subprotocols that are spoken.
+    /// The subprotocols the server supports.
     subprotocols: Arc<[String]>,
-    /// What the client wants whose session is opened next.
-    joining: Option<Join>,
-    /// The name of the topic that is just published to.
+    /// The topic to subscribe the next opened session to.
+    pending_join: Option<Join>,
+    /// Scratch space for the name of the topic that is being published to.
     topic: String,
 }
 
-impl Site {
-    /// A handler that tells load balancers what `status` says, and lets those publish by HTTP whom `api` admits.
+impl Router {
+    /// Creates a handler that reports `status` to load balancers and admits HTTP publishers according to `api`.
     pub fn new(status: Arc<Status>, overflow: OverflowRules, api: ApiAccess) -> Self {
         Self {
             status,
@@ -38,26 +40,26 @@ impl Site {
             api,
             pages: CrossOrigin::default(),
             subprotocols: Arc::default(),
-            joining: None,
+            pending_join: None,
             topic: String::new(),
         }
     }
 
-    /// The same handler, whose API these pages may use.
-    pub fn sharing(self, pages: CrossOrigin) -> Self {
+    /// Sets the origins whose pages may use the API.
+    pub fn with_api_origins(self, pages: CrossOrigin) -> Self {
         Self { pages, ..self }
     }
 
-    /// The same handler, which speaks these subprotocols.
-    pub fn speaking(self, subprotocols: Arc<[String]>) -> Self {
+    /// Sets the supported subprotocols.
+    pub fn with_subprotocols(self, subprotocols: Arc<[String]>) -> Self {
         Self { subprotocols, ..self }
     }
 
-    /// Accepts, in the first subprotocol that the client offers and that is spoken. Without one the client decides whether
-    /// it goes on.
+    /// Accepts an upgrade with the client's first supported subprotocol. Without a match the upgrade is accepted with
+    /// none, and the client decides whether to go on.
     fn accept(&self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
         let is_spoken = |offered: &&str| self.subprotocols.iter().any(|own| own == offered);
-        // Where none is spoken, no header is looked at.
+        // Skips the header if the server supports no subprotocol.
         let chosen = (!self.subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten();
         match chosen {
             Some(subprotocol) => Upgrade::accept().protocol(subprotocol.to_owned()),
@@ -65,9 +67,9 @@ impl Site {
         }
     }
 
-    /// Publishes what a client of a topic says.
+    /// Publishes a message of a session to its topic.
     fn publish(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
-        // It has subscribed to one topic, whose name is in the way of publishing.
+        // The name is borrowed from the session, which publishing borrows mutably, so it is copied.
         self.topic.clear();
         self.topic.extend(session.topics().next());
         if let Err(error) = session.publish(&self.topic, message) {
@@ -76,16 +78,16 @@ impl Site {
     }
 }
 
-impl Handler for Site {
+impl Handler for Router {
     type State = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
-        self.joining = None;
+        self.pending_join = None;
         match (request.path(), Join::parse(request.path(), request.query())) {
             ("/echo", _) => self.accept(request),
             (_, Some(Ok(join))) => {
-                // A state of its own would cost every session memory, those of the echo too.
-                self.joining = Some(join);
+                // A per-session state would cost memory in every session, including those of `/echo`.
+                self.pending_join = Some(join);
                 self.accept(request)
             }
             (_, Some(Err(error))) => Upgrade::reject(Response::text(400, format!("{error}\n"))),
@@ -94,7 +96,7 @@ impl Handler for Site {
     }
 
     fn open(&mut self, session: &mut Session<'_, ()>) {
-        let Some(join) = self.joining.take() else { return };
+        let Some(join) = self.pending_join.take() else { return };
         if let Err(error) = session.subscribe_with(&join.topic, self.overflow.subscribe(&join)) {
             session.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
         }
@@ -135,11 +137,11 @@ impl Handler for Site {
     }
 }
 
-/// A request for a WebSocket path that asks for no WebSocket. The method is judged first: no upgrade would save a POST.
+/// Answers a plain request for a WebSocket path. The method is judged first: an upgrade does not make a POST valid.
 fn upgrade_required(request: &Request<'_>) -> Response {
     methods::restrict(request, methods::READ, || Response::from(&Refusal::UpgradeRequired))
 }
 
 fn not_found() -> Response {
-    Response::text(404, "There is nothing here. Try / in a browser, or a WebSocket on /echo or /topics/NAME.\n")
+    Response::text(404, "Not found. Open / in a browser, or connect a WebSocket to /echo or /topics/NAME.\n")
 }
