@@ -189,7 +189,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 struct AdminAddress {
     address: Result<Address, AddressError>,
-    /// Whether the server refuses to start if the address is in use.
+    /// True if the server refuses to start if the address is in use.
     required: bool,
 }
 
@@ -396,8 +396,8 @@ impl Builder {
             Err(StartError::Cancelled) => {}
             Err(StartError::Listen { endpoint, source }) if !required && source.kind() == ErrorKind::AddrInUse => {
                 tracing::warn!(
-                    "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one another --admin-listen \
-                     address, or --admin-listen none."
+                    "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one another \
+                     --admin-listen address, or --admin-listen none."
                 );
             }
             Err(error) => {

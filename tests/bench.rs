@@ -172,7 +172,7 @@ fn all_idle_connections_answer_in_the_end_also_those_of_further_processes() {
     assert_eq!((count(&json, "open"), count(&json, "answered")), (500, 500));
     assert!(json["server"]["bytes_per_connection"].is_number());
     let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(shown.contains("10,000,000 of them: "), "{shown}");
+    assert!(shown.contains("10,000,000 connections: "), "{shown}");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_process_of_a_bench_that_is_killed_is_a_fault_and_holds_nobody_up() {
     let mut text = String::new();
     process.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(process.0.wait().unwrap().code(), Some(1), "{text}");
-    assert!(text.contains("A process of the load generator ended before its time."), "{text}");
+    assert!(text.contains("A process of the load generator ended early."), "{text}");
 }
 
 #[test]
@@ -454,7 +454,7 @@ fn is_missed(output: &Output, json: &Value, fault: &str, times: std::ops::RangeI
     assert!(said(output).contains("FAULT") && !said(output).contains("none"), "{}", said(output));
 }
 
-const NO_ANSWER: &str = "never came, though it was waited for";
+const NO_ANSWER: &str = "had not arrived by the end of the run";
 
 #[test]
 fn connections_that_do_not_answer_in_the_end_are_told_and_end_a_bench_with_1() {
@@ -463,11 +463,11 @@ fn connections_that_do_not_answer_in_the_end_are_told_and_end_a_bench_with_1() {
         let url = format!("ws://{}{path}", server.address());
         let arguments = [&["idle", "--url", &url, "-c", "20", "--settle", "1"][..], &SHORT].concat();
         let (output, json) = bench("idle-unanswered", &arguments);
-        is_missed(&output, &json, "did not answer in the end", least..=20);
+        is_missed(&output, &json, "did not answer at the end", least..=20);
         let answered = count(&json, "answered");
         let missing = json["faults"].as_object().unwrap().values().next().and_then(Value::as_u64);
         assert_eq!(missing, Some(20 - answered), "each is told once");
-        assert!(said(&output).contains(&format!("{answered} of 20 in the end")), "{}", said(&output));
+        assert!(said(&output).contains(&format!("{answered} of 20 at the end")), "{}", said(&output));
     }
 }
 
@@ -558,7 +558,7 @@ fn a_server_that_greets_is_no_fault_once_that_is_said() {
     // It hides nothing: an answer in the place of a greeting is missed, and so is one that is changed.
     let (output, json) =
         run(server, "none", "/half", &["idle", "-c", "4", "-s", "20", "--skip-greetings", "--settle", "1"]);
-    is_missed(&output, &json, "did not answer in the end", 4..=4);
+    is_missed(&output, &json, "did not answer at the end", 4..=4);
     let (output, json) =
         run(server, "more", "/greets-twice", &["echo", "-c", "3", "-s", "20", "--skip-greetings", "1"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
@@ -716,7 +716,7 @@ fn refuses_what_cannot_work_in_one_sentence() {
         (&["echo", "--envelope", "nothing"], "stands"),
         (&["echo", "--duration=-1"], "no time"),
         (&["echo", "-H", "Host: other"], "cannot be sent"),
-        (&["sweep", "--steps", "5,3"], "do not rise"),
+        (&["sweep", "--steps", "5,3"], "do not increase"),
         (&["sweep", "--rate", "0"], "rate is 0"),
     ] {
         let output = command(arguments).output().unwrap();

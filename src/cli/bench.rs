@@ -138,8 +138,8 @@ impl Bench {
         let mut progress = Progress::new(&plan);
         let faultless = if self.task == Task::Sweep {
             let sweep = Sweep { plan, steps: self.steps.clone(), rate: self.rate }.checked()?;
-            let outcome = load::sweep(sweep, &self.pid, &mut worker, &mut |part, sample| {
-                progress.show_part(part, sample);
+            let outcome = load::sweep(sweep, &self.pid, &mut worker, &mut |step, sample| {
+                progress.show_step(step, sample);
                 goes_on()
             });
             progress.finish();
@@ -212,7 +212,7 @@ impl Bench {
                 (in_flight, None) => Pace::InFlight(in_flight.unwrap_or(1)),
             },
             publishers: self.publishers,
-            hears_itself: !self.no_echo,
+            receives_own: !self.no_echo,
             greeting: self.greeting.clone(),
             skipped_greetings: self.skip_greetings.unwrap_or(0),
             envelope: (before.to_owned(), after.to_owned()),

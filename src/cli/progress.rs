@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use ringsock::load::{Mode, Part, Plan, Sample, Stage};
+use ringsock::load::{Mode, Plan, Sample, Stage, SweepProgress};
 
 /// How long the end of a run waits for a terminal that takes nothing, before the outcome is printed behind the line.
 const CLEAR_MAX: Duration = Duration::from_millis(250);
@@ -19,7 +19,7 @@ pub struct Progress {
     /// Ends with the thread.
     drawn: Receiver<Infallible>,
     /// Which part of several this is.
-    part: String,
+    step: String,
     mode: Mode,
     connections: usize,
     duration: Duration,
@@ -37,7 +37,7 @@ impl Progress {
         let mut progress = Self {
             frames,
             drawn,
-            part: String::new(),
+            step: String::new(),
             mode: plan.mode,
             connections: 0,
             duration: Duration::ZERO,
@@ -53,14 +53,14 @@ impl Progress {
     }
 
     /// Shows what was seen last in a part of a sweep.
-    pub fn show_part(&mut self, part: Part<'_>, sample: &Sample) {
-        let shown = match part.step {
+    pub fn show_step(&mut self, progress: SweepProgress<'_>, sample: &Sample) {
+        let shown = match progress.step {
             0 => "finding the rate, ".to_owned(),
-            step => format!("step {step} of {}, {} connections, ", part.steps, part.plan.connections),
+            step => format!("step {step} of {}, {} connections, ", progress.steps, progress.plan.connections),
         };
-        if self.part != shown {
-            self.begin(part.plan);
-            self.part = shown;
+        if self.step != shown {
+            self.begin(progress.plan);
+            self.step = shown;
         }
         self.show(sample);
     }
@@ -92,7 +92,7 @@ impl Progress {
             per_mille: (done * 1000.0) as u64,
             message: format!(
                 "{}{stage}: {} open, {rate}, p50 {:.0} µs, p99 {:.0} µs",
-                self.part, sample.open, sample.p50_us, sample.p99_us
+                self.step, sample.open, sample.p50_us, sample.p99_us
             ),
         };
         // One that finds the last still waiting is left out.

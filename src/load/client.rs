@@ -1,4 +1,4 @@
-//! One connection of a run, as its worker remembers it between turns.
+//! One connection of a run: the state that its worker keeps between turns.
 
 use std::collections::VecDeque;
 
@@ -7,113 +7,113 @@ use crate::protocol::http::HeadScan;
 use crate::protocol::{Connection, Role};
 use crate::reactor::{Socket, Token};
 
-/// How soon a connection that failed is tried again at first, and how often that time is doubled.
+/// The wait before a failed connection is retried, and how often it is doubled.
 const RETRY_NS: u64 = 100_000_000;
 const RETRY_DOUBLINGS_MAX: u32 = 5;
 
-/// What a connection is there for.
+/// The job of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// To send messages, each of which comes back.
+pub(super) enum Job {
+    /// Sends messages and receives their echoes.
     Echo,
-    /// To publish, as that publisher, and to hear what all publish.
+    /// Publishes, as the publisher of this index, and receives what all publish.
     Publish(usize),
-    /// To hear what all publish.
-    Listen,
-    /// To come and go all the time.
-    ComeAndGo,
-    /// To be there, and to come and go when it is its turn.
-    Stay,
+    /// Receives what all publish.
+    Subscribe,
+    /// Opens and closes repeatedly.
+    Reconnect,
+    /// Stays open, and closes and reconnects when its turn in the churn comes.
+    Hold,
 }
 
-impl Part {
-    /// What connection `number` of all is there for.
+impl Job {
+    /// Returns the job of connection `number`.
     pub fn of(number: usize, plan: &Plan) -> Self {
         match plan.mode {
             Mode::Echo => Self::Echo,
-            Mode::Connect => Self::ComeAndGo,
-            Mode::Idle => Self::Stay,
+            Mode::Connect => Self::Reconnect,
+            Mode::Idle => Self::Hold,
             // Spread evenly, so that every thread has its share.
-            Mode::Fanout => plan.publisher(number).map_or(Self::Listen, Self::Publish),
+            Mode::Fanout => plan.publisher(number).map_or(Self::Subscribe, Self::Publish),
             Mode::Mixed if (number * plan.active_percent) % 100 < plan.active_percent => Self::Echo,
-            Mode::Mixed => Self::Stay,
+            Mode::Mixed => Self::Hold,
         }
     }
 
-    /// Whether it comes again when it has ended. Who listens to others does not: it would miss what was said meanwhile, and
-    /// one fault would become many. Of those that are only held each loss is to be seen.
-    pub fn comes_again(self, mode: Mode) -> bool {
+    /// Returns whether the connection is reopened after it ended. Receivers of a fan-out are not: they would miss
+    /// messages, and one fault would become many. Idle connections are not, so that each loss shows.
+    pub fn reopens(self, mode: Mode) -> bool {
         match self {
-            Self::Echo | Self::ComeAndGo => true,
-            Self::Stay => mode == Mode::Mixed,
-            Self::Publish(_) | Self::Listen => false,
+            Self::Echo | Self::Reconnect => true,
+            Self::Hold => mode == Mode::Mixed,
+            Self::Publish(_) | Self::Subscribe => false,
         }
     }
 
-    /// Whether it sends messages.
-    pub fn speaks(self) -> bool {
+    /// Returns whether the connection sends messages.
+    pub fn sends(self) -> bool {
         matches!(self, Self::Echo | Self::Publish(_))
     }
 }
 
-/// How far a connection has come.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// It has no socket.
+    /// No socket.
     Closed,
-    /// The request is under way, or its answer.
+    /// The handshake is in progress.
     Opening,
-    /// It is a WebSocket.
+    /// The WebSocket is open.
     Open,
-    /// This end has sent a Close frame and awaits the end.
+    /// This end has sent a Close frame and waits for the peer's.
     Closing,
-    /// It is over, and its socket is closed as soon as nothing of it is in flight.
+    /// The connection has ended; its socket is closed once neither a watch nor a send is in flight.
     Ending,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// Which of all connections of the run it is.
+    /// The number of the connection within the run.
     pub number: u32,
-    pub part: Part,
+    pub job: Job,
     pub phase: Phase,
     pub socket: Option<Socket>,
-    /// How often it was opened before.
+    /// How often the connection was opened before.
     pub generation: u32,
-    /// Whether the reactor watches the socket.
+    /// True if the reactor watches the socket.
     pub watched: bool,
-    /// Whether the reactor has bytes of it to send.
+    /// True if a send is in flight.
     pub sending: bool,
-    /// When it began to open.
+    /// The time when opening began.
     pub since_ns: u64,
-    /// How often it was tried since it last ended as it was meant to.
+    /// Attempts since the connection last ended as intended.
     pub tries: u32,
     pub connection: Connection,
-    /// What has come of the answer to the request, and how far its end was searched for.
+    /// The job of the handshake answer received so far, and how far it was searched for its end.
     pub head: Vec<u8>,
     pub scan: HeadScan,
-    /// What waits until the reactor has sent what it has.
+    /// Bytes that wait for the send in flight.
     pub waiting: Vec<u8>,
-    /// The number of the message that is sent next.
+    /// The number of the next message to send.
     pub next: u64,
-    /// How many of the server's first messages were skipped.
+    /// How many of the server's greetings were skipped.
     pub skipped: usize,
-    /// The number of the echo that comes next.
-    pub heard: u64,
-    /// When each message was due whose echo has not come.
+    /// The number of the next expected echo.
+    pub received: u64,
+    /// The due times of messages whose echo has not arrived.
     pub due_ns: VecDeque<u64>,
-    /// The number of the message that comes next from each publisher.
+    /// The number of the next expected message of each publisher.
     pub expected: Box<[u64]>,
 }
 
 impl Client {
     pub fn new(number: usize, plan: &Plan) -> Self {
-        let part = Part::of(number, plan);
-        let hears = matches!(part, Part::Publish(_) | Part::Listen);
+        let job = Job::of(number, plan);
+        let receives = matches!(job, Job::Publish(_) | Job::Subscribe);
         Self {
             number: number as u32,
-            part,
+            job,
             phase: Phase::Closed,
             socket: None,
             generation: 0,
@@ -127,29 +127,29 @@ impl Client {
             waiting: Vec::new(),
             next: 0,
             skipped: 0,
-            heard: 0,
+            received: 0,
             due_ns: VecDeque::new(),
-            expected: vec![0; if hears { plan.publishers } else { 0 }].into(),
+            expected: vec![0; if receives { plan.publishers } else { 0 }].into(),
         }
     }
 
-    /// How the reactor knows it, being the worker's `index`th.
+    /// Returns the reactor token of this connection, the worker's `index`th.
     pub fn token(&self, index: usize) -> Token {
         Token { index: index as u32, generation: self.generation }
     }
 
-    /// How long to wait before it is tried again, so that a server that is down or full is not stormed: nothing after an end
-    /// that was meant, 100 ms after the first that was not, and twice as long after each that follows, up to 3.2 s.
+    /// Returns the wait before the next attempt, so that a server that is down or full is not flooded: none after an
+    /// intended end, 100 ms after the first failure, and twice as long after each further one, up to 3.2 s.
     pub fn backoff_ns(&self) -> u64 {
         match self.tries {
             0 => 0,
-            // One that has served for a while begins from the start.
-            _ if self.heard > 0 => RETRY_NS,
+            // A connection that has received messages starts again at the shortest wait.
+            _ if self.received > 0 => RETRY_NS,
             tries => RETRY_NS << (tries - 1).min(RETRY_DOUBLINGS_MAX),
         }
     }
 
-    /// Begins anew: nothing is left of the connection that was, and what the kernel may still say of that one is stale.
+    /// Resets the state for a new socket; a new generation makes the kernel's late completions for the old one stale.
     pub fn reset(&mut self, socket: Socket, now_ns: u64) {
         self.generation = self.generation.wrapping_add(1);
         self.socket = Some(socket);
@@ -160,7 +160,7 @@ impl Client {
         self.head.clear();
         self.scan = HeadScan::default();
         self.waiting.clear();
-        (self.next, self.skipped, self.heard) = (0, 0, 0);
+        (self.next, self.skipped, self.received) = (0, 0, 0);
         self.due_ns.clear();
     }
 }

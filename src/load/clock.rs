@@ -1,8 +1,8 @@
-//! The time, in nanoseconds since 1970: the same for all processes of a host, and never running backwards within one.
+//! The time in nanoseconds since 1970: the same for all processes of a host, and never running backwards within one.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// A clock that is read for each batch of messages.
+/// A clock cheap enough to be read for each batch of messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     start: Instant,
@@ -15,7 +15,7 @@ impl Clock {
         Self { start: Instant::now(), start_ns: since_1970.as_nanos() as u64 }
     }
 
-    /// Costs some 20 ns.
+    /// Returns the current time. Takes some 20 ns.
     pub fn now_ns(&self) -> u64 {
         self.start_ns + self.start.elapsed().as_nanos() as u64
     }

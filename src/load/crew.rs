@@ -1,8 +1,8 @@
-//! Those who do the work of a run: threads of this process or, where its descriptors do not suffice, processes of their
-//! own, each with such threads.
+//! The workers of a run: threads of this process or, where its descriptor limit does not suffice, child processes with
+//! such threads.
 //!
-//! A process is told what to do in lines on its input, and says what it did in lines on its output; both are JSON.
-//! Invariant: whoever is left when a crew is dropped, or when its parent dies, closes its connections and ends.
+//! Parent and child exchange JSON lines: orders on the child's input, reports on its output. Invariant: when a crew is
+//! dropped, or a child's parent dies, the remaining workers close their connections and end.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::ops::Range;
@@ -15,101 +15,102 @@ use std::thread::{self, JoinHandle};
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
+use super::deliveries::Deliveries;
 use super::handshake;
 use super::plan::{Mode, Pace, Plan};
-use super::rounds::Rounds;
 use super::tally::{Interval, Stage};
 use super::worker::{Shared, Worker};
 use crate::reactor::epoll::Epoll;
 use crate::reactor::uring::Uring;
 
-/// Descriptors that are no connections.
+/// Descriptors kept for everything but connections.
 const DESCRIPTORS_SPARE: usize = 128;
 
-/// Why a run could not go on. The host is at fault, unless it says otherwise.
+/// A failure that ends a run: the host's fault, unless a variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CrewError {
-    /// No thread, no process or no ring could be had.
+    /// A thread, process or ring could not be created.
     #[error("The load generator could not start: {0}.")]
     Start(#[from] io::Error),
-    /// What the plan says cannot be sent.
+    /// The plan's request is invalid: the caller's fault.
     #[error("The request cannot be sent. {0}")]
     Request(String),
-    /// A fan-out in a closed loop whose parts do not hear each other.
+    /// A fan-out in a closed loop that needs several processes: the caller's fault.
     #[error(
-        "{connections} connections need {processes} processes, and those cannot wait for each other's messages. Give --rate, or at most {per_process} connections."
+        "{connections} connections need {processes} processes, and a closed loop of fan-out works in one process only. \
+         Give --rate, or at most {per_process} connections."
     )]
     FanoutAcrossProcesses {
-        /// What was asked for.
+        /// The requested connections.
         connections: usize,
-        /// How many are needed.
+        /// The processes they need.
         processes: usize,
-        /// What one of them can hold.
+        /// The most connections of one process.
         per_process: usize,
     },
 }
 
 /// All workers of a run.
 pub(super) struct Crew {
-    hands: Hands,
-    told: Receiver<Interval>,
-    workers: usize,
+    workers: Workers,
+    reports: Receiver<Interval>,
+    count: usize,
 }
 
-enum Hands {
+enum Workers {
     Threads(Threads),
     Processes(Vec<Process>),
 }
 
-/// How many connections one process can hold, with as many descriptors as it may have.
+/// Returns how many connections this process can hold, after raising its descriptor limit.
 pub fn connections_per_process() -> usize {
     crate::reactor::raise_descriptor_limit().saturating_sub(DESCRIPTORS_SPARE).max(1)
 }
 
 impl Crew {
-    /// Begins to open connections. `program` starts a process that calls [`work_for_parent`].
+    /// Starts the workers, which begin to open connections. `program` creates a process that calls [`work_for_parent`].
     pub fn start(plan: Arc<Plan>, program: &mut dyn FnMut() -> io::Result<Command>) -> Result<Self, CrewError> {
         let per_process = connections_per_process();
         let processes = plan.connections.div_ceil(per_process);
-        let (sender, told) = channel();
+        let (sender, reports) = channel();
         let closed_loop = matches!(plan.pace, Pace::InFlight(_));
         if processes > 1 && plan.mode == Mode::Fanout && closed_loop {
             return Err(CrewError::FanoutAcrossProcesses { connections: plan.connections, processes, per_process });
         }
         if processes == 1 {
             let all = 0..plan.connections;
-            let workers = plan.threads.min(all.len());
-            return Ok(Self { hands: Hands::Threads(Threads::start(plan, all, sender)?), told, workers });
+            let count = plan.threads.min(all.len());
+            return Ok(Self { workers: Workers::Threads(Threads::start(plan, all, sender)?), reports, count });
         }
         let threads = plan.threads.div_ceil(processes);
-        let mut hands = Vec::with_capacity(processes);
+        let mut children = Vec::with_capacity(processes);
         for (number, connections) in shares(0..plan.connections, processes).enumerate() {
-            hands.push(Process::start(&plan, connections, number * threads, threads, program()?, sender.clone())?);
+            children.push(Process::start(&plan, connections, number * threads, threads, program()?, sender.clone())?);
         }
-        Ok(Self { hands: Hands::Processes(hands), told, workers: processes * threads })
+        Ok(Self { workers: Workers::Processes(children), reports, count: processes * threads })
     }
 
-    /// How many workers there are; their numbers are below.
-    pub fn workers(&self) -> usize {
-        self.workers
+    /// Returns the number of workers; workers are numbered from 0.
+    pub fn count(&self) -> usize {
+        self.count
     }
 
-    /// What they tell; ends once all of them have ended.
-    pub fn told(&self) -> &Receiver<Interval> {
-        &self.told
+    /// Returns the channel of the workers' reports; it closes once all workers have ended.
+    pub fn reports(&self) -> &Receiver<Interval> {
+        &self.reports
     }
 
-    /// Has all of them go on to that stage.
+    /// Moves all workers on to a stage.
     pub fn go_to(&mut self, stage: Stage) {
-        match &mut self.hands {
-            Hands::Threads(threads) => threads.shared.stage.store(stage as u8, Ordering::Release),
-            Hands::Processes(processes) => processes.iter_mut().for_each(|process| process.go_to(stage)),
+        match &mut self.workers {
+            Workers::Threads(threads) => threads.shared.stage.store(stage as u8, Ordering::Release),
+            Workers::Processes(processes) => processes.iter_mut().for_each(|process| process.go_to(stage)),
         }
     }
 }
 
-/// Cuts a range into parts of nearly the same length.
+/// Splits a range into parts of nearly equal length.
 fn shares(all: Range<usize>, parts: usize) -> impl Iterator<Item = Range<usize>> {
     let at = move |part: usize| all.start + all.len() * part / parts;
     (0..parts).map(move |part| at(part)..at(part + 1))
@@ -122,10 +123,10 @@ struct Threads {
 }
 
 impl Threads {
-    fn start(plan: Arc<Plan>, connections: Range<usize>, told: Sender<Interval>) -> Result<Self, CrewError> {
+    fn start(plan: Arc<Plan>, connections: Range<usize>, reports: Sender<Interval>) -> Result<Self, CrewError> {
         let (request, handshake) = handshake::request(&plan).map_err(|error| CrewError::Request(error.to_string()))?;
         let shared = Arc::new(Shared {
-            rounds: Arc::new(Rounds::new(&plan, connections.len())),
+            deliveries: Arc::new(Deliveries::new(&plan, connections.len())),
             plan: Arc::clone(&plan),
             request,
             handshake,
@@ -135,9 +136,9 @@ impl Threads {
         let mut handles = Vec::new();
         let threads = plan.threads.min(connections.len());
         for (number, share) in shares(connections, threads).enumerate() {
-            let (shared, told) = (Arc::clone(&shared), told.clone());
+            let (shared, reports) = (Arc::clone(&shared), reports.clone());
             let name = format!("bench-{number}");
-            handles.push(thread::Builder::new().name(name).spawn(move || work(number, share, shared, told))?);
+            handles.push(thread::Builder::new().name(name).spawn(move || run_worker(number, share, shared, reports))?);
         }
         Ok(Self { shared, handles })
     }
@@ -147,27 +148,27 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.shared.stage.store(Stage::Close as u8, Ordering::Release);
         for handle in self.handles.drain(..) {
-            // One that panicked has said so.
+            // A thread that panicked has already printed its message.
             let _ = handle.join();
         }
     }
 }
 
-/// A ring belongs to the thread that made it, so each makes its own; where the host refuses io_uring, epoll does.
-fn work(number: usize, share: Range<usize>, shared: Arc<Shared>, told: Sender<Interval>) {
+/// Runs one worker. Each thread creates its own ring, which belongs to it; without io_uring it uses epoll.
+fn run_worker(number: usize, share: Range<usize>, shared: Arc<Shared>, reports: Sender<Interval>) {
     let uring = if shared.plan.epoll { Err(io::ErrorKind::Unsupported.into()) } else { Uring::new() };
     let outcome = match uring {
-        Ok(uring) => Worker::new(number, share, shared, uring, told.clone()).run(),
-        Err(_) => Epoll::new().and_then(|epoll| Worker::new(number, share, shared, epoll, told.clone()).run()),
+        Ok(uring) => Worker::new(number, share, shared, uring, reports.clone()).run(),
+        Err(_) => Epoll::new().and_then(|epoll| Worker::new(number, share, shared, epoll, reports.clone()).run()),
     };
     if let Err(error) = outcome {
         let mut interval = Interval { worker: number, ..Interval::default() };
-        interval.counts.fault(format!("A thread of the load generator ended: {error}."), 1);
-        let _ = told.send(interval);
+        interval.counts.fault(format!("A thread of the load generator ended early: {error}."), 1);
+        let _ = reports.send(interval);
     }
 }
 
-/// The first line on a process's input.
+/// The first line of a child's input.
 #[derive(Debug, Serialize, Deserialize)]
 struct Order {
     plan: Plan,
@@ -175,7 +176,7 @@ struct Order {
     threads: usize,
 }
 
-/// A process of the crew.
+/// A child process of the crew.
 struct Process {
     child: Child,
     orders: ChildStdin,
@@ -188,7 +189,7 @@ impl Process {
         first_worker: usize,
         threads: usize,
         mut program: Command,
-        told: Sender<Interval>,
+        reports: Sender<Interval>,
     ) -> io::Result<Self> {
         let mut child = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(orders), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -196,7 +197,7 @@ impl Process {
         };
         let mut process = Self { child, orders };
         process.write(&Order { plan: plan.clone(), connections, threads })?;
-        thread::Builder::new().name("bench-told".to_owned()).spawn(move || {
+        thread::Builder::new().name("bench-reports".to_owned()).spawn(move || {
             let mut closes = vec![false; threads];
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if let Ok(mut interval) = serde_json::from_str::<Interval>(&line) {
@@ -204,15 +205,15 @@ impl Process {
                         *closes |= interval.stage == Stage::Close;
                     }
                     interval.worker += first_worker;
-                    let _ = told.send(interval);
+                    let _ = reports.send(interval);
                 }
             }
-            // Nobody else would say that it is gone, and a run waits for what each worker tells.
+            // Reports the end of a child that died, because the run waits for a report of each worker.
             for (worker, _) in closes.iter().enumerate().filter(|(_, closes)| !**closes) {
                 let mut interval =
                     Interval { worker: first_worker + worker, stage: Stage::Close, ..Interval::default() };
-                interval.counts.fault("A process of the load generator ended before its time.", 1);
-                let _ = told.send(interval);
+                interval.counts.fault("A process of the load generator ended early.", 1);
+                let _ = reports.send(interval);
             }
         })?;
         Ok(process)
@@ -223,7 +224,7 @@ impl Process {
         writeln!(self.orders, "{line}")
     }
 
-    /// One that is gone cannot be told; what it did not do is counted as missing.
+    /// Moves the child on to a stage. A write to a dead child fails silently: what it did not do is counted as missing.
     fn go_to(&mut self, stage: Stage) {
         let _ = self.write(&stage);
     }
@@ -236,8 +237,8 @@ impl Drop for Process {
     }
 }
 
-/// What a process of a crew does: reads its orders from `input`, and says on `output` what it did, until it is over or the
-/// parent is gone.
+/// Runs a child process of a crew: reads orders from `input` and writes reports to `output`, until the run is over or
+/// the parent has died.
 pub fn work_for_parent(input: impl BufRead + Send + 'static, mut output: impl Write) -> Result<(), CrewError> {
     let mut orders = input.lines();
     let first = orders.next().ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))??;
@@ -245,7 +246,7 @@ pub fn work_for_parent(input: impl BufRead + Send + 'static, mut output: impl Wr
     crate::reactor::raise_descriptor_limit();
     plan.opening_max = (plan.opening_max * connections.len() / plan.connections.max(1)).max(1);
     plan.threads = threads;
-    let (sender, told) = channel();
+    let (sender, reports) = channel();
     let crew = Threads::start(Arc::new(plan), connections, sender)?;
     let shared = Arc::clone(&crew.shared);
     thread::Builder::new().name("bench-orders".to_owned()).spawn(move || {
@@ -254,10 +255,10 @@ pub fn work_for_parent(input: impl BufRead + Send + 'static, mut output: impl Wr
                 shared.stage.store(stage as u8, Ordering::Release);
             }
         }
-        // The parent is gone, or has nothing more to say.
+        // The parent has died, or has closed the pipe.
         shared.stage.store(Stage::Close as u8, Ordering::Release);
     })?;
-    for interval in told {
+    for interval in reports {
         let line = serde_json::to_string(&interval).map_err(io::Error::from)?;
         if writeln!(output, "{line}").and_then(|()| output.flush()).is_err() {
             break;

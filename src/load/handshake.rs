@@ -1,4 +1,4 @@
-//! The request that all connections of a run send.
+//! The handshake request that all connections of a run send.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -8,7 +8,7 @@ use super::plan::Plan;
 use crate::protocol::handshake::client::ClientHandshake;
 use crate::protocol::http::InvalidHeader;
 
-/// Writes it, and gives what the answers are held against.
+/// Returns the request, and the handshake that checks the answers to it.
 pub(super) fn request(plan: &Plan) -> Result<(Bytes, ClientHandshake), InvalidHeader> {
     let mut request = Vec::new();
     let protocols: Vec<&str> = plan.protocols.iter().map(String::as_str).collect();
@@ -18,7 +18,7 @@ pub(super) fn request(plan: &Plan) -> Result<(Bytes, ClientHandshake), InvalidHe
     Ok((request.into(), handshake))
 }
 
-/// Random bytes, from what the standard library seeds its hash tables with.
+/// Returns random bytes, from the standard library's hash seeds.
 fn key() -> [u8; 16] {
     let random = || RandomState::new().hash_one(0).to_ne_bytes();
     let mut key = [0; 16];

@@ -1,24 +1,24 @@
-//! Where latency turns up: the step of a sweep from which on none is served as those before it were.
+//! The knee of a sweep: the step from which on no step is served as well as those before it.
 //!
-//! Pure arithmetic. Invariant: no step from the knee on is served well. One that is not, though more connections were, has been
-//! disturbed by something else, and is no knee.
+//! Pure arithmetic. Invariant: no step from the knee on is served well. A bad step that is followed by a good one was
+//! disturbed by something else, and is not the knee.
 
 use serde::Serialize;
 
-/// How many times the lowest 99th percentile of the steps before is too much.
+/// A 99th percentile above this multiple of the lowest one of the earlier steps is too slow.
 pub const SLOWER_TIMES: f64 = 3.0;
 
-/// Below this, in microseconds, a 99th percentile is never too much: on a host where client and server share processors the
-/// scheduler alone makes up as much from one run to the next.
+/// A 99th percentile below this many microseconds is never too slow: where client and server share processors, the
+/// scheduler alone varies as much from one run to the next.
 pub const SLOW_US: f64 = 5_000.0;
 
-/// The part of the offered rate that has to be achieved. The rest is for the edges of what is measured.
+/// The share of the offered rate that has to be achieved. The rest allows for the edges of the measured time.
 pub const ACHIEVED_MIN: f64 = 0.95;
 
-/// The part of the messages that may go wrong.
+/// The share of messages that may fail.
 pub const ERRORS_MAX: f64 = 0.01;
 
-/// What is judged of a step.
+/// The figures by which a step is judged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     pub connections: usize,
@@ -28,42 +28,42 @@ pub(super) struct Point {
     pub error_rate: f64,
 }
 
-/// The step that is no longer served as it should be, and why.
+/// The first step that is no longer served well, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Knee {
-    /// How many connections it had.
+    /// The connections of that step.
     pub connections: usize,
-    /// Those of the step before, which was served; `None` if already the first was not.
+    /// The connections of the last step that was served well; `None` if the first was not.
     pub served: Option<usize>,
-    /// What gave it away.
+    /// The sign by which it was recognized.
     #[serde(flatten)]
     pub sign: Sign,
 }
 
-/// What shows that a server does not follow.
+/// A sign that the server does not keep up.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(tag = "sign", rename_all = "snake_case")]
 pub enum Sign {
-    /// More than [`ERRORS_MAX`] of the messages did not come back as they should.
+    /// More than [`ERRORS_MAX`] of the messages failed.
     Errors {
-        /// The part that did not.
+        /// The share that failed.
         error_rate: f64,
     },
     /// Less than [`ACHIEVED_MIN`] of the offered rate was achieved.
     Behind {
-        /// The part that was.
+        /// The share that was achieved.
         achieved: f64,
     },
     /// The 99th percentile was above [`SLOW_US`] and above [`SLOWER_TIMES`] the lowest of the steps before.
     Slow {
         /// The 99th percentile in microseconds.
         p99_us: f64,
-        /// The lowest before.
+        /// The lowest 99th percentile of the earlier steps.
         lowest_us: f64,
     },
 }
 
-/// The first step from which on all have a sign, in the order in which connections rise.
+/// Returns the first step from which on all steps show a sign. Steps are in order of connections.
 pub(super) fn find(points: impl IntoIterator<Item = Point>) -> Option<Knee> {
     let mut lowest_us = f64::INFINITY;
     let (mut served, mut knee) = (None, None);

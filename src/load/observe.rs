@@ -1,25 +1,25 @@
-//! What a server costs while it is under load: processor time and memory of its processes, memory of the kernel.
+//! The server's resource use under load: CPU time and memory of its processes, and memory of the kernel.
 //!
-//! Read from /proc, so it needs no help from the server. What cannot be read counts as 0.
+//! Read from /proc, without help from the server. Values that cannot be read count as 0.
 
 use std::fs;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What the server's processes and the kernel use at one moment.
+/// The resource use of the server's processes and of the kernel at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Processor time of the server's processes since they began, the kernel's for them included.
+    /// CPU time of the server's processes since they started, including the kernel's work for them.
     pub cpu: Duration,
-    /// Memory they occupy, in bytes (VmRSS).
+    /// Resident memory of the processes, in bytes (VmRSS).
     pub resident_bytes: u64,
-    /// Memory of the kernel's own objects, in bytes (Slab): of the whole host, so both ends of local connections.
+    /// Memory of kernel objects, in bytes (Slab): of the whole host, so of both ends of local connections.
     pub kernel_bytes: u64,
 }
 
 impl Usage {
-    /// Of these processes.
+    /// Reads the resource use of these processes.
     pub fn of(pids: &[u32]) -> Self {
         let total = |read: fn(u32) -> Option<u64>| pids.iter().filter_map(|pid| read(*pid)).sum();
         Self {
@@ -30,7 +30,7 @@ impl Usage {
     }
 }
 
-/// The names of these processes, without their arguments, which may hold secrets; `None` if there are none.
+/// Returns the names of these processes, without arguments, which may be secret; `None` if there are no processes.
 pub(super) fn names(pids: &[u32]) -> Option<String> {
     let names = pids.iter().map(|pid| {
         let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
@@ -39,17 +39,17 @@ pub(super) fn names(pids: &[u32]) -> Option<String> {
     (!pids.is_empty()).then(|| names.collect::<Vec<_>>().join(", "))
 }
 
-/// What this host is: its processors and its kernel.
+/// Returns a description of this host: its processors and its kernel.
 pub(super) fn host() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("processors of an unknown kind", |(_, model)| model.trim());
+    let model = model.map_or("unknown processors", |(_, model)| model.trim());
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{count} × {model}, Linux {}", kernel.trim())
 }
 
-/// By thread, in nanoseconds in the kernel's books, which `/proc/PID/stat` has in hundredths of a second.
+/// Returns the CPU time of all threads in nanoseconds; `/proc/PID/stat` only counts hundredths of a second.
 fn cpu_ns(pid: u32) -> Option<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let spent = threads.filter_map(|thread| {
@@ -63,7 +63,7 @@ fn resident_bytes(pid: u32) -> Option<u64> {
     kibibytes(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
-/// A line such as `Slab:  1234 kB`, in bytes.
+/// Returns the value of a line such as `Slab:  1234 kB`, in bytes.
 fn kibibytes(path: &str, name: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -80,7 +80,7 @@ mod tests {
         let before = Usage::of(&[own]);
         assert!(before.resident_bytes > 1 << 20 && before.kernel_bytes > 1 << 20);
         let begun = std::time::Instant::now();
-        // However long it takes until it is given so much of a processor.
+        // Takes as long as it takes to get that much processor time.
         while Usage::of(&[own]).cpu < before.cpu + Duration::from_millis(5) {
             assert!(begun.elapsed() < Duration::from_secs(60), "{before:?}");
         }

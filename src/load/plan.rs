@@ -1,7 +1,7 @@
-//! What a run is to do: whom to connect to, from where, with how many, and what they say.
+//! The plan of a run: targets, source addresses, number of connections, and their messages.
 //!
-//! Owns the checks of what cannot work. Never opens a socket. Invariant: a plan that was checked can be carried out by
-//! any number of threads and processes, each taking its share of the connections.
+//! Owns the checks for plans that cannot work. Never opens a socket. Invariant: a checked plan can be carried out by
+//! any number of threads and processes, each with its share of the connections.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,136 +12,136 @@ use thiserror::Error;
 use super::sources::Sources;
 use super::stamp::Stamp;
 
-/// What the connections do.
+/// The workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Each connection sends messages, and each comes back.
+    /// Each connection sends messages and receives their echoes.
     Echo,
-    /// A few publish, and everyone hears it.
+    /// A few connections publish, and all receive.
     Fanout,
-    /// Connections open and close, again and again: handshakes per second.
+    /// Connections open and close repeatedly: measures handshakes per second.
     Connect,
-    /// Connections are opened and held: memory of each.
+    /// Connections are opened and held: measures memory per connection.
     Idle,
-    /// Some echo, some come and go, most are idle.
+    /// Some connections echo, some close and reconnect, most are idle.
     Mixed,
 }
 
-/// When messages are sent.
+/// The rule for when messages are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pace {
-    /// Closed loop: so many messages are under way on each connection (or of each publisher), and an answer is followed by
-    /// the next message. The server sets the rate.
+    /// Closed loop: this many messages are in flight on each connection, or for each publisher, and each answer is
+    /// followed by the next message. The server sets the rate.
     InFlight(usize),
-    /// Open loop: so many messages a second in all, whatever the server does. Each counts from when it was due, so that a
-    /// server that stalls is charged for those that had to wait (no coordinated omission).
+    /// Open loop: this many messages a second in all, whatever the server does. Latency counts from when a message was
+    /// due, so a server that stalls is charged for the messages that had to wait (no coordinated omission).
     PerSecond(f64),
 }
 
-/// The whole of a run.
+/// The settings of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
-    /// What the connections do.
+    /// The workload.
     pub mode: Mode,
-    /// Where the server listens. Connections take turns over several.
+    /// The server's addresses; connections take turns over them.
     pub targets: Vec<SocketAddr>,
     /// The Host header.
     pub host: String,
     /// The request target, with its query.
     pub path: String,
-    /// Further headers of the handshake.
+    /// Further handshake headers.
     pub headers: Vec<(String, String)>,
     /// Subprotocols to offer.
     pub protocols: Vec<String>,
-    /// Addresses to connect from; empty for the kernel's choice.
+    /// Source addresses; if empty, the kernel chooses.
     pub sources: Sources,
-    /// Connections in all.
+    /// Total connections.
     pub connections: usize,
-    /// Threads that share them.
+    /// Threads that share the connections.
     pub threads: usize,
-    /// Connections that may be opening at once, over all threads.
+    /// The limit of connections that are opening at once, over all threads.
     pub opening_max: usize,
-    /// For how long is measured.
+    /// The measured time.
     pub duration: Duration,
-    /// What happens before, unmeasured.
+    /// The time before it that is not measured.
     pub warm_up: Duration,
-    /// For how long what is under way is waited for in the end, at most.
+    /// The longest wait at the end for messages in flight.
     pub settle: Duration,
-    /// Bytes of a message.
+    /// Bytes per message.
     pub size: usize,
-    /// Whether messages are text; binary otherwise.
+    /// True if messages are text; otherwise they are binary.
     pub text: bool,
-    /// When messages are sent.
+    /// The rule for when messages are sent.
     pub pace: Pace,
-    /// Fan-out: how many of the connections publish.
+    /// Fan-out: the number of connections that publish.
     pub publishers: usize,
-    /// Fan-out: whether a publisher hears what it said.
-    pub hears_itself: bool,
-    /// Sent by each connection once it is open, for servers with commands: to subscribe.
+    /// Fan-out: whether publishers receive their own messages.
+    pub receives_own: bool,
+    /// The first message of each connection, for servers with commands: a subscribe command, for example.
     pub greeting: Option<String>,
-    /// Messages that the server sends first on each connection, before it answers any; they are not looked at.
+    /// Messages that the server sends unasked at the start of each connection; they are skipped unchecked.
     pub skipped_greetings: usize,
-    /// What a message is wrapped in, for servers with commands: what stands before it and after it.
+    /// The text before and after each message, for servers with commands.
     pub envelope: (String, String),
-    /// Mixed: of a hundred connections, how many echo.
+    /// Mixed: the percentage of connections that echo.
     pub active_percent: usize,
-    /// Mixed: how many connections a second are closed and opened again.
+    /// Mixed: connections per second that are closed and reopened.
     pub churn_per_second: f64,
-    /// Epoll instead of io_uring.
+    /// True to use epoll instead of io_uring.
     pub epoll: bool,
 }
 
-/// Why a plan cannot work: whoever asked for it is to mend it.
+/// A plan that cannot work: the caller's fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// Nothing to do.
-    #[error("{name} is 0, so there would be nothing to do. Give at least 1.")]
+    /// A count or rate of 0.
+    #[error("{name} is 0, so there is nothing to do. Give at least 1.")]
     Zero {
-        /// What is missing.
+        /// The setting.
         name: &'static str,
     },
-    /// A message cannot hold what makes it known again.
-    #[error("A message of {size} bytes cannot be told from others in this mode. Give a size of {min} at least.")]
+    /// Messages too small to hold their identity.
+    #[error("A message of {size} bytes is too small to be identified in this mode. Give a size of at least {min}.")]
     SizeTooSmall {
-        /// What was asked for.
+        /// The requested value.
         size: usize,
-        /// What is needed.
+        /// The smallest size that works.
         min: usize,
     },
     /// More publishers than connections.
     #[error(
-        "{publishers} publishers were asked for, of {connections} connections. Each of them is one of the connections."
+        "{publishers} publishers were requested, but only {connections} connections, which include them. Give fewer."
     )]
     TooManyPublishers {
-        /// What was asked for.
+        /// The requested value.
         publishers: usize,
-        /// All there are.
+        /// The total number of connections.
         connections: usize,
     },
-    /// A sweep whose steps do not rise.
-    #[error("The steps {steps:?} do not rise from at least 1. Give numbers of connections such as 100,500,1000.")]
+    /// Sweep steps that do not increase.
+    #[error("The steps {steps:?} do not increase from at least 1. Give numbers of connections such as 100,500,1000.")]
     Steps {
-        /// What was asked for.
+        /// The requested value.
         steps: Vec<usize>,
     },
-    /// No address to connect to.
+    /// No target address.
     #[error("There is no address to connect to. Give a URL such as ws://127.0.0.1:9000/echo.")]
     NoTarget,
-    /// IPv4 and IPv6 do not reach each other.
+    /// Source and target of different IP versions.
     #[error(
-        "From {address} the server cannot be reached, since one is IPv4 and the other IPv6. Give both of one kind."
+        "The server cannot be reached from {address}: one address is IPv4 and the other IPv6. Give both of one kind."
     )]
     Family {
-        /// The source.
+        /// The source address.
         address: IpAddr,
     },
 }
 
 impl Plan {
-    /// Refuses what cannot work.
+    /// Returns the plan if it can work.
     pub fn checked(self) -> Result<Self, PlanError> {
         let zero = [
             ("connections", self.connections),
@@ -170,20 +170,20 @@ impl Plan {
         Ok(self)
     }
 
-    /// Every so-manieth connection publishes, so that every thread has its share of the publishers.
+    /// Returns the distance between publishers among the connections, so that every thread has its share of them.
     pub(super) fn publisher_stride(&self) -> usize {
         (self.connections / self.publishers.max(1)).max(1)
     }
 
-    /// Which publisher connection `number` is.
+    /// Returns the publisher index of connection `number`, if it is a publisher.
     pub(super) fn publisher(&self, number: usize) -> Option<usize> {
         let publisher = number / self.publisher_stride();
         (number.is_multiple_of(self.publisher_stride()) && publisher < self.publishers).then_some(publisher)
     }
 
-    /// Where connection `number` of all goes, and from where.
+    /// Returns the target and the source address of connection `number`.
     ///
-    /// Sources change first, so that few targets have as many ports to be reached from as there are sources.
+    /// Sources vary faster than targets, so that each target is reached from all sources, each with its own ports.
     pub fn route(&self, number: usize) -> (SocketAddr, Option<IpAddr>) {
         let round = number / self.sources.len().max(1);
         (self.targets[round % self.targets.len()], self.sources.at(number))

@@ -1,4 +1,7 @@
-//! A run from its first connection to its outcome: which stage it is in, and what it has come to.
+//! A run from its first connection to its outcome.
+//!
+//! Owns the sequence of stages and the outcome. Opens no sockets; workers do. Invariant: every message that was sent is
+//! received, or counted as a fault.
 
 use std::io;
 use std::process::Command;
@@ -9,64 +12,65 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::crew::{Crew, CrewError};
-use super::effort::{Effort, Limit, Load};
+use super::effort::{Bottleneck, Effort, Utilization};
 use super::observe::Usage;
 use super::plan::{Mode, Pace, Plan};
 use super::samples::{Sample, Samples};
-use super::talk::missing_fault;
 use super::tally::{Counts, Interval, Latencies, Stage};
+use super::traffic::missing_fault;
 
-/// How often it is looked whether another stage is to begin.
-const LOOK: Duration = Duration::from_millis(10);
+/// The longest wait between two checks whether the next stage is due.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A server may confirm a connection before all of its cores know what the connection is to hear.
+/// The wait after the last subscription of a fan-out: a server may confirm it before all of its cores know of it.
 const SUBSCRIBE_TIME: Duration = Duration::from_millis(500);
 
-/// Silence after which nothing more is expected to come.
+/// Silence after which no further message is expected.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// How long stragglers are waited for at most once somebody wants an end: long enough for a host that is busy, and whoever
-/// cannot wait interrupts twice.
+/// The longest wait for messages in flight after an interrupt: enough for a busy host; a second interrupt ends the run
+/// at once.
 const INTERRUPTED_SETTLE_MAX: Duration = Duration::from_secs(5);
 
-/// What a run has come to.
+/// The outcome of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
-    /// What was to be done.
+    /// The plan.
     pub plan: Plan,
-    /// Whether somebody ended it before its time.
+    /// True if the run was interrupted.
     pub interrupted: bool,
-    /// The most connections that were open at once.
+    /// The peak number of open connections.
     pub open: usize,
-    /// How long it took to open them, in seconds.
+    /// The time it took to open them, in seconds.
     pub opening_s: f64,
-    /// For how long was measured, in seconds.
+    /// The measured time, in seconds.
     pub measured_s: f64,
-    /// What was counted meanwhile.
+    /// The counts of the measured time.
     pub measured: Counts,
-    /// What was counted from beginning to end.
+    /// The counts of the whole run.
     pub whole: Counts,
-    /// How long messages took while it was measured, or handshakes where those are what is measured.
+    /// Latencies of the measured time: of messages, or of handshakes in [`Mode::Connect`].
     pub latencies: Latencies,
-    /// What the busiest thread of the load took meanwhile; nothing if it is not known.
-    pub load: Load,
-    /// How late it sent messages of an open loop, by its own doing, which is a part of how long they took.
+    /// Utilization of the busiest load thread during the measured time; 0 if unknown.
+    pub utilization: Utilization,
+    /// The delay of messages of an open loop that the load generator itself caused; it is part of their latency.
     pub lateness: Latencies,
-    /// Of an idle run: connections that answered in the end.
+    /// Idle: connections that answered at the end.
     pub answered: u64,
-    /// What the server used before anyone came, once all connections were open, when measuring began and when it ended.
+    /// The server's resource use: before the run, once all connections were open, and at the start and end of
+    /// measuring.
     pub usage: [Usage; 4],
-    /// Everything over time.
+    /// The figures over time.
     pub samples: Vec<Sample>,
 }
 
 impl Outcome {
-    /// Whether everything came that had to, as it had to.
+    /// Returns whether the run had no faults.
     pub fn is_faultless(&self) -> bool {
         self.whole.faulty() == 0
     }
 
-    /// What is measured, a second: messages that came, or handshakes.
+    /// Returns the measured rate per second: of received messages, or of handshakes in [`Mode::Connect`].
     pub fn rate(&self) -> f64 {
         let count = match self.plan.mode {
             Mode::Connect => self.measured.opened,
@@ -75,8 +79,8 @@ impl Outcome {
         count as f64 / self.measured_s.max(1e-9)
     }
 
-    /// Of the messages that were due, also before and after it was measured, the part that did not come back as it should: lost
-    /// or changed, or due on a connection that was not open. All of it if nobody could connect.
+    /// Returns the share of messages that failed, from 0 to 1, over the whole run: lost, changed, or due on a
+    /// connection that was not open. Returns 1 if no connection could be opened.
     pub fn error_rate(&self) -> f64 {
         match self.whole.sent + self.whole.unsent {
             0 if self.open == 0 => 1.0,
@@ -85,20 +89,20 @@ impl Outcome {
         }
     }
 
-    /// Whether it was the load that was measured, and not the server.
-    pub fn limit(&self) -> Option<Limit> {
+    /// Returns why the result may be limited by the load generator and not by the server, if it may.
+    pub fn bottleneck(&self) -> Option<Bottleneck> {
         let p99_us = |latencies: &Latencies| latencies.percentile(99.0) as f64 / 1e3;
         let late_us = matches!(self.plan.pace, Pace::PerSecond(_)).then(|| p99_us(&self.lateness));
-        self.load.limit(p99_us(&self.latencies), late_us).filter(|_| self.plan.mode != Mode::Idle)
+        self.utilization.bottleneck(p99_us(&self.latencies), late_us).filter(|_| self.plan.mode != Mode::Idle)
     }
 
-    /// The server's processor time for each of those, in microseconds.
+    /// Returns the server's CPU time for each message or handshake, in microseconds.
     pub fn server_cpu_us(&self) -> f64 {
         let count = self.rate() * self.measured_s;
         self.usage[3].cpu.saturating_sub(self.usage[2].cpu).as_secs_f64() * 1e6 / count.max(1.0)
     }
 
-    /// Bytes of the server and of the kernel for each connection that was open.
+    /// Returns the memory per open connection, in bytes: of the server and of the kernel.
     pub fn bytes_per_connection(&self) -> (f64, f64) {
         let [before, opened, ..] = &self.usage;
         let open = self.open.max(1) as f64;
@@ -107,8 +111,9 @@ impl Outcome {
     }
 }
 
-/// Carries out a plan. `program` starts a further process where one does not suffice, see [`super::work_for_parent`]; `pids`
-/// are the server's processes, if they can be observed; `watch` is shown each sample and says whether to go on.
+/// Carries out a plan. `program` creates further processes where one does not suffice (see
+/// [`super::work_for_parent`]); `pids` are the server's processes, if known; `watch` receives each sample and returns
+/// whether to go on.
 pub fn run(
     plan: Plan,
     pids: &[u32],
@@ -118,9 +123,9 @@ pub fn run(
     let before = Usage::of(pids);
     let plan = Arc::new(plan);
     let mut crew = Crew::start(Arc::clone(&plan), program)?;
-    let mut run = Run::new(&plan, pids, crew.workers(), before);
+    let mut run = Run::new(&plan, pids, crew.count(), before);
     loop {
-        match crew.told().recv_timeout(LOOK) {
+        match crew.reports().recv_timeout(POLL_INTERVAL) {
             Ok(interval) => run.note(&interval),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
@@ -137,24 +142,24 @@ pub fn run(
     Ok(run.finish())
 }
 
-/// A run under way.
+/// A run in progress.
 struct Run<'p> {
     outcome: Outcome,
     pids: &'p [u32],
     stage: Stage,
     started: Instant,
     stage_since: Instant,
-    /// When something last came.
-    heard: Instant,
-    /// What each worker told last; `None` before its first word.
-    workers: Vec<Option<Told>>,
+    /// The time when a message or handshake was last received.
+    last_received: Instant,
+    /// The latest report of each worker; `None` before its first.
+    workers: Vec<Option<WorkerState>>,
     samples: Samples,
-    /// For how long each worker has measured, and how much of that time it took.
+    /// For each worker, the measured time and the CPU time it used in it.
     measured: Vec<(u64, Effort)>,
 }
 
 #[derive(Clone, Copy)]
-struct Told {
+struct WorkerState {
     stage: Stage,
     open: usize,
     opening: usize,
@@ -174,7 +179,7 @@ impl<'p> Run<'p> {
                 measured: Counts::default(),
                 whole: Counts::default(),
                 latencies: Latencies::default(),
-                load: Load::default(),
+                utilization: Utilization::default(),
                 lateness: Latencies::default(),
                 answered: 0,
                 usage: [before; 4],
@@ -184,7 +189,7 @@ impl<'p> Run<'p> {
             stage: Stage::Open,
             started: now,
             stage_since: now,
-            heard: now,
+            last_received: now,
             workers: vec![None; workers],
             samples: Samples::new(workers, before),
             measured: vec![(0, Effort::default()); workers],
@@ -193,11 +198,11 @@ impl<'p> Run<'p> {
 
     fn note(&mut self, interval: &Interval) {
         let Interval { stage, worker, open, opening, in_flight, ref counts, ref latencies, .. } = *interval;
-        if let Some(told) = self.workers.get_mut(worker) {
-            *told = Some(Told { stage, open, opening, in_flight });
+        if let Some(state) = self.workers.get_mut(worker) {
+            *state = Some(WorkerState { stage, open, opening, in_flight });
         }
         if counts.received > 0 || counts.opened > 0 {
-            self.heard = Instant::now();
+            self.last_received = Instant::now();
         }
         self.samples.note(interval);
         let outcome = &mut self.outcome;
@@ -216,24 +221,24 @@ impl<'p> Run<'p> {
                 outcome.answered += counts.received;
                 outcome.latencies += latencies;
             }
-            // In an open loop those that came too late to be counted took longer than all others.
+            // In an open loop, messages that arrive after the measured time took longest, so they count.
             (Stage::Settle, _, Pace::PerSecond(_)) => outcome.latencies += latencies,
             _ => {}
         }
-        let open = self.sum(|told| told.open);
+        let open = self.sum(|state| state.open);
         self.outcome.open = self.outcome.open.max(open);
     }
 
-    fn sum(&self, of: impl Fn(&Told) -> usize) -> usize {
+    fn sum(&self, of: impl Fn(&WorkerState) -> usize) -> usize {
         self.workers.iter().flatten().map(of).sum()
     }
 
     fn next_sample(&mut self) -> Option<Sample> {
-        let open = self.sum(|told| told.open);
+        let open = self.sum(|state| state.open);
         self.samples.next(self.stage, open, self.pids)
     }
 
-    /// The stage that is to begin now, if one is.
+    /// Returns the stage to begin now, if the current one is over.
     fn next_stage(&self) -> Option<Stage> {
         let since = self.stage_since.elapsed();
         let plan = &self.outcome.plan;
@@ -243,34 +248,34 @@ impl<'p> Run<'p> {
             Stage::WarmUp => interrupted || since >= plan.warm_up,
             Stage::Measure => interrupted || since >= plan.duration,
             Stage::Settle => {
-                let settled = self.workers.iter().flatten().all(|told| told.stage >= Stage::Settle)
-                    && self.sum(|told| told.in_flight as usize + told.opening) == 0
-                    && self.heard.elapsed() >= SILENCE;
+                let settled = self.workers.iter().flatten().all(|state| state.stage >= Stage::Settle)
+                    && self.sum(|state| state.in_flight as usize + state.opening) == 0
+                    && self.last_received.elapsed() >= SILENCE;
                 let max = if interrupted { plan.settle.min(INTERRUPTED_SETTLE_MAX) } else { plan.settle };
                 settled || since >= max
             }
             Stage::Close => false,
         };
-        let nobody_is_there = self.outcome.open == 0 && plan.mode != Mode::Connect;
+        let none_open = self.outcome.open == 0 && plan.mode != Mode::Connect;
         match (over, self.stage) {
             (false, _) => None,
-            (true, Stage::Open) if interrupted || nobody_is_there => Some(Stage::Close),
+            (true, Stage::Open) if interrupted || none_open => Some(Stage::Close),
             (true, stage) => Some(Stage::from_number(stage as u8 + 1)),
         }
     }
 
-    /// Whether none is opening any more, and servers have had the time to know what each is to hear.
+    /// Returns whether all connections are open or have failed, and subscriptions have had time to take effect.
     fn all_are_open(&self) -> bool {
-        let all_told = self.workers.iter().all(|told| told.is_some_and(|told| told.opening == 0));
+        let all_opened = self.workers.iter().all(|state| state.is_some_and(|state| state.opening == 0));
         let waits = self.outcome.plan.mode == Mode::Fanout;
-        all_told && (!waits || self.heard.elapsed() >= SUBSCRIBE_TIME)
+        all_opened && (!waits || self.last_received.elapsed() >= SUBSCRIBE_TIME)
     }
 
     fn begin(&mut self, stage: Stage) {
         let usage = Usage::of(self.pids);
         match stage {
             Stage::WarmUp => {
-                self.outcome.opening_s = self.heard.duration_since(self.started).as_secs_f64();
+                self.outcome.opening_s = self.last_received.duration_since(self.started).as_secs_f64();
                 self.outcome.usage[1] = usage;
                 self.outcome.usage[2] = usage;
             }
@@ -278,35 +283,32 @@ impl<'p> Run<'p> {
             Stage::Settle => self.outcome.usage[3] = usage,
             _ => {}
         }
-        (self.stage, self.stage_since, self.heard) = (stage, Instant::now(), Instant::now());
+        (self.stage, self.stage_since, self.last_received) = (stage, Instant::now(), Instant::now());
     }
 
-    /// What never came is known only now.
+    /// Returns the outcome, with messages that never arrived counted as faults.
     fn finish(mut self) -> Outcome {
         let measured_ns: u64 = self.measured.iter().map(|(span_ns, _)| span_ns).sum();
         self.outcome.measured_s = measured_ns as f64 / 1e9 / self.measured.len().max(1) as f64;
         let loads = self.measured.iter().map(|(span_ns, effort)| effort.of(*span_ns));
-        self.outcome.load = loads.fold(Load::default(), Load::busier);
+        self.outcome.utilization = loads.fold(Utilization::default(), Utilization::busier);
         let missing = match self.outcome.plan.mode {
             Mode::Fanout => {
                 let plan = &self.outcome.plan;
-                let listeners = plan.connections - usize::from(!plan.hears_itself);
+                let listeners = plan.connections - usize::from(!plan.receives_own);
                 let whole = &self.outcome.whole;
                 (whole.sent * listeners as u64).saturating_sub(whole.received + whole.missed)
             }
-            _ => self.sum(|told| told.in_flight as usize) as u64,
+            _ => self.sum(|state| state.in_flight as usize) as u64,
         };
         let mode = self.outcome.plan.mode;
         let whole = &mut self.outcome.whole;
         if missing > 0 {
             whole.fault(missing_fault(mode), missing);
         }
-        let lost = self.workers.iter().filter(|told| told.is_none_or(|told| told.stage < Stage::Close)).count();
+        let lost = self.workers.iter().filter(|state| state.is_none_or(|state| state.stage < Stage::Close)).count();
         if lost > 0 {
-            whole.fault(
-                "A part of the load generator ended before its time, and what it held is not known.",
-                lost as u64,
-            );
+            whole.fault("A part of the load generator ended early, and its results are lost.", lost as u64);
         }
         if self.outcome.interrupted && measured_ns == 0 {
             whole.fault("The run was interrupted before anything was measured.", 1);

@@ -1,7 +1,7 @@
-//! What all workers did, piece by piece: what each tells of a sample is added up until all have told.
+//! Samples: the workers' reports, added up for each quarter of a second.
 //!
-//! Invariant: a rate is what was counted divided by the time in which it was counted, by the workers' own clocks, so that a
-//! steady rate is a steady line whenever they come to tell.
+//! Invariant: a rate is a count divided by the time in which it was counted, by the workers' own clocks, so that a
+//! steady rate is a steady line whenever reports arrive.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,35 +9,35 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
-use super::effort::Load;
+use super::effort::Utilization;
 use super::observe::Usage;
 use super::tally::{Counts, Interval, Latencies, SAMPLE, Stage};
 
-/// How long a worker that does not tell is waited for.
+/// How long a late report is waited for.
 const PATIENCE: Duration = Duration::from_millis(4 * SAMPLE.as_millis() as u64);
 
-/// What was seen between two moments of a run.
+/// The figures of one interval of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sample {
-    /// When it ended, from the start of the run, in seconds.
+    /// The end of the interval, in seconds since the start of the run.
     pub at_s: f64,
-    /// What everyone was doing.
+    /// The stage.
     pub stage: Stage,
-    /// Connections that were open.
+    /// Open connections.
     pub open: usize,
-    /// Handshakes a second.
+    /// Handshakes per second.
     pub opened_per_second: f64,
-    /// Messages a second that were sent.
+    /// Sent messages per second.
     pub sent_per_second: f64,
-    /// Messages a second that came.
+    /// Received messages per second.
     pub received_per_second: f64,
-    /// What half of them did not exceed, in microseconds.
+    /// The median latency, in microseconds.
     pub p50_us: f64,
-    /// What 99 of 100 did not exceed, in microseconds.
+    /// The 99th percentile of latency, in microseconds.
     pub p99_us: f64,
-    /// What the busiest thread of the load took.
-    pub load: Load,
-    /// Processor time of the server, of a hundred of one core.
+    /// Utilization of the busiest load thread.
+    pub load: Utilization,
+    /// CPU time of the server, in percent of one core.
     pub server_cpu_percent: f64,
     /// Memory of the server in bytes.
     pub server_resident_bytes: u64,
@@ -45,10 +45,10 @@ pub struct Sample {
     pub kernel_bytes: u64,
 }
 
-/// Which sample of which stage.
+/// A stage and a sample within it.
 type Place = (Stage, u32);
 
-/// The samples of a run that are not complete.
+/// The incomplete samples of a run.
 #[derive(Debug)]
 pub(super) struct Samples {
     clock: Clock,
@@ -56,30 +56,30 @@ pub(super) struct Samples {
     pending: BTreeMap<Place, Pending>,
     /// The last sample that each worker has completed; `None` before its first.
     completed: Vec<Option<Place>>,
-    /// When the last one was given out.
-    given: Instant,
+    /// The time when the last sample was returned.
+    last_returned: Instant,
     patience: Duration,
-    /// When the server's processor time was last looked at, how much it had been, and in percent since the time before.
+    /// The last reading of the server's CPU time: when, its value, and the percentage since the reading before.
     observed: Instant,
     used: Usage,
     cpu_percent: f64,
-    /// What was last known of the load.
-    load: Load,
+    /// The last known utilization of the load generator.
+    load: Utilization,
 }
 
 #[derive(Debug, Default)]
 struct Pending {
-    /// Since all of its workers told, in their own time.
+    /// The sum of the workers' intervals.
     span_ns: u64,
     at_ns: u64,
-    /// `None` as long as nobody told of a time long enough.
-    load: Option<Load>,
+    /// `None` until a worker reports an interval long enough.
+    load: Option<Utilization>,
     counts: Counts,
     latencies: Latencies,
 }
 
 impl Samples {
-    /// For a run that starts now.
+    /// Creates the samples of a run that starts now.
     pub fn new(workers: usize, used: Usage) -> Self {
         let (clock, now) = (Clock::new(), Instant::now());
         Self {
@@ -87,16 +87,16 @@ impl Samples {
             started_ns: clock.now_ns(),
             pending: BTreeMap::new(),
             completed: vec![None; workers],
-            given: now,
+            last_returned: now,
             patience: PATIENCE,
             observed: now,
             used,
             cpu_percent: 0.0,
-            load: Load::default(),
+            load: Utilization::default(),
         }
     }
 
-    /// Adds what a worker told.
+    /// Adds a worker's report.
     pub fn note(&mut self, interval: &Interval) {
         let place = (interval.stage, interval.sample);
         let pending = self.pending.entry(place).or_default();
@@ -113,36 +113,37 @@ impl Samples {
         }
     }
 
-    /// The next sample that all have told of, or that was waited for in vain; `open` is how many connections are open now.
+    /// Returns the next sample that all workers have reported, or that was waited for in vain. `open` is the current
+    /// number of open connections.
     pub fn next(&mut self, stage: Stage, open: usize, pids: &[u32]) -> Option<Sample> {
-        // `None`, which is before everything, if one has not completed any.
+        // `None`, which sorts first, if a worker has not completed any.
         let by_all = self.completed.iter().min().copied().flatten();
         while let Some((&place, _)) = self.pending.first_key_value() {
-            if by_all.is_none_or(|by_all| place > by_all) && self.given.elapsed() < self.patience {
+            if by_all.is_none_or(|by_all| place > by_all) && self.last_returned.elapsed() < self.patience {
                 return None;
             }
             let pending = self.pending.remove(&place).unwrap_or_default();
-            // What is left at the end of a stage may be too short to say anything.
+            // The last part of a stage may be too short to be meaningful.
             let is_rest = place.1 > 0 && self.span_s(&pending) < SAMPLE.as_secs_f64() / 2.0;
             if !is_rest {
                 return Some(self.sample(place.0, &pending, open, pids));
             }
         }
-        // Whoever watches is asked whether to go on, also if nothing comes.
-        if self.given.elapsed() < self.patience {
+        // A sample is due even if no reports arrive: its receiver decides whether to go on.
+        if self.last_returned.elapsed() < self.patience {
             return None;
         }
         let silence = Pending { at_ns: self.clock.now_ns(), ..Pending::default() };
         Some(self.sample(stage, &silence, open, pids))
     }
 
-    /// How long it lasted, for a worker on average.
+    /// Returns the length of a sample, averaged over the workers.
     fn span_s(&self, pending: &Pending) -> f64 {
         pending.span_ns as f64 / 1e9 / self.completed.len().max(1) as f64
     }
 
     fn sample(&mut self, stage: Stage, pending: &Pending, open: usize, pids: &[u32]) -> Sample {
-        self.given = Instant::now();
+        self.last_returned = Instant::now();
         let used = self.observe(pids);
         self.load = pending.load.unwrap_or(self.load);
         let span_s = self.span_s(pending).max(1e-9);
@@ -162,7 +163,8 @@ impl Samples {
             kernel_bytes: used.kernel_bytes,
         }
     }
-    /// The kernel books processor time in steps of some milliseconds, so it is not looked at more often than it says something.
+    /// Reads the server's resource use. The kernel accounts CPU time in steps of some milliseconds, so the percentage
+    /// is updated only after half a sample.
     fn observe(&mut self, pids: &[u32]) -> Usage {
         let used = Usage::of(pids);
         let past = self.observed.elapsed();
@@ -182,12 +184,13 @@ mod tests {
 
     const SAMPLE_NS: u64 = SAMPLE.as_nanos() as u64;
 
-    /// What a worker tells that has 1 message each microsecond, and comes to tell so late after each sample's end.
-    fn told(worker: usize, late_ns: [u64; 9]) -> Vec<Interval> {
-        let mut told_ns = 0;
+    /// Returns the reports of a worker that receives a message each microsecond and reports this late after each
+    /// sample.
+    fn reports(worker: usize, late_ns: [u64; 9]) -> Vec<Interval> {
+        let mut reported_ns = 0;
         let intervals = late_ns.iter().enumerate().map(|(sample, late_ns)| {
             let at_ns = (sample as u64 + 1) * SAMPLE_NS + late_ns;
-            let span_ns = at_ns - std::mem::replace(&mut told_ns, at_ns);
+            let span_ns = at_ns - std::mem::replace(&mut reported_ns, at_ns);
             let counts = Counts { received: span_ns / 1000, ..Counts::default() };
             let (stage, sample) = (Stage::Measure, sample as u32);
             Interval { stage, sample, completes_sample: true, at_ns, span_ns, worker, counts, ..Interval::default() }
@@ -195,22 +198,22 @@ mod tests {
         intervals.collect()
     }
 
-    /// What is given of this, however busy the processors are.
-    fn samples(workers: usize, told: &[Interval]) -> Vec<Sample> {
+    /// Returns the samples of these reports, however busy the processors are.
+    fn samples(workers: usize, reports: &[Interval]) -> Vec<Sample> {
         let mut samples = Samples { patience: Duration::MAX, ..Samples::new(workers, Usage::default()) };
-        let mut given = Vec::new();
-        for interval in told {
+        let mut returned = Vec::new();
+        for interval in reports {
             samples.note(interval);
-            given.extend(std::iter::from_fn(|| samples.next(Stage::Measure, 1, &[])));
+            returned.extend(std::iter::from_fn(|| samples.next(Stage::Measure, 1, &[])));
         }
-        given
+        returned
     }
 
     #[test]
     fn a_steady_rate_is_a_steady_line_however_late_workers_tell() {
         let ms = 1_000_000;
-        let mut both = told(0, [0, 20 * ms, 0, 90 * ms, 3 * ms, 0, 70 * ms, 1, 0]);
-        both.extend(told(1, [40 * ms, 0, 0, 10 * ms, 0, 80 * ms, 0, 0, 5 * ms]));
+        let mut both = reports(0, [0, 20 * ms, 0, 90 * ms, 3 * ms, 0, 70 * ms, 1, 0]);
+        both.extend(reports(1, [40 * ms, 0, 0, 10 * ms, 0, 80 * ms, 0, 0, 5 * ms]));
         both.sort_by_key(|interval| interval.at_ns);
         let samples = samples(2, &both);
         assert_eq!(samples.len(), 9);
@@ -221,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_sample_waits_for_the_slowest() {
-        let (first, second) = (told(0, [0; 9]), told(1, [0; 9]));
+        let (first, second) = (reports(0, [0; 9]), reports(1, [0; 9]));
         assert!(samples(2, &first).is_empty());
         assert_eq!(samples(2, &[&first[..], &second[..4]].concat()).len(), 4);
     }
@@ -229,18 +232,18 @@ mod tests {
     #[test]
     fn a_worker_that_does_not_tell_is_not_waited_for_without_end() {
         let mut samples = Samples { patience: Duration::ZERO, ..Samples::new(2, Usage::default()) };
-        told(0, [0; 9]).iter().for_each(|interval| samples.note(interval));
+        reports(0, [0; 9]).iter().for_each(|interval| samples.note(interval));
         assert_eq!(samples.next(Stage::Measure, 1, &[]).unwrap().received_per_second, 2e6, "as if it were as quick");
     }
 
     #[test]
     fn a_time_that_is_too_short_says_nothing_of_the_load() {
         let effort = Effort { busy_ns: 4_000_000, waited_ns: 0 };
-        let told =
+        let reports =
             |sample, span_ns| Interval { sample, span_ns, effort, completes_sample: true, ..Interval::default() };
-        let busy = |told: &[Interval]| samples(1, told)[0].load.busy_percent;
-        assert_eq!(busy(&[told(0, 30_000)]), 0.0, "a tick of the kernel, booked in 30 µs");
-        assert!((busy(&[told(0, SAMPLE_NS)]) - 1.6).abs() < 1e-9);
+        let busy = |reports: &[Interval]| samples(1, reports)[0].load.busy_percent;
+        assert_eq!(busy(&[reports(0, 30_000)]), 0.0, "a tick of the kernel, accounted in 30 µs");
+        assert!((busy(&[reports(0, SAMPLE_NS)]) - 1.6).abs() < 1e-9);
     }
 
     #[test]

@@ -1,40 +1,40 @@
-//! When the next of a steady stream is due. Invariant: what is late stays due, one after the other, each from its own moment,
-//! so that nothing that had to wait is left out (coordinated omission).
+//! A steady rate as a sequence of due times. Invariant: an event that is late stays due, and keeps its own due time, so
+//! that no wait is left out of the measurement (coordinated omission).
 
-/// So many a second.
+/// A stream of events at a fixed rate.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    /// Nanoseconds from one to the next; infinite for none at all.
+    /// Nanoseconds between two events; infinite for a rate of 0.
     step_ns: f64,
     start_ns: u64,
     passed: u64,
 }
 
 impl Schedule {
-    /// A stream of that rate, which has not begun.
+    /// Creates a stream that has not started.
     pub fn new(per_second: f64) -> Self {
         Self { step_ns: if per_second > 0.0 { 1e9 / per_second } else { f64::INFINITY }, start_ns: u64::MAX, passed: 0 }
     }
 
-    /// It begins.
+    /// Starts the stream.
     pub fn start(&mut self, now_ns: u64) {
         (self.start_ns, self.passed) = (now_ns, 0);
     }
 
-    /// When the next is due.
+    /// Returns when the next event is due.
     pub fn next_ns(&self) -> u64 {
-        // The first after one step. Computed from the start, so that no error adds up.
+        // The first event is due after one step. Computed from the start, so that rounding errors do not add up.
         let since_start = (self.passed + 1) as f64 * self.step_ns;
         if since_start.is_finite() { self.start_ns.saturating_add(since_start as u64) } else { u64::MAX }
     }
 
-    /// The next, if it is due: from when on, and which it is.
+    /// Returns the due time and the number of the next event, if it is due.
     pub fn due(&self, now_ns: u64) -> Option<(u64, u64)> {
         let due_ns = self.next_ns();
         (due_ns <= now_ns).then_some((due_ns, self.passed))
     }
 
-    /// That one is done.
+    /// Moves on to the next event.
     pub fn pass(&mut self) {
         self.passed += 1;
     }
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(schedule.due(u64::MAX - 1), None, "it has not begun");
         schedule.start(5_000_000);
         assert_eq!(schedule.due(5_999_999), None);
-        // Nobody looked for three steps.
+        // Three steps pass without a check.
         for number in 0..3 {
             assert_eq!(schedule.due(8_500_000), Some((6_000_000 + number * 1_000_000, number)));
             schedule.pass();

@@ -1,5 +1,5 @@
-//! The addresses that connections come from: one pair of addresses has some 28,000 ports (`ip_local_port_range`), so more
-//! connections need more of them.
+//! The source addresses of connections. A pair of addresses has some 28,000 ports (`ip_local_port_range`), so more
+//! connections need more addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -8,36 +8,36 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A network's addresses, as in `127.1.0.0/24`, or one address, or none at all: the kernel's choice.
+/// The addresses of a network such as `127.1.0.0/24`, a single address, or none: then the kernel chooses.
 ///
-/// The first and the last address of an IPv4 network of more than two are left out: they name the network itself and all
-/// of it.
+/// The first and the last address of an IPv4 network of more than two are left out: they are the network's own and its
+/// broadcast address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sources {
     first: Option<IpAddr>,
     len: usize,
 }
 
-/// What is no network: the fault of whoever wrote it.
+/// An invalid network: the caller's fault.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is no address and no network. Give one such as 127.0.0.1 or 127.1.0.0/24.")]
+#[error("{0:?} is neither an address nor a network. Give one such as 127.0.0.1 or 127.1.0.0/24.")]
 pub struct InvalidSources(String);
 
 impl Sources {
-    /// No more than so many are used of a network that is larger.
+    /// The most addresses that are used of a network.
     pub const LEN_MAX: usize = 1 << 16;
 
-    /// How many there are.
+    /// Returns the number of addresses.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether the kernel chooses.
+    /// Returns whether the kernel chooses the address.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The address of connection `number`; they are taken in turn.
+    /// Returns the source address of connection `number`; connections take turns.
     pub fn at(&self, number: usize) -> Option<IpAddr> {
         let offset = (number % self.len.max(1)) as u32;
         Some(match self.first? {
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(network.at(0), Some("127.1.0.1".parse().unwrap()));
         assert_eq!(network.at(253), Some("127.1.0.254".parse().unwrap()));
         assert_eq!(network.at(254), network.at(0));
-        // Any address of the network names it.
+        // Host bits are ignored.
         assert_eq!(sources("127.1.0.77/24"), network);
     }
 

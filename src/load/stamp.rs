@@ -1,45 +1,45 @@
-//! Messages that can be told apart: each says who sent it, its number and, in fan-out, when it was due.
+//! Identifiable messages: each contains its sender, its number and, in fan-out, when it was due.
 //!
-//! Everything is visible ASCII, so that a message is valid text and fits into JSON. Invariant: no two messages of a
-//! connection are alike unless they are too short to say so.
+//! All bytes are visible ASCII, so that a message is valid text and fits into JSON. Invariant: no two messages of a
+//! connection are equal, unless they are too short for the whole stamp.
 
 use crate::protocol::{MaskKey, Opcode, apply_mask, write_frame};
 
-/// What a message says of itself.
+/// The identity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    /// The number of the connection that sent it.
+    /// The number of the sending connection.
     pub sender: u32,
-    /// How many that connection had sent before.
+    /// The number of messages that the connection had sent before.
     pub number: u64,
-    /// When it was due, in nanoseconds of the run's [`Clock`](super::clock::Clock).
+    /// The due time of the message, in nanoseconds of the run's [`Clock`](super::clock::Clock).
     pub due_ns: u64,
 }
 
-/// Bytes that say who sent it and which it is.
+/// Bytes that encode sender and number.
 const IDENTITY: usize = 16;
 
 impl Stamp {
-    /// Bytes of a message that says all of it.
+    /// Bytes of a message that has the whole stamp.
     pub const BYTES: usize = 2 * IDENTITY;
 
     fn identity(sender: u32, number: u64) -> [u8; IDENTITY] {
-        // 24 bits of sender are as many as a core can name, and 40 bits of numbers last for days.
+        // 24 bits suffice for every connection that a core can number, and 40 bits of messages last for days.
         letters(u64::from(sender) << 40 | number & ((1 << 40) - 1))
     }
 }
 
-/// Writes messages of one size and knows them again.
+/// Writes messages of one size, and recognizes them.
 #[derive(Debug)]
 pub(super) struct Messages {
-    /// The frame of a message without its stamp, with what it is wrapped in, and not masked yet.
+    /// The unmasked frame of a message with its envelope, but without its stamp.
     frame: Vec<u8>,
-    /// Where its key stands, and the message.
+    /// The offsets of the masking key and of the message in the frame.
     key_at: usize,
     message_at: usize,
     /// The message without its stamp.
     plain: Vec<u8>,
-    /// Whether messages say when they were due. Who sends to itself remembers that.
+    /// True if messages contain their due time. In an echo the sender remembers it instead.
     says_when: bool,
     masks: u32,
 }
@@ -49,13 +49,13 @@ impl Messages {
         let plain: Vec<u8> = (b'a'..=b'z').cycle().take(size).collect();
         let payload = [before.as_bytes(), &plain, after.as_bytes()].concat();
         let mut frame = Vec::new();
-        // With this key a payload stays as it is.
+        // A key of 0 leaves the payload unmasked.
         write_frame(&mut frame, if text { Opcode::Text } else { Opcode::Binary }, &payload, Some([0; 4]));
         let start = frame.len() - payload.len();
         Self { frame, key_at: start - 4, message_at: start + before.len(), plain, says_when, masks: 0x9E37_79B9 }
     }
 
-    /// Appends the frame of a message to `out`. Costs a copy of it and one pass over it.
+    /// Appends the frame of a message to `out`. Takes a copy of the frame and one pass over it.
     pub fn write(&mut self, out: &mut Vec<u8>, stamp: Stamp) {
         let start = out.len();
         out.extend_from_slice(&self.frame);
@@ -76,7 +76,7 @@ impl Messages {
         apply_mask(payload, key, 0);
     }
 
-    /// A key to mask with. Nobody here is to be protected from whoever predicts it.
+    /// Returns a masking key. It may be predictable: a load generator protects no proxy from its payloads.
     pub fn mask(&mut self) -> MaskKey {
         // Marsaglia's xorshift32.
         self.masks ^= self.masks << 13;
@@ -85,7 +85,7 @@ impl Messages {
         self.masks.to_ne_bytes()
     }
 
-    /// Whether this is that message, to the last byte, of those that do not say when. Costs one pass over it.
+    /// Returns whether a message without due time is the expected one, to the last byte. Takes one pass over it.
     pub fn is(&self, message: &[u8], sender: u32, number: u64) -> bool {
         let identity = Stamp::identity(sender, number);
         message.len() == self.plain.len()
@@ -95,7 +95,7 @@ impl Messages {
             }
     }
 
-    /// What a message says of itself, if it is one of ours to the last byte, of those that say when.
+    /// Returns the stamp of a message with due time, if all of its bytes are right.
     pub fn read(&self, message: &[u8]) -> Option<Stamp> {
         let (identity, rest) = message.split_first_chunk()?;
         let (due, rest) = rest.split_first_chunk()?;
@@ -105,17 +105,17 @@ impl Messages {
     }
 }
 
-/// What a message too short for all of it says: the last letters, which differ most.
+/// Returns the part of the identity that fits into a short message: its end, which varies most.
 fn end_of(identity: &[u8; IDENTITY], bytes: usize) -> &[u8] {
     &identity[IDENTITY - bytes..]
 }
 
-/// Each byte of a word, eight at a time.
+/// Returns a word that repeats a byte eight times.
 const fn bytes(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
 }
 
-/// The number in letters, `a` for 0 to `p` for 15, of which all eight of a half are found at once.
+/// Returns a number in 16 letters, from `a` for 0 to `p` for 15; computes eight of them at once.
 fn letters(number: u64) -> [u8; IDENTITY] {
     let half = |half: u64| {
         let spread = (half << 16 | half) & 0x0000_FFFF_0000_FFFF;
@@ -126,7 +126,7 @@ fn letters(number: u64) -> [u8; IDENTITY] {
     both.to_be_bytes()
 }
 
-/// The number that [`letters`] writes so.
+/// Returns the number that [`letters`] encodes as `text`.
 fn number(text: &[u8; IDENTITY]) -> Option<u64> {
     let half = |half: u64| {
         let digits = half.wrapping_sub(bytes(b'a')) & bytes(0x0F);
@@ -136,7 +136,7 @@ fn number(text: &[u8; IDENTITY]) -> Option<u64> {
     };
     let both = u128::from_be_bytes(*text);
     let number = half((both >> 64) as u64) << 32 | half(both as u64);
-    // Whatever is no such letter would have to be written otherwise.
+    // Any other byte encodes differently.
     (letters(number) == *text).then_some(number)
 }
 

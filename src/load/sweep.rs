@@ -1,7 +1,7 @@
-//! A sweep: the same rate over more and more connections, step by step, to find how many are served well.
+//! A sweep: the same message rate over more and more connections, step by step, to find how many are served well.
 //!
-//! Each step is a run of its own, from opening to closing, so that no step inherits what the one before left waiting.
-//! Invariant: a step that was interrupted is none.
+//! Each step is a run of its own, from opening to closing, so that no step inherits unfinished work from the one
+//! before. Invariant: an interrupted step is not part of the outcome.
 
 use std::io;
 use std::process::Command;
@@ -13,57 +13,57 @@ use super::plan::{Mode, Pace, Plan, PlanError};
 use super::run::{Outcome, run};
 use super::samples::Sample;
 
-/// Of the rate that the server achieves in a closed loop, the part that is offered if nothing else is said.
+/// The default rate, as a share of what the server achieves in a closed loop.
 const OFFERED_OF_SATURATED: f64 = 0.5;
 
-/// Connections that saturate a server: enough that one always has something to do, and not so many that they are a load by
-/// themselves. A first step with more is taken instead, and a last step with fewer.
+/// Connections that saturate a server: enough to keep it busy, and few enough not to be a load by themselves. Limited
+/// to the range of the sweep's steps.
 const SATURATING: usize = 100;
 
-/// How long the saturated rate is measured at most.
+/// The longest time for which the saturated rate is measured.
 const SATURATED_TIME: Duration = Duration::from_secs(3);
 
-/// What is to be swept.
+/// The settings of a sweep.
 #[derive(Clone, Debug)]
 pub struct Sweep {
-    /// What each step does: an echo. Its connections and its pace are the sweep's to choose.
+    /// The plan of each step, an echo. The sweep sets its connections and its pace.
     pub plan: Plan,
-    /// The connections of each step, rising.
+    /// The connections of each step, in increasing order.
     pub steps: Vec<usize>,
-    /// Messages a second in all; `None` for half of what the server achieves in a closed loop.
+    /// Messages per second in all; `None` for half of what the server achieves in a closed loop.
     pub rate: Option<f64>,
 }
 
-/// Which part of a sweep is under way.
+/// The progress of a sweep.
 #[derive(Clone, Copy, Debug)]
-pub struct Part<'p> {
-    /// The step, from 1 on; 0 while the saturated rate is measured.
+pub struct SweepProgress<'p> {
+    /// The current step, from 1 on; 0 while the saturated rate is measured.
     pub step: usize,
-    /// How many steps there are.
+    /// The number of steps.
     pub steps: usize,
-    /// What is done in it.
+    /// The plan of the current step.
     pub plan: &'p Plan,
 }
 
-/// What a sweep has come to.
+/// The outcome of a sweep.
 #[derive(Clone, Debug)]
 pub struct SweepOutcome {
-    /// What was to be done.
+    /// The settings.
     pub sweep: Sweep,
-    /// The closed loop that told the saturated rate, if it was asked for.
+    /// The closed loop that measured the saturated rate, if no rate was given.
     pub saturated: Option<Outcome>,
-    /// The rate that was offered; 0 if none was found.
+    /// The offered rate; 0 if none was found.
     pub rate: f64,
-    /// Each step, as far as they were carried out.
+    /// The completed steps.
     pub steps: Vec<Outcome>,
-    /// Whether somebody ended it before its time.
+    /// True if the sweep was interrupted.
     pub interrupted: bool,
-    /// Why it could not go on, if it could not.
-    pub broken: Option<String>,
+    /// The reason why the sweep stopped early, if it did.
+    pub failure: Option<String>,
 }
 
 impl Sweep {
-    /// Refuses what cannot work.
+    /// Returns the sweep if it can work.
     pub fn checked(self) -> Result<Self, PlanError> {
         let rising = self.steps.is_sorted_by(|one, next| one < next);
         let Some(&first) = self.steps.first().filter(|_| rising) else {
@@ -74,7 +74,7 @@ impl Sweep {
         Ok(Self { plan, ..self })
     }
 
-    /// The closed loop that measures the saturated rate.
+    /// Returns the plan of the closed loop that measures the saturated rate.
     fn saturating(&self) -> Plan {
         let (first, last) = (self.steps.first().copied().unwrap_or(1), self.steps.last().copied().unwrap_or(1));
         Plan {
@@ -87,13 +87,13 @@ impl Sweep {
 }
 
 impl SweepOutcome {
-    /// Whether every step was carried out and every answer was right.
+    /// Returns whether every step was completed without faults.
     pub fn is_faultless(&self) -> bool {
         let mut all = self.saturated.iter().chain(&self.steps);
-        !self.steps.is_empty() && self.broken.is_none() && all.all(Outcome::is_faultless)
+        !self.steps.is_empty() && self.failure.is_none() && all.all(Outcome::is_faultless)
     }
 
-    /// The step from which on none was served as those before it.
+    /// Returns the step from which on no step was served as well as those before it.
     pub fn knee(&self) -> Option<Knee> {
         knee::find(self.steps.iter().map(|step| Point {
             connections: step.plan.connections,
@@ -105,17 +105,17 @@ impl SweepOutcome {
     }
 }
 
-/// Carries out a sweep that was checked; see [`run`](super::run()) for the rest.
+/// Carries out a checked sweep. The parameters are those of [`run`](super::run()).
 pub fn sweep(
     sweep: Sweep,
     pids: &[u32],
     program: &mut dyn FnMut() -> io::Result<Command>,
-    watch: &mut dyn FnMut(Part<'_>, &Sample) -> bool,
+    watch: &mut dyn FnMut(SweepProgress<'_>, &Sample) -> bool,
 ) -> Result<SweepOutcome, CrewError> {
     let steps = sweep.steps.len();
     let mut carry_out = |step: usize, plan: Plan| {
         let shown = plan.clone();
-        run(plan, pids, program, &mut |sample| watch(Part { step, steps, plan: &shown }, sample))
+        run(plan, pids, program, &mut |sample| watch(SweepProgress { step, steps, plan: &shown }, sample))
     };
     let saturated = match sweep.rate {
         Some(_) => None,
@@ -124,9 +124,9 @@ pub fn sweep(
     let found = saturated.as_ref().map_or(0.0, |outcome| (outcome.rate() * OFFERED_OF_SATURATED).round());
     let rate = sweep.rate.unwrap_or(found);
     let interrupted = saturated.as_ref().is_some_and(|outcome| outcome.interrupted);
-    let mut outcome = SweepOutcome { sweep, saturated, rate, steps: Vec::new(), interrupted, broken: None };
+    let mut outcome = SweepOutcome { sweep, saturated, rate, steps: Vec::new(), interrupted, failure: None };
     if rate <= 0.0 {
-        outcome.broken = Some("No message came back in the closed loop, so there is no rate to offer.".to_owned());
+        outcome.failure = Some("No echo arrived in the closed loop, so there is no rate to offer.".to_owned());
         return Ok(outcome);
     }
     for (number, &connections) in outcome.sweep.steps.iter().enumerate() {
@@ -137,9 +137,9 @@ pub fn sweep(
         match carry_out(number + 1, plan) {
             Ok(step) if step.interrupted => outcome.interrupted = true,
             Ok(step) => outcome.steps.push(step),
-            // What there is is worth showing.
+            // The completed steps are still worth showing.
             Err(error) => {
-                outcome.broken = Some(format!("The step with {connections} connections could not be done. {error}"));
+                outcome.failure = Some(format!("The step with {connections} connections failed. {error}"));
                 break;
             }
         }

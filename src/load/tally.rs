@@ -1,4 +1,4 @@
-//! What was counted and measured, of one worker for a quarter of a second or of all of them for a whole run.
+//! Counts and latencies: of one worker for a quarter of a second, or of all workers for a whole run.
 
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
@@ -9,44 +9,44 @@ use serde::{Deserialize, Serialize};
 
 use super::effort::Effort;
 
-/// The longest time that is told from a longer one: a minute, in nanoseconds.
+/// The longest latency that is recorded exactly: a minute, in nanoseconds.
 const LONGEST_NS: u64 = 60_000_000_000;
 
-/// How long a sample lasts: short enough to be seen live, and long enough for percentiles.
+/// The length of a sample: short enough for a live display, and long enough for percentiles.
 pub(super) const SAMPLE: Duration = Duration::from_millis(250);
 
-/// Kinds of faults that are told apart; further ones are counted together.
+/// Kinds of faults that are counted separately; further kinds are counted together.
 const FAULTS_MAX: usize = 20;
 
-/// Counts of what happened.
+/// Event counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Handshakes that were accepted.
+    /// Accepted handshakes.
     pub opened: u64,
-    /// Messages that were sent.
+    /// Sent messages.
     pub sent: u64,
-    /// Messages that came, as they should be.
+    /// Correctly received messages.
     pub received: u64,
-    /// Their bytes, without headers.
+    /// Their payload bytes.
     pub received_bytes: u64,
-    /// Messages of a publisher that never came, though later ones did; they are faults too.
+    /// Messages of a publisher that were skipped, as later ones arrived; they are faults too.
     pub missed: u64,
-    /// Messages of an open loop that were due on a connection that was not open. Why it was not is a fault.
+    /// Messages of an open loop that were due on a closed connection; the reason it was closed is a fault of its own.
     pub unsent: u64,
-    /// What went wrong, and how often. Anything here makes the run a failure.
+    /// Faults, and how often each occurred. Any fault makes the run a failure.
     pub faults: BTreeMap<String, u64>,
 }
 
 impl Counts {
-    /// Notes something that went wrong.
+    /// Counts a fault.
     pub fn fault(&mut self, what: impl Into<String>, times: u64) {
         let what = what.into();
         let known = self.faults.len() < FAULTS_MAX || self.faults.contains_key(&what);
-        let what = if known { what } else { "Something else went wrong.".to_owned() };
+        let what = if known { what } else { "Other faults.".to_owned() };
         *self.faults.entry(what).or_insert(0) += times;
     }
 
-    /// How many things went wrong.
+    /// Returns the total number of faults.
     pub fn faulty(&self) -> u64 {
         self.faults.values().sum()
     }
@@ -64,7 +64,7 @@ impl AddAssign<&Self> for Counts {
     }
 }
 
-/// How long things took, in nanoseconds to three digits; longer than a minute counts as a minute.
+/// A histogram of latencies in nanoseconds, with three significant digits; above a minute counts as a minute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Vec<(u64, u64)>", from = "Vec<(u64, u64)>")]
 pub struct Latencies(Histogram<u64>);
@@ -77,42 +77,42 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Notes that something took so long, so many times. Costs a few nanoseconds.
+    /// Records a latency `times` times. Takes a few nanoseconds.
     pub fn note(&mut self, took_ns: u64, times: u64) {
         self.0.saturating_record_n(took_ns.max(1), times);
     }
 
-    /// How many were noted.
+    /// Returns the number of recorded latencies.
     pub fn len(&self) -> u64 {
         self.0.len()
     }
 
-    /// Whether none was.
+    /// Returns whether nothing was recorded.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Nanoseconds that `percent` of a hundred do not exceed; 0 when none was noted.
+    /// Returns the latency, in nanoseconds, that `percent` percent do not exceed; 0 if nothing was recorded.
     pub fn percentile(&self, percent: f64) -> u64 {
         self.0.value_at_percentile(percent)
     }
 
-    /// Their mean in nanoseconds.
+    /// Returns the mean in nanoseconds.
     pub fn mean(&self) -> f64 {
         self.0.mean()
     }
 
-    /// The longest in nanoseconds.
+    /// Returns the longest latency in nanoseconds.
     pub fn max(&self) -> u64 {
         self.0.max()
     }
 
-    /// Forgets all of them.
+    /// Removes all recorded latencies.
     pub fn clear(&mut self) {
         self.0.reset();
     }
 
-    /// Each time that was noted, and how often.
+    /// Returns each recorded latency and its count.
     pub fn recorded(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter_recorded().map(|value| (value.value_iterated_to(), value.count_at_value()))
     }
@@ -139,38 +139,38 @@ impl From<Vec<(u64, u64)>> for Latencies {
     }
 }
 
-/// What a worker did since it last told.
+/// A worker's report of what it did since its last report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The stage it was in; what it tells of is of no other.
+    /// The stage; a report covers a single stage.
     pub stage: Stage,
-    /// Which of the stage's samples it belongs to: each lasts a quarter of a second, counted from when the stage began.
+    /// The sample within the stage: each lasts a quarter of a second, counted from the start of the stage.
     pub sample: u32,
-    /// Whether that sample is over for this worker.
+    /// True if this report completes the worker's sample.
     pub completes_sample: bool,
-    /// When it ends, in nanoseconds since 1970, and how long it lasted.
+    /// The end of the interval in nanoseconds since 1970, and its length.
     pub at_ns: u64,
     /// See `at_ns`.
     pub span_ns: u64,
-    /// How much of that time it took.
+    /// The worker's CPU time in the interval.
     pub effort: Effort,
-    /// Whose it is, of those of one process.
+    /// The number of the worker within its process.
     pub worker: usize,
-    /// Connections it has open, and that are still opening or waiting to be opened.
+    /// The worker's connections that are open, and those that are opening or waiting to be opened.
     pub open: usize,
     /// See `open`.
     pub opening: usize,
-    /// Messages under way.
+    /// Messages in flight.
     pub in_flight: u64,
-    /// What was counted.
+    /// The counts of the interval.
     pub counts: Counts,
-    /// How long messages took, or handshakes where those are what is measured.
+    /// Latencies of messages, or of handshakes in [`Mode::Connect`](super::plan::Mode::Connect).
     pub latencies: Latencies,
-    /// How late messages of an open loop were sent, by the load's own doing.
+    /// Delays of messages of an open loop that the load generator itself caused.
     pub lateness: Latencies,
 }
 
-/// What all workers do at one time.
+/// The stage of a run, the same for all workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
@@ -178,18 +178,18 @@ pub enum Stage {
     /// Connections are opened.
     #[default]
     Open,
-    /// Messages flow, and nothing counts yet.
+    /// Messages flow, but are not measured.
     WarmUp,
-    /// Everything counts.
+    /// Messages flow and are measured.
     Measure,
-    /// Nothing more is sent; what is under way may arrive.
+    /// Sending has stopped; messages in flight may still arrive.
     Settle,
     /// Connections are closed.
     Close,
 }
 
 impl Stage {
-    /// The stage of that number.
+    /// Returns the stage with this number; unknown numbers are [`Stage::Close`].
     pub fn from_number(number: u8) -> Self {
         [Self::Open, Self::WarmUp, Self::Measure, Self::Settle].get(usize::from(number)).copied().unwrap_or(Self::Close)
     }

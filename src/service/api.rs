@@ -26,7 +26,7 @@ const CORES: &str = "/api/cores";
 /// The methods of the publish path.
 const PUBLISH_METHODS: &str = "POST, OPTIONS";
 
-/// Who may publish over HTTP.
+/// The clients that may publish over HTTP.
 #[derive(Clone, Default)]
 pub enum ApiAccess {
     /// Nobody may publish.

@@ -17,7 +17,7 @@ const PREFIX: &str = "/topics/";
 pub(super) struct Join {
     /// The topic, or a topic pattern.
     pub(super) topic: String,
-    /// Whether the client receives its own messages.
+    /// True if the client receives its own messages.
     pub(super) echo: bool,
 }
 

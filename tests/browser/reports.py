@@ -32,7 +32,7 @@ def shows_a_run(page):
     flags = ["echo", "--connections", "100", "--duration", "4"]
     plots = open_report(page, "bench-echo", flags)
     assert [plot["title"] for plot in plots] == [
-        "Messages a second",
+        "Messages per second",
         "Latency by percentile",
         "Latency over time",
         "Connections",
@@ -52,7 +52,7 @@ def shows_a_sweep(page):
     titles = [plot["title"] for plot in plots]
     assert titles == [
         "Latency over connections",
-        "Messages a second",
+        "Messages per second",
         "CPU, in percent of a core",
         "Server memory in MiB",
     ], titles
@@ -65,11 +65,11 @@ def marks_the_knee(page):
     """A rate that nobody achieves: the knee is the first step."""
     flags = ["sweep", "--steps", "10,20", "--rate", "100000000", "--duration", "0.5", "--warm-up", "0"]
     open_report(page, "bench-knee", flags)
-    assert "already the first step" in page.texts(".knee")[0], page.texts(".knee")
+    assert "no step is served well" in page.texts(".knee")[0], page.texts(".knee")
     assert page.run("return document.querySelectorAll('svg .mark').length") >= 3
     assert len(page.texts("tr.is-knee")) == 1
     # The load itself cannot achieve it either, whether it has a processor of its own or not.
-    assert any("the load " in note for note in page.texts(".note")), page.texts(".note")
+    assert any("the load generator" in note for note in page.texts(".note")), page.texts(".note")
 
 
 def open_report(page, name, flags):

@@ -1,13 +1,13 @@
-//! Where a value stands on an axis, and which values are written there.
+//! Axes of a plot: the position of a value, and the values that are labelled.
 
-/// How values become places.
+/// The scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Scale {
-    /// Equal steps are equally far apart, from 0 on.
+    /// Equal differences are equally far apart; starts at 0.
     Linear,
     /// Equal factors are equally far apart.
     Logarithmic,
-    /// Percentiles by their nines: 90, 99 and 99.9 are equally far apart, so that there is room where it matters.
+    /// Percentiles by their nines: 90, 99 and 99.9 are equally far apart, which leaves room for the tail.
     Nines,
 }
 
@@ -15,22 +15,22 @@ pub(super) enum Scale {
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     pub scale: Scale,
-    /// What it shows, and in which unit.
+    /// The quantity and its unit.
     pub title: &'static str,
-    /// How a value is written beside it.
+    /// Formats a label.
     pub written: fn(f64) -> String,
-    /// Values that are to be written, where they are not left to the axis.
+    /// The values to label; if empty, the axis chooses them.
     pub ticks: Vec<f64>,
 }
 
-/// The percentiles that are written.
+/// The percentiles that are labelled.
 const NINES: [f64; 7] = [50.0, 90.0, 99.0, 99.9, 99.99, 99.999, 99.9999];
 
-/// Ticks that an axis of a plot has room for.
+/// The number of ticks that an axis has room for.
 const TICKS_MAX: f64 = 6.0;
 
 impl Scale {
-    /// The place of a value, in no unit. A logarithm has none for 0, which is taken for one of the very small.
+    /// Returns the position of a value, without unit. The logarithm of 0 is replaced by that of a very small value.
     pub fn place(self, value: f64) -> f64 {
         match self {
             Self::Linear => value,
@@ -39,7 +39,7 @@ impl Scale {
         }
     }
 
-    /// The first and the last value of an axis on which all of these have room.
+    /// Returns the first and the last value of an axis that has room for all values.
     pub fn range(self, values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
         match self {
@@ -56,7 +56,7 @@ impl Axis {
         Self { scale, title, written, ticks: Vec::new() }
     }
 
-    /// The values that are written from `low` to `high`.
+    /// Returns the values to label from `low` to `high`.
     pub fn ticks(&self, low: f64, high: f64) -> Vec<f64> {
         let ticks = match self.scale {
             _ if !self.ticks.is_empty() => self.ticks.clone(),
@@ -65,13 +65,14 @@ impl Axis {
             Scale::Nines => NINES.to_vec(),
         };
         let (first, last) = (self.scale.place(low), self.scale.place(high));
-        // A hair more, because 0.1 has no end in binary; of the place and not of the value, since behind 99.9999 a hair is far.
+        // A small tolerance, because 0.1 is inexact in binary. It applies to positions, not values: above 99.9999 a
+        // small difference in value is a large one in position.
         let hair = (last - first) * 1e-6;
         ticks.into_iter().filter(|tick| (first - hair..=last + hair).contains(&self.scale.place(*tick))).collect()
     }
 }
 
-/// From 0 to `high` in steps of 1, 2, 2.5 or 5 and zeros.
+/// Returns values from 0 to `high`, in steps of 1, 2, 2.5 or 5 times a power of ten.
 fn round_steps(high: f64) -> Vec<f64> {
     let rough = high / TICKS_MAX;
     let power = 10f64.powf(rough.log10().floor());
@@ -80,7 +81,7 @@ fn round_steps(high: f64) -> Vec<f64> {
     (0..=(high / step) as usize).map(|number| number as f64 * step).collect()
 }
 
-/// Powers of ten; where there are few of them, their double and their fivefold too.
+/// Returns powers of ten, and also their double and fivefold if there are few of them.
 fn powers(low: f64, high: f64) -> Vec<f64> {
     let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
     let times: &[f64] = if last - first <= 3 { &[1.0, 2.0, 5.0] } else { &[1.0] };

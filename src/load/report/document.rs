@@ -1,4 +1,4 @@
-//! The page that all reports are: one file that needs nothing else, with what matters most first.
+//! The HTML page of every report: a single file without dependencies, with the key figures first.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,34 +11,34 @@ use crate::load::observe;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Where a report comes from.
+/// The origin of a report.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// The command that made it.
+    /// The command that made the report.
     pub command: String,
-    /// The names of the server's processes, if they are known.
+    /// The names of the server's processes, if known.
     pub server: Option<String>,
-    /// The host on which the load was made.
+    /// The host that ran the load generator.
     pub host: String,
-    /// When.
+    /// The date.
     pub date: String,
 }
 
 impl About {
-    /// What this command measures now, on this host, of these processes of the server.
+    /// Returns the origin of a report made now by `command` on this host, of a server with these processes.
     pub fn now(command: String, pids: &[u32]) -> Self {
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Self { command, server: observe::names(pids), host: observe::host(), date: date(unix_s) }
     }
 }
 
-/// A page that is being written.
+/// A page under construction.
 pub(super) struct Document {
     page: String,
 }
 
 impl Document {
-    /// Begins with what was done, whether it went well, and how.
+    /// Begins a page with its title, its verdict and its settings.
     pub fn new(title: &str, subtitle: &str, faults: u64, interrupted: bool) -> Self {
         let title = escaped(title);
         let (class, verdict) = match faults {
@@ -58,7 +58,7 @@ impl Document {
         Self { page }
     }
 
-    /// The figures that everyone looks for, large.
+    /// Adds the key figures, in large type.
     pub fn keys(&mut self, keys: &[(String, &str)]) {
         self.page.push_str("<div class=\"keys\">\n");
         for (figure, what) in keys {
@@ -67,7 +67,7 @@ impl Document {
         self.page.push_str("</div>\n");
     }
 
-    /// What went wrong, if anything did.
+    /// Adds the list of faults, if there are any.
     pub fn faults(&mut self, faults: &BTreeMap<String, u64>) {
         if faults.is_empty() {
             return;
@@ -79,24 +79,24 @@ impl Document {
         self.page.push_str("</ul>\n</div>\n");
     }
 
-    /// What is to be known of the figures before they are believed.
+    /// Adds a caveat that the reader needs to judge the figures.
     pub fn note(&mut self, note: &str) {
         let _ = writeln!(self.page, "<div class=\"card note\"><b>Note</b>: {}.</div>", escaped(note));
     }
 
-    /// Plots, side by side where there is room.
+    /// Adds plots, side by side where there is room.
     pub fn plots(&mut self, plots: &[Plot<'_>]) {
         self.page.push_str("<div class=\"plots\">\n");
         plots.iter().for_each(|plot| plot.draw(&mut self.page));
         self.page.push_str("</div>\n");
     }
 
-    /// Markup, as it is.
+    /// Adds HTML without escaping.
     pub fn markup(&mut self, markup: &str) {
         self.page.push_str(markup);
     }
 
-    /// Ends with the figures in full, and where they come from.
+    /// Ends the page with all figures and the origin of the report, and returns it.
     pub fn end(mut self, table: &str, about: &About) -> String {
         let _ = write!(
             self.page,
@@ -105,7 +105,7 @@ impl Document {
             escaped(&about.command)
         );
         let rows = [
-            ("Server", about.server.as_deref().unwrap_or("not observed; --pid would show its CPU and memory")),
+            ("Server", about.server.as_deref().unwrap_or("not observed; --pid shows its CPU and memory")),
             ("Load from", &about.host),
             ("Date", &about.date),
             ("Made by", concat!("ringsock ", env!("CARGO_PKG_VERSION"))),

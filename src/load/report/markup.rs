@@ -1,6 +1,6 @@
-//! Text inside HTML and SVG.
+//! Escaping of text for HTML and SVG.
 
-/// Text that stays text, wherever it comes from.
+/// Escapes a text, so that it cannot become markup.
 pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -1,4 +1,4 @@
-//! What a run has come to, for people and for programs: a table, JSON, and a page with plots.
+//! Reports of a run: a table for terminals, JSON for programs, and an HTML page with plots.
 
 mod axis;
 mod document;
@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::effort::{Limit, Load};
+use super::effort::{Bottleneck, Utilization};
 use super::plan::{Mode, Pace};
 use super::run::Outcome;
 use super::samples::Sample;
@@ -24,52 +24,52 @@ pub use page::html;
 pub use sweep::{Saturated, Step, SweepSummary, SweepTable, sweep_html, sweep_json};
 pub use table::Table;
 
-/// What is shown of a run; the fields of its JSON.
+/// The figures of a run; the fields of its JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary<'o> {
-    /// What the connections did.
+    /// The workload.
     pub mode: Mode,
     /// The Host header and the request target.
     pub url: String,
-    /// How many were asked for, and how many were open at once at most.
+    /// Requested connections, and the peak number of open ones.
     pub connections: usize,
     /// See `connections`.
     pub open: usize,
-    /// How long it took to open them, in seconds, and how many were opened a second.
+    /// The time it took to open them, in seconds, and the rate per second.
     pub opening_s: f64,
     /// See `opening_s`.
     pub opened_per_second: f64,
-    /// Bytes of a message.
+    /// Bytes per message.
     pub message_bytes: usize,
-    /// When messages were sent.
+    /// The rule for when messages were sent.
     pub pace: Pace,
-    /// Whether it ended before its time.
+    /// True if the run was interrupted.
     pub interrupted: bool,
-    /// For how long was measured, in seconds.
+    /// The measured time, in seconds.
     pub measured_s: f64,
-    /// Messages sent meanwhile.
+    /// Messages sent in that time.
     pub sent: u64,
-    /// Messages that came, as they should be.
+    /// Messages received correctly in that time.
     pub received: u64,
-    /// Those a second; handshakes where those are what is measured.
+    /// Received messages per second, or handshakes in mode connect.
     pub per_second: f64,
-    /// Megabytes a second of payload that came.
+    /// Received payload, in megabytes per second.
     pub megabytes_per_second: f64,
-    /// How long each took, in microseconds.
+    /// Latency, in microseconds.
     pub latency_us: Percentiles,
-    /// What the load itself took.
-    pub load: OwnLoad,
-    /// What the server's processes used, if they were given.
+    /// The load generator's own resource use.
+    pub load: LoadGenerator,
+    /// The resource use of the server's processes, if they were given.
     pub server: Option<Server>,
-    /// Of an idle run: connections that answered in the end.
+    /// Idle: connections that answered at the end.
     pub answered: Option<u64>,
-    /// What went wrong, and how often, from beginning to end.
+    /// Faults of the whole run, and how often each occurred.
     pub faults: &'o std::collections::BTreeMap<String, u64>,
-    /// Everything over time.
+    /// The figures over time.
     pub samples: &'o [Sample],
 }
 
-/// What so many of a hundred did not exceed.
+/// Percentiles of a distribution.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Percentiles {
@@ -82,37 +82,37 @@ pub struct Percentiles {
     pub max: f64,
 }
 
-/// What the load itself took.
+/// The load generator's own resource use.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct OwnLoad {
-    /// Of its time, by its busiest thread.
+pub struct LoadGenerator {
+    /// Utilization of the busiest load thread.
     #[serde(flatten)]
-    pub of_thread: Load,
-    /// How late it sent messages of an open loop, in microseconds; a part of how long they took.
+    pub busiest_thread: Utilization,
+    /// The load generator's own delay in an open loop, in microseconds; it is part of the latency.
     pub late_us: Option<Percentiles>,
-    /// Why it may be what was measured.
-    pub limit: Option<Limit>,
+    /// The reason why the run may have measured the load generator, if any.
+    pub bottleneck: Option<Bottleneck>,
 }
 
-impl From<&Outcome> for OwnLoad {
+impl From<&Outcome> for LoadGenerator {
     fn from(outcome: &Outcome) -> Self {
         let late_us = (!outcome.lateness.is_empty()).then(|| Percentiles::from(&outcome.lateness));
-        Self { of_thread: outcome.load, late_us, limit: outcome.limit() }
+        Self { busiest_thread: outcome.utilization, late_us, bottleneck: outcome.bottleneck() }
     }
 }
 
-/// What the server's processes used.
+/// The resource use of the server's processes.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Server {
-    /// Processor time for each message, or handshake, in microseconds.
+    /// CPU time per message or handshake, in microseconds.
     pub cpu_us: f64,
-    /// Of a hundred of one core.
+    /// CPU time in percent of one core.
     pub cpu_percent: f64,
-    /// Memory in bytes, once measuring ended.
+    /// Resident memory at the end of measuring, in bytes.
     pub resident_bytes: u64,
-    /// Memory of its own for each connection, in bytes.
+    /// Resident memory per connection, in bytes.
     pub bytes_per_connection: f64,
-    /// Memory of the kernel's objects for each connection, in bytes: of both ends, if both are on this host.
+    /// Kernel memory per connection, in bytes: of both ends, if both are on this host.
     pub kernel_bytes_per_connection: f64,
 }
 
@@ -160,7 +160,7 @@ impl<'o> From<&'o Outcome> for Summary<'o> {
             per_second: outcome.rate(),
             megabytes_per_second: outcome.measured.received_bytes as f64 / measured_s / 1e6,
             latency_us: Percentiles::from(&outcome.latencies),
-            load: OwnLoad::from(outcome),
+            load: LoadGenerator::from(outcome),
             server,
             answered: (plan.mode == Mode::Idle).then_some(outcome.answered),
             faults: &outcome.whole.faults,
@@ -173,7 +173,7 @@ impl fmt::Display for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InFlight(count) => write!(f, "{count} in flight"),
-            Self::PerSecond(rate) => write!(f, "{} a second offered", number::Grouped(*rate)),
+            Self::PerSecond(rate) => write!(f, "{} per second offered", number::Grouped(*rate)),
         }
     }
 }
@@ -188,7 +188,7 @@ fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-/// The whole of it as JSON.
+/// Returns the outcome as JSON.
 pub fn json(outcome: &Outcome) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&Summary::from(outcome))
 }

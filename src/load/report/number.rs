@@ -1,11 +1,11 @@
-//! Numbers as people read them.
+//! Numbers formatted for people.
 
 use std::fmt;
 
 /// Bytes of a mebibyte.
 pub(super) const MIB: f64 = 1024.0 * 1024.0;
 
-/// Microseconds, in a unit that suits them.
+/// A time in microseconds, displayed in a suitable unit.
 pub(super) struct Time(pub f64);
 
 impl fmt::Display for Time {
@@ -19,7 +19,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// Bytes, in a unit that suits them.
+/// A number of bytes, displayed in a suitable unit.
 pub(super) struct Bytes(pub f64);
 
 impl fmt::Display for Bytes {
@@ -35,14 +35,14 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A part of a whole, in percent.
-pub(super) struct Part(pub f64);
+/// A share from 0 to 1, displayed in percent.
+pub(super) struct Percent(pub f64);
 
-impl fmt::Display for Part {
+impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self.0 * 100.0 {
             0.0 => "0 %".to_owned(),
-            // A few of very many are not none.
+            // A small share is not displayed as 0.
             percent if percent < 0.01 => "<0.01 %".to_owned(),
             percent => format!("{} %", digits(percent)),
         };
@@ -50,7 +50,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// A whole number, its thousands apart.
+/// A whole number, displayed with thousands separators.
 pub(super) struct Grouped(pub f64);
 
 impl fmt::Display for Grouped {
@@ -67,7 +67,7 @@ impl fmt::Display for Grouped {
     }
 }
 
-/// Three digits that count: 1.23, 12.3, 123.
+/// Formats a number with three significant digits: 1.23, 12.3, 123.
 fn digits(number: f64) -> String {
     match number {
         _ if number < 9.995 => format!("{number:.2}"),
@@ -76,7 +76,7 @@ fn digits(number: f64) -> String {
     }
 }
 
-/// A number in few characters, for an axis.
+/// Formats a number in few characters, for an axis.
 pub(super) fn short(number: f64) -> String {
     let (scaled, unit) = match number {
         _ if number >= 1e9 => (number / 1e9, "G"),
@@ -87,7 +87,7 @@ pub(super) fn short(number: f64) -> String {
     format!("{}{unit}", plain(scaled))
 }
 
-/// Microseconds in few characters, for an axis.
+/// Formats microseconds in few characters, for an axis.
 pub(super) fn short_time(us: f64) -> String {
     match us {
         0.0 => "0".to_owned(),
@@ -97,16 +97,16 @@ pub(super) fn short_time(us: f64) -> String {
     }
 }
 
-/// As many decimals as there are, up to two.
+/// Formats a number with up to two decimals.
 pub(super) fn plain(number: f64) -> String {
     let text = format!("{number:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Seconds since 1970 as a date, in UTC.
+/// Formats seconds since 1970 as a date in UTC.
 pub(super) fn date(unix_s: u64) -> String {
-    // Days of years that begin in March, so that a leap day is the last (Howard Hinnant, "chrono-compatible low-level date
-    // algorithms").
+    // Counts days in years that begin in March, so that a leap day is the last (Howard Hinnant, "chrono-compatible
+    // low-level algorithms").
     let days = unix_s / 86_400 + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -139,7 +139,7 @@ mod tests {
             assert_eq!(Bytes(bytes).to_string(), shown);
         }
         for (part, shown) in [(0.0, "0 %"), (1e-6, "<0.01 %"), (0.0123, "1.23 %"), (1.0, "100 %")] {
-            assert_eq!(Part(part).to_string(), shown);
+            assert_eq!(Percent(part).to_string(), shown);
         }
         for (number, shown) in [(0.0, "0"), (999.4, "999"), (1_000.0, "1,000"), (1_234_567.0, "1,234,567")] {
             assert_eq!(Grouped(number).to_string(), shown);

@@ -1,4 +1,4 @@
-//! The outcome of a run as a page: key figures, and plots over time and over the percentiles.
+//! The HTML report of a run: key figures, and plots over time and over percentiles.
 
 use super::axis::{Axis, Scale};
 use super::document::{About, Document};
@@ -11,18 +11,18 @@ use crate::load::run::Outcome;
 use crate::load::samples::Sample;
 use crate::load::tally::{Latencies, Stage};
 
-/// Points of a plot over percentiles, for each nine.
+/// Points per nine of a plot over percentiles.
 const POINTS_PER_NINE: u32 = 12;
 
-/// Writes the page.
+/// Returns the page.
 pub fn html(outcome: &Outcome, about: &About) -> String {
     let summary = Summary::from(outcome);
     let title = format!("{}, {} connections", mode_name(summary.mode), Grouped(summary.connections as f64));
     let mut document = Document::new(&title, &subtitle(&summary), outcome.whole.faulty(), summary.interrupted);
     document.keys(&keys(&summary));
     document.faults(summary.faults);
-    if let Some(limit) = summary.load.limit {
-        document.note(&limit.to_string());
+    if let Some(bottleneck) = summary.load.bottleneck {
+        document.note(&bottleneck.to_string());
     }
     document.plots(&plots_of(outcome));
     document.end(&Table(outcome).to_string(), about)
@@ -30,9 +30,9 @@ pub fn html(outcome: &Outcome, about: &About) -> String {
 
 fn subtitle(summary: &Summary<'_>) -> String {
     let what = match summary.mode {
-        Mode::Connect => "handshakes, again and again".to_owned(),
+        Mode::Connect => "repeated handshakes".to_owned(),
         Mode::Idle => "opened and held".to_owned(),
-        _ => format!("{} B a message, {}", summary.message_bytes, summary.pace),
+        _ => format!("{} B per message, {}", summary.message_bytes, summary.pace),
     };
     format!("{} · {what} · measured for {:.1} s", summary.url, summary.measured_s)
 }
@@ -42,21 +42,21 @@ fn keys(summary: &Summary<'_>) -> Vec<(String, &'static str)> {
     let mut keys = match summary.mode {
         Mode::Idle => vec![
             (Grouped(summary.open as f64).to_string(), "connections open"),
-            (Grouped(summary.opened_per_second).to_string(), "opened a second"),
-            (Grouped(summary.answered.unwrap_or(0) as f64).to_string(), "answered in the end"),
+            (Grouped(summary.opened_per_second).to_string(), "opened per second"),
+            (Grouped(summary.answered.unwrap_or(0) as f64).to_string(), "answered at the end"),
         ],
-        Mode::Connect => vec![(Grouped(summary.per_second).to_string(), "handshakes a second")],
-        _ => vec![(Grouped(summary.per_second).to_string(), "messages a second")],
+        Mode::Connect => vec![(Grouped(summary.per_second).to_string(), "handshakes per second")],
+        _ => vec![(Grouped(summary.per_second).to_string(), "messages per second")],
     };
     let percentiles =
-        [(latency.p50, "p50, the median"), (latency.p99, "p99"), (latency.p99_9, "p99.9"), (latency.max, "longest")];
+        [(latency.p50, "p50, the median"), (latency.p99, "p99"), (latency.p99_9, "p99.9"), (latency.max, "maximum")];
     keys.extend(percentiles.map(|(us, what)| (Time(us).to_string(), what)));
     if let Some(server) = &summary.server {
         if summary.mode != Mode::Idle {
-            keys.push((format!("{} µs", plain(server.cpu_us)), "server CPU for each"));
+            keys.push((format!("{} µs", plain(server.cpu_us)), "server CPU each"));
         }
         if summary.mode != Mode::Connect {
-            keys.push((Bytes(server.bytes_per_connection).to_string(), "memory a connection"));
+            keys.push((Bytes(server.bytes_per_connection).to_string(), "memory per connection"));
         }
     }
     keys
@@ -78,12 +78,12 @@ fn plots_of(outcome: &Outcome) -> Vec<Plot<'static>> {
     };
     let rate = match outcome.plan.mode {
         Mode::Connect => {
-            seconds("Handshakes a second", short, vec![("handshakes", flowing(|sample| sample.opened_per_second))])
+            seconds("Handshakes per second", short, vec![("handshakes", flowing(|sample| sample.opened_per_second))])
         }
         Mode::Idle => {
-            seconds("Handshakes a second", short, vec![("handshakes", all(|sample| sample.opened_per_second))])
+            seconds("Handshakes per second", short, vec![("handshakes", all(|sample| sample.opened_per_second))])
         }
-        _ => seconds("Messages a second", short, vec![("messages", flowing(|sample| sample.received_per_second))]),
+        _ => seconds("Messages per second", short, vec![("messages", flowing(|sample| sample.received_per_second))]),
     };
     vec![
         rate,
@@ -105,7 +105,7 @@ fn plots_of(outcome: &Outcome) -> Vec<Plot<'static>> {
             short,
             vec![
                 ("server", all(|sample| sample.server_cpu_percent)),
-                ("load, its busiest thread", all(|sample| sample.load.busy_percent)),
+                ("busiest load thread", all(|sample| sample.load.busy_percent)),
             ],
         ),
         seconds(
@@ -116,7 +116,7 @@ fn plots_of(outcome: &Outcome) -> Vec<Plot<'static>> {
     ]
 }
 
-/// The latency at each percentile, up to where one of all that were measured decides.
+/// Returns the latency at each percentile, up to the one that a single measurement decides.
 fn distribution(latencies: &Latencies) -> Vec<(f64, f64)> {
     let nines = (latencies.len().max(1) as f64).log10().clamp(1.0, 6.0);
     let points = (nines * f64::from(POINTS_PER_NINE)) as u32;

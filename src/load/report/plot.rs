@@ -1,44 +1,44 @@
-//! Line charts as figures of HTML with SVG inside: colours, fonts and the dark are left to the page's style.
+//! Line charts as HTML figures with inline SVG. Colours, fonts and dark mode are left to the page's style.
 //!
-//! Own code and no library, because it is little: those that draw SVG round to whole pixels and know no classes, so that a
-//! page can neither give their lines its colours nor show the value of a point. Runs no script.
+//! Own code, because it is little: libraries that draw SVG round to whole pixels and emit no classes, so that a page
+//! can neither set the colours of their lines nor show the value of a point. Runs no script.
 
 use std::fmt::Write;
 
 use super::axis::Axis;
 use super::markup::escaped;
 
-/// The drawing, in units of its own: it is scaled to the room it gets.
+/// The size of the drawing, in units of its own; it is scaled to the available room.
 const WIDTH: f64 = 680.0;
 const HEIGHT: f64 = 300.0;
 
-/// Room for what is written: left of the vertical axis, above, right and below.
+/// Margins for labels: left of the vertical axis, above, right and below.
 const LEFT: f64 = 66.0;
 const TOP: f64 = 14.0;
 const RIGHT: f64 = 16.0;
 const BOTTOM: f64 = 44.0;
 
-/// What a label on the horizontal axis needs, at least.
+/// The least width of a label on the horizontal axis.
 const LABEL_WIDTH: f64 = 38.0;
 
-/// A line of more points shows no value for each: they would cover each other, and make the page large.
+/// A line with more points has no tooltips: they would cover each other, and make the page large.
 const POINTS_SHOWN_MAX: usize = 400;
 
-/// A line of at most so many points shows each as a dot.
+/// A line with at most this many points shows each as a dot.
 const DOTS_MAX: usize = 30;
 
-/// Lines over a common axis.
+/// Lines over common axes.
 pub(super) struct Plot<'p> {
     pub title: &'p str,
     pub x: Axis,
     pub y: Axis,
-    /// A name for each, and its points from left to right.
+    /// The name of each line, and its points from left to right.
     pub lines: Vec<(&'static str, Vec<(f64, f64)>)>,
-    /// A place on the horizontal axis, and what is there.
+    /// A position on the horizontal axis, and its label.
     pub mark: Option<(f64, String)>,
 }
 
-/// Where values are drawn.
+/// The axes and ranges of a drawing.
 struct Frame<'p> {
     x: &'p Axis,
     y: &'p Axis,
@@ -60,7 +60,7 @@ impl Frame<'_> {
 }
 
 impl Plot<'_> {
-    /// Draws it; nothing if there is nothing to draw.
+    /// Draws the plot; draws nothing if there are no values.
     pub fn draw(&self, page: &mut String) {
         let points = || self.lines.iter().flat_map(|(_, points)| points);
         let x_range = self.x.scale.range(points().map(|point| point.0));
@@ -71,7 +71,7 @@ impl Plot<'_> {
         let _ = self.write(page, &frame);
     }
 
-    /// Without room to the right, where the axis is of the points' own making.
+    /// Ends a linear axis at the last point.
     fn fitted(&self, (low, high): (f64, f64)) -> (f64, f64) {
         let last = self.lines.iter().filter_map(|(_, points)| points.last()).fold(0.0, |last, point| point.0.max(last));
         if self.x.scale == super::axis::Scale::Linear { (low, last) } else { (low, high) }
@@ -158,7 +158,7 @@ impl Plot<'_> {
         let Some((place, what)) = &self.mark else { return Ok(()) };
         let x = frame.x(*place);
         writeln!(page, "<path class=\"mark\" d=\"M{x:.1} {TOP}V{}\"/>", HEIGHT - BOTTOM)?;
-        // Where there is room for it.
+        // On the side with more room.
         let (anchor, offset) = if x > WIDTH / 2.0 { ("end", -6.0) } else { ("start", 6.0) };
         writeln!(
             page,

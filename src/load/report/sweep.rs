@@ -1,4 +1,4 @@
-//! The outcome of a sweep: a table, JSON, and a page with the knee marked.
+//! Reports of a sweep: a table, JSON, and an HTML page with the knee marked.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,65 +8,65 @@ use serde::Serialize;
 use super::axis::{Axis, Scale};
 use super::document::{About, Document};
 use super::markup::escaped;
-use super::number::{Bytes, Grouped, MIB, Part, Time, plain, short, short_time};
+use super::number::{Bytes, Grouped, MIB, Percent, Time, plain, short, short_time};
 use super::plot::Plot;
 use super::table::write_faults;
-use super::{OwnLoad, Percentiles, Server, Summary};
-use crate::load::effort::Limit;
+use super::{LoadGenerator, Percentiles, Server, Summary};
+use crate::load::effort::Bottleneck;
 use crate::load::knee::{ACHIEVED_MIN, ERRORS_MAX, Knee, SLOW_US, SLOWER_TIMES, Sign};
 use crate::load::run::Outcome;
 use crate::load::sweep::SweepOutcome;
 
-/// What is shown of a sweep; the fields of its JSON.
+/// The figures of a sweep; the fields of its JSON.
 #[derive(Clone, Debug, Serialize)]
 pub struct SweepSummary {
     /// Always "sweep".
     pub mode: &'static str,
     /// The Host header and the request target.
     pub url: String,
-    /// Bytes of a message.
+    /// Bytes per message.
     pub message_bytes: usize,
-    /// Messages a second that were offered, over all connections.
+    /// Offered messages per second, over all connections.
     pub offered_per_second: f64,
-    /// The closed loop that the rate is half of, if none was given.
+    /// The closed loop whose rate was halved, if no rate was given.
     pub saturated: Option<Saturated>,
-    /// Whether it ended before its time.
+    /// True if the sweep was interrupted.
     pub interrupted: bool,
-    /// Where latency turns up.
+    /// The knee.
     pub knee: Option<Knee>,
-    /// Each step.
+    /// The steps.
     pub steps: Vec<Step>,
-    /// What went wrong, and how often, in all steps.
+    /// Faults of all steps, and how often each occurred.
     pub faults: BTreeMap<String, u64>,
 }
 
-/// The closed loop that told what the server carries.
+/// The closed loop that measured what the server can carry.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Saturated {
-    /// How many connections, each with one message under way.
+    /// Connections, each with one message in flight.
     pub connections: usize,
-    /// Messages a second.
+    /// Messages per second.
     pub per_second: f64,
 }
 
-/// One number of connections.
+/// A step of the sweep.
 #[derive(Clone, Debug, Serialize)]
 pub struct Step {
-    /// How many were asked for, and how many were open at once at most.
+    /// Requested connections, and the peak number of open ones.
     pub connections: usize,
     /// See `connections`.
     pub open: usize,
-    /// Messages a second that came.
+    /// Received messages per second.
     pub achieved_per_second: f64,
-    /// How long each took from when it was due, in microseconds.
+    /// Latency from when a message was due, in microseconds.
     pub latency_us: Percentiles,
-    /// The part of the messages that did not come back as they should.
+    /// The share of messages that failed, from 0 to 1.
     pub error_rate: f64,
-    /// What the load itself took.
-    pub load: OwnLoad,
-    /// What the server's processes used, if they were given.
+    /// The load generator's own resource use.
+    pub load: LoadGenerator,
+    /// The resource use of the server's processes, if they were given.
     pub server: Option<Server>,
-    /// What went wrong, and how often.
+    /// Faults, and how often each occurred.
     pub faults: BTreeMap<String, u64>,
 }
 
@@ -86,7 +86,7 @@ impl From<&SweepOutcome> for SweepSummary {
         for run in outcome.saturated.iter().chain(&outcome.steps) {
             run.whole.faults.iter().for_each(|(what, times)| *faults.entry(what.clone()).or_insert(0) += times);
         }
-        faults.extend(outcome.broken.iter().map(|why| (why.clone(), 1)));
+        faults.extend(outcome.failure.iter().map(|why| (why.clone(), 1)));
         Self {
             mode: "sweep",
             url: format!("ws://{}{}", plan.host, plan.path),
@@ -106,7 +106,7 @@ impl From<&SweepOutcome> for SweepSummary {
 
 impl SweepSummary {
     fn offered(&self) -> String {
-        let offered = format!("{} B, {} a second offered", self.message_bytes, Grouped(self.offered_per_second));
+        let offered = format!("{} B, {} per second offered", self.message_bytes, Grouped(self.offered_per_second));
         match &self.saturated {
             None => offered,
             Some(saturated) => format!(
@@ -125,8 +125,8 @@ impl SweepSummary {
             };
         };
         let sign = match knee.sign {
-            Sign::Errors { error_rate } => format!("{} of the messages went wrong", Part(error_rate)),
-            Sign::Behind { achieved } => format!("only {} of the offered rate was achieved", Part(achieved)),
+            Sign::Errors { error_rate } => format!("{} of the messages failed", Percent(error_rate)),
+            Sign::Behind { achieved } => format!("only {} of the offered rate was achieved", Percent(achieved)),
             Sign::Slow { p99_us, lowest_us } => {
                 let times = p99_us / lowest_us.max(1.0);
                 format!("p99 is {}, {times:.1} times the lowest before ({})", Time(p99_us), Time(lowest_us))
@@ -134,33 +134,33 @@ impl SweepSummary {
         };
         let served = match knee.served {
             Some(served) => format!("{} are served well", Grouped(served as f64)),
-            None => "already the first step".to_owned(),
+            None => "no step is served well".to_owned(),
         };
         format!("at {} connections: {sign}; {served}", Grouped(knee.connections as f64))
     }
 }
 
-/// Of those steps in which the load measured itself, what is to be said.
+/// Returns a note for each bottleneck of the load generator, with the steps it affected.
 fn notes(steps: &[Step]) -> impl Iterator<Item = String> {
-    [Limit::Waited, Limit::Busy, Limit::Late].into_iter().filter_map(|limit| {
-        let limited = steps.iter().filter(|step| step.load.limit == Some(limit));
+    [Bottleneck::Waited, Bottleneck::Busy, Bottleneck::Late].into_iter().filter_map(|bottleneck| {
+        let limited = steps.iter().filter(|step| step.load.bottleneck == Some(bottleneck));
         let connections: Vec<_> = limited.map(|step| Grouped(step.connections as f64).to_string()).collect();
-        (!connections.is_empty()).then(|| format!("with {} connections {limit}", connections.join("; ")))
+        (!connections.is_empty()).then(|| format!("with {} connections {bottleneck}", connections.join("; ")))
     })
 }
 
-/// How the knee is defined.
+/// Returns the definition of the knee.
 fn definition() -> String {
     format!(
-        "the first step from which on all have more than {} % errors, less than {} % of the offered rate, or a p99 above \
-         {} and above {SLOWER_TIMES} times the lowest of the steps before",
+        "the first step from which on every step has more than {} % errors, less than {} % of the offered rate, or \
+         a p99 above {} and above {SLOWER_TIMES} times the lowest of the earlier steps",
         plain(ERRORS_MAX * 100.0),
         plain(ACHIEVED_MIN * 100.0),
         short_time(SLOW_US),
     )
 }
 
-/// Shows a sweep in lines.
+/// A sweep displayed as a text table.
 #[derive(Debug)]
 pub struct SweepTable<'o>(pub &'o SweepOutcome);
 
@@ -182,7 +182,7 @@ impl fmt::Display for SweepTable<'_> {
             row(f, &cells(step, summary.offered_per_second, server))?;
         }
         writeln!(f, "\n  knee         {}", summary.verdict())?;
-        // On a terminal of common width.
+        // Wrapped for a terminal of common width.
         writeln!(f, "               ({})", definition().replace(", or ", ",\n                or "))?;
         notes(&summary.steps).try_for_each(|note| writeln!(f, "  {:<13}{note}", "NOTE"))?;
         write_faults(f, &summary.faults)
@@ -215,7 +215,7 @@ fn cells(step: &Step, offered: f64, server: bool) -> Vec<String> {
     ];
     cells.extend([latency.mean, latency.p50, latency.p99, latency.p99_9].map(|us| Time(us).to_string()));
     cells.push(step.load.late_us.map_or_else(|| "–".to_owned(), |late| Time(late.p99).to_string()));
-    cells.push(Part(step.error_rate).to_string());
+    cells.push(Percent(step.error_rate).to_string());
     match &step.server {
         Some(server) => {
             cells.push(format!("{:.0} %", server.cpu_percent));
@@ -227,12 +227,12 @@ fn cells(step: &Step, offered: f64, server: bool) -> Vec<String> {
     cells
 }
 
-/// The whole of it as JSON.
+/// Returns the outcome as JSON.
 pub fn sweep_json(outcome: &SweepOutcome) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&SweepSummary::from(outcome))
 }
 
-/// Writes the page.
+/// Returns the page.
 pub fn sweep_html(outcome: &SweepOutcome, about: &About) -> String {
     let summary = SweepSummary::from(outcome);
     let steps = &summary.steps;
@@ -248,7 +248,7 @@ pub fn sweep_html(outcome: &SweepOutcome, about: &About) -> String {
     let mut document = Document::new(&title, &subtitle, summary.faults.values().sum(), summary.interrupted);
     document.keys(&keys(&summary));
     document.markup(&format!(
-        "<div class=\"card knee {}\"><b>Knee: {}</b><br>It is {}.</div>\n",
+        "<div class=\"card knee {}\"><b>Knee: {}</b><br>The knee is {}.</div>\n",
         if summary.knee.is_some() { "found" } else { "none" },
         escaped(&summary.verdict()),
         escaped(&definition())
@@ -261,7 +261,7 @@ pub fn sweep_html(outcome: &SweepOutcome, about: &About) -> String {
 }
 
 fn keys(summary: &SweepSummary) -> Vec<(String, &'static str)> {
-    let mut keys = vec![(Grouped(summary.offered_per_second).to_string(), "messages a second offered")];
+    let mut keys = vec![(Grouped(summary.offered_per_second).to_string(), "messages per second offered")];
     match (&summary.knee, summary.steps.last()) {
         (Some(Knee { served: Some(served), .. }), _) => {
             keys.push((Grouped(*served as f64).to_string(), "connections served well"));
@@ -272,9 +272,9 @@ fn keys(summary: &SweepSummary) -> Vec<(String, &'static str)> {
     }
     let served = summary.knee.map_or(usize::MAX, |knee| knee.served.unwrap_or(0));
     if let Some(step) = summary.steps.iter().rfind(|step| step.connections <= served) {
-        keys.push((Time(step.latency_us.p50).to_string(), "p50 with so many"));
-        keys.push((Time(step.latency_us.p99).to_string(), "p99 with so many"));
-        keys.push((Time(step.latency_us.p99_9).to_string(), "p99.9 with so many"));
+        keys.push((Time(step.latency_us.p50).to_string(), "p50 at that number"));
+        keys.push((Time(step.latency_us.p99).to_string(), "p99 at that number"));
+        keys.push((Time(step.latency_us.p99_9).to_string(), "p99.9 at that number"));
     }
     keys
 }
@@ -290,10 +290,10 @@ fn plots_of(summary: &SweepSummary) -> Vec<Plot<'static>> {
         let mark = summary.knee.map(|knee| (knee.connections as f64, "knee".to_owned()));
         Plot { title, x, y: Axis::new(scale, "", written), lines, mark }
     };
-    // Nothing came, so nothing took any time.
+    // A latency of 0 means that nothing was received.
     let latency =
         |of: fn(&Percentiles) -> f64| over_connections(&|step| Some(of(&step.latency_us)).filter(|us| *us > 0.0));
-    let percent = |part: f64| Part(part / 100.0).to_string();
+    let percent = |part: f64| Percent(part / 100.0).to_string();
     vec![
         plot(
             "Latency over connections",
@@ -307,7 +307,7 @@ fn plots_of(summary: &SweepSummary) -> Vec<Plot<'static>> {
             ],
         ),
         plot(
-            "Messages a second",
+            "Messages per second",
             Scale::Linear,
             short,
             vec![
@@ -327,7 +327,7 @@ fn plots_of(summary: &SweepSummary) -> Vec<Plot<'static>> {
             short,
             vec![
                 ("server", over_connections(&|step| Some(step.server?.cpu_percent))),
-                ("load, its busiest thread", over_connections(&|step| Some(step.load.of_thread.busy_percent))),
+                ("busiest load thread", over_connections(&|step| Some(step.load.busiest_thread.busy_percent))),
             ],
         ),
         plot(
@@ -357,17 +357,17 @@ fn table(summary: &SweepSummary) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::effort::Load;
+    use crate::load::effort::Utilization;
     use crate::load::tally::Latencies;
 
-    fn step(connections: usize, limit: Option<Limit>) -> Step {
+    fn step(connections: usize, bottleneck: Option<Bottleneck>) -> Step {
         Step {
             connections,
             open: connections,
             achieved_per_second: 1.0,
             latency_us: Percentiles::from(&Latencies::default()),
             error_rate: 0.0,
-            load: OwnLoad { of_thread: Load::default(), late_us: None, limit },
+            load: LoadGenerator { busiest_thread: Utilization::default(), late_us: None, bottleneck },
             server: None,
             faults: BTreeMap::new(),
         }
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn says_in_which_steps_the_load_measured_itself() {
-        let [late, waited] = [Some(Limit::Late), Some(Limit::Waited)];
+        let [late, waited] = [Some(Bottleneck::Late), Some(Bottleneck::Waited)];
         let steps = [step(100, None), step(1000, waited), step(5000, late), step(18_000, late)];
         let notes: Vec<_> = notes(&steps).collect();
         assert_eq!(notes.len(), 2, "{notes:?}");

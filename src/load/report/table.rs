@@ -1,17 +1,18 @@
-//! The outcome on a terminal.
+//! The outcome of a run as a text table.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use super::number::{Bytes, Grouped, Time};
-use super::{OwnLoad, Summary, mode_name};
+use super::{LoadGenerator, Summary, mode_name};
 use crate::load::plan::Mode;
 use crate::load::run::Outcome;
 
-/// Connections from which on the kernel's memory is told: it is that of the whole host, which changes by more than fewer take.
+/// The fewest connections for which kernel memory is shown: it is that of the whole host, which varies by more than
+/// fewer connections take.
 const KERNEL_SHOWN_FROM: usize = 500;
 
-/// Shows an outcome in lines.
+/// An outcome displayed as a text table.
 #[derive(Debug)]
 pub struct Table<'o>(pub &'o Outcome);
 
@@ -25,27 +26,30 @@ impl fmt::Display for Table<'_> {
             row(
                 "connections",
                 format_args!(
-                    "{} of {}, opened in {:.2} s, {:.0} a second",
+                    "{} of {}, opened in {:.2} s, {:.0} per second",
                     summary.open, summary.connections, summary.opening_s, summary.opened_per_second
                 ),
             )?;
         }
         match (summary.mode, summary.answered) {
-            (_, Some(answered)) => row("answered", format_args!("{answered} of {} in the end", summary.open))?,
+            (_, Some(answered)) => row("answered", format_args!("{answered} of {} at the end", summary.open))?,
             (Mode::Connect, _) => {
-                row("handshakes", format_args!("{:.0} a second for {:.2} s", summary.per_second, summary.measured_s))?;
+                row(
+                    "handshakes",
+                    format_args!("{:.0} per second for {:.2} s", summary.per_second, summary.measured_s),
+                )?;
             }
             _ => {
                 row(
                     "messages",
                     format_args!(
-                        "{} B, {}: {} sent, {} came in {:.2} s",
+                        "{} B, {}: {} sent, {} received in {:.2} s",
                         summary.message_bytes, summary.pace, summary.sent, summary.received, summary.measured_s
                     ),
                 )?;
                 row(
                     "rate",
-                    format_args!("{:.0} a second, {:.1} MB/s", summary.per_second, summary.megabytes_per_second),
+                    format_args!("{:.0} per second, {:.1} MB/s", summary.per_second, summary.megabytes_per_second),
                 )?;
             }
         }
@@ -71,7 +75,7 @@ impl fmt::Display for Table<'_> {
                 )?;
             }
             let own = format!(
-                "{} in all, {:.0} B a connection",
+                "{} in all, {:.0} B per connection",
                 Bytes(server.resident_bytes as f64),
                 server.bytes_per_connection
             );
@@ -79,16 +83,16 @@ impl fmt::Display for Table<'_> {
                 row("memory", format_args!("{own}"))?;
             } else {
                 let kernel = server.kernel_bytes_per_connection;
-                row("memory", format_args!("{own}, and {kernel:.0} B of the kernel's for both ends"))?;
+                row("memory", format_args!("{own}, and {kernel:.0} B of kernel memory for both ends"))?;
             }
             if summary.answered.is_some() && summary.open >= KERNEL_SHOWN_FROM {
                 for connections in [1e6, 10e6] {
-                    // Its process is seen, so it is on this host, and both ends are.
+                    // The server's process is visible, so both ends are on this host.
                     let (own, kernel) = (server.bytes_per_connection, server.kernel_bytes_per_connection / 2.0);
                     row(
                         "to hold",
                         format_args!(
-                            "{} of them: {} of its own and {} of the kernel's",
+                            "{} connections: {} of server memory and {} of kernel memory",
                             Grouped(connections),
                             Bytes(own * connections),
                             Bytes(kernel * connections)
@@ -97,9 +101,9 @@ impl fmt::Display for Table<'_> {
                 }
             }
         }
-        let OwnLoad { of_thread: load, late_us, limit } = summary.load;
+        let LoadGenerator { busiest_thread: load, late_us, bottleneck } = summary.load;
         if load.busy_percent > 0.0 && summary.answered.is_none() {
-            let late = late_us.map(|late| format!("; sent late: p50 {}, p99 {}", Time(late.p50), Time(late.p99)));
+            let late = late_us.map(|late| format!("; own delay p50 {}, p99 {}", Time(late.p50), Time(late.p99)));
             row(
                 "load",
                 format_args!(
@@ -110,14 +114,14 @@ impl fmt::Display for Table<'_> {
                 ),
             )?;
         }
-        if let Some(limit) = limit {
-            row("NOTE", format_args!("{limit}"))?;
+        if let Some(bottleneck) = bottleneck {
+            row("NOTE", format_args!("{bottleneck}"))?;
         }
         write_faults(f, summary.faults)
     }
 }
 
-/// The last lines of a table: what went wrong.
+/// Writes the last lines of a table: the faults.
 pub(super) fn write_faults(f: &mut fmt::Formatter<'_>, faults: &BTreeMap<String, u64>) -> fmt::Result {
     if faults.is_empty() {
         return writeln!(f, "  {:<13}none", "faults");

@@ -121,7 +121,7 @@
     }
   }
 
-  // A rate below 1 is not shown as 0.
+  // Small rates are rounded up, so that a rate above 0 is never shown as 0.
   const rate = (value) => number.format(value > 0 && value < 10 ? Math.ceil(value * 10) / 10 : Math.round(value));
 
   function path(points, name, top, now) {
