@@ -4,10 +4,8 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use signal_hook::consts::SIGXFSZ;
-
-use cli::environment::{self, NoCommand};
 
 mod cli;
 
@@ -25,8 +23,10 @@ struct Cli {
 #[derive(Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one, made once")]
 enum Command {
-    /// Serve: an echo on /echo, a page to try it on /, and /health and /readyz for load balancers.
+    /// Serve: topics, an echo, publishing over HTTP, metrics, and a page to try it all.
     Serve(cli::serve::Serve),
+    /// Check a configuration, show the one in force, or print the defaults.
+    Config(cli::config::Config),
     /// Load a WebSocket server, check every answer, and say how many it carries and how fast.
     Bench(cli::bench::Bench),
     /// Say what this host lacks to hold a number of connections, and change what can be changed.
@@ -40,22 +40,19 @@ fn main() -> ExitCode {
     // A log or a report that reaches the limit of a file's size (RLIMIT_FSIZE) then fails with an error, as on a full
     // disk. The signal's default is to end the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
-    let (cli, variables) = match environment::parse::<Cli>() {
-        Ok(parsed) => parsed,
-        Err(NoCommand::CommandLine(error)) => return explain(error),
-        Err(NoCommand::Variable(error)) => {
-            cli::complain(&error);
-            return error.exit_code();
-        }
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return explain(cli::settings::with_hint(error, Cli::command())),
     };
     let outcome = match cli.command {
-        Command::Serve(serve) => serve.run(&variables),
+        Command::Serve(serve) => serve.run(),
+        Command::Config(config) => config.run(),
         Command::Bench(bench) => bench.run(),
         Command::Tune(tune) => tune.run(),
         Command::BenchWorker => cli::bench::work(),
     };
     outcome.unwrap_or_else(|error| {
-        cli::complain(variables.explain(&*error));
+        cli::complain(error);
         ExitCode::FAILURE
     })
 }

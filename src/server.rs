@@ -15,7 +15,7 @@ use thiserror::Error;
 use crate::address::{self, Address, AddressError, Endpoint, Place};
 use crate::engine::{
     AdmissionPolicy, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, Pulse, ReactorKind,
-    ServerHandle, Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
+    STALL_TIMEOUT_MS, ServerHandle, Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::reactor::Inherited;
@@ -35,7 +35,7 @@ impl Server {
     /// Returns a builder with the defaults: the server listens on 127.0.0.1:9000, with one core for each processor.
     pub fn builder() -> Builder {
         Builder {
-            listen: Ok(vec![Address::Ip((Ipv4Addr::LOCALHOST, 9000).into())]),
+            listen: Ok(vec![Address::default()]),
             cores: thread::available_parallelism().map_or(1, usize::from),
             pin: Pin::Auto,
             reactor: ReactorKind::Auto,
@@ -141,10 +141,6 @@ impl Server {
 /// The name in LISTEN_FDNAMES for the sockets of the administrator's listener.
 pub const ADMIN_SOCKET: &str = "admin";
 
-/// How long a core may go without a turn before the server stops with an error. Default 10 s: a handler that blocks for
-/// that long is stuck; until then the server is only reported as not ready.
-pub const STALL_TIMEOUT_MS: u64 = 10_000;
-
 /// A server's failure to start or to go on.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -155,7 +151,7 @@ pub enum Error {
     /// PROXY headers are required, but no proxy is trusted: the caller's fault.
     #[error(
         "PROXY headers are accepted from trusted proxies only, and none is configured. Name the proxies' addresses \
-         (--trusted-proxies), or turn PROXY headers off (--proxy-protocol false)."
+         (trusted_proxies), or turn PROXY headers off (proxy_protocol)."
     )]
     ProxyProtocolWithoutProxies,
     /// Contradictory limits: the caller's fault.
@@ -396,8 +392,8 @@ impl Builder {
             Err(StartError::Cancelled) => {}
             Err(StartError::Listen { endpoint, source }) if !required && source.kind() == ErrorKind::AddrInUse => {
                 tracing::warn!(
-                    "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one another \
-                     --admin-listen address, or --admin-listen none."
+                    "No metrics: {endpoint} is in use, perhaps by another ringsock. Give this one another address \
+                     (admin_listen), or none."
                 );
             }
             Err(error) => {

@@ -252,14 +252,14 @@ fn without_a_key_the_api_is_off_but_for_what_cores_do() {
     let server = Program::start(&["--cores", "1"]);
     let Answer { status, body, .. } = server.publish("?topic=x", &[], b"hello");
     assert_eq!(status, 404);
-    assert!(body.contains("--api-key") && body.contains("--api-insecure"), "{body}");
+    assert!(body.contains("api.key") && body.contains("api.insecure"), "{body}");
     assert_eq!(server.ask("GET /api/publish", &[], b"").status, 404);
     assert_eq!(server.ask("GET /api/cores", &[], b"").status, 200);
 }
 
 #[tokio::test]
 async fn api_insecure_lets_programs_publish_without_a_key_and_web_pages_not() {
-    let server = Program::start(&["--cores", "1", "--api-insecure", "true"]);
+    let server = Program::start(&["--cores", "1", "--set", "api.insecure=true"]);
     let mut subscriber = server.subscribe("x").await;
     let page = server.ask("POST /api/publish?topic=x", &["Origin: http://elsewhere.example"], b"from a page");
     assert_eq!(page.status, 403, "{}", page.body);

@@ -13,8 +13,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use clap::CommandFactory;
-use ringsock::config::Options;
+use ringsock::config::KEYS;
 
 use program::run::{PATIENCE, Run, isolated, ringsock};
 
@@ -51,37 +50,154 @@ fn file(name: &str, content: &str) -> PathBuf {
     path
 }
 
-#[test]
-fn help_names_every_flag_with_its_unit_its_variable_and_its_default() {
-    #[derive(clap::Parser)]
-    struct Flags {
-        #[command(flatten)]
-        options: Options,
-    }
-    let output = ringsock(&["serve", "--help"]).env_remove("RINGSOCK_ADMIN_LISTEN").output().unwrap();
+/// Flags that one sets every day: the only ones.
+const EVERYDAY: [&str; 15] = [
+    "listen",
+    "admin-listen",
+    "cores",
+    "reactor",
+    "max-connections",
+    "max-message-bytes",
+    "ping-interval-ms",
+    "dead-peer-timeout-ms",
+    "compression",
+    "allow-origin",
+    "trusted-proxies",
+    "api-key",
+    "log",
+    "config",
+    "set",
+];
+
+fn help(flag: &str) -> String {
+    let output = ringsock(&["serve", flag]).output().unwrap();
     assert!(output.status.success());
-    let help = String::from_utf8(output.stdout).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
-    let flags: Vec<_> = Flags::command().get_arguments().cloned().collect();
-    assert!(flags.len() >= 19, "only {} flags", flags.len());
-    for flag in flags {
-        let name = flag.get_long().unwrap();
-        let unit = flag.get_value_names().unwrap()[0].as_str();
-        let (_, after) = help.split_once(&format!("--{name} <{unit}> ")).expect(name);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn help_has_the_everyday_flags_with_unit_default_variable_and_key() {
+    let help = help("--help");
+    let flags: Vec<&str> =
+        help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next()).collect();
+    assert_eq!(flags, EVERYDAY);
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for key in KEYS.iter().filter(|key| key.flag.is_some()) {
+        let flag = key.flag.as_ref().unwrap();
+        assert!(EVERYDAY.contains(&flag.name), "{key}");
+        let (_, after) = help.split_once(&format!("--{} <{}> ", flag.name, flag.value)).expect(flag.name);
         let entry = after.split(" --").next().unwrap();
-        assert!(entry.contains("[default: "), "--{name}: {entry}");
-        // A variable that holds a secret is named without what it is set to.
-        let end = if name == "api-key" { "]" } else { "=]" };
-        assert!(
-            entry.contains(&format!("[env: RINGSOCK_{}{end}", name.to_uppercase().replace('-', "_"))),
-            "--{name}: {entry}"
-        );
-        if name.ends_with("-ms") {
-            assert_eq!(unit, "MS");
+        let default = key.default_value();
+        for part in [
+            format!("[default: {}]", default.trim_matches('"')),
+            format!("[variable: {}]", key.variable()),
+            format!("[key: {key}]"),
+        ] {
+            assert!(entry.contains(&part), "{part}: {entry}");
         }
-        if name.ends_with("-bytes") {
-            assert_eq!(unit, "BYTES");
-        }
+        assert_eq!(key.variable(), format!("RINGSOCK_{}", flag.name.to_uppercase().replace('-', "_")));
     }
+}
+
+#[test]
+fn the_short_help_fits_a_screen_and_has_every_flag() {
+    let help = help("-h");
+    assert!(help.lines().count() <= 40, "{} lines", help.lines().count());
+    assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
+    for flag in EVERYDAY {
+        assert!(help.contains(&format!(" --{flag} ")), "{flag}");
+    }
+    for heading in ["Listen:", "Cores:", "Sessions:", "Access:", "Settings:"] {
+        assert!(help.lines().any(|line| line == heading), "{heading}");
+    }
+}
+
+#[test]
+fn a_flag_that_is_gone_is_told_the_key_that_sets_it() {
+    for (flag, key) in [
+        ("--ring-entries", "topics.ring-entries"),
+        ("--share-port", "listen.share-port"),
+        ("--proxy-protocol", "listen.proxy-protocol"),
+        ("--pin", "cores.pin"),
+        ("--subprotocols", "handshake.subprotocols"),
+        ("--drain-delay-ms", "drain.delay-ms"),
+        ("--api-insecure", "api.insecure"),
+        ("--api-allow-origin", "api.allow-origin"),
+        ("--compression-level", "compression.level"),
+        ("--max-compression-contexts", "compression.max-contexts"),
+        ("--max-heders", "limits.max-headers"),
+    ] {
+        let output = ringsock(&["serve", flag, "1"]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(said.starts_with(&format!("error: unexpected argument '{flag}' found\n")), "{said}");
+        assert!(said.contains(&format!("tip: set {key} with --set or in the file: --set {key}=")), "{said}");
+    }
+    // A flag that is misspelt is told the flag.
+    let output = ringsock(&["serve", "--max-conections", "1"]).output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("'--max-connections'"));
+}
+
+#[test]
+fn a_file_is_checked_with_a_line_for_each_fault() {
+    let check = |name: &str, text: &str| {
+        let path = file(name, text);
+        let output = ringsock(&["config", "check"]).arg(&path).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap().replace(path.to_str().unwrap(), "FILE");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap(), said)
+    };
+    let good = "[[listen]]\naddress = \":9000\"\n[limits]\nmax-message-bytes = \"64KB\"\n[timeouts]\nping-interval-ms = \"25s\"\n";
+    assert_eq!(check("good.toml", good), (Some(0), "ok\n".to_owned(), String::new()));
+    assert_eq!(check("empty.toml", ""), (Some(0), "ok\n".to_owned(), String::new()));
+    let bad = "[limits]\nmax-headers = \"many\"\nmax-heders = 3\n\n[timeout]\n";
+    let said = "ringsock: FILE:2: limits.max-headers is \"many\", but must be a whole number, such as 4.\n\
+                ringsock: FILE:3: limits.max-heders is not a setting. Did you mean limits.max-headers?\n\
+                ringsock: FILE:5: [timeout] is not a setting. Did you mean [timeouts]?\n";
+    assert_eq!(check("bad.toml", bad), (Some(1), String::new(), said.to_owned()));
+    let doubtful = check("doubtful.toml", "[timeouts]\nping-interval-ms = 0\n");
+    assert!(doubtful.0 == Some(0) && doubtful.2.contains("timeouts.ping-interval-ms (FILE:2) is 0"), "{doubtful:?}");
+    let output = ringsock(&["config", "check", "no/such/file.toml"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn the_file_of_defaults_is_accepted_and_serves() {
+    let output = ringsock(&["config", "defaults"]).output().unwrap();
+    let path = file("defaults.toml", &String::from_utf8(output.stdout).unwrap());
+    let output = ringsock(&["config", "check"]).arg(&path).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "ok\n");
+    let with_file = Run::new(ringsock(&["serve", "--listen", "127.0.0.1:0", "--config", path.to_str().unwrap()]));
+    let without = Run::new(ringsock(&["serve", "--listen", "127.0.0.1:0"]));
+    let banner = |run: &Run| {
+        let banner = run.banner();
+        let lines = banner.lines().filter(|line| !line.contains("listen") && !line.contains("ready"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(banner(&with_file), banner(&without));
+}
+
+#[test]
+fn what_is_in_force_is_shown_with_its_place() {
+    let path = file("shown.toml", "[limits]\nmax-headers = 50\n");
+    let mut command = ringsock(&["config", "show", "--cores", "3", "--set", "topics.ring-entries=8", "--config"]);
+    command.arg(&path).env("RINGSOCK_PING_INTERVAL_MS", "20s").env("RINGSOCK_API_KEY", "s3cret");
+    let output = command.output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let shown: Vec<String> = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        format!("limits.max-headers = 50 # {}:2", path.display()).as_str(),
+        "cores.count = 3 # --cores",
+        "topics.ring-entries = 8 # --set",
+        "timeouts.ping-interval-ms = 20000 # RINGSOCK_PING_INTERVAL_MS",
+        "api.key = \"hidden\" # RINGSOCK_API_KEY",
+        "admin.listen = \"none\" # RINGSOCK_ADMIN_LISTEN",
+        "limits.max-head-bytes = 16384 # default",
+    ] {
+        assert!(shown.iter().any(|shown| shown == line), "{line}: {shown:#?}");
+    }
+    assert_eq!(shown.len(), KEYS.len());
+    let output = ringsock(&["config", "show", "--set", "limits.max-headers=0"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
@@ -92,11 +208,11 @@ fn the_version_is_that_of_the_package() {
 
 #[test]
 fn a_port_in_use_is_refused_and_shared_only_when_asked_for() {
-    let first = Run::new(ringsock(&["serve", "--listen", "127.0.0.1:0", "--share-port", "true"]));
+    let first = Run::new(ringsock(&["serve", "--listen", "127.0.0.1:0", "--set", "listen.share-port=true"]));
     let address = first.address();
     let said = refusal_after_a_wait(&["--listen", &address]);
     assert!(said.contains(&format!("Cannot listen on {address}: Address already in use")), "{said}");
-    let second = Run::new(ringsock(&["serve", "--listen", &address, "--share-port", "true"]));
+    let second = Run::new(ringsock(&["serve", "--listen", &address, "--set", "listen.share-port=true"]));
     assert_eq!(second.address(), address);
 }
 
@@ -114,12 +230,12 @@ fn port_0_becomes_a_real_port_that_serves() {
 
 #[test]
 fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
-    let path = file("precedence.toml", "max_headers = 50\nlisten = \"127.0.0.1:0\"\n");
+    let path = file("precedence.toml", "[limits]\nmax-headers = 50\n");
     let headers = |variable: Option<&str>, flag: &[&str], config: bool| {
         let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0"]);
         command.args(flag);
         if let Some(variable) = variable {
-            command.env("RINGSOCK_MAX_HEADERS", variable);
+            command.env("RINGSOCK_LIMITS__MAX_HEADERS", variable);
         }
         if config {
             command.arg("--config").arg(&path);
@@ -128,7 +244,7 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
         let (before, _) = banner.split_once(" headers").unwrap();
         before.rsplit(' ').next().unwrap().parse::<u32>().unwrap()
     };
-    assert_eq!(headers(Some("40"), &["--max-headers", "30"], true), 30);
+    assert_eq!(headers(Some("40"), &["--set", "limits.max-headers=30"], true), 30);
     assert_eq!(headers(Some("40"), &[], true), 40);
     assert_eq!(headers(None, &[], true), 50);
     assert_eq!(headers(None, &[], false), 64);
@@ -136,13 +252,8 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
 
 #[test]
 fn empty_variables_and_those_that_kubernetes_sets_change_nothing() {
-    #[derive(clap::Parser)]
-    struct Flags {
-        #[command(flatten)]
-        options: Options,
-    }
     let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0", "--cores", "1"]);
-    command.envs(Flags::command().get_arguments().filter_map(|flag| Some((flag.get_env()?.to_owned(), ""))));
+    command.envs(KEYS.iter().map(|key| (key.variable(), "")));
     command.envs([("RINGSOCK_CONFIG", ""), ("RINGSOCK_LOG", " "), ("RINGSOCK_ADMIN_LISTEN", "none\n")]);
     // For a Service named ringsock, as of the documentation of Kubernetes.
     command.envs([
@@ -168,17 +279,19 @@ fn a_bad_value_of_a_variable_is_refused_by_the_name_of_the_variable() {
         one_line(Run::new(command).refusal())
     };
     for (name, value, reason) in [
-        ("RINGSOCK_CORES", "two", "invalid digit"),
-        ("RINGSOCK_REACTOR", "kqueue", "possible values: auto, uring, epoll"),
-        ("RINGSOCK_PROXY_PROTOCOL", "yes", "possible values: true, false"),
+        ("RINGSOCK_CORES", "two", "must be a whole number"),
+        ("RINGSOCK_REACTOR", "kqueue", "must be auto, uring or epoll"),
+        ("RINGSOCK_LISTEN__PROXY_PROTOCOL", "yes", "must be true or false"),
         ("RINGSOCK_ADMIN_LISTEN", "nowhere", "has no port. Write nowhere:9000."),
-        ("RINGSOCK_MAX_HEADERS", "1000", "must be from 1 to 256"),
+        ("RINGSOCK_LIMITS__MAX_HEADERS", "1000", "must be from 1 to 256"),
         ("RINGSOCK_ALLOW_ORIGIN", "https://a/", "is no origin"),
         ("RINGSOCK_TRUSTED_PROXIES", "proxy", "neither an address nor a network"),
-        ("RINGSOCK_OVERFLOW", "block", "unknown policy \"block\""),
-        ("RINGSOCK_LOG", "ringsock=loudly", "is no filter"),
+        ("RINGSOCK_TOPICS__OVERFLOW", "block", "unknown policy \"block\""),
+        ("RINGSOCK_LOG", "ringsock=loudly", "must be a filter"),
         ("RINGSOCK_CONFIG", "no/such/file.toml", "cannot be read"),
         ("RINGSOCK_API_KEY", "a b", "visible ASCII"),
+        ("RINGSOCK_MAX_HEADERS", "40", "That of limits.max-headers is RINGSOCK_LIMITS__MAX_HEADERS."),
+        ("RINGSOCK_LIMITS__MAX_HEDERS", "40", "That of limits.max-headers is RINGSOCK_LIMITS__MAX_HEADERS."),
     ] {
         let said = refusal(name, value);
         assert!(said.contains(name) && said.contains(reason), "{said}");
@@ -194,8 +307,12 @@ fn a_bad_value_of_a_variable_is_refused_by_the_name_of_the_variable() {
 fn a_bad_flag_or_value_is_named_in_the_first_line() {
     for (arguments, named) in [
         (&["--nonsense"][..], "--nonsense"),
-        (&["--max-headers", "many"], "--max-headers"),
-        (&["--max-headers", "-1"], "-1"),
+        (&["--max-message-bytes", "many"], "--max-message-bytes"),
+        (&["--max-connections", "-1"], "-1"),
+        (&["--max-message-bytes", "2GiB"], "must be from 1 to 1073741824 (1GiB)"),
+        (&["--log", "ringsock=loudly"], "must be a filter"),
+        (&["--allow-origin", "https://chat.example/"], "\"https://chat.example/\" is no origin. Give a scheme, a host"),
+        (&["--trusted-proxies", "127.0.0.1, 10.0.0.1/8"], "\"10.0.0.1/8\" is neither an address nor a network."),
         (&["--reactor", "kqueue"], "--reactor"),
         (&["--listen", "127.0.0.1"], "--listen"),
         (&["--share-port"], "--share-port"),
@@ -209,26 +326,28 @@ fn a_bad_flag_or_value_is_named_in_the_first_line() {
 
 #[test]
 fn a_value_that_cannot_work_is_refused_with_what_could() {
-    let said = refusal(&["--max-headers", "1000"]);
-    assert_eq!(said, "ringsock: max-headers is 1000, but must be from 1 to 256.\n");
+    let said = refusal(&["--set", "limits.max-headers=1000"]);
+    assert_eq!(said, "ringsock: --set: limits.max-headers is \"1000\", but must be from 1 to 256.\n");
     let said = refusal(&["--listen", "256.0.0.1:80"]);
     assert!(said.contains("\"256.0.0.1:80\" is not an address to listen on"), "{said}");
-    let said = refusal(&["--log", "ringsock=loudly"]);
-    assert!(said.starts_with("ringsock: log is \"ringsock=loudly\", which is no filter: "), "{said}");
 }
 
 #[test]
 fn settings_that_contradict_each_other_are_refused_with_both_values() {
     let said = refusal(&["--ping-interval-ms", "4000", "--dead-peer-timeout-ms", "2000"]);
-    let named = "ringsock: ping-interval-ms is 4000, but must be below dead-peer-timeout-ms, which is 2000, or clients";
+    let named = "ringsock: timeouts.ping-interval-ms (--ping-interval-ms) is 4000, but must be below \
+                 timeouts.dead-peer-timeout-ms (--dead-peer-timeout-ms), which is 2000, or clients";
     assert!(said.starts_with(named), "{said}");
     // One of both is enough to contradict the other's default.
     let said = refusal(&["--dead-peer-timeout-ms", "20000"]);
     assert!(said.contains("ping-interval-ms is 25000") && said.contains("which is 20000"), "{said}");
-    let said = refusal(&["--stall-timeout-ms", "100"]);
-    assert!(said.starts_with("ringsock: stall-timeout-ms is 100, but must be 0 or at least 1000"), "{said}");
-    let said = refusal(&["--assembly-timeout-ms", "0"]);
-    assert!(said.starts_with("ringsock: assembly-timeout-ms is 0, but must be above 0"), "{said}");
+    let said = refusal(&["--set", "cores.stall-timeout-ms=100"]);
+    assert!(
+        said.starts_with("ringsock: cores.stall-timeout-ms (--set) is 100, but must be 0 or at least 1000"),
+        "{said}"
+    );
+    let said = refusal(&["--set", "timeouts.assembly-timeout-ms=0"]);
+    assert!(said.starts_with("ringsock: timeouts.assembly-timeout-ms (--set) is 0, but must be above 0"), "{said}");
 }
 
 #[test]
@@ -241,27 +360,27 @@ fn settings_that_may_not_be_meant_are_told_of_once() {
     let said = warnings(&["--ping-interval-ms", "0", "--dead-peer-timeout-ms", "2000"]);
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(said[0].contains("a client that is only idle is cut off after 2000 ms"), "{said:?}");
-    let said = warnings(&["--close-timeout-ms", "6000", "--drain-timeout-ms", "5000"]);
-    assert!(said.len() == 1 && said[0].contains("close-timeout-ms is 6000"), "{said:?}");
+    let said = warnings(&["--set", "timeouts.close-timeout-ms=6000", "--set", "drain.timeout-ms=5000"]);
+    assert!(said.len() == 1 && said[0].contains("close_timeout_ms is 6000"), "{said:?}");
     assert_eq!(warnings(&["--ping-interval-ms", "0", "--dead-peer-timeout-ms", "0"]), [""; 0]);
 }
 
 #[test]
 fn who_may_come_in_is_settled_before_anyone_does() {
-    let said = refusal(&["--allow-origin", "https://chat.example/"]);
-    let named = "allow-origin does not hold: \"https://chat.example/\" is no origin. Give a scheme, a host";
-    assert!(said.contains(named), "{said}");
-    let said = refusal(&["--trusted-proxies", "127.0.0.1, 10.0.0.1/8"]);
-    let named = "trusted-proxies does not hold: \"10.0.0.1/8\" is neither an address nor a network.";
-    assert!(said.contains(named), "{said}");
-    let said = refusal(&["--proxy-protocol", "true"]);
-    assert!(said.contains("accepted from trusted proxies only, and none is configured"), "{said}");
-    let said = refusal(&["--max-handshake-burst-per-address", "0"]);
-    assert_eq!(said, "ringsock: max-handshake-burst-per-address is 0, but must be from 1 to 1000000.\n");
+    let said = refusal(&["--set", "listen.proxy-protocol=true"]);
+    assert!(
+        said.contains("PROXY headers are accepted from trusted proxies only, and proxies.trusted is none"),
+        "{said}"
+    );
+    let said = refusal(&["--set", "limits.max-handshake-burst-per-address=0"]);
+    assert_eq!(
+        said,
+        "ringsock: --set: limits.max-handshake-burst-per-address is \"0\", but must be from 1 to 1000000.\n"
+    );
     let flags = ["--allow-origin", "same-host,https://chat.example", "--trusted-proxies", "10.0.0.0/8, ::1"];
-    let all = [&["serve", "--listen", "127.0.0.1:0", "--proxy-protocol", "true"], &flags[..]].concat();
+    let all = [&["serve", "--listen", "127.0.0.1:0", "--set", "listen.proxy-protocol=true"], &flags[..]].concat();
     let banner = Run::new(ringsock(&all)).banner();
-    assert!(banner.contains("origins      same-host,https://chat.example\n"), "{banner}");
+    assert!(banner.contains("origins      same-host, https://chat.example\n"), "{banner}");
     assert!(banner.contains("proxies      10.0.0.0/8, ::1, each with a PROXY header\n"), "{banner}");
 }
 
@@ -287,21 +406,21 @@ fn who_may_publish_by_http_is_told_at_the_start_and_the_key_never_is() {
     assert!(banner.contains("\n  api          off\n") && answer.starts_with("HTTP/1.1 404 "), "{banner}{answer}");
     let (banner, answer) = shown(ringsock(&[&listen[..], &["--api-key", KEY]].concat()));
     assert!(banner.contains("/api/publish, with the key\n") && answer.starts_with("HTTP/1.1 200 "), "{banner}{answer}");
-    let (banner, answer) = shown(ringsock(&[&listen[..], &["--api-insecure", "true"]].concat()));
+    let (banner, answer) = shown(ringsock(&[&listen[..], &["--set", "api.insecure=true"]].concat()));
     assert!(banner.contains("/api/publish, for every program of this host\n"), "{banner}");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let mut command = ringsock(&[&listen[..], &["--config"]].concat());
-    command.arg(file("key.toml", &format!("api_key = \"{KEY}\"\n")));
+    command.arg(file("key.toml", &format!("[api]\nkey = \"{KEY}\"\n")));
     assert!(shown(command).1.starts_with("HTTP/1.1 200 "));
 
     let help = ringsock(&["serve", "--help"]).env("RINGSOCK_API_KEY", KEY).output().unwrap();
     assert!(help.status.success() && !String::from_utf8(help.stdout).unwrap().contains(KEY));
     let said = refusal(&["--api-key", &format!("{KEY} {KEY}")]);
-    assert!(said.contains("api-key has to be 1 to 256 visible ASCII characters") && !said.contains(KEY), "{said}");
-    let said = refusal(&["--api-key", KEY, "--api-insecure", "true"]);
+    assert!(said.contains("api.key must be 1 to 256 visible ASCII characters") && !said.contains(KEY), "{said}");
+    let said = refusal(&["--api-key", KEY, "--set", "api.insecure=true"]);
     assert!(said.contains("Give one of them.") && !said.contains(KEY), "{said}");
-    let said = refusal(&["--listen", "0.0.0.0:0", "--api-insecure", "true"]);
-    assert!(said.contains("listen is 0.0.0.0:0. Listen there, or give an api-key instead."), "{said}");
+    let said = refusal(&["--listen", "0.0.0.0:0", "--set", "api.insecure=true"]);
+    assert!(said.contains("listen.address is 0.0.0.0:0. Listen there, or give an api.key instead."), "{said}");
 }
 
 #[test]
@@ -312,9 +431,13 @@ fn a_file_that_is_not_there_or_not_understood_is_refused_by_name() {
     let said = refusal(&["--config", "no/such/file.toml"]);
     assert!(said.contains("no/such/file.toml cannot be read: No such file"), "{said}");
     for (name, content, wrong) in [
-        ("unknown.toml", "cores = 2\nmax_mesage_bytes = 1\n", "line 2: unknown field `max_mesage_bytes`"),
-        ("type.toml", "cores = \"two\"\n", "line 1: invalid type: string \"two\""),
-        ("syntax.toml", "cores = 2\n\ncores 2\n", "line 3: "),
+        (
+            "unknown.toml",
+            "[limits]\nmax-mesage-bytes = 1\n",
+            "unknown.toml:2: limits.max-mesage-bytes is not a setting.",
+        ),
+        ("type.toml", "[cores]\ncount = \"two\"\n", "type.toml:2: cores.count is \"two\", but must be a whole number"),
+        ("syntax.toml", "[cores]\n\ncount 2\n", "syntax.toml:3: "),
     ] {
         let path = file(name, content);
         let said = refusal(&["--config", path.to_str().unwrap()]);
@@ -365,7 +488,7 @@ fn an_address_for_metrics_that_was_asked_for_is_needed_and_the_default_is_not() 
     assert!(banner.contains("\n  metrics      none\n"), "{banner}");
     let log = server.log();
     let [warning] = &log[..] else { panic!("{log:?}") };
-    for words in ["WARN", "No metrics: 127.0.0.1:9001 is in use", "--admin-listen"] {
+    for words in ["WARN", "No metrics: 127.0.0.1:9001 is in use", "admin_listen"] {
         assert!(warning.contains(words), "{warning}");
     }
 }

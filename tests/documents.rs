@@ -4,35 +4,31 @@
 
 use std::process::Command;
 
-/// Flags and their defaults, empty if there is none.
-type Flags = Vec<(String, String)>;
+#[test]
+fn the_reference_of_settings_is_made_from_the_table_of_keys() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringsock")).args(["config", "reference"]).output().unwrap();
+    assert!(output.status.success());
+    assert!(
+        String::from_utf8(output.stdout).unwrap() == include_str!("../docs/configuration.md"),
+        "docs/configuration.md is out of date. Run cargo run -- config reference > docs/configuration.md"
+    );
+}
 
 #[test]
-fn the_table_of_flags_is_that_of_the_help() {
-    let help = Command::new(env!("CARGO_BIN_EXE_ringsock")).args(["serve", "--help"]).output().unwrap();
-    assert!(help.status.success());
-    let help = flags_of_help(&String::from_utf8(help.stdout).unwrap());
-    assert!(help.len() > 10, "{help:?}");
-    assert_eq!(flags_of_table(include_str!("../README.md")), help);
-}
-
-/// Each flag begins a paragraph of its own; its default stands in brackets somewhere in what follows.
-fn flags_of_help(help: &str) -> Flags {
-    let paragraphs = help.split("      --").skip(1);
-    let flags = paragraphs.map(|paragraph| {
-        // A default may be broken over two lines.
-        let words: Vec<&str> = paragraph.split_whitespace().collect();
-        let text = words.join(" ");
-        let default = text.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
-        (words[0].to_owned(), default.map_or("", |(default, _)| default).to_owned())
-    });
-    flags.collect()
-}
-
-fn flags_of_table(readme: &str) -> Flags {
-    let cell = |text: &str| text.trim().trim_matches('`').to_owned();
-    let rows = readme.lines().filter_map(|line| line.strip_prefix("| `--")?.split_once('|'));
-    rows.map(|(flag, rest)| (cell(flag), cell(rest.split('|').next().unwrap_or_default()))).collect()
+fn files_of_settings_in_documents_are_accepted() {
+    for (name, text) in
+        [("README.md", include_str!("../README.md")), ("configuration.md", include_str!("../docs/configuration.md"))]
+    {
+        let files: Vec<&str> = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!files.is_empty(), "{name} has an example");
+        for file in files.into_iter().filter(|file| file.contains("[[listen]]")) {
+            let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).with_extension("toml");
+            std::fs::write(&path, file).unwrap();
+            let output =
+                Command::new(env!("CARGO_BIN_EXE_ringsock")).args(["config", "check"]).arg(&path).output().unwrap();
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
 }
 
 #[test]

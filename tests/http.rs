@@ -303,7 +303,7 @@ fn what_can_be_read_can_be_asked_for_by_head() {
 #[test]
 fn pages_of_listed_origins_may_use_the_api_and_no_others() {
     let allowed = "https://app.example, http://localhost:8080";
-    on_each_reactor(&["--api-allow-origin", allowed], |server| {
+    on_each_reactor(&["--set", &format!("api.allow-origin={allowed}")], |server| {
         let preflight = |origin: &str| {
             let headers = format!(
                 "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\

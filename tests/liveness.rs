@@ -134,7 +134,7 @@ fn a_client_that_reads_a_large_message_slowly_is_not_dead() {
 fn a_client_that_reads_a_large_message_slowly_is_not_stalled() {
     on_each_reactor(|reactor| {
         // What Linux frees before it has a sender go on takes longer to read than this.
-        session_that_reads_slowly(reactor, &["--send-timeout-ms", "1500"], Duration::from_millis(1500));
+        session_that_reads_slowly(reactor, &["--set", "timeouts.send-timeout-ms=1500"], Duration::from_millis(1500));
     });
 }
 

@@ -128,7 +128,7 @@ fn the_reader_of_a_pipeline_that_leaves_first_at_ctrl_c_takes_nobody_with_it() {
 #[test]
 fn a_second_signal_ends_it_though_nobody_reads_its_last_lines() {
     let sink = Sink::spoilt(Fate::Unread, scratch("unread"));
-    let long = ["--drain-timeout-ms", "600000", "--close-timeout-ms", "600000"];
+    let long = ["--set", "drain.timeout-ms=600000", "--set", "timeouts.close-timeout-ms=600000"];
     let mut server = Server::start(&long, |command| {
         command.stderr(sink.stdio());
     });
@@ -143,7 +143,7 @@ fn a_second_signal_ends_it_though_nobody_reads_its_last_lines() {
 #[test]
 fn a_reader_that_reads_gets_every_line_to_the_last() {
     let (mut reader, writer) = pipe().unwrap();
-    let long = ["--drain-timeout-ms", "600000", "--close-timeout-ms", "600000"];
+    let long = ["--set", "drain.timeout-ms=600000", "--set", "timeouts.close-timeout-ms=600000"];
     let mut server = Server::start(&long, |command| {
         command.stderr(writer);
     });
@@ -204,7 +204,7 @@ impl Server {
         let address = port.local_addr().unwrap().as_socket().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
         isolate(&mut command);
-        command.args(["serve", "--listen", &address.to_string(), "--share-port", "true", "--cores", "1"]);
+        command.args(["serve", "--listen", &address.to_string(), "--set", "listen.share-port=true", "--cores", "1"]);
         command.args(["--admin-listen", "127.0.0.1:0", "--log", "debug"]).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         prepare(&mut command);

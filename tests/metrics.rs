@@ -259,7 +259,7 @@ const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
 #[test]
 fn a_health_check_that_goes_again_has_left_and_was_not_refused() {
-    let proxied = ["--trusted-proxies", "127.0.0.1", "--proxy-protocol", "true"];
+    let proxied = ["--trusted-proxies", "127.0.0.1", "--set", "listen.proxy-protocol=true"];
     for (reactor, flags) in [("auto", &proxied[..]), ("epoll", &proxied), ("auto", &[]), ("epoll", &[])] {
         let server = Program::start(&[&["--cores", "1", "--reactor", reactor], flags].concat());
         let words: &[&[u8]] = if flags.is_empty() { &[b"", b"GET / HT"] } else { &[b"", LOCAL, b"PROXY UNKNOWN\r\n"] };
@@ -402,7 +402,7 @@ fn exchange_until_reset(address: &str, bytes: &[u8]) -> String {
 
 #[test]
 fn after_sigterm_the_listener_for_metrics_ends_with_the_server() {
-    let mut server = Program::start(&["--cores", "1", "--drain-timeout-ms", "600000"]);
+    let mut server = Program::start(&["--cores", "1", "--set", "drain.timeout-ms=600000"]);
     // A scraper that keeps its connection does not hold the process up, however long a drain may take.
     let mut scraper = connect(&server.admin);
     scraper.write_all(get("/health").replace("close", "keep-alive").as_bytes()).unwrap();

@@ -87,7 +87,8 @@ fn a_program_that_cannot_begin_ends_though_nobody_reads_why() {
     let sink = Sink::spoilt(Fate::Unread, file("unread"));
     for (arguments, code) in [
         (&["serve", "--nonsense"][..], 2),
-        (&["serve", "--max-headers", "1000"], 1),
+        (&["serve", "--set", "limits.max-headers=1000"], 2),
+        (&["serve", "--config", "no/such/file.toml"], 1),
         (&["bench", "echo", "--url", "wss://localhost"], 1),
         (&["tune", "--config", "no/such/file.toml"], 2),
     ] {

@@ -10,7 +10,7 @@ use program::{Process, between, serve_prepared};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-const NAMES: &str = "chat,v2.example";
+const SETTING: &str = "handshake.subprotocols=chat,v2.example";
 
 /// A running program, and its address. It ends with this value.
 struct Program {
@@ -46,7 +46,7 @@ fn offer(names: &str) -> String {
 #[test]
 fn the_first_subprotocol_offered_that_is_spoken_is_named_and_no_other_ever() {
     for reactor in ["auto", "epoll"] {
-        let program = Program::start(&["--reactor", reactor, "--subprotocols", NAMES], &[]);
+        let program = Program::start(&["--reactor", reactor, "--set", SETTING], &[]);
         for (headers, named) in [
             (offer("chat"), Some("chat")),
             (offer("v2.example, chat"), Some("v2.example")),
@@ -74,7 +74,7 @@ fn the_first_subprotocol_offered_that_is_spoken_is_named_and_no_other_ever() {
 
 #[test]
 fn none_is_named_where_none_is_spoken() {
-    for flags in [&[][..], &["--subprotocols", "none"]] {
+    for flags in [&[][..], &["--set", "handshake.subprotocols=none"]] {
         let program = Program::start(flags, &[]);
         assert_eq!(program.ask("/echo", &offer("chat")), (101, Vec::new()));
     }
@@ -84,18 +84,19 @@ fn none_is_named_where_none_is_spoken() {
 fn they_are_named_by_a_variable_or_in_a_file_as_well() {
     let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("subprotocols.toml");
     let path = path.to_str().unwrap();
-    for file in ["subprotocols = [\"chat\", \"v2.example\"]\n", "subprotocols = \"chat, v2.example\"\n"] {
-        std::fs::write(path, file).unwrap();
+    for value in ["[\"chat\", \"v2.example\"]", "\"chat, v2.example\""] {
+        let file = format!("[handshake]\nsubprotocols = {value}\n");
+        std::fs::write(path, &file).unwrap();
         let program = Program::start(&["--config", path], &[]);
         assert_eq!(program.ask("/echo", &offer("a, v2.example")), (101, vec!["v2.example".to_owned()]), "{file}");
     }
-    let program = Program::start(&["--config", path], &[("RINGSOCK_SUBPROTOCOLS", "a")]);
+    let program = Program::start(&["--config", path], &[("RINGSOCK_HANDSHAKE__SUBPROTOCOLS", "a")]);
     assert_eq!(program.ask("/echo", &offer("chat, a")), (101, vec!["a".to_owned()]));
 }
 
 #[tokio::test]
 async fn a_client_that_insists_on_a_subprotocol_gets_it() {
-    let program = Program::start(&["--subprotocols", NAMES], &[]);
+    let program = Program::start(&["--set", SETTING], &[]);
     let mut request = format!("ws://{}/echo", program.address).into_client_request().unwrap();
     request.headers_mut().insert("Sec-WebSocket-Protocol", "superchat, chat".parse().unwrap());
     let (_socket, answer) = connect_async(request).await.unwrap();

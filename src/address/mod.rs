@@ -93,6 +93,13 @@ impl Address {
     }
 }
 
+impl Default for Address {
+    /// Returns the address of a server that was told none: 127.0.0.1:9000, which is reached from this host alone.
+    fn default() -> Self {
+        Self::Ip((Ipv4Addr::LOCALHOST, 9000).into())
+    }
+}
+
 /// In a form in which it can be read.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

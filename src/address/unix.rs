@@ -32,6 +32,12 @@ impl UnixAddress {
     /// The longest path or name, in bytes: `sun_path` has 108, the last of which ends it.
     pub const NAME_BYTES_MAX: usize = 107;
 
+    /// Reads permissions in octal digits, as chmod(1) takes them.
+    pub fn parse_mode(text: &str) -> Option<u32> {
+        let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777)
+    }
+
     /// Parses what stands behind `unix:`.
     pub(super) fn parse(text: &str) -> Result<Self, AddressError> {
         // As `unix:///run/a.sock`, the form of a URL.
@@ -62,7 +68,7 @@ impl UnixAddress {
         for setting in settings.into_iter().flat_map(|settings| settings.split('&')) {
             match setting.split_once('=') {
                 Some(("mode", mode)) => {
-                    address.mode = parse_mode(mode).ok_or_else(|| wrong("has a mode that is none"))?
+                    address.mode = Self::parse_mode(mode).ok_or_else(|| wrong("has a mode that is none"))?
                 }
                 Some(("group", group)) if !group.is_empty() => address.group = Some(group.to_owned()),
                 _ => return Err(wrong("has a setting that there is not")),
@@ -86,10 +92,4 @@ impl fmt::Display for UnixAddress {
         }
         self.group.iter().try_for_each(|group| write!(f, "{before}group={group}"))
     }
-}
-
-/// Permissions in octal digits, as chmod(1) takes them.
-fn parse_mode(text: &str) -> Option<u32> {
-    let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-    u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777)
 }

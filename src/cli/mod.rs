@@ -12,7 +12,7 @@ use std::time::Duration;
 use stream::{Cut, Stream};
 
 pub mod bench;
-pub mod environment;
+pub mod config;
 mod log;
 mod notify;
 mod outlet;
@@ -20,9 +20,13 @@ mod passed;
 mod places;
 mod progress;
 pub mod serve;
+pub mod settings;
 mod signals;
 mod stream;
 pub mod tune;
+
+/// The exit code of a command line that is not understood, as clap has it.
+const USAGE: u8 = 2;
 
 /// How long the last word of a program may take. 2 s: for a processor that is busy; nobody serves any more.
 const BRIEFLY: Duration = Duration::from_secs(2);

@@ -18,7 +18,7 @@ pub fn accepted(passed: Passed, config: &Config) -> Result<Vec<Inherited>, Strin
     }
     let (admin, main): (Vec<&Inherited>, Vec<_>) =
         passed.sockets.iter().partition(|socket| socket.name == ADMIN_SOCKET);
-    for (sockets, setting) in [(&main, "listen"), (&admin, "admin-listen")] {
+    for (sockets, setting) in [(&main, "listen.address"), (&admin, "admin.listen")] {
         let endpoints: Vec<Endpoint> = sockets.iter().map(|socket| socket.endpoint.clone()).collect();
         if !endpoints.is_empty() {
             let shown = places::list(&endpoints);
@@ -27,8 +27,8 @@ pub fn accepted(passed: Passed, config: &Config) -> Result<Vec<Inherited>, Strin
     }
     match main.iter().find(|socket| config.api_insecure && !socket.endpoint.is_local()) {
         Some(Inherited { endpoint, .. }) => Err(format!(
-            "api-insecure lets everyone publish who can connect, so it needs an address that only this host reaches, but \
-             LISTEN_FDS passes {endpoint}. Pass another socket, or give an api-key instead."
+            "api.insecure lets everyone publish who can connect, so it needs an address that only this host reaches, but \
+             LISTEN_FDS passes {endpoint}. Pass another socket, or give an api.key instead."
         )),
         None => Ok(passed.sockets),
     }

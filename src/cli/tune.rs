@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ringsock::config::{Config, Options};
+use ringsock::config::Layers;
 use ringsock::engine::DESCRIPTORS_PER_CORE;
 use ringsock::reactor::uring::Uring;
 use ringsock::tune::apply::{Record, Step, Tree, apply, undo, write_sysctl_file};
@@ -23,19 +23,17 @@ const COLUMNS: usize = 110;
 /// `ringsock tune`.
 #[derive(clap::Args)]
 pub struct Tune {
-    /// Connections that the host is to hold; 0 for as many as the limit of open files allows [default: what serve is set
-    /// to: --config, then 0]
-    #[arg(long, short, value_name = "COUNT", env = "RINGSOCK_MAX_CONNECTIONS",
-          value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    /// Connections that the host is to hold; 0 for as many as the limit of open files allows [default: what serve is set to]
+    #[arg(long, short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     connections: Option<u64>,
-    /// Cores of all processes; 0 for one on each processor [default: what serve is set to: --config, then 0]
-    #[arg(long, value_name = "COUNT", env = "RINGSOCK_CORES", value_parser = clap::value_parser!(u64).range(..=65_536))]
+    /// Cores of all processes; 0 for one on each processor [default: what serve is set to]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(..=65_536))]
     cores: Option<u64>,
     /// Processes that share the port, the connections and the cores, each with a limit of open files of its own
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     processes: u64,
-    /// The file that serve is given, for what is not said here
-    #[arg(long, value_name = "FILE", env = "RINGSOCK_CONFIG")]
+    /// The file that serve is given, for what is not said here [variable: RINGSOCK_CONFIG]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Prepare a host for ringsock bench, not for serve
     #[arg(long)]
@@ -98,15 +96,15 @@ impl Tune {
     }
 
     fn goal(&self, host: &Host) -> Result<Goal, Box<dyn Error>> {
-        let options = self.config.as_deref().map(Options::from_file).transpose()?.unwrap_or_default();
-        let config = Config::from(options).checked()?;
+        let config = Layers::new().variables(std::env::vars_os()).file(self.config.as_deref()).resolve()?.config;
         let cores = match self.cores.unwrap_or(config.cores as u64) {
             0 => host.processors,
             cores => cores,
         };
         let role = if self.load_generator { Role::LoadGenerator } else { Role::Server };
         let goal = Goal { role, connections: 0, cores, processes: self.processes };
-        let connections = match self.connections.unwrap_or(config.max_connections as u64) {
+        let configured = Some(config.limits.connections_max).filter(|connections| *connections < usize::MAX);
+        let connections = match self.connections.unwrap_or(configured.unwrap_or(0) as u64) {
             0 if host.open_files.hard == u64::MAX => {
                 return Err("The limit of open files is unlimited, so it says nothing. Give --connections.".into());
             }

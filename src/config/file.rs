@@ -1,57 +1,165 @@
-//! Reads settings from a TOML file.
+//! Reads a TOML file: the values of keys and the line of each.
+//!
+//! The parser keeps the place of each value (`toml::de::DeTable`), so an error names the line. Never judges a value.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::entry::Entry;
 use super::error::ConfigError;
-use super::options::Options;
+use super::key::{Key, LISTEN};
+use super::lookup::{find, meant_by};
+use super::source::Source;
+use super::suggest::nearest;
+use super::table::{KEYS, SECTIONS};
+use super::written::Written;
 
-impl Options {
-    /// What a TOML file says; its keys are the flags' names with underscores.
-    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Self::from_text(&text).map_err(|reason| ConfigError::Invalid { path: path.to_owned(), reason })
-    }
+/// The content of a file.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// Its values, but for those of `[[listen]]`.
+    pub(super) entries: Vec<Entry>,
+    /// Each of its `[[listen]]` sections.
+    pub(super) listen: Vec<Element>,
+    pub(super) errors: Vec<ConfigError>,
+}
 
-    /// The reason of a failure is one line, as all of ours are: toml's own is a drawing.
-    fn from_text(text: &str) -> Result<Self, String> {
-        toml::from_str(text).map_err(|error: toml::de::Error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = 1 + before.matches('\n').count();
-            format!("line {line}: {}", error.message().trim().replace('\n', ", "))
-        })
+/// One of several sections of a name.
+#[derive(Debug)]
+pub(super) struct Element {
+    pub(super) place: Source,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl File {
+    /// Reads the text of the file at `path`.
+    pub(super) fn read(path: &Path, text: &str) -> Self {
+        let reader = Reader { path: path.into(), text };
+        let mut file = Self::default();
+        match DeTable::parse(text) {
+            Ok(table) => {
+                for (name, value) in table.get_ref() {
+                    reader.section(name, value, &mut file);
+                }
+            }
+            Err(error) => {
+                let place = reader.place(error.span().map_or(0, |span| span.start));
+                let reason = super::kind::sentence(&error.message().trim().replace('\n', ", "));
+                file.errors.push(ConfigError::Syntax { place, reason });
+            }
+        }
+        file
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{ApiKey, Config};
+struct Reader<'t> {
+    path: Arc<Path>,
+    text: &'t str,
+}
 
-    #[test]
-    fn unknown_keys_of_a_file_are_refused_in_one_line() {
-        let reason = Options::from_text("cores = 1\nmax_mesage_bytes = 1\n").unwrap_err();
-        assert!(reason.starts_with("line 2: unknown field `max_mesage_bytes`"), "{reason}");
-        assert!(!Options::from_text("cores = = 1").unwrap_err().contains('\n'));
+impl Reader<'_> {
+    fn place(&self, at: usize) -> Source {
+        let before = self.text.get(..at).unwrap_or_default();
+        Source::File { path: Arc::clone(&self.path), line: 1 + before.matches('\n').count() }
     }
 
-    #[test]
-    fn a_key_is_shown_by_nothing() {
-        let config = Config { api_key: "s3cret".parse().unwrap(), ..Config::default() };
-        assert_eq!(config.api_key.0.as_deref(), Some("s3cret"));
-        let long = Config { api_key: ApiKey(Some("s3cret".repeat(100))), ..Config::default() };
-        let shown = [
-            format!("{config:?}"),
-            format!("{:?}", Options { api_key: Some(config.api_key.clone()), ..Options::default() }),
-            format!("{:?}", long.checked().unwrap_err()),
-            Options::from_text("api_key = s3cret").unwrap_err(),
-            Options::from_text("api_key = [\"s3cret\"]").unwrap_err(),
-            Options::from_text("api_key = \"s3cret\" s3cret").unwrap_err(),
-            Options::from_text("api_key = \"s3cret\"\napi_key = \"s3cret\"").unwrap_err(),
-        ];
-        for shown in shown {
-            assert!(!shown.contains("s3cret"), "{shown}");
+    fn section(&self, name: &Spanned<impl AsRef<str>>, value: &Spanned<DeValue<'_>>, file: &mut File) {
+        let (place, name) = (self.place(name.span().start), name.get_ref().as_ref());
+        if !SECTIONS.iter().any(|section| section.name == name) {
+            let is_table = match value.get_ref() {
+                DeValue::Table(_) => true,
+                DeValue::Array(elements) => {
+                    elements.iter().any(|element| matches!(element.get_ref(), DeValue::Table(_)))
+                }
+                _ => false,
+            };
+            let hint = unknown_section_hint(name, is_table);
+            let given = if is_table { format!("[{name}]") } else { name.to_owned() };
+            return file.errors.push(ConfigError::UnknownKey { place, given, hint });
         }
-        assert_eq!(Options::from_text("cores = 1\napi_key = 12345").unwrap_err(), "line 2: a key has to be a string");
+        match value.get_ref() {
+            DeValue::Table(keys) if name != LISTEN => {
+                let entries = self.entries(name, keys, &mut file.errors);
+                file.entries.extend(entries);
+            }
+            DeValue::Table(keys) => {
+                let entries = self.entries(name, keys, &mut file.errors);
+                file.listen.push(Element { place, entries });
+            }
+            DeValue::Array(elements) if name == LISTEN => {
+                for element in elements.iter() {
+                    let place = self.place(element.span().start);
+                    let DeValue::Table(keys) = element.get_ref() else {
+                        return file.errors.push(not_a_section(place, name));
+                    };
+                    let entries = self.entries(name, keys, &mut file.errors);
+                    file.listen.push(Element { place, entries });
+                }
+            }
+            _ => file.errors.push(not_a_section(place, name)),
+        }
+    }
+
+    fn entries(&self, section: &str, keys: &DeTable<'_>, errors: &mut Vec<ConfigError>) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (name, value) in keys {
+            let source = self.place(name.span().start);
+            let given = format!("{section}.{}", name.get_ref());
+            match find(&given) {
+                Some(key) => entries.push(Entry { key, written: Written::of_file(value.get_ref()), source }),
+                None => {
+                    let hint = unknown_key_hint(section, name.get_ref());
+                    errors.push(ConfigError::UnknownKey { place: source, given, hint });
+                }
+            }
+        }
+        // The addresses come first, because other keys change them.
+        entries.sort_by_key(|entry| KEYS.iter().position(|key| std::ptr::eq(key, entry.key)));
+        entries
+    }
+}
+
+fn not_a_section(place: Source, name: &str) -> ConfigError {
+    let reason = if name == LISTEN {
+        "listen is a section: write [[listen]] and below it address = \"127.0.0.1:9000\".".to_owned()
+    } else {
+        let first = KEYS.iter().find(|key| key.section == name);
+        let example =
+            first.map_or(String::new(), |key| format!(" and below it {} = {}", key.name, key.default_value()));
+        format!("{name} is a section: write [{name}]{example}.")
+    };
+    ConfigError::Form { place, reason }
+}
+
+/// Returns what may be meant by a key that its section does not have.
+pub(super) fn unknown_key_hint(section: &str, name: &str) -> String {
+    let of_section = || KEYS.iter().filter(|key| key.section == section).map(|key| key.name);
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let near = nearest(&name, of_section()).and_then(|near| find(&format!("{section}.{near}")));
+    let same_name = KEYS.iter().find(|key| key.name == name);
+    let meant = same_name.or(near).or_else(|| meant_by(&name));
+    let all: Vec<&str> = of_section().collect();
+    match meant {
+        None if !all.is_empty() => format!(" The keys of [{section}] are {}.", all.join(", ")),
+        _ => did_you_mean(meant),
+    }
+}
+
+/// Returns the question whether this key is meant; nothing without one.
+pub(super) fn did_you_mean(key: Option<&Key>) -> String {
+    key.map_or(String::new(), |key| format!(" Did you mean {key}?"))
+}
+
+fn unknown_section_hint(name: &str, is_table: bool) -> String {
+    let sections = || SECTIONS.iter().map(|section| section.name);
+    match nearest(name, sections()) {
+        Some(section) if is_table => format!(" Did you mean [{section}]?"),
+        _ => match meant_by(name) {
+            Some(key) if !is_table => format!(" Did you mean {} in the section [{}]?", key.name, key.section),
+            _ => format!(" The sections are {}.", sections().collect::<Vec<_>>().join(", ")),
+        },
     }
 }

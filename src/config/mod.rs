@@ -1,15 +1,38 @@
-//! The program's settings: from flags, environment, file and defaults, in this order.
+//! The configuration: sections of keys, from a file, variables and flags, parsed once into [`Config`].
 //!
-//! [`Options`] is what one source says, everything optional; [`Config`] is what holds, complete and checked.
+//! The table of keys (`table`) is the source of everything that names one: the file of defaults, `--help`,
+//! docs/configuration.md, variables. Defaults are those of the library's types. Never starts anything.
 
+mod checked;
 mod checks;
+mod document;
+mod entry;
 mod error;
 mod file;
-mod options;
+mod key;
+mod kind;
+mod layers;
+mod listen;
+mod lookup;
+mod settings;
+mod source;
 mod subprotocols;
+mod suggest;
+mod table;
+#[cfg(test)]
+mod tests;
 mod values;
+mod written;
 
-pub use error::ConfigError;
-pub use options::{Config, Options};
+pub use checked::{ApiKey, LogFilter, OptionalKey};
+pub use document::{defaults, meaning, reference};
+pub use error::{ConfigError, ConfigErrors, InvalidValue};
+pub use key::{Flag, Key, Section};
+pub use layers::{CONFIG_VARIABLE, Layers};
+pub use listen::Listen;
+pub use lookup::{find, meant_by_flag};
+pub use settings::Settings;
+pub use source::Source;
 pub use subprotocols::Subprotocols;
-pub use values::{AdminAddress, ApiKey, Compression, Pin, Reactor};
+pub use table::{KEYS, SECTIONS};
+pub use values::{CompressionMode, Config};

@@ -5,12 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Deserialize;
-
-/// Names of subprotocols. Read from text, in which commas set them apart and `none` stands for no name, or from a list in a
-/// file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Written")]
+/// Names of subprotocols. Read from text, in which commas separate them and `none` stands for no name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subprotocols(Vec<String>);
 
 impl Subprotocols {
@@ -68,28 +64,6 @@ impl fmt::Display for Subprotocols {
 
 const NONE: &str = "none";
 
-/// What a file may say.
-#[derive(Deserialize)]
-#[serde(
-    untagged,
-    expecting = "names of subprotocols have to be a list of strings, or a string in which commas set them apart"
-)]
-enum Written {
-    Text(String),
-    List(Vec<String>),
-}
-
-impl TryFrom<Written> for Subprotocols {
-    type Error = String;
-
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
-        match written {
-            Written::Text(text) => text.parse(),
-            Written::List(names) => Self::checked(names),
-        }
-    }
-}
-
 /// RFC 9110 section 5.6.2.
 fn is_token(name: &str) -> bool {
     let is_token_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -99,24 +73,12 @@ fn is_token(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Options;
-
-    fn in_a_file(value: &str) -> Result<Subprotocols, String> {
-        let options = toml::from_str::<Options>(&format!("subprotocols = {value}"));
-        options.map(|options| options.subprotocols.unwrap()).map_err(|error| error.message().to_owned())
-    }
-
     #[test]
-    fn names_are_given_as_text_or_as_a_list() {
+    fn names_are_read_from_text_and_written_again() {
         let names = Subprotocols(vec!["chat".to_owned(), "v2.example".to_owned()]);
         assert_eq!("chat,v2.example".parse(), Ok(names.clone()));
         assert_eq!(" chat , v2.example ".parse(), Ok(names.clone()));
-        assert_eq!(in_a_file(r#"["chat", "v2.example"]"#), Ok(names.clone()));
-        assert_eq!(in_a_file(r#""chat, v2.example""#), Ok(names.clone()));
         assert_eq!(names.to_string(), "chat, v2.example");
-        for nothing in ["[]", r#""none""#] {
-            assert_eq!(in_a_file(nothing), Ok(Subprotocols::default()), "{nothing}");
-        }
         assert_eq!(Subprotocols::default().to_string().parse(), Ok(Subprotocols::default()));
         assert_eq!("!#$%&'*+-.^_`|~".parse::<Subprotocols>().unwrap().names().len(), 1);
     }
@@ -135,10 +97,6 @@ mod tests {
         ] {
             let error = text.parse::<Subprotocols>().unwrap_err();
             assert!(error.contains(wrong), "{text:?}: {error}");
-        }
-        assert!(in_a_file(r#"["a,b"]"#).unwrap_err().contains("a,b"));
-        for other in ["1", "true", "[1]", "{ a = 1 }"] {
-            assert!(in_a_file(other).unwrap_err().contains("a list of strings, or a string"), "{other}");
         }
     }
 

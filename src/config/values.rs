@@ -1,44 +1,25 @@
-//! The values that settings have beyond numbers: each parsed once, into a type that cannot be wrong.
+//! The configuration of a server: every setting, parsed.
+//!
+//! Owns the way from settings to what the engine and the services are made of. Invariant: a value that is here was checked by
+//! itself; what several of them must keep together is checked by [`Config::contradictions`](super::checks).
 
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
+use std::net::Ipv4Addr;
 
-use serde::Deserialize;
-use serde::de::{self, Deserializer, Error as _, SeqAccess, Visitor};
+use super::checked::{LogFilter, OptionalKey};
+use super::listen::Listen;
+use super::subprotocols::Subprotocols;
+use crate::address::Address;
+use crate::engine::{Limits, Pin, ReactorKind, STALL_TIMEOUT_MS};
+use crate::protocol::deflate::Compression;
+use crate::protocol::{Origins, TrustedProxies};
+use crate::service::{ApiAccess, CrossOrigin, OverflowRules};
 
-use crate::address::{Address, AddressError};
-
-/// Which reactor is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Reactor {
-    /// io_uring, or epoll with a warning where io_uring is not to be had.
-    #[default]
-    Auto,
-    /// io_uring, or an error.
-    Uring,
-    /// epoll.
-    Epoll,
-}
-
-/// When cores are pinned to processors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Pin {
-    /// If there are as many as processors that the process may use.
-    #[default]
-    Auto,
-    /// In any case.
-    Always,
-    /// Never.
-    Never,
-}
+/// The port of the administrator's listener, the one after that of clients.
+const ADMIN_PORT: u16 = 9001;
 
 /// How messages are compressed with clients that offer it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CompressionMode {
     /// Not at all.
     #[default]
     Off,
@@ -48,132 +29,88 @@ pub enum Compression {
     Dedicated,
 }
 
-/// Reads one address, a list of them, or one text with several set apart by commas.
-pub(super) fn one_or_more_addresses<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<Address>>, D::Error> {
-    deserializer.deserialize_any(OneOrMore).map(Some)
+/// Every setting of a server.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The addresses to listen on.
+    pub listen: Vec<Listen>,
+    /// The address of the administrator's listener, if there is one.
+    pub admin_listen: Option<Address>,
+    /// The number of cores; 0 for one on each processor.
+    pub cores: usize,
+    /// How cores talk to the kernel.
+    pub reactor: ReactorKind,
+    /// The rule by which cores are pinned to processors.
+    pub pin: Pin,
+    /// How long a core may make no turn before the server ends, in milliseconds; 0 for ever.
+    pub stall_timeout_ms: u64,
+    /// The limits of sessions and cores, without compression: [`Config::limits`] adds it.
+    pub limits: Limits,
+    /// The mode in which messages are compressed, if they are.
+    pub compression_mode: CompressionMode,
+    /// The parameters of that compression.
+    pub compression: Compression,
+    /// Web pages that may open a WebSocket.
+    pub origins: Origins,
+    /// Proxies that are believed when they name their clients.
+    pub trusted_proxies: TrustedProxies,
+    /// Subprotocols that are spoken.
+    pub subprotocols: Subprotocols,
+    /// Policies for messages that a subscriber cannot take.
+    pub overflow: OverflowRules,
+    /// The key of the API.
+    pub api_key: OptionalKey,
+    /// True if the API needs no key.
+    pub api_insecure: bool,
+    /// Web pages that may use the API.
+    pub api_allow_origin: CrossOrigin,
+    /// Events that the log shows.
+    pub log_filter: LogFilter,
 }
 
-struct OneOrMore;
-
-impl<'de> Visitor<'de> for OneOrMore {
-    type Value = Vec<Address>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an address such as \"127.0.0.1:9000\", or a list of them")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Address::list(text).map_err(E::custom)
-    }
-
-    fn visit_i64<E: de::Error>(self, port: i64) -> Result<Self::Value, E> {
-        Address::list(&port.to_string()).map_err(E::custom)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut addresses = Vec::new();
-        while let Some(text) = list.next_element::<String>()? {
-            addresses.push(text.parse().map_err(de::Error::custom)?);
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::default()],
+            admin_listen: Some(Address::Ip((Ipv4Addr::LOCALHOST, ADMIN_PORT).into())),
+            cores: 0,
+            reactor: ReactorKind::default(),
+            pin: Pin::default(),
+            stall_timeout_ms: STALL_TIMEOUT_MS,
+            limits: Limits::default(),
+            compression_mode: CompressionMode::default(),
+            compression: Compression::default(),
+            origins: Origins::default(),
+            trusted_proxies: TrustedProxies::default(),
+            subprotocols: Subprotocols::default(),
+            overflow: OverflowRules::default(),
+            api_key: OptionalKey::default(),
+            api_insecure: false,
+            api_allow_origin: CrossOrigin::default(),
+            log_filter: LogFilter::default(),
         }
-        if addresses.is_empty() { Err(de::Error::custom("listen is an empty list")) } else { Ok(addresses) }
     }
 }
 
-/// Where to tell of the server, as it was written: an address, or `none`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct AdminAddress(pub Option<Address>);
-
-impl FromStr for AdminAddress {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let address = (text.trim() != "none").then(|| text.parse()).transpose();
-        address.map(Self).map_err(|error: AddressError| format!("{error} For no metrics, give none."))
-    }
-}
-
-impl TryFrom<String> for AdminAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-/// The key of those who may publish by HTTP, or `none`. It is taken as it is and checked later, since whoever refuses it here
-/// shows it; nothing else shows it either.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey(pub Option<String>);
-
-impl ApiKey {
-    /// The longest key: four times a random one of 32 bytes in hexadecimal digits, and a small part of a request's head.
-    pub const BYTES_MAX: usize = 256;
-}
-
-impl FromStr for ApiKey {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self((text != "none").then(|| text.to_owned())))
-    }
-}
-
-impl<'de> Deserialize<'de> for ApiKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The usual error of a number shows the number.
-        let text = String::deserialize(deserializer).map_err(|_| D::Error::custom("a key has to be a string"))?;
-        text.parse().map_err(D::Error::custom)
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "hidden" } else { "none" })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Options;
-
-    fn read(text: &str) -> Result<Options, String> {
-        toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_owned())
-    }
-
-    #[test]
-    fn a_file_names_one_address_or_several() {
-        let addresses = |list: &str| Address::list(list).ok();
-        for (text, expected) in [
-            ("\"127.0.0.1:9000\"", "127.0.0.1:9000"),
-            ("\"127.0.0.1:9000, [::1]:9000\"", "127.0.0.1:9000,[::1]:9000"),
-            ("[\"127.0.0.1:9000\", \"[::1]:9000\"]", "127.0.0.1:9000,[::1]:9000"),
-            ("9000", ":9000"),
-        ] {
-            assert_eq!(read(&format!("listen = {text}")).unwrap().listen, addresses(expected), "{text}");
+impl Config {
+    /// Returns the limits of the engine.
+    pub fn limits(&self) -> Limits {
+        let context_takeover = self.compression_mode == CompressionMode::Dedicated;
+        let compression = Compression { context_takeover, ..self.compression.clone() };
+        Limits {
+            compression: (self.compression_mode != CompressionMode::Off).then_some(compression),
+            // The body of a request is the message that it publishes.
+            body_bytes_max: self.limits.messages.message_bytes_max as usize,
+            ..self.limits.clone()
         }
-        for (text, reason) in [
-            ("[]", "listen is an empty list"),
-            ("\"\"", "An address is empty."),
-            ("[\"127.0.0.1\"]", "\"127.0.0.1\" has no port."),
-            ("65536", "\"65536\", which is none."),
-            ("true", "an address such as"),
-        ] {
-            let error = read(&format!("listen = {text}")).unwrap_err();
-            assert!(error.contains(reason), "{text}: {error}");
-        }
-        let path = read("listen = [\"unix:/run/a,b.sock\"]").unwrap().listen.unwrap();
-        assert_eq!(path[0].to_string(), "unix:/run/a,b.sock");
     }
 
-    #[test]
-    fn metrics_are_given_at_one_address_or_nowhere() {
-        let metrics = |text: &str| read(&format!("admin_listen = \"{text}\"")).map(|options| options.admin_listen);
-        assert_eq!(metrics("none").unwrap(), Some(AdminAddress(None)));
-        assert_eq!(metrics("[::1]:1").unwrap(), "[::1]:1".parse().ok());
-        assert!(metrics("nowhere").unwrap_err().contains("\"nowhere\" has no port. Write nowhere:9000."));
+    /// Returns the programs that may publish over HTTP.
+    pub fn api_access(&self) -> ApiAccess {
+        match &self.api_key.0 {
+            Some(key) => ApiAccess::Key(key.text().into()),
+            None if self.api_insecure => ApiAccess::Open,
+            None => ApiAccess::Off,
+        }
     }
 }

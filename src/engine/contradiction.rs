@@ -8,6 +8,10 @@ use thiserror::Error;
 use crate::engine::limits::Limits;
 use crate::engine::wheel::ticks;
 
+/// How long a core may make no turn before the server ends, unless it is told otherwise. 10 s: a handler that blocks for so long
+/// is stuck, and until then only readiness is withdrawn.
+pub const STALL_TIMEOUT_MS: u64 = 10_000;
+
 /// The shortest time after which a core may be given up: twice the half second in which an idle one shows that it is alive.
 pub const STALL_TIMEOUT_MS_MIN: u64 = 1_000;
 
@@ -17,7 +21,7 @@ pub const STALL_TIMEOUT_MS_MIN: u64 = 1_000;
 pub enum Contradiction {
     /// Nobody would be asked in time whether he is there.
     #[error(
-        "ping-interval-ms is {ping_interval_ms}, but must be below dead-peer-timeout-ms, which is {dead_peer_timeout_ms}, or \
+        "ping_interval_ms is {ping_interval_ms}, but must be below dead_peer_timeout_ms, which is {dead_peer_timeout_ms}, or \
          clients would be cut off without having been asked whether they are there. Give a shorter interval or a longer \
          timeout."
     )]
@@ -28,11 +32,11 @@ pub enum Contradiction {
         dead_peer_timeout_ms: u64,
     },
     /// Every message that does not come in one read would be refused.
-    #[error("assembly-timeout-ms is 0, but must be above 0, or no message that arrives in pieces would be taken.")]
+    #[error("assembly_timeout_ms is 0, but must be above 0, or no message that arrives in pieces would be taken.")]
     NoTimeToAssemble,
     /// Idle cores would be given up.
     #[error(
-        "stall-timeout-ms is {stall_timeout_ms}, but must be 0 or at least {STALL_TIMEOUT_MS_MIN}: an idle core shows only \
+        "stall_timeout_ms is {stall_timeout_ms}, but must be 0 or at least {STALL_TIMEOUT_MS_MIN}: an idle core shows only \
          every 500 ms that it is alive, and the server would give up one that is well."
     )]
     StallTimeoutTooShort {
@@ -47,8 +51,8 @@ pub enum Contradiction {
 pub enum Doubt {
     /// Idle clients are cut off.
     #[error(
-        "ping-interval-ms is 0, so a client that is only idle is cut off after {dead_peer_timeout_ms} ms \
-         (dead-peer-timeout-ms), unless it sends pings of its own. Give an interval below that, or set both to 0."
+        "ping_interval_ms is 0, so a client that is only idle is cut off after {dead_peer_timeout_ms} ms \
+         (dead_peer_timeout_ms), unless it sends pings of its own. Give an interval below that, or set both to 0."
     )]
     IdleClientsAreCutOff {
         /// After so long a silence the session ends.
@@ -56,7 +60,7 @@ pub enum Doubt {
     },
     /// A drain cuts off closing handshakes that still have time.
     #[error(
-        "close-timeout-ms is {close_timeout_ms}, more than drain-timeout-ms, which is {drain_timeout_ms}: a server that ends \
+        "close_timeout_ms is {close_timeout_ms}, more than drain_timeout_ms, which is {drain_timeout_ms}: a server that ends \
          cuts off clients before their time to close is over."
     )]
     CloseOutlastsDrain {
@@ -67,7 +71,7 @@ pub enum Doubt {
     },
     /// A limit is never reached.
     #[error(
-        "max-connections-per-address is {per_address}, more than the {connections} connections that there may be in all, so \
+        "connections_per_address_max is {per_address}, more than the {connections} connections that there may be in all, so \
          one address can take all of them."
     )]
     AddressMayTakeAll {

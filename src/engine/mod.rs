@@ -25,7 +25,7 @@ mod wheel;
 
 pub use self::core::{Core, CoreSetup};
 pub use admission::{Admission, AdmissionPolicy};
-pub use contradiction::{Contradiction, Doubt, STALL_TIMEOUT_MS_MIN};
+pub use contradiction::{Contradiction, Doubt, STALL_TIMEOUT_MS, STALL_TIMEOUT_MS_MIN};
 pub use counters::{ByReason, Counter, Counters, Family};
 pub use handler::{Accept, Handler, Hub, ServerHandle, Session, Upgrade, UpgradeRequest};
 pub use host::{Controller, Cores, Pin, Pulse, ReactorKind, Setup, Status, Stopped, descriptors_per_core};

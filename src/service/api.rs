@@ -111,8 +111,8 @@ enum ApiError {
     #[error("Unknown path. Use POST /api/publish or GET /api/cores.")]
     NotFound,
     #[error(
-        "Publishing over HTTP is off. Start the server with --api-key KEY or, for programs on its own host only, with \
-         --api-insecure true."
+        "Publishing over HTTP is off. The operator of the server turns it on with api.key or, for programs on its own host \
+         only, with api.insecure."
     )]
     Off,
     #[error("This method is not allowed here. Use {allow}.")]
@@ -122,8 +122,8 @@ enum ApiError {
     #[error("Wrong key. Send the key that the server was started with.")]
     KeyWrong,
     #[error(
-        "A web page may not publish without a key. Start the server with --api-key KEY, or list the page's origin with \
-         --api-allow-origin."
+        "A web page may not publish without a key. The operator of the server sets one with api.key, or lists the page's \
+         origin in api.allow-origin."
     )]
     FromPage,
     #[error("The topic is missing. Name it in the query, as in /api/publish?topic=news.")]

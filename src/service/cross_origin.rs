@@ -3,7 +3,8 @@
 //! Owns the CORS response headers. Never stops a request from being carried out: the browser itself hides the answer
 //! from a page that is not allowed, and does not send a request whose preflight failed. Invariant: credentials are
 //! never allowed, so no page acts with its visitor's cookies or passwords; it needs the API key.
-//!
+
+use std::fmt;
 use std::str::FromStr;
 
 use crate::protocol::http::{Request, Response};
@@ -14,6 +15,9 @@ const PREFLIGHT_SECONDS: &str = "7200";
 
 /// The headers that the API reads; sent in answer to a preflight that names none.
 const HEADERS: &str = "Authorization, Content-Type, X-API-Key";
+
+/// Stands for no origin in a list.
+const NONE: &str = "none";
 
 /// The origins whose pages may use the API: `none`, or a list in the form of [`Origins`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +74,17 @@ impl FromStr for CrossOrigin {
     type Err = InvalidOrigin;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "none" { Ok(Self(None)) } else { text.parse().map(|origins| Self(Some(origins))) }
+        if text == NONE { Ok(Self(None)) } else { text.parse().map(|origins| Self(Some(origins))) }
+    }
+}
+
+/// Writes the list in the form in which it is read.
+impl fmt::Display for CrossOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(origins) => origins.fmt(f),
+            None => f.write_str(NONE),
+        }
     }
 }
 

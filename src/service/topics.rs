@@ -2,6 +2,7 @@
 //!
 //! Owns the parsing of path, query and overflow rules; the engine publishes and delivers.
 
+use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -117,6 +118,24 @@ impl FromStr for OverflowRules {
     }
 }
 
+/// Writes the rules in the form in which they are read.
+impl fmt::Display for OverflowRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(name(self.default))?;
+        self.overrides.iter().try_for_each(|(topic, overflow)| write!(f, ", {topic}={}", name(*overflow)))
+    }
+}
+
+/// Returns the name of a policy.
+fn name(overflow: Overflow) -> &'static str {
+    match overflow {
+        Overflow::Close => "close",
+        Overflow::DropNewest => "drop-newest",
+        Overflow::DropOldest => "drop-oldest",
+        Overflow::Latest => "latest",
+    }
+}
+
 fn policy(given: &str) -> Result<Overflow, InvalidOverflow> {
     match given {
         "close" => Ok(Overflow::Close),
@@ -175,6 +194,7 @@ mod tests {
         let policy = |topic: &str| rules.subscribe(&Join { topic: topic.to_owned(), echo: true }).overflow;
         assert_eq!(policy("prices/a"), Overflow::Latest);
         assert_eq!((policy("log"), policy("log/a")), (Overflow::DropOldest, Overflow::DropNewest));
+        assert_eq!(rules.to_string(), "drop-newest, prices/*=latest, log=drop-oldest");
         assert_eq!("close".parse(), Ok(OverflowRules::default()));
         assert_eq!("a*=latest".parse::<OverflowRules>().unwrap().default, Overflow::Close);
         for wrong in ["", "closed", "close,latest", "=close", "a=", "a=b=c"] {

@@ -220,7 +220,7 @@ fn open_files(host: &Host, goal: &Goal) -> Knob {
         "LimitNOFILE={wanted} in the unit, * hard nofile {wanted} in limits.conf, or docker run --ulimit nofile={wanted}:{wanted}."
     );
     if role == Role::Server && processes <= PROCESSES_MAX {
-        how += &format!(" Without that: {processes} processes with --share-port true (--processes {processes}).");
+        how += &format!(" Without that: {processes} processes with listen.share-port (--processes {processes}).");
     }
     knob("open files (RLIMIT_NOFILE)", Reach::Limit, weight, reason, otherwise).unless(
         hard >= goal.descriptors_least(),

@@ -257,7 +257,7 @@ pub(super) const TABLE: &[Row] = &[
         weight: advised,
         bounds: |_, _| vec![Bound::exactly(1)],
         reason: "When a listener closes, connections in its queue go to another one of the same port.",
-        otherwise: "At a restart with --share-port those that wait to be accepted are reset.",
+        otherwise: "At a restart with listen.share-port those that wait to be accepted are reset.",
     },
     Row {
         name: "net.core.netdev_max_backlog",

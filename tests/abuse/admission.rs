@@ -140,7 +140,7 @@ fn row_6_no_foreign_origin_gets_in_and_every_allowed_one_does() {
 fn row_6_a_flood_from_one_address_is_cut_off_and_others_get_in() {
     const CAP: usize = 50;
     on_each_reactor(|reactor| {
-        let server = Server::start(reactor, &["--max-connections-per-address", "50"]);
+        let server = Server::start(reactor, &["--set", "limits.max-connections-per-address=50"]);
         let before = server.descriptors_before();
         let mut flood: Vec<Peer> = (0..4 * CAP).map(|_| Peer::connect_from(HERE, server.address)).collect();
         let statuses: Vec<u16> = flood.iter_mut().map(|peer| ask(peer, &request(""))).collect();
@@ -159,7 +159,12 @@ fn row_6_a_flood_from_one_address_is_cut_off_and_others_get_in() {
 #[test]
 fn row_6_handshakes_keep_their_pace_for_each_address() {
     on_each_reactor(|reactor| {
-        let flags = ["--max-handshakes-per-address-per-second", "2", "--max-handshake-burst-per-address", "5"];
+        let flags = [
+            "--set",
+            "limits.max-handshakes-per-address-per-second=2",
+            "--set",
+            "limits.max-handshake-burst-per-address=5",
+        ];
         let server = Server::start(reactor, &flags);
         let begun = Instant::now();
         let tries = (0..200).map(|_| status(HERE, server.address, &request("")));
@@ -178,7 +183,7 @@ fn row_6_handshakes_keep_their_pace_for_each_address() {
 #[test]
 fn row_6_only_a_trusted_proxy_says_whose_connection_it_is() {
     on_each_reactor(|reactor| {
-        let flags = ["--trusted-proxies", ELSEWHERE, "--max-connections-per-address", "1"];
+        let flags = ["--trusted-proxies", ELSEWHERE, "--set", "limits.max-connections-per-address=1"];
         let plain = Server::start(reactor, &flags);
         let by = |client: &str| request(&format!("X-Forwarded-For: {client}\r\n"));
         // The stranger has one connection, whatever it claims.
@@ -193,7 +198,7 @@ fn row_6_only_a_trusted_proxy_says_whose_connection_it_is() {
             clients.push(proxy);
         }
 
-        let proxied = Server::start(reactor, &[&flags[..], &["--proxy-protocol", "true"]].concat());
+        let proxied = Server::start(reactor, &[&flags[..], &["--set", "listen.proxy-protocol=true"]].concat());
         let v1 = |client: &str| format!("PROXY TCP4 {client} 127.0.0.2 50000 443\r\n").into_bytes();
         let v2 = [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &[192, 0, 2, 9, 127, 0, 0, 2, 0, 1, 0, 2]].concat();
         for (header, expected) in [(v1("192.0.2.1"), 101), (v1("192.0.2.1"), 429), (v2.clone(), 101), (v2, 429)] {

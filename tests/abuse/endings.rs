@@ -77,8 +77,9 @@ fn reset_some(server: &Server, frames: &[u8], random: &mut Random) {
 fn row_18_half_closed_connections_are_gone_in_time_and_leave_the_server_idle() {
     on_each_reactor(|reactor| {
         // Whose peer does not read is bound by the send timeout: the end of its stream waits behind what it wrote.
-        let timeout_ms = close_timeout().as_millis().to_string();
-        let server = Server::start(reactor, &["--send-timeout-ms", &timeout_ms, "--close-timeout-ms", &timeout_ms]);
+        let [send, close] =
+            ["send", "close"].map(|which| format!("timeouts.{which}-timeout-ms={}", close_timeout().as_millis()));
+        let server = Server::start(reactor, &["--set", &send, "--set", &close]);
         let descriptors = server.descriptors_before();
         let count = scaled(10_000);
         let mut slowest = Duration::ZERO;

@@ -67,8 +67,8 @@ fn row_11_a_message_that_stalls_below_the_limit_ends_with_1008_in_time() {
     let timeout = Duration::from_millis(scaled(30_000) as u64);
     on_each_reactor(|reactor| {
         // No ping comes before the verdict.
-        let timeout_ms = timeout.as_millis().to_string();
-        let flags = ["--assembly-timeout-ms", &timeout_ms, "--ping-interval-ms", "0"];
+        let setting = format!("timeouts.assembly-timeout-ms={}", timeout.as_millis());
+        let flags = ["--set", &setting, "--ping-interval-ms", "0"];
         let server = Server::start(reactor, &flags);
         warm_up(&server);
         let mut peers = Peer::open_many(server.address, CONNECTIONS);

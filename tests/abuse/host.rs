@@ -31,7 +31,7 @@ const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(20);
 fn row_52_a_pause_of_the_whole_process_costs_no_session() {
     on_each_reactor(|reactor| {
         // Below full scale other servers wait longer for a core.
-        let server = Server::start(reactor, &["--stall-timeout-ms", "10000"]);
+        let server = Server::start(reactor, &["--set", "cores.stall-timeout-ms=10000"]);
         let sessions = scaled(5_000);
         let mut peers = Peer::open_many(server.address, sessions);
         server.pause();
@@ -104,7 +104,7 @@ fn row_52_what_the_host_withholds_from_io_uring_leaves_epoll() {
 #[test]
 fn row_54_the_memory_of_a_crowd_is_given_back_once_it_has_left() {
     on_each_reactor(|reactor| {
-        let flags = ["--compression", "dedicated", "--max-compression-contexts", "4096"];
+        let flags = ["--compression", "dedicated", "--set", "compression.max-contexts=4096"];
         let server = Server::start(reactor, &flags);
         let before = server.memory();
         let message = masked(FIN | RSV1 | BINARY, &compressed());

@@ -21,8 +21,8 @@ const TIMEOUT_MS: u64 = 100;
 #[test]
 fn row_20_timeouts_that_race_what_they_wait_for_lose_no_descriptor() {
     let timeout = TIMEOUT_MS.to_string();
-    let flags =
-        ["handshake", "assembly", "send", "dead-peer", "close"].map(|name| format!("--{name}-timeout-ms={timeout}"));
+    let flags = ["handshake", "assembly", "send", "dead-peer", "close"]
+        .map(|name| format!("--set=timeouts.{name}-timeout-ms={timeout}"));
     let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--ping-interval-ms=50"]).collect();
     on_each_reactor(|reactor| {
         let server = Server::start(reactor, &flags);

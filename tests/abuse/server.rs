@@ -28,13 +28,13 @@ const SLEEPS_AT_REST: u64 = 2;
 /// Settings that say how long a server waits for its clients. Below full scale it waits for as long as a test does, unless
 /// the attack is about just that: an attacker may get no processor for a while.
 const PATIENT: [&str; 7] = [
-    "HANDSHAKE_TIMEOUT",
-    "ASSEMBLY_TIMEOUT",
-    "SEND_TIMEOUT",
-    "CLOSE_TIMEOUT",
-    "DRAIN_TIMEOUT",
-    "STALL_TIMEOUT",
-    "OUTBOX_AGE",
+    "RINGSOCK_TIMEOUTS__HANDSHAKE_TIMEOUT_MS",
+    "RINGSOCK_TIMEOUTS__ASSEMBLY_TIMEOUT_MS",
+    "RINGSOCK_TIMEOUTS__SEND_TIMEOUT_MS",
+    "RINGSOCK_TIMEOUTS__CLOSE_TIMEOUT_MS",
+    "RINGSOCK_DRAIN__TIMEOUT_MS",
+    "RINGSOCK_CORES__STALL_TIMEOUT_MS",
+    "RINGSOCK_TOPICS__OUTBOX_AGE_MS",
 ];
 
 /// Signals that an attack may send to a server.
@@ -75,7 +75,7 @@ impl Server {
 
     /// The same at an address that another server has, too.
     pub fn start_beside(reactor: &str, address: SocketAddr) -> Self {
-        let flags = ["--share-port", "true"];
+        let flags = ["--set", "listen.share-port=true"];
         Self::run(Self::command_at(&address.to_string(), reactor, "2", &flags), None, Stdio::piped())
     }
 
@@ -107,7 +107,7 @@ impl Server {
         if !is_full_scale() {
             // A row's flags override the environment.
             let patience_ms = patience().as_millis().to_string();
-            command.envs(PATIENT.map(|name| (format!("RINGSOCK_{name}_MS"), &patience_ms)));
+            command.envs(PATIENT.map(|name| (name, &patience_ms)));
             command.env("RINGSOCK_PING_INTERVAL_MS", "0").env("RINGSOCK_DEAD_PEER_TIMEOUT_MS", "0");
         }
         // The counters are read at the administrator's listener.

@@ -42,7 +42,7 @@ fn row_3_a_head_that_drips_costs_no_more_than_its_reads() {
     let frame = masked(FIN | BINARY, &vec![b'a'; bytes - 8]);
     let (head, frame) = (&head, &frame);
     on_each_reactor(|reactor| {
-        let server = Server::start_on_one_core(reactor, &["--pin", "always"]);
+        let server = Server::start_on_one_core(reactor, &["--set", "cores.pin=always"]);
         let (pairs, server) = beside_the_server(move || {
             let drips = |_| {
                 let as_head = drip(&server, answered(server.address), head).as_secs_f64();
@@ -108,7 +108,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 fn row_4_half_handshakes_end_on_time_and_do_not_slow_honest_ones() {
     let attackers = scaled(5_000);
     on_each_reactor(|reactor| {
-        let server = Server::start(reactor, &["--handshake-timeout-ms", &HANDSHAKE_TIMEOUT.as_millis().to_string()]);
+        let setting = format!("timeouts.handshake-timeout-ms={}", HANDSHAKE_TIMEOUT.as_millis());
+        let server = Server::start(reactor, &["--set", &setting]);
         let quiet = p99(handshakes(server.address, 500));
         let mut honest = Honest::new(&server);
         let quiet_echoes = honest.quiet();
@@ -205,7 +206,14 @@ fn a_head_of_which_only_the_empty_line_before_it_came_is_awaited_without_spinnin
 
 #[test]
 fn who_asks_again_and_again_and_never_reads_an_answer_is_cut_off() {
-    let flags = ["--handshake-timeout-ms", "500", "--send-timeout-ms", "1000", "--close-timeout-ms", "500"];
+    let flags = [
+        "--set",
+        "timeouts.handshake-timeout-ms=500",
+        "--set",
+        "timeouts.send-timeout-ms=1000",
+        "--set",
+        "timeouts.close-timeout-ms=500",
+    ];
     on_each_reactor(|reactor| {
         let server = Server::start(reactor, &flags);
         let descriptors = server.descriptors_before();

@@ -54,7 +54,7 @@ impl Crowd {
 #[test]
 fn row_58_a_crowd_that_comes_during_a_hand_over_is_answered() {
     on_each_reactor(|reactor| {
-        let mut first = Server::start(reactor, &["--share-port", "true"]);
+        let mut first = Server::start(reactor, &["--set", "listen.share-port=true"]);
         let address = first.address;
         let second = Server::start_beside(reactor, address);
         let (crowd, count) = (Crowd::default(), scaled(CROWD).max(2_000));
@@ -85,8 +85,8 @@ fn row_58_a_crowd_that_comes_during_a_hand_over_is_answered() {
 #[test]
 fn row_58_goodbyes_are_spread_evenly() {
     on_each_reactor(|reactor| {
-        let spread = SPREAD.as_millis().to_string();
-        let mut server = Server::start_on_one_core(reactor, &["--drain-spread-ms", &spread]);
+        let spread = format!("drain.spread-ms={}", SPREAD.as_millis());
+        let mut server = Server::start_on_one_core(reactor, &["--set", &spread]);
         let count = scaled(SESSIONS);
         let peers = Peer::open_many(server.address, count);
         let begun = Instant::now();

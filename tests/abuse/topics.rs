@@ -133,8 +133,15 @@ fn slow_subscribers(reactor: &str, policy: &str, reason: &str) {
     let (readers, silent) = (scaled(1_800), scaled(200));
     let messages = scaled(100_000);
     // Nobody is given up for another reason than the policy, and whoever reads at last finds how it ended.
-    let patient = ["--dead-peer-timeout-ms", "0", "--send-timeout-ms", "3600000", "--close-timeout-ms", "3600000"];
-    let server = Server::start(reactor, &[&["--overflow", policy][..], &patient].concat());
+    let patient = [
+        "--dead-peer-timeout-ms",
+        "0",
+        "--set",
+        "timeouts.send-timeout-ms=3600000",
+        "--set",
+        "timeouts.close-timeout-ms=3600000",
+    ];
+    let server = Server::start(reactor, &[&["--set", &format!("topics.overflow={policy}")][..], &patient].concat());
     let mut readers = Readers::new(&server, readers);
     // Three rounds, because one has too few of the slowest hundredth.
     let quiet = p99(readers.publish(messages / 20));
@@ -273,7 +280,7 @@ fn row_30_what_finds_a_ring_of_eight_entries_full_is_counted_to_the_message() {
     let rounds = scaled(1_000);
     const SUBSCRIBERS: usize = 100;
     on_each_reactor(|reactor| {
-        let server = Server::start(reactor, &["--ring-entries", "8", "--api-insecure", "true"]);
+        let server = Server::start(reactor, &["--set", "topics.ring-entries=8", "--set", "api.insecure=true"]);
         let mut audience = Audience::new();
         for number in 0..SUBSCRIBERS {
             audience.add(Peer::open_at(server.address, &format!("/topics/own-{number}")));

@@ -3,7 +3,7 @@
 
     tests/browser/browser.py 127.0.0.1:9000 [directory for screenshots [reactor of servers started besides [its process]]]
 
-The server runs with `--subprotocols chat,v2.example`.
+The server runs with `--set handshake.subprotocols=chat,v2.example`.
 """
 
 import chat

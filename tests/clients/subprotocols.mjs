@@ -3,7 +3,7 @@
 //
 //     node tests/clients/subprotocols.mjs 127.0.0.1:9000
 //
-// The server runs with `--subprotocols chat,v2.example`. The package comes from target/node.
+// The server runs with `--set handshake.subprotocols=chat,v2.example`. The package comes from target/node.
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";

@@ -3,7 +3,7 @@
 
     tests/clients/subprotocols.py 127.0.0.1:9000
 
-The server runs with `--subprotocols chat,v2.example`.
+The server runs with `--set handshake.subprotocols=chat,v2.example`.
 """
 
 import asyncio

@@ -51,10 +51,10 @@ fn pause(server: &Run, time: Duration) {
 #[test]
 fn a_pause_longer_than_every_timeout_costs_no_session() {
     // All timeouts that a pause could bring about are shorter than it, as a pause of minutes is longer than the defaults.
-    let timeouts =
-        ["handshake", "assembly", "send", "dead-peer", "close", "stall"].map(|name| format!("--{name}-timeout-ms"));
-    let mut flags: Vec<&str> = timeouts.iter().flat_map(|name| [name.as_str(), "6000"]).collect();
-    flags.extend(["--ping-interval-ms", "1500"]);
+    let timeouts = ["handshake", "assembly", "send", "dead-peer", "close"];
+    let timeouts = timeouts.map(|name| format!("--set=timeouts.{name}-timeout-ms=6000"));
+    let mut flags: Vec<&str> = timeouts.iter().map(String::as_str).collect();
+    flags.extend(["--set=cores.stall-timeout-ms=6000", "--ping-interval-ms", "1500"]);
     on_each_reactor(|reactor| {
         let server = serve(reactor, &flags);
         let address = server.address();
@@ -92,7 +92,7 @@ fn a_pause_longer_than_every_timeout_costs_no_session() {
 #[test]
 fn pauses_that_come_again_and_again_end_no_server() {
     on_each_reactor(|reactor| {
-        let server = serve(reactor, &["--stall-timeout-ms", "3000"]);
+        let server = serve(reactor, &["--set", "cores.stall-timeout-ms=3000"]);
         let mut client = Client::open(&server.address(), "/echo");
         for round in 0..6 {
             pause(&server, Duration::from_secs(1));
@@ -107,7 +107,7 @@ fn pauses_that_come_again_and_again_end_no_server() {
 #[test]
 fn a_pause_while_it_drains_leaves_everyone_the_time_to_say_goodbye() {
     on_each_reactor(|reactor| {
-        let server = serve(reactor, &["--drain-timeout-ms", "3000", "--close-timeout-ms", "3000"]);
+        let server = serve(reactor, &["--set", "drain.timeout-ms=3000", "--set", "timeouts.close-timeout-ms=3000"]);
         let mut client = Client::open(&server.address(), "/echo");
         client.echo("before");
         signal(&server, "TERM");

@@ -50,9 +50,13 @@ fn as_many_cores_as_processors_have_one_each_unless_told_otherwise() {
     let processors = core_affinity::get_core_ids().unwrap();
     let numbers: Vec<String> = processors.iter().map(|processor| processor.id.to_string()).collect();
     assert_eq!(allowed(&serve(numbers.len(), &[])), numbers);
-    assert_eq!(allowed(&serve(1, &["--pin", "always"])), numbers[..1]);
+    assert_eq!(allowed(&serve(1, &["--set", "cores.pin=always"])), numbers[..1]);
     if numbers.len() > 1 {
-        assert!(allowed(&serve(numbers.len(), &["--pin", "never"])).iter().all(|allowed| allowed.contains([',', '-'])));
+        assert!(
+            allowed(&serve(numbers.len(), &["--set", "cores.pin=never"]))
+                .iter()
+                .all(|allowed| allowed.contains([',', '-']))
+        );
     }
 }
 
@@ -62,9 +66,10 @@ fn a_server_that_may_use_one_processor_stays_there() {
     for pin in ["auto", "always", "never"] {
         let mut command = Command::new("taskset");
         command.args(["-c", &last, env!("CARGO_BIN_EXE_ringsock")]);
-        let flags = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "none", "--cores", "2", "--pin", pin];
+        let setting = format!("cores.pin={pin}");
+        let flags = ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "none", "--cores", "2", "--set", &setting];
         let server = Run::new(isolated(command, &flags));
         server.banner();
-        assert_eq!(allowed(&server), [last.as_str(), last.as_str()], "--pin {pin}");
+        assert_eq!(allowed(&server), [last.as_str(), last.as_str()], "{setting}");
     }
 }

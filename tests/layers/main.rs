@@ -20,7 +20,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("reactor", &["address"]),
     ("mesh", &[]),
     ("bus", &[]),
-    ("config", &["address"]),
+    ("config", &["address", "protocol", "engine", "service"]),
     ("tune", &[]),
     ("load", &["protocol", "reactor"]),
     ("engine", &["address", "protocol", "reactor", "mesh"]),
@@ -116,7 +116,7 @@ fn an_arrow_up_or_sideways_is_found_however_it_is_written() {
         ("service/router.rs", "use crate::server::Server;", "service → server"),
         ("service/router.rs", "use crate::load::Client;", "service → load"),
         ("load/client.rs", "use crate::engine::Core;", "load → engine"),
-        ("config.rs", "use crate::engine::Limits;", "config → engine"),
+        ("config.rs", "use crate::server::Server;", "config → server"),
         ("config.rs", "use crate as whole;", "config → the whole crate"),
         // What the crate's root re-exports would hide the arrow.
         ("protocol/frame.rs", "use crate::Session;", "protocol → Session"),

@@ -144,7 +144,7 @@ fn what_is_passed_and_does_not_listen_is_refused_by_its_number() {
 #[test]
 fn publishing_without_a_key_is_not_for_whoever_reaches_a_socket_that_is_passed() {
     let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
-    let flags = ["--api-insecure", "true"];
+    let flags = ["--set", "api.insecure=true"];
     let refused = Run::new(with_sockets(&[everywhere.as_raw_fd()], "web", &flags)).refusal();
     assert!(refused.contains("but LISTEN_FDS passes 0.0.0.0:"), "{refused}");
     let (local, _) = listener();

@@ -83,7 +83,7 @@ fn a_port_alone_is_served_on_all_addresses() {
 #[test]
 fn several_addresses_are_served_together_however_they_are_given() {
     let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("listen.toml");
-    std::fs::write(&path, "listen = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n").unwrap();
+    std::fs::write(&path, "[[listen]]\naddress = \"127.0.0.1:0\"\n[[listen]]\naddress = \"127.0.0.2:0\"\n").unwrap();
     for flags in [
         &["--listen", "127.0.0.1:0,127.0.0.2:0"][..],
         &["--listen", "127.0.0.1:0, 127.0.0.2:0"],

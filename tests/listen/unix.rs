@@ -192,7 +192,7 @@ fn metrics_may_be_given_through_a_unix_socket() {
 #[test]
 fn publishing_without_a_key_is_for_whoever_may_connect_to_a_socket() {
     let path = path("api");
-    let run = serve(&["--listen", &address(&path), "--api-insecure", "true"]);
+    let run = serve(&["--listen", &address(&path), "--set", "api.insecure=true"]);
     let banner = run.banner();
     assert!(banner.contains("/api/publish, for every program of this host\n"), "{banner}");
     let request = "POST /api/publish?topic=a HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
@@ -207,7 +207,7 @@ fn publishing_without_a_key_is_for_whoever_may_connect_to_a_socket() {
 fn a_proxy_at_a_unix_socket_is_believed_only_if_it_is_trusted() {
     for (proxies, third) in [("unix", 429), ("127.0.0.1", 101), ("none", 101)] {
         let path = path("proxy");
-        let flags = ["--trusted-proxies", proxies, "--max-connections-per-address", "2"];
+        let flags = ["--trusted-proxies", proxies, "--set", "limits.max-connections-per-address=2"];
         let run = serve(&[&["--listen", &address(&path)], &flags[..]].concat());
         run.banner();
         let mut streams = Vec::new();

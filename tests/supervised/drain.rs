@@ -9,7 +9,7 @@ use crate::{SAME_EVENT, Server, on_each_reactor};
 #[test]
 fn during_the_delay_it_serves_and_is_not_ready_and_a_second_signal_ends_it() {
     on_each_reactor(|reactor| {
-        let mut server = Server::start(reactor, &["--drain-delay-ms", "600000"]);
+        let mut server = Server::start(reactor, &["--set", "drain.delay-ms=600000"]);
         let mut early = Client::open(&server.address);
         let mut idle = Client::connect(&server.address);
         assert!(idle.get("/health").unwrap().contains("Connection: keep-alive"));
@@ -34,7 +34,7 @@ fn during_the_delay_it_serves_and_is_not_ready_and_a_second_signal_ends_it() {
 #[test]
 fn after_the_delay_everyone_is_told() {
     on_each_reactor(|reactor| {
-        let mut server = Server::start(reactor, &["--drain-delay-ms", "1000"]);
+        let mut server = Server::start(reactor, &["--set", "drain.delay-ms=1000"]);
         let mut clients: Vec<_> = (0..20).map(|_| Client::open(&server.address)).collect();
         let begun = Instant::now();
         server.signal(libc::SIGTERM);
@@ -49,7 +49,7 @@ fn goodbyes_come_one_after_the_other_while_they_are_spread() {
     const SESSIONS: u32 = 40;
     const SPREAD: Duration = Duration::from_millis(1_000);
     on_each_reactor(|reactor| {
-        let mut server = Server::start(reactor, &["--drain-spread-ms", "1000"]);
+        let mut server = Server::start(reactor, &["--set", "drain.spread-ms=1000"]);
         let clients: Vec<_> = (0..SESSIONS).map(|_| Client::open(&server.address)).collect();
         let begun = Instant::now();
         server.signal(libc::SIGTERM);
@@ -74,7 +74,14 @@ fn goodbyes_come_one_after_the_other_while_they_are_spread() {
 #[test]
 fn a_core_that_has_drained_is_not_taken_for_stalled_while_another_drains_on() {
     on_each_reactor(|reactor| {
-        let flags = ["--drain-timeout-ms", "5500", "--close-timeout-ms", "60000", "--stall-timeout-ms", "3000"];
+        let flags = [
+            "--set",
+            "drain.timeout-ms=5500",
+            "--set",
+            "timeouts.close-timeout-ms=60000",
+            "--set",
+            "cores.stall-timeout-ms=3000",
+        ];
         let mut server = Server::start(reactor, &flags);
         // It never answers, so its core takes the whole time, and the other one none.
         let mut deaf = Client::open(&server.address);

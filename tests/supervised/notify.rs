@@ -46,7 +46,7 @@ fn await_line(socket: &UnixDatagram, line: &str, between: &str) -> usize {
 #[test]
 fn the_supervisor_is_told_that_it_is_ready_that_it_is_alive_and_that_it_ends() {
     let is_told = |socket: &UnixDatagram, name: &str, reactor: &str| {
-        let mut server = Server::run(told_at(name, reactor, &["--drain-delay-ms", "6000"]));
+        let mut server = Server::run(told_at(name, reactor, &["--set", "drain.delay-ms=6000"]));
         await_line(socket, "READY=1", "");
         for _ in 0..3 {
             await_line(socket, "WATCHDOG=1", "");

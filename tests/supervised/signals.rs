@@ -118,7 +118,10 @@ fn nohup_keeps_a_hangup_away() {
 fn a_second_signal_ends_it_at_once_whichever_it_is() {
     on_each_reactor(|reactor| {
         for (first, second) in [(libc::SIGTERM, libc::SIGTERM), (libc::SIGHUP, libc::SIGINT)] {
-            let mut server = Server::start(reactor, &["--close-timeout-ms", "600000", "--drain-timeout-ms", "600000"]);
+            let mut server = Server::start(
+                reactor,
+                &["--set", "timeouts.close-timeout-ms=600000", "--set", "drain.timeout-ms=600000"],
+            );
             let mut deaf = Client::open(&server.address);
             server.signal(first);
             assert_eq!(deaf.hear(), Heard::Close(1001));
@@ -136,7 +139,8 @@ fn signals_that_come_together_are_one_and_everyone_is_told() {
     on_each_reactor(|reactor| {
         // As timeout(1) does it, and as systemd does with SendSIGHUP=yes.
         for second in [libc::SIGTERM, libc::SIGHUP] {
-            let mut server = Server::start(reactor, &["--drain-delay-ms", "600000", "--drain-spread-ms", "600000"]);
+            let mut server =
+                Server::start(reactor, &["--set", "drain.delay-ms=600000", "--set", "drain.spread-ms=600000"]);
             ends_well(&mut server, |server| {
                 // Stopped meanwhile, it finds both when it goes on.
                 server.signal(libc::SIGSTOP);
@@ -152,7 +156,8 @@ fn signals_that_come_together_are_one_and_everyone_is_told() {
 #[test]
 fn a_client_that_does_not_answer_holds_a_hurried_end_up_for_half_a_second() {
     on_each_reactor(|reactor| {
-        let mut server = Server::start(reactor, &["--close-timeout-ms", "600000", "--drain-timeout-ms", "600000"]);
+        let mut server =
+            Server::start(reactor, &["--set", "timeouts.close-timeout-ms=600000", "--set", "drain.timeout-ms=600000"]);
         let mut deaf = Client::open(&server.address);
         server.signal(libc::SIGSTOP);
         server.signal(libc::SIGINT);

@@ -107,7 +107,7 @@ fn what_serve_is_set_to_hold_is_the_default() {
     };
     // As many as the limit of open files leaves beside what serve sets aside.
     assert_eq!(goal(&["--json"]), (1_004_096 - 16 * 64 - 128, 16));
-    stock.write("config.toml", "max_connections = 5000\ncores = 4\n");
+    stock.write("config.toml", "[limits]\nmax-connections = 5000\n[cores]\ncount = 4\n");
     let config = stock.root().join("config.toml");
     let config = config.to_str().unwrap();
     assert_eq!(goal(&["--json", "--config", config]), (5000, 4));

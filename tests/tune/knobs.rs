@@ -206,7 +206,7 @@ fn more_processes_need_fewer_descriptors_each() {
     };
     let one = open_files(1);
     assert_eq!((one.state, &*one.wanted), (State::Change, "204096"));
-    assert!(one.how.contains("11 processes with --share-port true"), "{}", one.how);
+    assert!(one.how.contains("11 processes with listen.share-port"), "{}", one.how);
     assert!(open_files(11).is_fine(), "{:?}", open_files(11));
 }
 

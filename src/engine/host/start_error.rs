@@ -38,7 +38,7 @@ pub enum StartError {
     #[error(
         "io_uring is not available: {source}. It needs Linux 6.1, the sysctl kernel.io_uring_disabled=0, and in a \
          container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register. \
-         Use --reactor epoll to do without."
+         Choose the reactor epoll to do without."
     )]
     UringUnavailable {
         /// The kernel's reason.
@@ -98,7 +98,7 @@ pub enum StartError {
     /// The descriptor limit leaves none for a connection.
     #[error(
         "The limit of file descriptors is {limit}, but {reserved} are set aside before the first connection. Raise it \
-         (ulimit -Hn, LimitNOFILE), or configure fewer cores, or no listener for metrics (--admin-listen none)."
+         (ulimit -Hn, LimitNOFILE), or configure fewer cores, or no listener for metrics (admin_listen)."
     )]
     NoDescriptors {
         /// Descriptors set aside for cores and the listener for metrics.

@@ -1,0 +1,66 @@
+//! `ringsock config`: checks a file, shows what is in force, and writes the defaults.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ringsock::config::{self, Layers};
+
+use super::settings::Given;
+
+/// `ringsock config`.
+#[derive(clap::Args)]
+pub struct Config {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(clap::Subcommand)]
+enum Task {
+    /// Check a file: print "ok", or each fault with its file, line and key.
+    Check {
+        /// The TOML file.
+        file: PathBuf,
+    },
+    /// Print each value in force and where it comes from: default, file and line, variable, or flag.
+    Show(Given),
+    /// Print a file with every setting at its default, each with a comment.
+    Defaults,
+    /// Print docs/configuration.md.
+    #[command(hide = true)]
+    Reference,
+}
+
+impl Config {
+    /// Does what it was told to.
+    pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        match self.task {
+            Task::Check { file } => return check(&file),
+            Task::Show(given) => match given.resolve() {
+                Ok(settings) => super::print(&settings.show())?,
+                Err(errors) => return Ok(refuse(&errors)),
+            },
+            Task::Defaults => super::print(&config::defaults())?,
+            Task::Reference => super::print(&config::reference())?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn check(file: &std::path::Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    match Layers::new().file(Some(file)).resolve() {
+        Ok(settings) => {
+            settings.doubts().iter().for_each(super::complain);
+            super::print("ok\n")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(errors) => {
+            errors.iter().for_each(super::complain);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn refuse(errors: &config::ConfigErrors) -> ExitCode {
+    errors.iter().for_each(super::complain);
+    if errors.is_usage() { super::USAGE.into() } else { ExitCode::FAILURE }
+}

@@ -1,0 +1,157 @@
+//! `[[listen]]`: the addresses that a server listens on, and the settings of each.
+//!
+//! Each kind reads into all listeners of a list: those of one element of a file, or of the whole server where a variable or a
+//! flag says it.
+
+use super::kind::{Kind, Reason, Unit, quoted, rule, sentence};
+use super::written::Written;
+use crate::address::{Address, UnixAddress, UnixName};
+
+/// An address to listen on, and its settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listen {
+    /// The address.
+    pub address: Address,
+    /// True if a connection from a trusted proxy begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// True if other processes of the same user may listen on the same port.
+    pub share_port: bool,
+}
+
+impl Listen {
+    /// Returns the address, if it is a Unix socket with a file.
+    fn file(&mut self) -> Option<&mut UnixAddress> {
+        match &mut self.address {
+            Address::Unix(unix) => matches!(unix.name, UnixName::Path(_)).then_some(unix),
+            _ => None,
+        }
+    }
+}
+
+/// The addresses, of which each makes one listener.
+pub(super) struct Addresses;
+
+impl Unit for Addresses {
+    fn unit(&self) -> String {
+        "addresses".to_owned()
+    }
+}
+
+impl Kind<Vec<Listen>> for Addresses {
+    fn read(&self, written: &Written, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        let items = match written {
+            // A port alone, for all addresses of this host.
+            Written::Integer { digits, radix: 10 } => vec![digits.clone()],
+            _ => written
+                .items()
+                .ok_or_else(|| rule("must be an address, such as \"127.0.0.1:9000\", or a list of them"))?,
+        };
+        if items.is_empty() {
+            return Err(rule("must name one address or more"));
+        }
+        let addresses = items.iter().map(|item| item.parse()).collect::<Result<Vec<Address>, _>>();
+        let addresses = addresses.map_err(|error| Reason::Sentence(sentence(&error)))?;
+        *value = addresses.into_iter().map(|address| Listen { address, ..Listen::default() }).collect();
+        Ok(())
+    }
+
+    fn write(&self, value: &Vec<Listen>) -> String {
+        let items: Vec<String> = value.iter().map(|listen| quoted(&plain(&listen.address).to_string())).collect();
+        if let [item] = &items[..] { item.clone() } else { format!("[{}]", items.join(", ")) }
+    }
+}
+
+/// Returns an address without its mode and group.
+fn plain(address: &Address) -> Address {
+    match address {
+        Address::Unix(unix) => Address::Unix(UnixAddress { mode: UnixAddress::MODE, group: None, ..unix.clone() }),
+        other => other.clone(),
+    }
+}
+
+/// The permissions of a Unix socket's file, in octal digits as chmod(1) takes them.
+pub(super) struct Mode;
+
+impl Unit for Mode {
+    fn unit(&self) -> String {
+        "octal digits".to_owned()
+    }
+}
+
+impl Kind<Vec<Listen>> for Mode {
+    fn read(&self, written: &Written, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        let digits = match written {
+            Written::Text(digits) | Written::String(digits) => Some(digits),
+            // 660 and 0o660 are the same permissions to whoever writes them.
+            Written::Integer { digits, radix: 8 | 10 } => Some(digits),
+            _ => None,
+        };
+        let mode = digits.and_then(|digits| UnixAddress::parse_mode(digits));
+        let mode = mode.ok_or_else(|| rule("must be permissions in octal digits, such as \"660\""))?;
+        for_each_file(value, |unix| unix.mode = mode)
+    }
+
+    fn write(&self, value: &Vec<Listen>) -> String {
+        let mode = value.first().cloned().and_then(|mut listen| listen.file().map(|unix| unix.mode));
+        quoted(&format!("{:o}", mode.unwrap_or(UnixAddress::MODE)))
+    }
+}
+
+/// The group of a Unix socket's file; empty for the server's own.
+pub(super) struct Group;
+
+impl Unit for Group {
+    fn unit(&self) -> String {
+        "name of a group".to_owned()
+    }
+}
+
+impl Kind<Vec<Listen>> for Group {
+    fn read(&self, written: &Written, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        let group = written.as_text().ok_or_else(|| rule("must be the name of a group, in quotes"))?;
+        let group = Some(group.to_owned()).filter(|group| !group.is_empty());
+        for_each_file(value, |unix| unix.group.clone_from(&group))
+    }
+
+    fn write(&self, value: &Vec<Listen>) -> String {
+        let group = value.first().cloned().and_then(|mut listen| listen.file().and_then(|unix| unix.group.clone()));
+        quoted(&group.unwrap_or_default())
+    }
+}
+
+/// Changes the Unix sockets with a file. Refuses to change none, unless what was written is the default.
+fn for_each_file(listeners: &mut [Listen], mut change: impl FnMut(&mut UnixAddress)) -> Result<(), Reason> {
+    let mut found = false;
+    for unix in listeners.iter_mut().filter_map(Listen::file) {
+        change(unix);
+        found = true;
+    }
+    let mut usual = UnixAddress { name: UnixName::Path("/".into()), mode: UnixAddress::MODE, group: None };
+    let before = usual.clone();
+    change(&mut usual);
+    if found || usual == before {
+        return Ok(());
+    }
+    Err(Reason::Sentence(
+        "No address of it is a Unix socket with a file, such as unix:/run/ringsock.sock. Leave it out.".to_owned(),
+    ))
+}
+
+/// A property of each listener that is true or false.
+pub(super) struct Each(pub(super) fn(&mut Listen) -> &mut bool);
+
+impl Unit for Each {
+    fn unit(&self) -> String {
+        super::kind::Switch.unit()
+    }
+}
+
+impl Kind<Vec<Listen>> for Each {
+    fn read(&self, written: &Written, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        value.iter_mut().try_for_each(|listen| super::kind::Switch.read(written, (self.0)(listen)))
+    }
+
+    fn write(&self, value: &Vec<Listen>) -> String {
+        value.first().cloned().is_some_and(|mut listen| *(self.0)(&mut listen)).to_string()
+    }
+}

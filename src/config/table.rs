@@ -1,0 +1,278 @@
+//! The table of all keys.
+//!
+//! Each key is one row: where its value is kept (and so its default), how it is read, its flag and its meaning. The file of
+//! defaults, `--help`, docs/configuration.md and the names of variables all follow from here.
+
+use super::key::{Flag, Key, Section};
+use super::kind::{Bytes, Ceiling, Checked, Choice, Count, Kind, List, Millis, OptionalAddress, Switch, Unit, Window};
+use super::listen::{Addresses, Each, Group, Mode};
+use super::values::CompressionMode;
+use crate::engine::{Pin, ReactorKind};
+use crate::protocol::http::HEADERS_CAPACITY;
+
+/// The largest message that may be configured: a handler gets it in one piece.
+const MESSAGE_BYTES_MAX: u64 = 1 << 30;
+
+/// The largest head of a request that may be configured: it is kept until it is whole.
+const HEAD_BYTES_MAX: u64 = 256 * 1024;
+
+/// The smallest head of a request that may be configured: the shortest handshake of a browser has room in it.
+const HEAD_BYTES_MIN: u64 = 256;
+
+/// The shortest request line that may be configured: that of `/topics/` and a short name.
+const REQUEST_LINE_BYTES_MIN: u64 = 64;
+
+/// The smallest outbox and the smallest backlog that may be configured: some short messages.
+const QUEUE_BYTES_MIN: u64 = 1024;
+
+/// The most handshakes of one address that may be configured: their times are kept in microseconds.
+const HANDSHAKES_PER_SECOND_MAX: u64 = 1_000_000;
+
+/// The most topics that may be configured: their numbers have 31 bits.
+const TOPICS_MAX: u64 = (1 << 31) - 1;
+
+/// The most entries of a ring that may be configured: 40 MiB for each pair of cores.
+const RING_ENTRIES_MAX: u64 = 1 << 20;
+
+/// The most cores that may be configured: far above any host; each takes descriptors and memory.
+const CORES_MAX: u64 = 1024;
+
+/// The largest number that a limit of 32 bits takes.
+const U32_MAX: u64 = u32::MAX as u64;
+
+macro_rules! keys {
+    ($($section:literal, $about:literal { $(
+        #[doc = $short:literal] $(#[doc = $more:literal])*
+        $name:literal $(flag $flag:literal $value:literal)? $(secret $secret:literal)? =>
+            $first:ident $(. $field:ident)* as $kind:expr;
+    )+ })+) => {
+        /// All sections, in the order in which a file of defaults has them.
+        pub static SECTIONS: &[Section] = &[$(Section { name: $section, about: $about }),+];
+
+        /// All keys, section by section. The addresses to listen on come first, because other keys change them.
+        pub static KEYS: &[Key] = &[$($(Key {
+            section: $section,
+            name: $name,
+            flag: keys!(@flag $($flag $value)?),
+            short: $short,
+            more: concat!($($more),*),
+            field: stringify!($first $(. $field)*),
+            is_secret: keys!(@secret $($secret)?),
+            unit: || Unit::unit(&$kind),
+            read: |written, config| Kind::read(&$kind, written, &mut config.$first $(. $field)*),
+            write: |config| Kind::write(&$kind, &config.$first $(. $field)*),
+            gloss: |config| Kind::gloss(&$kind, &config.$first $(. $field)*),
+        }),+),+];
+    };
+    (@flag) => { None };
+    (@flag $flag:literal $value:literal) => { Some(Flag { name: $flag, value: $value }) };
+    (@secret) => { false };
+    (@secret $secret:literal) => { $secret };
+}
+
+keys! {
+    "listen", "Addresses to listen on. A file may have several of these sections, one for each address." {
+        /// Addresses to listen on
+        /// Forms: 127.0.0.1:9000, [::1]:9000, localhost:9000, :9000 for all addresses of this host,
+        /// unix:/run/ringsock.sock, unix:@ringsock. The default is reached from this host alone. A flag or a variable with
+        /// one address or several replaces all sections of the file.
+        "address" flag "listen" "ADDRESSES" => listen as Addresses;
+        /// Permissions of a Unix socket's file
+        /// Any user who may write to it may connect.
+        "mode" => listen as Mode;
+        /// Group of a Unix socket's file; empty: the server's own
+        "group" => listen as Group;
+        /// Expect a PROXY header (version 1 or 2) at the start of each connection from a trusted proxy
+        /// Needs proxies.trusted. A connection from a trusted proxy without the header is refused.
+        "proxy-protocol" => listen as Each(|listen| &mut listen.proxy_protocol);
+        /// Let other processes of the same user listen on the same port and take a share of the connections
+        "share-port" => listen as Each(|listen| &mut listen.share_port);
+    }
+    "admin", "The administrator's listener: /metrics, /health and /readyz. It has no password." {
+        /// Address for metrics; none: nowhere
+        /// Any form of listen.address. Keep it private. If the default is in use, the server warns and runs without.
+        "listen" flag "admin-listen" "ADDRESS" => admin_listen as OptionalAddress;
+    }
+    "cores", "Threads that serve, each with a listener, a ring and sessions of its own." {
+        /// Number of cores; 0: one on each processor
+        /// Leave processors to others if the host is shared.
+        "count" flag "cores" "COUNT" => cores as Count("cores", 0..=CORES_MAX);
+        /// How cores talk to the kernel: auto, uring or epoll
+        /// auto: io_uring if the host allows it, epoll with a warning otherwise.
+        "reactor" flag "reactor" "REACTOR" => reactor as Choice(&[
+            ("auto", ReactorKind::Auto), ("uring", ReactorKind::Uring), ("epoll", ReactorKind::Epoll),
+        ]);
+        /// When to pin each core to a processor
+        /// auto: if there are as many cores as processors that the process may use. With fewer cores, two servers on a host
+        /// would share one processor while others idle.
+        "pin" => pin as Choice(&[("auto", Pin::Auto), ("always", Pin::Always), ("never", Pin::Never)]);
+        /// How long a core may be blocked by a handler before the server ends; 0: for ever
+        /// At least 1000: an idle core shows every 500 ms that it is alive.
+        "stall-timeout-ms" => stall_timeout_ms as Millis(0..=u64::MAX);
+    }
+    "limits", "What clients may make the server hold." {
+        /// Connections in total; 0: as many as open files allow
+        /// Above it 503.
+        "max-connections" flag "max-connections" "COUNT" => limits.connections_max as Ceiling("connections");
+        /// Connections per client address (per /64 in IPv6); above it 429; 0: no limit
+        /// No limit by default, because all clients of a proxy that is not trusted have its address.
+        "max-connections-per-address" => limits.connections_per_address_max as Count("connections", 0..=U32_MAX);
+        /// Handshakes per second and client address (per /64 in IPv6), on average; above it 429; 0: no limit
+        "max-handshakes-per-address-per-second" => limits.handshakes_per_address_per_second_max as
+            Count("handshakes/s", 0..=HANDSHAKES_PER_SECOND_MAX);
+        /// Handshakes that one address may make at once before that rate applies
+        /// The default covers a household that reconnects after an outage.
+        "max-handshake-burst-per-address" => limits.handshake_burst_per_address_max as
+            Count("handshakes", 1..=HANDSHAKES_PER_SECOND_MAX);
+        /// Bytes of a message or request body; above it 1009
+        /// For a body 413. A message counts over all its fragments, and after it was inflated.
+        "max-message-bytes" flag "max-message-bytes" "BYTES" => limits.messages.message_bytes_max as
+            Bytes(1..=MESSAGE_BYTES_MAX);
+        /// Empty fragments of a message in a row; above it 1008
+        /// They cost work and carry nothing.
+        "max-empty-fragments" => limits.messages.empty_fragments_max as Count("fragments", 0..=U32_MAX);
+        /// Bytes of a request line; above it 414
+        /// Room for a token in the query.
+        "max-request-line-bytes" => limits.head.request_line_bytes_max as Bytes(REQUEST_LINE_BYTES_MIN..=HEAD_BYTES_MAX);
+        /// Bytes of a request head; above it 431
+        /// Bounds what a client can make the server hold before it is known.
+        "max-head-bytes" => limits.head.head_bytes_max as Bytes(HEAD_BYTES_MIN..=HEAD_BYTES_MAX);
+        /// Headers of a request; above it 431
+        /// Twice what a browser behind proxies sends.
+        "max-headers" => limits.head.headers_max as Count("headers", 1..=HEADERS_CAPACITY as u64);
+        /// Bytes that may wait to be sent to one session
+        /// Above it the session is not read, and topics.overflow applies. One message may exceed it.
+        "max-outbox-bytes" => limits.outbox_bytes_max as Bytes(QUEUE_BYTES_MIN..=u64::MAX);
+    }
+    "timeouts", "How long clients may take." {
+        /// Time for a whole request, from the start of the connection
+        /// It does not start anew with each byte, so sending slowly gains nothing.
+        "handshake-timeout-ms" => limits.handshake_timeout_ms as Millis(1..=u64::MAX);
+        /// Time for a message, from its first byte to its last; after it 1008
+        "assembly-timeout-ms" => limits.assembly_timeout_ms as Millis(0..=u64::MAX);
+        /// How long a client may take nothing of what it is sent; after it the connection is cut
+        "send-timeout-ms" => limits.send_timeout_ms as Millis(1..=u64::MAX);
+        /// Silence after which a ping is sent; 0: no pings
+        /// Below the idle timeout of common proxies.
+        "ping-interval-ms" flag "ping-interval-ms" "MS" => limits.ping_interval_ms as Millis(0..=u64::MAX);
+        /// Silence after which a client is cut; 0: never
+        /// A client that takes what it is sent is not silent. Must be above the interval of pings.
+        "dead-peer-timeout-ms" flag "dead-peer-timeout-ms" "MS" => limits.dead_peer_timeout_ms as Millis(0..=u64::MAX);
+        /// Time for a closing handshake; after it the connection is cut
+        /// It starts once the client takes nothing more of what was sent before.
+        "close-timeout-ms" => limits.close_timeout_ms as Millis(1..=u64::MAX);
+    }
+    "drain", "How the server ends after a signal. Supervisors must wait for longer than the three together." {
+        /// How long the server still accepts and serves, while /readyz answers 503
+        /// Time for a load balancer to send clients elsewhere.
+        "delay-ms" => limits.drain_delay_ms as Millis(0..=u64::MAX);
+        /// Time over which sessions are then closed with 1001, in even shares; 0: all at once
+        /// Keeps clients from reconnecting all at once.
+        "spread-ms" => limits.drain_spread_ms as Millis(0..=u64::MAX);
+        /// Time for all sessions to end once they were closed; after it they are cut off
+        "timeout-ms" => limits.drain_timeout_ms as Millis(0..=u64::MAX);
+    }
+    "topics", "Messages that are published to topics." {
+        /// Policy for messages that a subscriber cannot take: close, drop-newest, drop-oldest or latest
+        /// One policy for all topics, and others for some: ["close", "prices/*=latest"]. The first rule that matches
+        /// applies. close ends the session with 1013.
+        "overflow" => overflow as List("policies");
+        /// How long a published message may wait for a subscriber before its outbox counts as full
+        /// Older messages are news to nobody.
+        "outbox-age-ms" => limits.outbox_age_ms_max as Millis(1..=u64::MAX);
+        /// Bytes that were published and wait to be delivered on one core
+        /// From a quarter of it on, sessions that publish are not read; above it, what they publish is dropped.
+        "max-backlog-bytes" => limits.backlog_bytes_max as Bytes(QUEUE_BYTES_MIN..=u64::MAX);
+        /// Topics with subscribers on one core; above it subscriptions are refused
+        /// Each takes some 80 bytes and its name.
+        "max-topics" => limits.topics_max as Count("topics", 1..=TOPICS_MAX);
+        /// Entries of the ring from one core to another
+        /// A message that finds it full is dropped and counted.
+        "ring-entries" => limits.mesh.ring_entries as Count("entries", 1..=RING_ENTRIES_MAX);
+    }
+    "compression", "permessage-deflate (RFC 7692). It costs CPU and saves bytes." {
+        /// Compression of messages: off, shared or dedicated
+        /// shared: each message by itself, with no memory per session. dedicated: messages refer to earlier ones, with up to
+        /// 320 KiB per session.
+        "mode" flag "compression" "MODE" => compression_mode as Choice(&[
+            ("off", CompressionMode::Off), ("shared", CompressionMode::Shared), ("dedicated", CompressionMode::Dedicated),
+        ]);
+        /// Effort, from 1, the fastest, to 9, the smallest messages
+        "level" => compression.level as Count("1 to 9", 1..=9);
+        /// Smallest message that is compressed
+        /// Smaller ones would save less than the headers of a packet.
+        "min-bytes" => compression.message_bytes_min as Bytes(0..=u64::MAX);
+        /// Largest window that the server compresses with, as a power of two, from 9 to 15
+        /// A smaller one needs less memory at both ends.
+        "server-window-bits" => compression.server_window_bits as Window;
+        /// Largest window that clients are asked to compress with, from 9 to 15
+        /// It matters for dedicated compression alone.
+        "client-window-bits" => compression.client_window_bits as Window;
+        /// Sessions of one core that may have dedicated compression; further ones share
+        "max-contexts" => limits.compression_contexts_max as Count("sessions", 0..=u64::MAX);
+        /// How many times as large a compressed message may become; above it 1009; 0: any size
+        /// Text becomes 3 to 20 times as large, a bomb 1000 times. The first 64 KiB do not count.
+        "max-inflation-ratio" => limits.messages.inflation_ratio_max as Count("times", 0..=U32_MAX);
+    }
+    "handshake", "What the opening handshake agrees on." {
+        /// Subprotocols that the server speaks; none: none
+        /// The first one that a client offers and that is listed here is chosen.
+        "subprotocols" => subprotocols as List("names");
+    }
+    "origin", "Web pages that may open a WebSocket." {
+        /// Origins of pages that may connect; *: all
+        /// Others get 403. Each is scheme://host or scheme://host:port; same-host stands for pages of the server's own host and port, null
+        /// for pages without an origin.
+        "allow" flag "allow-origin" "ORIGINS" => origins as List("origins");
+    }
+    "proxies", "Proxies in front of the server." {
+        /// Proxies whose X-Forwarded-For is believed
+        /// PROXY headers are believed, too, where listen.proxy-protocol is true. Addresses and networks, such as 127.0.0.1 or 10.0.0.0/8; unix for clients of a Unix socket; none for none.
+        "trusted" flag "trusted-proxies" "NETWORKS" => trusted_proxies as List("networks");
+    }
+    "api", "Publishing over HTTP: POST /api/publish." {
+        /// Key to publish over HTTP with; none: no API
+        /// Better in a variable or a file: all users of the host see flags.
+        "key" flag "api-key" "KEY" secret true => api_key as Checked("key");
+        /// Let programs publish without a key
+        /// Only where all addresses to listen on are reached from this host alone.
+        "insecure" => api_insecure as Switch;
+        /// Origins of web pages that may use the API; *: all; none: no page of another origin
+        "allow-origin" => api_allow_origin as List("origins");
+    }
+    "log", "The log on standard error." {
+        /// Events to log: info, debug or ringsock=trace
+        "filter" flag "log" "FILTER" => log_filter as Checked("filter");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::values::Config;
+    use super::*;
+
+    #[test]
+    fn names_tell_units_and_no_two_keys_share_one() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert!(KEYS[..at].iter().all(|other| other.to_string() != key.to_string()), "{key}");
+            assert!(KEYS[..at].iter().all(|other| other.variable() != key.variable()), "{key}");
+            assert_eq!(key.name.ends_with("-ms"), key.unit() == "ms", "{key}");
+            assert_eq!(key.name.ends_with("-bytes"), key.unit() == "bytes", "{key}");
+            assert!(!key.short.trim().ends_with('.') && (key.more.is_empty() || key.more.ends_with('.')), "{key}");
+            assert!(SECTIONS.iter().any(|section| section.name == key.section), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_default_is_read_as_what_it_is() {
+        for key in KEYS {
+            let default = key.default_value();
+            let document = format!("value = {default}");
+            let table = toml::de::DeTable::parse(&document).unwrap();
+            let written = super::super::written::Written::of_file(table.get_ref()["value"].get_ref());
+            let mut config = Config::default();
+            assert_eq!((key.read)(&written, &mut config), Ok(()), "{key} = {default}");
+            assert_eq!((key.write)(&config), default, "{key}");
+        }
+    }
+}
