@@ -28,7 +28,7 @@ impl Handler for Chat {
         // Who reads too slowly misses the oldest messages. The default is to close the session with 1013.
         let subscribe = Subscribe { overflow: Overflow::DropOldest, ..Subscribe::default() };
         if let Err(error) = session.subscribe_with(&room, subscribe) {
-            session.close(CloseCode::POLICY, &error.to_string());
+            session.close(CloseCode::POLICY_VIOLATION, &error.to_string());
         }
     }
 

@@ -73,7 +73,7 @@ impl Router {
         self.topic.clear();
         self.topic.extend(session.topics().next());
         if let Err(error) = session.publish(&self.topic, message) {
-            session.close(CloseCode::POLICY, &error.to_string());
+            session.close(CloseCode::POLICY_VIOLATION, &error.to_string());
         }
     }
 }

@@ -171,7 +171,7 @@ fn close_sends_one_frame_and_only_once() {
         assert_eq!(out, if may_send { frame } else { Vec::new() }, "{state:?}");
         let length = out.len();
         assert!(!connection.close(&mut out, None, None), "a second close");
-        connection.fail(&mut out, Close::new(CloseCode::POLICY, ""), None);
+        connection.fail(&mut out, Close::new(CloseCode::POLICY_VIOLATION, ""), None);
         assert_eq!(out.len(), length, "nothing follows a Close frame");
     }
 }
@@ -221,7 +221,7 @@ fn each_end_understands_the_close_of_the_other() {
     let reason = "ä".repeat(100);
     for (from, mask, to) in [(Role::Client, Some(KEY), Endpoint::server()), (Role::Server, None, Endpoint::client())] {
         let mut out = Vec::new();
-        let close_frame = Close::new(CloseCode::AWAY, &reason);
+        let close_frame = Close::new(CloseCode::GOING_AWAY, &reason);
         assert!(Connection::new(from).close(&mut out, Some(close_frame), mask));
         // 123 bytes are left for the reason, and half a character is not text.
         assert_eq!(to.receive(&out), closed([close(1001, &"ä".repeat(61))]));

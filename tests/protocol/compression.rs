@@ -131,7 +131,7 @@ fn rejects_a_message_with_1009_that_exceeds_the_limit_once_inflated() {
     assert_eq!(shared().with_message_bytes_max(bytes).receive(&frame), idle([text(&message)]));
     let outcome = shared().with_message_bytes_max(bytes - 1).receive(&frame);
     assert_eq!(outcome, violated([], Violation::MessageTooLarge { bytes, max: bytes - 1 }));
-    assert_eq!(outcome.close_code(), Some(CloseCode::TOO_LARGE));
+    assert_eq!(outcome.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn rejects_a_bomb_with_1009() {
     let mut endpoint = shared().with_message_bytes_max(16 << 20);
     let outcome = endpoint.receive(&masked(FIN | RSV1 | BINARY, &zeros));
     assert_eq!(outcome, violated([], Violation::InflationRatio { max: 100 }));
-    assert_eq!(outcome.close_code(), Some(CloseCode::TOO_LARGE));
+    assert_eq!(outcome.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
     endpoint.limits.inflation_ratio_max = 0;
     assert_eq!(
         endpoint.reader().read_in_pieces(&masked(FIN | RSV1 | BINARY, &zeros), &[]),

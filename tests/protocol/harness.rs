@@ -201,7 +201,7 @@ impl Reader {
         self.events.clear();
         self.violation = None;
         if self.endpoint.close_sent {
-            let close = Close::new(CloseCode::AWAY, "");
+            let close = Close::new(CloseCode::GOING_AWAY, "");
             assert!(self.connection.close(&mut Vec::new(), Some(close), None));
         }
     }

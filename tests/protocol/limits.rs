@@ -45,7 +45,7 @@ fn rejects_a_message_one_byte_above_the_limit_with_1009() {
             let outcome = endpoint.receive(&bytes);
             let violation = Violation::MessageTooLarge { bytes: max + 1, max };
             assert_eq!(outcome, violated([ping(b"before")], violation));
-            assert_eq!(outcome.close_code(), Some(CloseCode::TOO_LARGE));
+            assert_eq!(outcome.close_code(), Some(CloseCode::MESSAGE_TOO_BIG));
         }
     }
 }
@@ -108,7 +108,7 @@ fn a_message_may_have_64_empty_fragments_in_a_row() {
 fn rejects_65_empty_fragments_in_a_row_with_1008() {
     let outcome = receive(&empty_fragments(65, false));
     assert_eq!(outcome, violated([], Violation::EmptyFragments { max: 64 }));
-    assert_eq!(outcome.close_code(), Some(CloseCode::POLICY));
+    assert_eq!(outcome.close_code(), Some(CloseCode::POLICY_VIOLATION));
     let begun = [masked(TEXT, b"begun"), masked(CONTINUATION, b"").repeat(65)].concat();
     assert_eq!(receive(&begun), violated([], Violation::EmptyFragments { max: 64 }));
 }

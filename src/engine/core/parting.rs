@@ -157,7 +157,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             if let Some((token, slot)) = self.sessions.at_mut(index)
                 && slot.is_open()
             {
-                self.call(token, |_, session| session.close(CloseCode::AWAY, "The server is shutting down."));
+                self.call(token, |_, session| session.close(CloseCode::GOING_AWAY, "The server is shutting down."));
                 self.flush_and_settle(token);
                 told += 1;
             }

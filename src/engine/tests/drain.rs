@@ -362,7 +362,7 @@ fn without_a_drain_timeout_everyone_is_told_before_anyone_is_cut_off() {
     let clients: Vec<_> = (0..2_000).map(|_| world.open("/")).collect();
     world.core.drain();
     world.settle();
-    assert_eq!(world.counters.closes_sent.read_for(&Some(CloseCode::AWAY)), 2_000);
+    assert_eq!(world.counters.closes_sent.read_for(&Some(CloseCode::GOING_AWAY)), 2_000);
     assert!(world.core.is_done() && clients.iter().all(|client| client.peer.is_closed_by_server()));
     assert_eq!(world.core.idle_ms(), None, "nothing is left to be done");
 }

@@ -333,7 +333,7 @@ impl App {
                 let sent = handle.send("from a task").await;
                 log.sent.borrow_mut().push(sent);
             }),
-            "/task-close" => session.spawn(async move { handle.close(CloseCode::AWAY, "a task said so") }),
+            "/task-close" => session.spawn(async move { handle.close(CloseCode::GOING_AWAY, "a task said so") }),
             "/pause-until-task" => {
                 session.pause();
                 session.spawn(async move {

@@ -141,7 +141,7 @@ fn a_close_behind_much_that_is_still_taken_has_the_time_it_needs() {
     for count in [2, MESSAGES] {
         let mut world = World::with(hasty());
         let (mut client, id) = silent_session(&mut world, count);
-        world.core.call(id.token, |_, session| session.close(CloseCode::AWAY, "see you"));
+        world.core.call(id.token, |_, session| session.close(CloseCode::GOING_AWAY, "see you"));
         world.core.flush_and_settle(id.token);
         take_for(&mut world, &client, 15);
         let frames = read_all(&mut world, &mut client);
@@ -156,7 +156,7 @@ fn a_close_behind_much_that_is_still_taken_has_the_time_it_needs() {
 fn a_close_that_is_taken_and_not_answered_is_awaited_no_longer_than_before() {
     let mut world = World::with(hasty());
     let (mut client, id) = world.open_session();
-    world.core.call(id.token, |_, session| session.close(CloseCode::AWAY, "see you"));
+    world.core.call(id.token, |_, session| session.close(CloseCode::GOING_AWAY, "see you"));
     world.core.flush_and_settle(id.token);
     assert_eq!(client.frames(), [close(1001, "see you")]);
     world.advance(2_900);
@@ -169,7 +169,7 @@ fn a_close_that_is_taken_and_not_answered_is_awaited_no_longer_than_before() {
 fn a_close_behind_much_that_nobody_takes_any_more_is_given_up() {
     let mut world = World::with(hasty());
     let (client, id) = silent_session(&mut world, MESSAGES);
-    world.core.call(id.token, |_, session| session.close(CloseCode::AWAY, "see you"));
+    world.core.call(id.token, |_, session| session.close(CloseCode::GOING_AWAY, "see you"));
     world.core.flush_and_settle(id.token);
     take_for(&mut world, &client, 8);
     world.advance(3_000 + 750 + 150);

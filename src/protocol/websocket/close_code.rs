@@ -12,7 +12,7 @@ impl CloseCode {
     /// The purpose was fulfilled.
     pub const NORMAL: Self = Self(1000);
     /// The endpoint goes away: a server that stops, a page that is left.
-    pub const AWAY: Self = Self(1001);
+    pub const GOING_AWAY: Self = Self(1001);
     /// The peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// Data of a kind that the endpoint does not take.
@@ -20,9 +20,9 @@ impl CloseCode {
     /// Data that contradict their type, such as text that is not UTF-8.
     pub const INVALID_DATA: Self = Self(1007);
     /// A policy was violated for which no better code exists.
-    pub const POLICY: Self = Self(1008);
+    pub const POLICY_VIOLATION: Self = Self(1008);
     /// A message above the limit.
-    pub const TOO_LARGE: Self = Self(1009);
+    pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// The server failed, through no fault of the peer.
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// Overloaded: come back later.

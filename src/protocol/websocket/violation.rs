@@ -97,11 +97,11 @@ impl Violation {
     /// The code of the Close frame that answers it (RFC 6455 7.4.1).
     pub fn close_code(&self) -> CloseCode {
         match self {
-            Violation::InflationRatio { .. } | Violation::MessageTooLarge { .. } => CloseCode::TOO_LARGE,
+            Violation::InflationRatio { .. } | Violation::MessageTooLarge { .. } => CloseCode::MESSAGE_TOO_BIG,
             Violation::CloseReasonNotUtf8 | Violation::CompressedDataInvalid | Violation::NotUtf8 => {
                 CloseCode::INVALID_DATA
             }
-            Violation::EmptyFragments { .. } | Violation::MessageTimeout { .. } => CloseCode::POLICY,
+            Violation::EmptyFragments { .. } | Violation::MessageTimeout { .. } => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
