@@ -1,7 +1,7 @@
-//! ringsock: a WebSocket server for Linux, and the engine it is made of.
+//! ringsock: a WebSocket server for Linux, and the engine it is built on.
 //!
-//! One pinned runtime per processor core owns its own listener, its own io_uring ring and its own sessions; nothing is
-//! shared between cores.
+//! Each processor core runs one pinned runtime with its own listener, its own io_uring ring and its own sessions;
+//! nothing is shared between cores but bounded rings.
 //!
 //! ```no_run
 //! use ringsock::{Handler, Message, Server, Session};
@@ -24,15 +24,16 @@
 //!
 //! The layers, from the bottom up; each imports only from those below it:
 //!
-//! - [`protocol`]: WebSocket and HTTP heads, bytes in and events out. Builds alone, without the `server` feature.
-//! - [`reactor`]: what a core asks of the kernel: io_uring, epoll, or a simulation.
-//! - [`address`]: where to listen, as it is written.
-//! - [`mesh`]: how cores reach each other: bounded rings, and the wake-up of a sleeping core.
-//! - [`engine`]: cores, sessions, topics, limits, handler calls.
-//! - [`service`]: what the program `ringsock serve` offers.
-//! - [`server`]: all of it put together.
+//! - [`protocol`]: WebSocket frames and HTTP heads, bytes in and events out. Builds alone, without the `server`
+//!   feature.
+//! - [`reactor`]: the calls that a core makes to the kernel: io_uring, epoll, or a simulation.
+//! - [`address`]: addresses to listen on, as operators write them.
+//! - [`mesh`]: messages between cores: bounded rings, and the wake-up of a sleeping core.
+//! - [`engine`]: cores, sessions, topics, limits, calls of the handler.
+//! - [`service`]: the endpoints that the program `ringsock serve` offers.
+//! - [`server`]: the composition of all layers.
 //!
-//! Beside them stands what the program has for operators alone: a load generator, and what a host needs to be prepared.
+//! Beside the layers stand two parts for operators: a load generator, and a check of the host's settings.
 
 #[cfg(feature = "server")]
 pub mod address;

@@ -1,37 +1,40 @@
-//! The endpoint that one socket is bound to.
+//! Endpoints: the addresses that sockets are bound to.
+//!
+//! Owns the comparison of two endpoints. Never opens a socket or resolves a name. Invariant: two endpoints meet exactly
+//! if one connection could belong to either.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::unix::UnixAddress;
 
-/// The endpoint that one socket is bound to.
+/// The address that one socket is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
-    /// A TCP port of an address, or of all addresses.
+    /// A TCP port on one address, or on all addresses.
     Tcp {
-        /// The address; with port 0 the kernel chooses one.
+        /// The address; with port 0 the kernel chooses a port.
         address: SocketAddr,
-        /// Which connections an IPv6 socket takes.
+        /// The address families that an IPv6 socket accepts.
         families: Families,
     },
     /// A Unix socket.
     Unix(UnixAddress),
 }
 
-/// Which connections a socket takes that is bound to all IPv6 addresses.
+/// The address families that a socket accepts when it is bound to all IPv6 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Families {
-    /// As the host is set up (`net.ipv6.bindv6only`): both, unless somebody has changed that.
+    /// The host's setting (`net.ipv6.bindv6only`): both families, unless the host was configured otherwise.
     Default,
     /// IPv4 and IPv6.
     Both,
-    /// IPv6 alone.
+    /// IPv6 only.
     Ipv6,
 }
 
 impl Endpoint {
-    /// The address of a TCP endpoint.
+    /// Returns the address of a TCP endpoint, `None` for a Unix socket.
     pub fn socket_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp { address, .. } => Some(*address),
@@ -39,13 +42,13 @@ impl Endpoint {
         }
     }
 
-    /// Returns whether only programs of this host can connect to it.
+    /// Returns whether only programs on this host can connect to the endpoint.
     pub fn is_local(&self) -> bool {
         self.socket_address().is_none_or(|address| address.ip().to_canonical().is_loopback())
     }
 
-    /// An address at which a client of this host reaches it, for a TCP endpoint: a socket that is bound to all addresses has
-    /// none that a browser would go to.
+    /// Returns an address at which a client on this host reaches a TCP endpoint. Replaces an unspecified address by
+    /// loopback, because a browser cannot connect to an unspecified one.
     pub fn reached_at(&self) -> Option<SocketAddr> {
         let address = self.socket_address()?;
         let ip = match (address.ip(), self) {
@@ -58,12 +61,12 @@ impl Endpoint {
         Some(if ip == address.ip() { address } else { SocketAddr::new(ip, address.port()) })
     }
 
-    /// The port of an IPv4 endpoint, unless the kernel is to choose it.
+    /// Returns the port of an IPv4 endpoint, unless the kernel chooses it.
     pub(super) fn ipv4_port(&self) -> Option<u16> {
         self.socket_address().filter(|address| address.is_ipv4() && address.port() != 0).map(|address| address.port())
     }
 
-    /// Has a socket for all IPv6 addresses take no IPv4 connections, if others listen for these on its port.
+    /// Restricts a socket for all IPv6 addresses to IPv6, if an IPv4 socket listens on the same port.
     pub(super) fn leave_ipv4_to(&mut self, ports: &[u16]) {
         if let Self::Tcp { address: SocketAddr::V6(address), families } = self
             && address.ip().is_unspecified()
@@ -73,7 +76,7 @@ impl Endpoint {
         }
     }
 
-    /// Returns whether a connection could be for either of the two.
+    /// Returns whether one connection could belong to either endpoint.
     pub(super) fn meets(&self, other: &Self) -> bool {
         let (one, other) = match (self, other) {
             (Self::Unix(one), Self::Unix(other)) => return one.name == other.name,
@@ -85,7 +88,7 @@ impl Endpoint {
         same_port && (first == second || one.covers(second.ip()) || other.covers(first.ip()))
     }
 
-    /// Returns whether it is bound to all addresses, and this is one of them.
+    /// Returns whether the endpoint is bound to all addresses and `ip` is one of them.
     fn covers(&self, ip: IpAddr) -> bool {
         let Self::Tcp { address, families } = self else { return false };
         address.ip().is_unspecified() && (address.is_ipv4() == ip.is_ipv4() || *families == Families::Both)

@@ -1,15 +1,15 @@
-//! The faults of an address, which the operator has to mend.
+//! Errors in an address to listen on, which the operator has to correct.
 
 use thiserror::Error;
 
-/// Why nobody can listen on what was written.
+/// The reason why an address cannot be listened on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AddressError {
-    /// Nothing is written, or nothing between two commas.
+    /// The text is empty, or nothing stands between two commas.
     #[error("An address is empty. Give an IP address or the name of a host, and a port, such as 127.0.0.1:9000.")]
     Empty,
-    /// It is none of the forms.
+    /// The text has none of the accepted forms.
     #[error(
         "{text:?} is not an address to listen on. Give an IP address or the name of a host, and a port, such as \
          127.0.0.1:9000 or [::1]:9000, a port alone for all addresses, or a Unix socket, such as \
@@ -19,56 +19,56 @@ pub enum AddressError {
         /// The address as it was written.
         text: String,
     },
-    /// A port is missing.
+    /// The port is missing.
     #[error("{text:?} has no port. Write {example}.")]
     NoPort {
         /// The address as it was written.
         text: String,
-        /// The same with a port.
+        /// The same address with a port.
         example: String,
     },
-    /// The text in the place of the port is not a port.
-    #[error("{text:?} has the port {port:?}, which is none. Give a number from 0 to 65535.")]
+    /// The text in the place of the port is not a port number.
+    #[error("{text:?} has the port {port:?}, which is not a port number. Give a number from 0 to 65535.")]
     Port {
         /// The address as it was written.
         text: String,
         /// The text in the place of the port.
         port: String,
     },
-    /// An IPv6 address whose end cannot be told from a port.
+    /// The end of an IPv6 address without brackets cannot be told from a port.
     #[error("{text:?} is an IPv6 address without brackets, so a port cannot be told from its end. Write {example}.")]
     NoBrackets {
         /// The address as it was written.
         text: String,
-        /// The same with brackets.
+        /// The same address with brackets.
         example: String,
     },
-    /// A URL, which says how to speak and not only where.
+    /// The text is a URL, which has a scheme and perhaps a path.
     #[error("{text:?} is a URL, and an address to listen on has no scheme and no path. Write {example}.")]
     Url {
         /// The address as it was written.
         text: String,
-        /// The address in it.
+        /// The address in the URL.
         example: String,
     },
-    /// A path without what makes it a Unix socket.
+    /// The text is a path without the prefix of a Unix socket.
     #[error("{text:?} is a path. For a Unix socket write unix:{text}.")]
     Path {
         /// The address as it was written.
         text: String,
     },
-    /// An IPv6 address that many networks have.
+    /// The text is a link-local IPv6 address without an interface.
     #[error(
-        "{text:?} is the address of an interface in its own network, and every network has it. Name the interface: \
+        "{text:?} is a link-local address, which is valid only together with an interface. Name the interface: \
          {example}."
     )]
     NoInterface {
         /// The address as it was written.
         text: String,
-        /// The same with an interface.
+        /// The same address with an interface.
         example: String,
     },
-    /// A Unix socket that cannot be.
+    /// The options or the name of a Unix socket are invalid.
     #[error(
         "{text:?} {reason}. Write unix:/run/ringsock.sock, unix:/run/ringsock.sock?mode=660&group=www-data, or \
          unix:@ringsock for a socket without a file."
@@ -79,17 +79,17 @@ pub enum AddressError {
         /// The fault.
         reason: &'static str,
     },
-    /// A Unix socket whose path the kernel does not take.
-    #[error("The path in {text:?} has {bytes} bytes, and that of a Unix socket can have {max}. Choose a shorter one.")]
+    /// The path of a Unix socket is longer than the kernel accepts.
+    #[error("The path in {text:?} is {bytes} bytes long; a Unix socket allows {max}. Choose a shorter one.")]
     UnixTooLong {
         /// The address as it was written.
         text: String,
-        /// Its path's length.
+        /// The length of its path, in bytes.
         bytes: usize,
-        /// The longest path that the kernel takes, in bytes.
+        /// The longest path that the kernel accepts, in bytes.
         max: usize,
     },
-    /// A name that the host knows no address of.
+    /// The host cannot resolve a name.
     #[error(
         "{address:?} is not an address to listen on: {reason}. Give an address of this host, or a name that it knows \
          (getent hosts), and a port, such as 127.0.0.1:9000."
@@ -97,11 +97,11 @@ pub enum AddressError {
     Unresolved {
         /// The address as it was written.
         address: String,
-        /// The host's answer.
+        /// The resolver's error.
         reason: String,
     },
-    /// The same twice.
-    #[error("{second} is listened on by {first} already. Leave one of them out.")]
+    /// Two addresses would listen on the same endpoint.
+    #[error("{second} overlaps {first}, which is already listened on. Remove one of them.")]
     Twice {
         /// The first of the two.
         first: String,

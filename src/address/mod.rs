@@ -1,9 +1,9 @@
-//! Where to listen: as operators write it, and what comes of it.
+//! Addresses to listen on: their written forms and the endpoints they stand for.
 //!
-//! [`Address`] is what is written, an [`Endpoint`] what a socket is bound to, and a [`Place`] the endpoints of one
-//! address. Owns the forms and the rules between several addresses. Never opens a socket; only [`places`] and
-//! [`Address::is_local`] ask the host for the addresses of a name. Invariant: no two endpoints of a list of places are the
-//! same, and none covers another.
+//! [`Address`] is the form that an operator writes, an [`Endpoint`] is the address that one socket is bound to, and a
+//! [`Place`] holds the endpoints of one address. Owns the written forms and the rules between several addresses. Never
+//! opens a socket; only [`places`] and [`Address::is_local`] ask the host to resolve a name. Invariant: no two
+//! endpoints in a list of places are the same, and none covers another.
 
 mod endpoint;
 mod error;
@@ -17,7 +17,7 @@ pub use endpoint::{Endpoint, Families};
 pub use error::AddressError;
 pub use unix::{UnixAddress, UnixName};
 
-/// Where to listen, as it is written.
+/// An address to listen on, as an operator writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// All addresses of this host, IPv4 and IPv6: `:9000`, `9000` or `*:9000`.
@@ -27,7 +27,7 @@ pub enum Address {
     },
     /// An IP address and a port: `127.0.0.1:9000`, `[::1]:9000`.
     Ip(SocketAddr),
-    /// A name, or an IPv6 address of the network that an interface is in: `localhost:9000`, `[fe80::1%eth0]:9000`.
+    /// A host name, or a link-local IPv6 address with its interface: `localhost:9000`, `[fe80::1%eth0]:9000`.
     Name {
         /// The name, or the address with its interface.
         host: String,
@@ -39,12 +39,12 @@ pub enum Address {
 }
 
 impl Address {
-    /// Parses a list of addresses set apart by commas.
+    /// Parses a comma-separated list of addresses.
     pub fn list(text: &str) -> Result<Vec<Self>, AddressError> {
         text.split(',').map(str::parse).collect()
     }
 
-    /// Returns whether only programs of this host can connect to it.
+    /// Returns whether only programs on this host can connect to the address.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Any { .. } => false,
@@ -55,7 +55,7 @@ impl Address {
         }
     }
 
-    /// The endpoints that this address means.
+    /// Resolves the address to its endpoints.
     fn place(&self) -> Result<Place, AddressError> {
         let tcp = |address| Endpoint::Tcp { address, families: Families::Default };
         let (endpoints, choice) = match self {
@@ -70,7 +70,7 @@ impl Address {
         Ok(Place { address: self.clone(), endpoints, choice })
     }
 
-    /// Returns the addresses that the host has for the name, each once.
+    /// Returns the addresses that the host resolves the name to, each once.
     fn socket_addresses(&self) -> Result<Vec<SocketAddr>, AddressError> {
         let (host, port) = match self {
             Self::Ip(address) => return Ok(vec![*address]),
@@ -78,7 +78,7 @@ impl Address {
             Self::Any { .. } | Self::Unix(_) => return Ok(Vec::new()),
         };
         if is_localhost(host) {
-            // Whatever a file of hosts says: many name only one of the two (RFC 6761 6.3).
+            // Independent of /etc/hosts, where many hosts list only one of the two (RFC 6761 6.3).
             return Ok(vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]);
         }
         let unresolved = |reason: String| AddressError::Unresolved { address: self.to_string(), reason };
@@ -94,13 +94,13 @@ impl Address {
 }
 
 impl Default for Address {
-    /// Returns the address of a server that was told none: 127.0.0.1:9000, which is reached from this host alone.
+    /// Returns the default address: 127.0.0.1:9000, which only programs on this host can reach.
     fn default() -> Self {
         Self::Ip((Ipv4Addr::LOCALHOST, 9000).into())
     }
 }
 
-/// In a form in which it can be read.
+/// Writes the form that `FromStr` parses.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -120,21 +120,21 @@ pub struct Place {
     pub address: Address,
     /// The endpoints that sockets may be bound to; never empty.
     pub endpoints: Vec<Endpoint>,
-    /// How many of them are wanted.
+    /// The number of endpoints to bind.
     pub choice: Choice,
 }
 
-/// How many endpoints of a place are wanted.
+/// The number of endpoints of a place to bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// The first that this host has.
+    /// The first endpoint that this host supports.
     First,
-    /// Each that this host has, and one at least.
+    /// Every endpoint that this host supports, and at least one.
     Each,
 }
 
-/// Finds the endpoints of several addresses, and what they mean beside each other: `[::]` leaves IPv4 to an IPv4 address
-/// with the same port. Refuses addresses that cover each other.
+/// Resolves several addresses and applies the rules between them: `[::]` leaves IPv4 to an IPv4 address with the same
+/// port. Refuses addresses that cover each other.
 pub fn places(addresses: &[Address]) -> Result<Vec<Place>, AddressError> {
     let mut places = addresses.iter().map(Address::place).collect::<Result<Vec<_>, _>>()?;
     let ipv4_ports: Vec<u16> =
@@ -158,7 +158,7 @@ fn is_localhost(host: &str) -> bool {
     host.trim_end_matches('.').eq_ignore_ascii_case("localhost")
 }
 
-/// An IPv6 address that means something only in the network of one interface.
+/// Returns whether the address is link-local and names no interface.
 fn needs_interface(address: &SocketAddrV6) -> bool {
     address.ip().is_unicast_link_local() && address.scope_id() == 0
 }

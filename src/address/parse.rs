@@ -1,11 +1,13 @@
-//! Reading an address: which form it has, and what to write instead of what is none.
+//! The parser of addresses, which recognises the form and suggests a correction for an invalid one.
+//!
+//! Owns the written forms. Never resolves a name. Invariant: `Display` of a parsed address parses to the same address.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
 use super::{Address, AddressError, UnixAddress, needs_interface};
 
-/// The port in an example for somebody who gave none.
+/// The port in an example for an address without one.
 const EXAMPLE_PORT: u16 = 9000;
 
 impl FromStr for Address {
@@ -43,7 +45,7 @@ impl FromStr for Address {
     }
 }
 
-/// Returns the text behind `scheme:`, in whatever case the scheme is written.
+/// Returns the text behind `scheme:`; the scheme is matched in any case.
 fn strip_scheme<'t>(text: &'t str, scheme: &str) -> Option<&'t str> {
     let (before, rest) = text.split_once(':')?;
     before.eq_ignore_ascii_case(scheme).then_some(rest)
@@ -54,7 +56,7 @@ fn only_digits(text: &str) -> Option<&str> {
 }
 
 fn parse_port(text: &str, port: &str) -> Result<u16, AddressError> {
-    // A number's own rules would take +80.
+    // `u16::from_str` would accept +80.
     let parsed = only_digits(port).and_then(|digits| digits.parse().ok());
     match parsed {
         Some(port) => Ok(port),
@@ -64,7 +66,7 @@ fn parse_port(text: &str, port: &str) -> Result<u16, AddressError> {
     }
 }
 
-/// An IPv6 address and what follows it.
+/// Parses an IPv6 address in brackets and the port behind it.
 fn in_brackets(text: &str, rest: &str) -> Result<Address, AddressError> {
     let Some((host, after)) = rest.split_once(']') else { return Err(invalid(text)) };
     let (ip, interface) = match host.split_once('%') {
@@ -108,7 +110,7 @@ fn no_port(text: &str) -> AddressError {
     invalid(text)
 }
 
-/// An IPv6 address, perhaps with a port behind it.
+/// Builds the error for an IPv6 address without brackets, perhaps with a port behind it.
 fn without_brackets(text: &str) -> AddressError {
     let with_port = text.rsplit_once(':').filter(|(host, port)| is_ipv6(host) && parse_port(text, port).is_ok());
     let example = match with_port {
@@ -119,12 +121,12 @@ fn without_brackets(text: &str) -> AddressError {
     AddressError::NoBrackets { text: text.to_owned(), example }
 }
 
-/// Returns whether it is an IPv6 address, perhaps with its interface.
+/// Returns whether the text is an IPv6 address, perhaps with an interface.
 fn is_ipv6(text: &str) -> bool {
     text.split('%').next().is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
 }
 
-/// The address in a URL without its scheme.
+/// Returns the address in a URL without its scheme.
 fn example_of_url(rest: &str) -> String {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     match authority.parse::<Address>() {

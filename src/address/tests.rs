@@ -1,4 +1,4 @@
-//! Tests of how each spelling is read, and of the advice with which others are refused.
+//! Tests of the accepted spellings, and of the advice in errors.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn refusal(text: &str) -> String {
     text.parse::<Address>().expect_err(text).to_string()
 }
 
-/// The endpoints of a list, place by place.
+/// Resolves a list and returns the endpoints of each place.
 fn endpoints(list: &str) -> Result<Vec<Vec<Endpoint>>, AddressError> {
     Ok(places(&Address::list(list)?)?.into_iter().map(|place| place.endpoints).collect())
 }
@@ -110,21 +110,21 @@ fn a_unix_socket_that_cannot_be_is_refused_with_its_reason() {
         ("unix:?mode=660", "has no path"),
         ("unix:@", "has no path"),
         ("unix://run/a.sock", "names a host"),
-        ("unix:/run/a.sock?mode=rw", "has a mode that is none"),
-        ("unix:/run/a.sock?mode=", "has a mode that is none"),
-        ("unix:/run/a.sock?mode=66", "has a mode that is none"),
-        ("unix:/run/a.sock?mode=680", "has a mode that is none"),
-        ("unix:/run/a.sock?mode=1777", "has a mode that is none"),
-        ("unix:/run/a.sock?group=", "has a setting that there is not"),
-        ("unix:/run/a.sock?user=root", "has a setting that there is not"),
-        ("unix:/run/a.sock?", "has a setting that there is not"),
+        ("unix:/run/a.sock?mode=rw", "has an invalid mode"),
+        ("unix:/run/a.sock?mode=", "has an invalid mode"),
+        ("unix:/run/a.sock?mode=66", "has an invalid mode"),
+        ("unix:/run/a.sock?mode=680", "has an invalid mode"),
+        ("unix:/run/a.sock?mode=1777", "has an invalid mode"),
+        ("unix:/run/a.sock?group=", "has an unknown or empty setting"),
+        ("unix:/run/a.sock?user=root", "has an unknown or empty setting"),
+        ("unix:/run/a.sock?", "has an unknown or empty setting"),
         ("unix:@name?mode=660", "has settings of a file, but no file"),
     ] {
         let said = refusal(text);
         assert!(said.starts_with(&format!("{text:?} {reason}. Write unix:/run/")), "{said}");
     }
     let said = refusal(&format!("unix:/{}", "a".repeat(UnixAddress::NAME_BYTES_MAX)));
-    assert!(said.contains("has 108 bytes, and that of a Unix socket can have 107."), "{said}");
+    assert!(said.contains("is 108 bytes long; a Unix socket allows 107."), "{said}");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn what_is_nearly_an_address_is_refused_with_what_to_write() {
         ("/run/ringsock.sock", "is a path. For a Unix socket write unix:/run/ringsock.sock."),
         ("./ringsock.sock", "write unix:./ringsock.sock."),
         ("@ringsock", "write unix:@ringsock."),
-        ("65536", "has the port \"65536\", which is none. Give a number from 0 to 65535."),
+        ("65536", "has the port \"65536\", which is not a port number. Give a number from 0 to 65535."),
         ("127.0.0.1:65536", "has the port \"65536\""),
         ("127.0.0.1:-1", "has the port \"-1\""),
         ("127.0.0.1:+80", "has the port \"+80\""),

@@ -1,46 +1,47 @@
-//! Unix sockets: a file, or a name that is none.
+//! Unix sockets: a file, or a name in the abstract namespace.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use super::error::AddressError;
 
-/// A Unix socket, and who may connect to it.
+/// The address of a Unix socket, with the permissions of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixAddress {
-    /// How it is found.
+    /// The name of the socket.
     pub name: UnixName,
-    /// Permissions of its file. Whoever may write to it may connect.
+    /// Permissions of its file. Every user with write permission may connect.
     pub mode: u32,
-    /// The group of its file; the server's own without one.
+    /// The group of its file; `None` keeps the server's group.
     pub group: Option<String>,
 }
 
-/// How a Unix socket is found.
+/// The name of a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnixName {
-    /// By a file.
+    /// The path of a file.
     Path(PathBuf),
-    /// By a name without a file, in the server's network namespace. Every user of the host may connect.
+    /// A name in the abstract namespace, without a file, in the server's network namespace. Every user of the host may
+    /// connect.
     Abstract(String),
 }
 
 impl UnixAddress {
-    /// The permissions of a socket's file, unless others were asked for: for the user and the group of the server.
+    /// The default permissions of a socket's file: the user and the group of the server.
     pub const MODE: u32 = 0o660;
 
-    /// The longest path or name, in bytes: `sun_path` has 108, the last of which ends it.
+    /// The longest path or name, in bytes: `sun_path` has 108 bytes, the last of which is the terminator.
     pub const NAME_BYTES_MAX: usize = 107;
 
-    /// Reads permissions in octal digits, as chmod(1) takes them.
+    /// Parses permissions in octal digits, as chmod(1) takes them.
     pub fn parse_mode(text: &str) -> Option<u32> {
         let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
         u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777)
     }
 
-    /// Parses what stands behind `unix:`.
+    /// Parses the text behind `unix:`.
     pub(super) fn parse(text: &str) -> Result<Self, AddressError> {
-        // As `unix:///run/a.sock`, the form of a URL.
+        // `unix:///run/a.sock` has the form of a URL.
         let rest = text.strip_prefix("//").filter(|path| path.starts_with('/')).unwrap_or(text);
         let (name, settings) = match rest.split_once('?') {
             Some((name, settings)) => (name, Some(settings)),
@@ -68,17 +69,17 @@ impl UnixAddress {
         for setting in settings.into_iter().flat_map(|settings| settings.split('&')) {
             match setting.split_once('=') {
                 Some(("mode", mode)) => {
-                    address.mode = Self::parse_mode(mode).ok_or_else(|| wrong("has a mode that is none"))?
+                    address.mode = Self::parse_mode(mode).ok_or_else(|| wrong("has an invalid mode"))?
                 }
                 Some(("group", group)) if !group.is_empty() => address.group = Some(group.to_owned()),
-                _ => return Err(wrong("has a setting that there is not")),
+                _ => return Err(wrong("has an unknown or empty setting")),
             }
         }
         Ok(address)
     }
 }
 
-/// In the form in which it is read.
+/// Writes the form that `parse` reads.
 impl fmt::Display for UnixAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {

@@ -120,10 +120,10 @@ fn all_addresses_of_both_families_share_a_port_when_each_is_named() {
 #[test]
 fn addresses_that_cover_each_other_are_refused() {
     for (list, said) in [
-        ("127.0.0.1:9000,127.0.0.1:9000", "127.0.0.1:9000 is listened on by 127.0.0.1:9000 already."),
-        ("localhost:9000,127.0.0.1:9000", "127.0.0.1:9000 is listened on by localhost:9000 already."),
-        (":9000,127.0.0.1:9000", "127.0.0.1:9000 is listened on by :9000 already."),
-        ("127.0.0.1:9000,0.0.0.0:9000", "0.0.0.0:9000 is listened on by 127.0.0.1:9000 already."),
+        ("127.0.0.1:9000,127.0.0.1:9000", "127.0.0.1:9000 overlaps 127.0.0.1:9000, which is already listened on."),
+        ("localhost:9000,127.0.0.1:9000", "127.0.0.1:9000 overlaps localhost:9000, which is already listened on."),
+        (":9000,127.0.0.1:9000", "127.0.0.1:9000 overlaps :9000, which is already listened on."),
+        ("127.0.0.1:9000,0.0.0.0:9000", "0.0.0.0:9000 overlaps 127.0.0.1:9000, which is already listened on."),
     ] {
         let refused = refusal(&["--listen", list]);
         assert!(refused.contains(said), "{refused}");
@@ -145,7 +145,7 @@ fn an_address_that_is_none_is_refused_with_what_to_write() {
         ("::1:9000", "Write [::1]:9000."),
         ("fe80::1%eth0", "Write [fe80::1%eth0]:9000."),
         ("http://0.0.0.0:9000", "Write 0.0.0.0:9000."),
-        ("65536", "\"65536\", which is none. Give a number from 0 to 65535."),
+        ("65536", "\"65536\", which is not a port number. Give a number from 0 to 65535."),
         ("/run/ringsock.sock", "write unix:/run/ringsock.sock."),
     ] {
         let refused = serve(&["--listen", text]).refusal();
