@@ -88,11 +88,11 @@ fn rings(c: &mut Criterion) {
         });
     }
     let mut ends = Mesh::<[u64; 5]>::build(1, Capacity::default());
-    let door = ends[0].door();
+    let injector = ends[0].injector();
     group.bench_function("64 entries from outside", |b| {
         b.iter(|| {
-            assert!((0..ENTRIES).all(|entry| door.push(0, [entry; 5]).is_ok()));
-            (0..ENTRIES).filter_map(|_| ends[0].pop_door()).map(|entry| entry[0]).sum::<u64>()
+            assert!((0..ENTRIES).all(|entry| injector.push(0, [entry; 5]).is_ok()));
+            (0..ENTRIES).filter_map(|_| ends[0].pop_inbox()).map(|entry| entry[0]).sum::<u64>()
         });
     });
     group.finish();

@@ -1,12 +1,13 @@
-//! How cores reach each other: a bounded ring from each core to each other, and a door for everyone else.
+//! The mesh between cores: a bounded ring from each core to each other, and an inbox per core for threads outside.
 //!
-//! Owns the rings and the sleep of those who read them. Never waits, never allocates once it is built, and knows nothing
-//! of what it carries. Invariant: an entry that was pushed is popped by its core without anything else having to happen,
-//! because a core that went to sleep is woken (see `park`); what does not fit is given back at once.
+//! Owns the rings, the inboxes and the sleep of the cores that read them. Never waits, never allocates once it is built
+//! (except an inbox, at its first entry), and never looks at an entry. Invariant: a core pops each entry pushed to it
+//! without any other event, because a sleeping core is woken (see `park`); an entry that does not fit is given back at
+//! once.
 
-mod door;
+mod inbox;
+mod injector;
 mod park;
-mod queue;
 mod shared;
 
 use std::sync::Arc;
@@ -14,35 +15,35 @@ use std::task::Waker;
 
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
-pub use door::Door;
-use queue::Queue;
+use inbox::Inbox;
+pub use injector::Injector;
 use shared::Shared;
 
-/// How much may be under way.
+/// The capacities of rings and inboxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Entries from one core to another. Default 1024: some milliseconds of many small topics, 40 KiB
-    /// for each core and each other.
+    /// Entries from one core to another. Default 1024: some milliseconds of many small topics, 40 KiB for each pair of
+    /// cores and direction.
     pub ring_entries: usize,
     /// Entries from outside to one core. Default 4096: callers outside come in bursts and do not share a ring's pace.
-    pub door_entries: usize,
+    pub inbox_entries: usize,
 }
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { ring_entries: 1024, door_entries: 4096 }
+        Self { ring_entries: 1024, inbox_entries: 4096 }
     }
 }
 
-/// One core's end of every ring; `T` is what they carry.
+/// One core's end of every ring; `T` is the type of the entries.
 #[derive(Debug)]
 pub struct Mesh<T> {
     core: u16,
-    /// By the other core's number; none for its own.
+    /// The links by the number of the other core; `None` for this core itself.
     links: Vec<Option<Link<T>>>,
-    /// Those that something was pushed for since they were last woken.
+    /// The cores to wake at the next [`Mesh::wake_others`].
     pushed: Vec<u16>,
-    /// Where popping goes on, so that no core is heard before the others again and again.
+    /// The core to pop from first next time, so that none is preferred.
     next: usize,
     shared: Arc<Shared<T>>,
 }
@@ -51,16 +52,16 @@ pub struct Mesh<T> {
 struct Link<T> {
     to: Producer<T>,
     from: Consumer<T>,
-    /// Entries pushed so far.
+    /// The number of entries pushed so far.
     sent: u64,
-    /// It is among those to be woken.
+    /// The core is in `Mesh::pushed`.
     pushed: bool,
 }
 
 impl<T> Mesh<T> {
-    /// The ends of a mesh of so many cores, in their order.
+    /// Builds a mesh and returns the end of each core, in the order of the cores.
     pub fn build(cores: usize, capacity: Capacity) -> Vec<Self> {
-        let shared = Arc::new(Shared::new(cores, capacity.door_entries));
+        let shared = Arc::new(Shared::new(cores, capacity.inbox_entries));
         let mut ends: Vec<Self> = (0..cores)
             .map(|core| Self {
                 core: core as u16,
@@ -81,29 +82,29 @@ impl<T> Mesh<T> {
         ends
     }
 
-    /// Says how this core is woken. Until then nobody wakes it.
+    /// Sets the waker of this core. Until then no other core wakes it.
     pub fn wake_by(&self, waker: Waker) {
         self.shared.parks[usize::from(self.core)].wake_by(waker);
     }
 
-    /// The way in for threads that are no core.
-    pub fn door(&self) -> Door<T> {
-        Door::new(Arc::clone(&self.shared))
+    /// Returns an injector for threads outside the cores.
+    pub fn injector(&self) -> Injector<T> {
+        Injector::new(Arc::clone(&self.shared))
     }
 
-    /// The other cores.
+    /// Returns the numbers of the other cores.
     pub fn others(&self) -> impl Iterator<Item = u16> + use<T> {
         let core = self.core;
         (0..self.links.len() as u16).filter(move |other| *other != core)
     }
 
-    /// Whether there are no other cores.
+    /// Returns whether there are no other cores.
     pub fn is_alone(&self) -> bool {
         self.links.len() <= 1
     }
 
-    /// Hands an entry to another core, or gives it back if its ring is full. The other core hears of it at
-    /// [`Mesh::wake_others`]. Costs no system call.
+    /// Pushes an entry to another core, or gives it back if the ring is full. [`Mesh::wake_others`] wakes the other
+    /// core. Costs no system call.
     pub fn push(&mut self, to: u16, entry: T) -> Result<(), T> {
         let Some(Some(link)) = self.links.get_mut(usize::from(to)) else { return Err(entry) };
         link.to.push(entry).map_err(|PushError::Full(entry)| entry)?;
@@ -114,29 +115,29 @@ impl<T> Mesh<T> {
         Ok(())
     }
 
-    /// Entries that another core's ring has room for.
+    /// Returns the number of entries that the ring to another core has room for.
     pub fn room(&self, to: u16) -> usize {
         self.links.get(usize::from(to)).and_then(Option::as_ref).map_or(0, |link| link.to.slots())
     }
 
-    /// Whether the ring to another core is more than half full.
+    /// Returns whether the ring to another core is more than half full.
     pub fn is_crowded(&self, to: u16) -> bool {
         let link = self.links.get(usize::from(to)).and_then(Option::as_ref);
         link.is_some_and(|link| link.to.slots() < link.to.buffer().capacity() / 2)
     }
 
-    /// Entries pushed to another core so far.
+    /// Returns the number of entries pushed to another core so far.
     pub fn sent(&self, to: u16) -> u64 {
         self.links.get(usize::from(to)).and_then(Option::as_ref).map_or(0, |link| link.sent)
     }
 
-    /// Of the entries pushed to another core, how many it has popped.
+    /// Returns how many of the entries pushed to another core that core has popped.
     pub fn popped_by(&self, to: u16) -> u64 {
         let link = self.links.get(usize::from(to)).and_then(Option::as_ref);
         link.map_or(0, |link| link.sent - (link.to.buffer().capacity() - link.to.slots()) as u64)
     }
 
-    /// The next entry from another core, and which; the cores take turns.
+    /// Pops the next entry from another core, and returns that core's number with it. The other cores take turns.
     pub fn pop(&mut self) -> Option<(u16, T)> {
         let cores = self.links.len();
         for step in 0..cores {
@@ -149,21 +150,21 @@ impl<T> Mesh<T> {
         None
     }
 
-    /// The next entry from outside.
-    pub fn pop_door(&mut self) -> Option<T> {
-        self.own_queue().pop()
+    /// Pops the next entry from this core's inbox.
+    pub fn pop_inbox(&mut self) -> Option<T> {
+        self.own_inbox().pop()
     }
 
-    /// Whether anything waits to be popped.
+    /// Returns whether an entry waits to be popped.
     pub fn has_entries(&self) -> bool {
-        self.links.iter().flatten().any(|link| !link.from.is_empty()) || self.own_queue().has_entries()
+        self.links.iter().flatten().any(|link| !link.from.is_empty()) || self.own_inbox().has_entries()
     }
 
-    fn own_queue(&self) -> &Queue<T> {
-        &self.shared.queues[usize::from(self.core)]
+    fn own_inbox(&self) -> &Inbox<T> {
+        &self.shared.inboxes[usize::from(self.core)]
     }
 
-    /// Wakes those that something was pushed for, if they sleep. Costs one system call for each that does.
+    /// Wakes the cores that entries were pushed to, if they sleep. Costs one system call for each sleeping core.
     pub fn wake_others(&mut self) {
         for to in self.pushed.drain(..) {
             if let Some(Some(link)) = self.links.get_mut(usize::from(to)) {
@@ -173,8 +174,8 @@ impl<T> Mesh<T> {
         }
     }
 
-    /// Has another core woken with the next [`Mesh::wake_others`], though nothing was pushed: it waits for its entries to
-    /// be popped.
+    /// Schedules another core for the next [`Mesh::wake_others`], although nothing was pushed to it: that core waits
+    /// for room in a ring that this core has popped from.
     pub fn wake_later(&mut self, core: u16) {
         let link = self.links.get_mut(usize::from(core)).and_then(Option::as_mut);
         if link.is_some_and(|link| !std::mem::replace(&mut link.pushed, true)) {
@@ -182,13 +183,13 @@ impl<T> Mesh<T> {
         }
     }
 
-    /// Before this core waits for anything: whether it may, since nothing is there to be popped. From then on it is woken
-    /// for what comes, until it is [`awake`](Mesh::awake).
+    /// Announces that this core is about to sleep, and returns whether it may, because no entry waits. Other cores wake
+    /// it for each entry until it calls [`awake`](Mesh::awake).
     pub fn may_sleep(&self) -> bool {
         self.shared.parks[usize::from(self.core)].may_sleep(|| self.has_entries())
     }
 
-    /// After waiting: nobody needs to wake this core.
+    /// Announces that this core runs again, so that no other core has to wake it.
     pub fn awake(&self) {
         self.shared.parks[usize::from(self.core)].awake();
     }
@@ -196,7 +197,7 @@ impl<T> Mesh<T> {
 
 impl<T> Drop for Mesh<T> {
     fn drop(&mut self) {
-        self.own_queue().close();
+        self.own_inbox().close();
     }
 }
 
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
 
     fn mesh(cores: usize, ring_entries: usize) -> Vec<Mesh<u64>> {
-        Mesh::build(cores, Capacity { ring_entries, door_entries: 4 })
+        Mesh::build(cores, Capacity { ring_entries, inbox_entries: 4 })
     }
 
     #[derive(Default)]
@@ -283,10 +284,10 @@ mod tests {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
 
-    /// Nothing takes so long but a wake-up that was lost.
+    /// Far longer than an exchange takes, so only a lost wake-up reaches it.
     const LOST_AFTER: Duration = Duration::from_secs(60);
 
-    /// Sends so many to the other core and hears as many, sleeping whenever there is nothing to do.
+    /// Sends `entries` to the other core and receives as many, sleeping whenever there is nothing to do.
     fn exchange(mut mesh: Mesh<u64>, entries: u64) {
         struct Unpark(thread::Thread);
         impl Wake for Unpark {
@@ -296,25 +297,26 @@ mod tests {
         }
         mesh.wake_by(Waker::from(Arc::new(Unpark(thread::current()))));
         let other = 1 - mesh.core;
-        let (mut sent, mut heard) = (0, 0);
-        while sent < entries || heard < entries {
+        let (mut sent, mut received) = (0, 0);
+        while sent < entries || received < entries {
             let mut idle = true;
             while sent < entries && mesh.push(other, sent).is_ok() {
                 (sent, idle) = (sent + 1, false);
             }
             while let Some((from, entry)) = mesh.pop() {
-                assert_eq!((from, entry), (other, heard));
-                (heard, idle) = (heard + 1, false);
-                // It may be waiting for room.
+                assert_eq!((from, entry), (other, received));
+                (received, idle) = (received + 1, false);
+                // The other core may be waiting for room.
                 mesh.wake_later(from);
             }
             mesh.wake_others();
             if idle && mesh.may_sleep() {
-                // The other wakes it for room too, which it looks for, as for entries, after it has said that it sleeps.
+                // The other core wakes this one for room too. This core checks for room, as for entries, after it has
+                // announced its sleep.
                 if sent == entries || mesh.room(other) == 0 {
                     let asleep = Instant::now();
                     thread::park_timeout(LOST_AFTER);
-                    assert!(asleep.elapsed() < LOST_AFTER, "nobody woke it: {sent} sent, {heard} heard");
+                    assert!(asleep.elapsed() < LOST_AFTER, "nobody woke it: {sent} sent, {received} received");
                 }
                 mesh.awake();
             }

@@ -1,8 +1,9 @@
-//! The sleep of one core, and who ends it.
+//! The sleep of one core, and its wake-up by another thread.
 //!
-//! Two threads must never miss each other: one that is about to sleep looks for entries after it has said so, and one
-//! that pushes looks whether it sleeps after it has pushed. Whatever the order, one of them sees the other (Dekker's
-//! algorithm; both need a full fence between writing and looking). Checked exhaustively by loom: scripts/loom.
+//! Never loses a wake-up: a core that is about to sleep looks for entries after it has announced its sleep, and a
+//! thread that pushes looks for a sleeping core after it has pushed. In any order of these steps one of the two sees
+//! the other (Dekker's algorithm; both need a full fence between the write and the read). loom checks it exhaustively:
+//! scripts/loom.
 
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicBool, Ordering, fence};
@@ -11,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::Waker;
 
-/// See the module.
+/// The sleep state of one core.
 #[derive(Debug, Default)]
 pub(super) struct Park {
     sleeping: AtomicBool,
@@ -19,12 +20,13 @@ pub(super) struct Park {
 }
 
 impl Park {
-    /// Says how it is woken; the first word counts.
+    /// Sets the waker; only the first call has an effect.
     pub(super) fn wake_by(&self, waker: Waker) {
         let _ = self.waker.set(waker);
     }
 
-    /// For the core itself: whether it may sleep, since there are no entries. Costs a fence.
+    /// Announces that the core is about to sleep, and returns whether it may, because there are no entries. Called by
+    /// the core itself. Costs a fence.
     pub(super) fn may_sleep(&self, has_entries: impl FnOnce() -> bool) -> bool {
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -35,16 +37,17 @@ impl Park {
         may
     }
 
-    /// For the core itself: it does not sleep any more.
+    /// Announces that the core runs again. Called by the core itself.
     pub(super) fn awake(&self) {
         self.sleeping.store(false, Ordering::Relaxed);
     }
 
-    /// For those who pushed something: ends its sleep, if it sleeps. Costs a fence, and a system call if it does.
+    /// Wakes the core if it sleeps. Called by a thread that has pushed an entry. Costs a fence, and a system call if
+    /// the core sleeps.
     pub(super) fn wake(&self) {
         fence(Ordering::SeqCst);
-        // Of several who come at once one is enough. A swap would do as well, but it writes even where there is nothing
-        // to change, and loom does not know that it stands next to what it read.
+        // One wake-up is enough for several threads that push at once. A swap would do as well, but it writes even
+        // where there is nothing to change, and loom does not model that it reads the latest value.
         let ends_sleep = self.sleeping.load(Ordering::Relaxed)
             && self.sleeping.compare_exchange(true, false, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if let Some(waker) = self.waker.get().filter(|_| ends_sleep) {
@@ -63,7 +66,7 @@ mod models {
 
     use super::*;
 
-    /// Of two threads that meet a third all orders are too many: these take a second, one more takes eight.
+    /// The bound on preemptions for two pushers: three take a second, four take eight; all orders would take too long.
     const SWITCHES_MAX: usize = 3;
 
     struct Signal(loom::sync::Notify);
@@ -74,9 +77,9 @@ mod models {
         }
     }
 
-    /// A core that sleeps whenever it may, and `pushers` that each push one entry: if it could miss one, it would sleep
-    /// for ever, which loom reports as a deadlock. In every order with so many switches that no thread had to make, or,
-    /// for `None`, in every order there is.
+    /// Runs a core that sleeps whenever it may, and `pushers` that each push one entry. A missed entry would make the
+    /// core sleep for ever, which loom reports as a deadlock. Explores every order with at most `switches_max`
+    /// preemptions, or every order for `None`.
     fn nothing_is_missed(pushers: usize, switches_max: Option<usize>) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = switches_max;

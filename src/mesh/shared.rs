@@ -1,20 +1,20 @@
-//! The part of a mesh that all cores, and the threads outside, refer to.
+//! The part of a mesh that all cores and the threads outside share.
 
+use super::inbox::Inbox;
 use super::park::Park;
-use super::queue::Queue;
 
-/// See the module. Cores are found by their numbers.
+/// The sleep states and inboxes of all cores, indexed by the number of the core.
 #[derive(Debug)]
 pub(super) struct Shared<T> {
     pub(super) parks: Vec<Park>,
-    pub(super) queues: Vec<Queue<T>>,
+    pub(super) inboxes: Vec<Inbox<T>>,
 }
 
 impl<T> Shared<T> {
-    pub(super) fn new(cores: usize, queue_entries: usize) -> Self {
+    pub(super) fn new(cores: usize, inbox_entries: usize) -> Self {
         Self {
             parks: (0..cores).map(|_| Park::default()).collect(),
-            queues: (0..cores).map(|_| Queue::new(queue_entries)).collect(),
+            inboxes: (0..cores).map(|_| Inbox::new(inbox_entries)).collect(),
         }
     }
 }

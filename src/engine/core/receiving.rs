@@ -16,7 +16,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes in what others sent. While more waits to be delivered than should, it waits where it is: its senders notice.
     pub(super) fn take_in(&mut self) {
         self.take_in_from(|mesh| mesh.pop().map(|(core, parcel)| (Some(core), parcel)));
-        self.take_in_from(|mesh| mesh.pop_door().map(|parcel| (None, parcel)));
+        self.take_in_from(|mesh| mesh.pop_inbox().map(|parcel| (None, parcel)));
     }
 
     fn take_in_from(&mut self, pop: impl Fn(&mut Mesh<Parcel>) -> Option<(Option<u16>, Parcel)>) {

@@ -12,18 +12,18 @@ use crate::engine::subscribers::Subscribers;
 use crate::engine::topics::{self, TopicError};
 use crate::engine::values::Sent;
 use crate::engine::values::SessionId;
-use crate::mesh::Door;
+use crate::mesh::Injector;
 use crate::protocol::{Message, Prepared};
 
 /// See the module. Cloning it is cheap.
 #[derive(Clone)]
 pub struct ServerHandle {
-    door: Door<Parcel>,
+    injector: Injector<Parcel>,
 }
 
 impl ServerHandle {
-    pub(in crate::engine) fn new(door: Door<Parcel>) -> Self {
-        Self { door }
+    pub(in crate::engine) fn new(injector: Injector<Parcel>) -> Self {
+        Self { injector }
     }
 
     /// Publishes a message to everyone who is subscribed to the topic, or to a pattern that it matches. Says
@@ -48,8 +48,8 @@ impl ServerHandle {
     /// How many sessions are subscribed to a topic or pattern, over all cores, without those that match it only. Ready
     /// once every core has counted; `None` if one could not be asked, because its queue is full or it has ended.
     pub fn subscribers(&self, topic: &str) -> Subscribers {
-        let subscribers = Subscribers::asked_of(self.door.cores());
-        for core in 0..self.door.cores() as u16 {
+        let subscribers = Subscribers::asked_of(self.injector.cores());
+        for core in 0..self.injector.cores() as u16 {
             let tally = subscribers.tally();
             self.push(core, Content::Count { name: topic.into(), tally });
         }
@@ -57,7 +57,7 @@ impl ServerHandle {
     }
 
     fn push(&self, core: u16, content: Content) -> Sent {
-        match self.door.push(core, Parcel(content)) {
+        match self.injector.push(core, Parcel(content)) {
             Ok(()) => Sent::Queued,
             Err(_) => Sent::Dropped,
         }
@@ -65,12 +65,12 @@ impl ServerHandle {
 
     fn core_of(&self, topic: &str) -> u16 {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(topic);
-        (hash % self.door.cores() as u64) as u16
+        (hash % self.injector.cores() as u64) as u16
     }
 }
 
 impl fmt::Debug for ServerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerHandle").field("cores", &self.door.cores()).finish()
+        f.debug_struct("ServerHandle").field("cores", &self.injector.cores()).finish()
     }
 }

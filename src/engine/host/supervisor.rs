@@ -187,7 +187,7 @@ impl Cores {
         let (reactor, threads) =
             Threads::prepare(setup.reactor, &plan).inspect_err(|_| reactor::unlisten(&listeners))?;
         let meshes = Mesh::build(cores, limits.mesh);
-        let handle = ServerHandle::new(meshes[0].door());
+        let handle = ServerHandle::new(meshes[0].injector());
         let mut this = Self {
             endpoints,
             reactor,

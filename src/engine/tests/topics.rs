@@ -311,7 +311,7 @@ fn one_publisher_is_heard_in_order_whatever_the_core() {
 
 #[test]
 fn what_finds_a_ring_full_is_dropped_and_counted_to_the_message() {
-    let limits = Limits { mesh: Capacity { ring_entries: 2, door_entries: 4 }, ..Limits::default() };
+    let limits = Limits { mesh: Capacity { ring_entries: 2, inbox_entries: 4 }, ..Limits::default() };
     let mut cluster = Cluster::with(2, limits);
     let topics: Vec<_> = (0..10).map(|number| format!("topic-{number}")).collect();
     let mut members: Vec<_> = topics.iter().map(|topic| cluster.member(0, topic, "").0).collect();
@@ -390,7 +390,7 @@ fn any_thread_publishes_and_sends_through_a_handle() {
 
 #[test]
 fn a_handle_is_told_when_a_queue_is_full_and_a_stale_session_is_counted() {
-    let limits = Limits { mesh: Capacity { ring_entries: 4, door_entries: 2 }, ..Limits::default() };
+    let limits = Limits { mesh: Capacity { ring_entries: 4, inbox_entries: 2 }, ..Limits::default() };
     let mut cluster = Cluster::with(1, limits);
     let (client, id) = cluster.cores[0].open_session();
     let sent: Vec<_> = (0..3).map(|_| cluster.handle.send(id, &Prepared::new("x"))).collect();
@@ -413,7 +413,7 @@ fn subscribers_are_counted_over_all_cores() {
     let waiting = std::thread::spawn(move || (counting.wait(), nobody.wait()));
     cluster.settle();
     assert_eq!(waiting.join().unwrap(), (Some(7), Some(0)));
-    let limits = Limits { mesh: Capacity { ring_entries: 1, door_entries: 1 }, ..Limits::default() };
+    let limits = Limits { mesh: Capacity { ring_entries: 1, inbox_entries: 1 }, ..Limits::default() };
     let mut cluster = Cluster::with(1, limits);
     let (first, second) = (cluster.handle.subscribers("a"), cluster.handle.subscribers("a"));
     cluster.settle();

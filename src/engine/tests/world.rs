@@ -65,7 +65,7 @@ impl Process {
     pub fn new(cores: usize, policy: AdmissionPolicy, limits: &Limits) -> Self {
         let admission = Arc::new(Admission::new(policy, limits));
         let mesh = Mesh::build(cores, limits.mesh);
-        let handle = ServerHandle::new(mesh[0].door());
+        let handle = ServerHandle::new(mesh[0].injector());
         let mesh = Rc::new(RefCell::new(mesh.into_iter().map(Some).collect()));
         let (trace, board) = (Rc::default(), Rc::default());
         let counters = (0..cores).map(|_| Arc::default()).collect();

@@ -128,7 +128,7 @@ fn alone_a_subscription_is_confirmed_at_once_and_once() {
 
 /// Three cores, and what the others make of what the first says.
 fn three(ring_entries: usize) -> (Core, Vec<Mesh<Parcel>>) {
-    (Core::new(false), Mesh::build(3, Capacity { ring_entries, door_entries: 1 }))
+    (Core::new(false), Mesh::build(3, Capacity { ring_entries, inbox_entries: 1 }))
 }
 
 /// What a core hears from the first.

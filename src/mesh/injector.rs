@@ -1,32 +1,32 @@
-//! The way into a core from threads that are none: one bounded queue for each core.
+//! The injector: threads outside the cores push entries into the inboxes of cores through it.
 //!
-//! Any number of threads push; each one's entries keep their order. A full queue gives the entry back at once.
+//! Never waits for a core. Invariant: the entries of each thread keep their order, and a full inbox gives the entry back at once.
 
 use std::sync::Arc;
 
 use super::shared::Shared;
 
-/// Pushes entries to cores, from any thread. Cloning it is cheap.
+/// Pushes entries into the inboxes of cores, from any thread. Cloning it is cheap.
 #[derive(Debug)]
-pub struct Door<T> {
+pub struct Injector<T> {
     shared: Arc<Shared<T>>,
 }
 
-impl<T> Door<T> {
+impl<T> Injector<T> {
     pub(super) fn new(shared: Arc<Shared<T>>) -> Self {
         Self { shared }
     }
 
-    /// How many cores there are.
+    /// Returns the number of cores.
     pub fn cores(&self) -> usize {
         self.shared.parks.len()
     }
 
-    /// Hands an entry to a core and wakes it if it sleeps; gives the entry back if the queue is full, or if the core has
-    /// ended or was never there. Costs a system call if it sleeps.
+    /// Pushes an entry into the inbox of a core, and wakes the core if it sleeps, which costs a system call. Gives the
+    /// entry back if the inbox is full, if the core has ended, or if there is no such core.
     pub fn push(&self, core: u16, entry: T) -> Result<(), T> {
         let (Some(queue), Some(park)) =
-            (self.shared.queues.get(usize::from(core)), self.shared.parks.get(usize::from(core)))
+            (self.shared.inboxes.get(usize::from(core)), self.shared.parks.get(usize::from(core)))
         else {
             return Err(entry);
         };
@@ -36,7 +36,7 @@ impl<T> Door<T> {
     }
 }
 
-impl<T> Clone for Door<T> {
+impl<T> Clone for Injector<T> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared) }
     }
@@ -46,35 +46,35 @@ impl<T> Clone for Door<T> {
 mod tests {
     use super::super::{Capacity, Mesh};
 
-    fn mesh(cores: usize, door_entries: usize) -> Vec<Mesh<usize>> {
-        Mesh::build(cores, Capacity { ring_entries: 1, door_entries })
+    fn mesh(cores: usize, inbox_entries: usize) -> Vec<Mesh<usize>> {
+        Mesh::build(cores, Capacity { ring_entries: 1, inbox_entries })
     }
 
     #[test]
     fn what_is_pushed_reaches_the_core_it_is_for() {
         let mut cores = mesh(2, 4);
-        let door = cores[0].door();
-        assert_eq!(door.cores(), 2);
-        assert_eq!((door.push(1, 7), door.push(1, 8), door.push(2, 9)), (Ok(()), Ok(()), Err(9)));
+        let injector = cores[0].injector();
+        assert_eq!(injector.cores(), 2);
+        assert_eq!((injector.push(1, 7), injector.push(1, 8), injector.push(2, 9)), (Ok(()), Ok(()), Err(9)));
         assert!(cores[1].has_entries() && !cores[0].has_entries());
-        assert_eq!((cores[1].pop_door(), cores[1].pop_door(), cores[1].pop_door()), (Some(7), Some(8), None));
+        assert_eq!((cores[1].pop_inbox(), cores[1].pop_inbox(), cores[1].pop_inbox()), (Some(7), Some(8), None));
     }
 
     #[test]
     fn a_full_queue_gives_the_entry_back() {
         let cores = mesh(1, 2);
-        let door = cores[0].door();
-        assert_eq!((door.push(0, 1), door.clone().push(0, 2), door.push(0, 3)), (Ok(()), Ok(()), Err(3)));
+        let injector = cores[0].injector();
+        assert_eq!((injector.push(0, 1), injector.clone().push(0, 2), injector.push(0, 3)), (Ok(()), Ok(()), Err(3)));
     }
 
     #[test]
     fn a_core_that_has_ended_takes_nothing_and_keeps_nothing() {
-        let mut cores = Mesh::<std::sync::Arc<()>>::build(1, Capacity { ring_entries: 1, door_entries: 4 });
-        let (door, entry) = (cores[0].door(), std::sync::Arc::new(()));
-        assert!(door.push(0, std::sync::Arc::clone(&entry)).is_ok());
+        let mut cores = Mesh::<std::sync::Arc<()>>::build(1, Capacity { ring_entries: 1, inbox_entries: 4 });
+        let (injector, entry) = (cores[0].injector(), std::sync::Arc::new(()));
+        assert!(injector.push(0, std::sync::Arc::clone(&entry)).is_ok());
         cores.clear();
         assert_eq!(std::sync::Arc::strong_count(&entry), 1, "what was there is dropped");
-        assert!(door.push(0, entry).is_err());
+        assert!(injector.push(0, entry).is_err());
     }
 
     #[test]
@@ -83,10 +83,10 @@ mod tests {
         let mut core = mesh(1, 16).pop().unwrap();
         let threads: Vec<_> = (0..4)
             .map(|thread| {
-                let door = core.door();
+                let injector = core.injector();
                 std::thread::spawn(move || {
                     for number in 0..EACH {
-                        while door.push(0, number * 4 + thread).is_err() {
+                        while injector.push(0, number * 4 + thread).is_err() {
                             std::thread::yield_now();
                         }
                     }
@@ -95,8 +95,8 @@ mod tests {
             .collect();
         let mut next = [0; 4];
         while next.iter().sum::<usize>() < 4 * EACH {
-            let Some(entry) = core.pop_door() else {
-                // The others may be waiting for this processor.
+            let Some(entry) = core.pop_inbox() else {
+                // The other threads may be waiting for this processor.
                 std::thread::yield_now();
                 continue;
             };

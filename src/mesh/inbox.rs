@@ -1,6 +1,7 @@
-//! The bounded queue of a core, into which any thread pushes.
+//! The inbox of a core: a bounded queue into which any thread pushes.
 //!
-//! Entries of one thread keep their order. A queue that is full or closed gives an entry back at once.
+//! Never waits for its core. Invariant: the entries of one thread keep their order, and an inbox that is full or closed
+//! gives an entry back at once.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,16 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
-/// What waits for one core.
-pub(super) struct Queue<T> {
-    /// Made with the first entry: most cores are sent none, and all its room is written then.
+/// The entries from outside that wait for one core.
+pub(super) struct Inbox<T> {
+    /// Allocated at the first push: most cores get no entry from outside, and allocating writes the whole capacity.
     entries: OnceLock<ArrayQueue<T>>,
     capacity: usize,
-    /// The core has ended, and pops nothing any more.
+    /// The core has ended and pops nothing any more.
     closed: AtomicBool,
 }
 
-impl<T> Queue<T> {
+impl<T> Inbox<T> {
     pub(super) fn new(entries: usize) -> Self {
         Self { entries: OnceLock::new(), capacity: entries.max(1), closed: AtomicBool::new(false) }
     }
@@ -35,23 +36,23 @@ impl<T> Queue<T> {
             return Err(entry);
         }
         self.entries.get_or_init(|| ArrayQueue::new(self.capacity)).push(entry)?;
-        // It may have ended in between, and emptied the queue before this entry was there.
+        // The core may have ended in between, and have emptied the inbox before this entry was in it.
         if self.closed.load(Ordering::SeqCst) {
             self.close();
         }
         Ok(())
     }
 
-    /// Takes nothing more, and drops what is there.
+    /// Refuses further entries, and drops those in the inbox.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         while self.pop().is_some() {}
     }
 }
 
-impl<T> fmt::Debug for Queue<T> {
+impl<T> fmt::Debug for Inbox<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue")
+        f.debug_struct("Inbox")
             .field("entries", &self.entries.get().map_or(0, ArrayQueue::len))
             .field("closed", &self.closed)
             .finish()
