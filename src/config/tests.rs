@@ -308,7 +308,7 @@ fn each_fault_of_a_file_names_line_and_key() {
     }
     assert!(
         faults("[origin]\nallow = \"https://a/\"")[0]
-            .starts_with("f:2: origin.allow: \"https://a/\" is no origin. Give a")
+            .starts_with("f:2: origin.allow: \"https://a/\" is not a valid origin. Give a")
     );
     assert!(faults("[cores]\ncount 2\n")[0].starts_with("f:2: "));
     assert_eq!(faults("[cores]\ncount = \"a\"\npin = \"b\"\n[limit]\n").len(), 3, "all of them are found");

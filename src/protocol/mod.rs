@@ -1,10 +1,10 @@
-//! WebSocket (RFC 6455) and the HTTP/1.1 head it begins with: bytes in, events and bytes out.
+//! WebSocket (RFC 6455) and the HTTP/1.1 head that opens it: bytes in, events and bytes out.
 //!
-//! No I/O, no clock, no threads, no unsafe code. Everything here is a function of the bytes it is given, so every
-//! rule can be tested by splitting its input at every byte.
+//! No I/O, no clock, no threads, no unsafe code. Invariant: every result depends only on the bytes given, so each rule
+//! is tested by splitting its input at every byte.
 //!
-//! From the bottom up: [`http`] reads and answers requests, [`deflate`] compresses, `websocket` turns bytes into messages
-//! and back, and [`handshake`] leads from a request to a WebSocket.
+//! From the bottom up: [`http`] reads requests and writes answers, [`deflate`] compresses, `websocket` turns bytes into
+//! messages and back, and [`handshake`] turns a request into a WebSocket.
 #![forbid(unsafe_code)]
 
 pub mod deflate;

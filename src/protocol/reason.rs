@@ -1,21 +1,21 @@
-//! Why something happened, as whoever counts it tells it apart: a closed list of reasons, each with a short name.
+//! Reasons as they are counted: a closed list, each with a short name.
 //!
-//! Never counts. Invariant: every value of a type has its own name, which the compiler sees to for an enum whose names
-//! are given with `reasons!`: a variant that is not listed does not compile.
+//! Never counts. Invariant: every value of a type has its own name. For an enum named with `reasons!` the compiler
+//! ensures it: a variant without a name does not compile.
 
-/// A type of which every value is one of a few reasons.
+/// A type whose every value maps to one of a few named reasons.
 pub trait Reason {
-    /// What a name is the name of, as the label of a metric.
+    /// The label of the metric that these names are values of.
     const LABEL: &'static str = "reason";
 
-    /// The name of every reason, in snake case; [`Reason::index`] is the place in this list.
+    /// The name of every reason, in snake case, indexed by [`Reason::index`].
     const NAMES: &'static [&'static str];
 
-    /// Which of [`Reason::NAMES`] it is.
+    /// Returns the index of this value in [`Reason::NAMES`].
     fn index(&self) -> usize;
 }
 
-/// Names the variants of an enum, whatever data they carry: `reasons! { Violation: Unmasked = "unmasked", }`.
+/// Names the variants of an enum, regardless of their fields: `reasons! { Violation: Unmasked = "unmasked", }`.
 macro_rules! reasons {
     ($type:ty: $($variant:ident = $name:literal,)+) => {
         impl $crate::protocol::Reason for $type {

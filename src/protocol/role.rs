@@ -1,10 +1,10 @@
 //! The two ends of a connection.
 
-/// Which end of a connection this is: clients mask, servers do not (RFC 6455 5.1).
+/// The end of a connection: clients mask, servers do not (RFC 6455 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Sends masked frames, receives plain ones.
+    /// Sends masked frames, receives unmasked ones.
     Client,
-    /// Sends plain frames, receives masked ones.
+    /// Sends unmasked frames, receives masked ones.
     Server,
 }

@@ -163,7 +163,7 @@ impl Round {
 /// cores take the counter from each other.
 fn here(portions: &[Portion], encoding: Encoding) -> Encoding {
     match portions {
-        [only] if only.is_shared => encoding.counted_anew(),
+        [only] if only.is_shared => encoding.with_own_count(),
         _ => encoding,
     }
 }

@@ -3,12 +3,12 @@
 use super::WindowBits;
 use crate::protocol::role::Role;
 
-/// What both ends agreed on. Four bytes, kept with every connection.
+/// The negotiated compression parameters. Takes four bytes, kept with every connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// Whether the server's messages may refer to its earlier ones.
+    /// The server's messages may refer to its earlier ones.
     pub server_context_takeover: bool,
-    /// Whether the client's messages may refer to its earlier ones.
+    /// The client's messages may refer to its earlier ones.
     pub client_context_takeover: bool,
     /// The server's window.
     pub server_window_bits: WindowBits,
@@ -17,12 +17,12 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Whether any message may refer to an earlier one, so that a stream has to be kept for this connection.
+    /// Returns whether any message may refer to an earlier one, so that this connection needs a stream of its own.
     pub fn has_context_takeover(&self) -> bool {
         self.server_context_takeover || self.client_context_takeover
     }
 
-    /// Window and context takeover of what the end in `role` sends.
+    /// Returns the window and context takeover of the messages that the end in `role` sends.
     pub(in crate::protocol) fn sending(&self, role: Role) -> (WindowBits, bool) {
         match role {
             Role::Server => (self.server_window_bits, self.server_context_takeover),
@@ -30,7 +30,7 @@ impl Agreement {
         }
     }
 
-    /// Window and context takeover of what the end in `role` receives.
+    /// Returns the window and context takeover of the messages that the end in `role` receives.
     pub(in crate::protocol) fn receiving(&self, role: Role) -> (WindowBits, bool) {
         match role {
             Role::Server => self.sending(Role::Client),

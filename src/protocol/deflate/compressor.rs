@@ -1,7 +1,7 @@
-//! Messages in, compressed messages out.
+//! Compressors: messages in, compressed messages out.
 //!
-//! Invariant: what a compressor gives is never longer than what it was given; a message that would be is left alone, and
-//! the compressor then refers to nothing before it, so whatever was not said is not missed.
+//! Never sends. Invariant: the output is never longer than the input. A message that would grow is left uncompressed,
+//! and the compressor then drops its history, so the peer misses nothing that was not sent.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use zlib_rs::{Deflate, DeflateConfig, DeflateFlush};
 
 use super::{Compress, Compression, TAIL, WindowBits};
 
-/// Memory level of zlib. 5 instead of the usual 8: it costs 0.7 µs less to begin a message with and 60 KiB less memory,
+/// Memory level of zlib. 5 instead of the usual 8: starting a message costs 0.7 µs less and takes 60 KiB less memory,
 /// and larger blocks gain nothing at the size of messages.
 const MEM_LEVEL: i32 = 5;
 
-/// Bytes of output kept for the next message; what a larger one needed is given back.
+/// Bytes of output buffer kept for the next message; a larger buffer is freed.
 const OUTPUT_BYTES_KEPT: usize = 1024 * 1024;
 
-/// One stream of messages.
+/// One compression stream.
 pub(in crate::protocol) struct Compressor {
     deflate: Deflate,
     window: WindowBits,
@@ -24,11 +24,11 @@ pub(in crate::protocol) struct Compressor {
 }
 
 impl Compressor {
-    /// A stream with a window of its own: up to 270 KiB.
+    /// Creates a stream with a window of its own: up to 270 KiB.
     pub(in crate::protocol) fn new(window: WindowBits, level: u8) -> Self {
         let config = DeflateConfig {
             level: i32::from(level.clamp(1, 9)),
-            // Negative for data without a header, as RFC 1951 has them.
+            // A negative value means data without a header, as in RFC 1951.
             window_bits: -i32::from(window.number()),
             mem_level: MEM_LEVEL,
             ..DeflateConfig::default()
@@ -36,16 +36,15 @@ impl Compressor {
         Self { deflate: Deflate::new_with_config(config), window, level }
     }
 
-    /// Refers to nothing that went before, from the next message on. What comes then can be read whatever the peer has
-    /// seen meanwhile.
+    /// Drops the history: the next message refers to none before it, so the peer can read it whatever it has received.
     pub(in crate::protocol) fn forget(&mut self) {
         self.deflate.reset();
     }
 
-    /// Compresses a message into `output`, and says how many bytes it takes; `None` when it is better sent as it is.
-    /// Costs 3.5 µs for 1 KiB of JSON at level 1, of which 2 µs are for forgetting what went before.
+    /// Compresses a message into `output` and returns the compressed length; `None` if it is better sent uncompressed.
+    /// Costs 3.5 µs for 1 KiB of JSON at level 1, 2 µs of it for the reset before it.
     fn compress(&mut self, payload: &[u8], output: &mut Vec<u8>) -> Option<usize> {
-        // A flush that has nothing to flush says nothing, so an empty message has no compressed form of its own.
+        // A flush without input gives no output, so an empty message has no compressed form.
         if payload.is_empty() {
             return None;
         }
@@ -61,9 +60,9 @@ impl Compressor {
     }
 
     /// Compresses a message to its end, whatever length that takes, because zlib-rs 0.6 must not be reset while output
-    /// waits in it: it would lose room with each time, until it panics. `None` if zlib-rs fails.
+    /// is pending: each such reset loses buffer space, until it panics. Returns `None` if zlib-rs fails.
     fn flush(&mut self, payload: &[u8], output: &mut Vec<u8>) -> Option<usize> {
-        // The codes of level 1 take up to nine bits a byte.
+        // The codes of level 1 take up to nine bits per byte.
         let mut room = payload.len() + payload.len() / 8 + 64;
         let (mut taken, mut given) = (0, 0);
         loop {
@@ -91,7 +90,7 @@ impl fmt::Debug for Compressor {
     }
 }
 
-/// What compresses the messages of a core: one shared stream for each window size in use, and room for what it gives.
+/// The compressors of a core: one shared stream for each window size in use, and the output buffer.
 #[derive(Debug)]
 pub struct Compressors {
     shared: [Option<Box<Compressor>>; WindowBits::COMPRESSOR_SIZES],
@@ -101,7 +100,7 @@ pub struct Compressors {
 }
 
 impl Compressors {
-    /// None yet: each is made when a message is first to be compressed with it.
+    /// Creates no compressor yet: each is created for the first message that uses it.
     pub fn new(compression: &Compression) -> Self {
         Self {
             shared: Default::default(),
@@ -111,7 +110,7 @@ impl Compressors {
         }
     }
 
-    /// Whether a payload of so many bytes is to be compressed.
+    /// Returns whether a payload of this size is to be compressed.
     pub fn is_to_compress(&self, compress: Compress, bytes: usize) -> bool {
         match compress {
             Compress::IfLarge => bytes >= self.message_bytes_min,
@@ -120,7 +119,7 @@ impl Compressors {
         }
     }
 
-    /// A message that stands alone, compressed with this window; `None` when it is better sent as it is.
+    /// Compresses an independent message with this window; `None` if it is better sent uncompressed.
     pub fn compress(&mut self, payload: &[u8], window: WindowBits) -> Option<&[u8]> {
         let shared = self.shared.get_mut(window.compressor_index()?)?;
         let compressor = shared.get_or_insert_with(|| Box::new(Compressor::new(window, self.level)));
@@ -130,7 +129,7 @@ impl Compressors {
         Some(&self.output[..bytes])
     }
 
-    /// The next message of a connection that has a stream of its own, made with its first message.
+    /// Compresses the next message of a connection with its own stream, which its first message creates.
     pub(in crate::protocol) fn compress_next(
         &mut self,
         payload: &[u8],
@@ -145,7 +144,7 @@ impl Compressors {
     }
 }
 
-/// Gives back what only a larger message than this needed.
+/// Frees an output buffer that only a larger message than this needed.
 fn trim(output: &mut Vec<u8>, payload_bytes: usize) {
     if output.len() > OUTPUT_BYTES_KEPT && payload_bytes <= OUTPUT_BYTES_KEPT {
         *output = Vec::new();
@@ -192,7 +191,7 @@ mod tests {
         let mut compressors = Compressors::new(&Compression::default());
         for bits in 9..=15 {
             let window = WindowBits::new(bits).unwrap();
-            // The peer has room for no more than was agreed.
+            // The peer's window is no larger than agreed.
             let mut decompressor = Decompressor::new(window);
             for bytes in [1, 2, 100, 511, 513, 5_000, 40_000, 200_000] {
                 let message = text(bytes);
@@ -220,7 +219,7 @@ mod tests {
     #[test]
     fn what_cannot_be_compressed_is_left_alone() {
         let mut compressors = Compressors::new(&Compression::default());
-        // Often enough that a stream which did not come back to its beginning would show it.
+        // Often enough to reveal a stream that does not return to its initial state.
         for _ in 0..3_000 {
             assert_eq!(compressors.compress(&noise(100), WindowBits::MAX), None);
         }

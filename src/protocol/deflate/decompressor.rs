@@ -1,7 +1,7 @@
-//! Compressed messages in, messages out, never more than the limit.
+//! Decompressors: compressed messages in, messages out, never more than the limit.
 //!
-//! Invariant: the output grows only as bytes really come out, and never past the limit by more than the one byte that
-//! shows it was exceeded. What a message claims or how it nests costs nothing before that.
+//! Never allocates for a length that a message only claims. Invariant: the output grows only as bytes come out of the
+//! decompressor, and never past the limit by more than the one byte that shows the excess.
 
 use std::fmt;
 
@@ -9,22 +9,22 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 
 use super::{TAIL, WindowBits};
 
-/// Final blocks in one message. Default 64: an honest sender has one, or none (RFC 7692 7.2.3.4), and each makes the
-/// decompressor begin anew.
+/// Final blocks in one message. Default 64: a regular sender writes one or none (RFC 7692 7.2.3.4), and each restarts
+/// the decompressor.
 pub const FINAL_BLOCKS_MAX: u32 = 64;
 
-/// Bytes of output that any message may have whatever its ratio: a few hundred bytes of one repeated letter are no bomb.
+/// Bytes of output allowed at any ratio: a few hundred bytes of one repeated letter are no bomb.
 const UNJUDGED_BYTES: u64 = 64 * 1024;
 
-/// The first buffer of a message; it grows as bytes come out.
+/// The first output buffer of a message, in bytes; it grows as bytes come out.
 const OUTPUT_BYTES_FIRST: usize = 4 * 1024;
 
-/// What a message may become.
+/// The limits on the inflated size of a message.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::protocol) struct Inflation {
-    /// Bytes at most.
+    /// The most bytes of output.
     pub(in crate::protocol) bytes_max: u64,
-    /// Bytes at most for each compressed one; 0 for any number.
+    /// The most bytes of output for each compressed byte; 0 for no limit.
     pub(in crate::protocol) ratio_max: u32,
 }
 
@@ -44,32 +44,32 @@ impl Inflation {
     }
 }
 
-/// The reasons for which a compressed message is not inflated: the sender is at fault.
+/// The fault of a compressed message. The sender is responsible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::protocol) enum InflationError {
     /// The data do not follow RFC 1951, or refer beyond the window.
     Damaged,
-    /// The message became more than this many times as large.
+    /// The message grew by more than this factor.
     Ratio { max: u32 },
-    /// The message has so many bytes or more.
+    /// The message has at least `bytes` bytes, above the limit `max`.
     TooLarge { bytes: u64, max: u64 },
 }
 
-/// One stream of messages.
+/// One decompression stream.
 pub(in crate::protocol) struct Decompressor(Inflate);
 
 impl Decompressor {
-    /// A stream with a window of its own: up to 48 KiB.
+    /// Creates a stream with a window of its own: up to 48 KiB.
     pub(in crate::protocol) fn new(window: WindowBits) -> Self {
         Self(Inflate::new(false, window.number()))
     }
 
-    /// Refers to nothing that went before, from the next message on.
+    /// Drops the history: the next message may refer to none before it.
     pub(in crate::protocol) fn forget(&mut self) {
         self.0.reset(false);
     }
 
-    /// Decompresses a whole message into `output`, which is empty. Costs about 2 ns a byte.
+    /// Decompresses a whole message into `output`, which must be empty. Costs about 2 ns per byte.
     pub(in crate::protocol) fn decompress(
         &mut self,
         compressed: &[u8],
@@ -94,13 +94,13 @@ impl Decompressor {
         Ok(())
     }
 
-    /// Passes over the tail, and makes sure that the message ended where it belongs: in the header of a stored block.
-    /// In the middle of any other block the tail would be taken for data.
+    /// Feeds the tail, and checks that the message ended where it must: in the header of a stored block. Within any
+    /// other block the tail would be read as data.
     fn end_message(&mut self, room: &mut [u8]) -> Result<(), InflationError> {
         const BEYOND: u8 = 0;
         let [a, b, c, d] = TAIL;
         let before = (self.0.total_in(), self.0.total_out());
-        // Stopping at the end of a block leaves the last byte where it is.
+        // Stopping at the end of a block leaves the last byte unread.
         let status = self.0.decompress(&[a, b, c, d, BEYOND], room, InflateFlush::Block);
         let taken = (self.0.total_in() - before.0, self.0.total_out() - before.1);
         if status.is_ok() && taken == (TAIL.len() as u64, 0) { Ok(()) } else { Err(InflationError::Damaged) }
@@ -113,18 +113,18 @@ impl fmt::Debug for Decompressor {
     }
 }
 
-/// One message on its way through.
+/// One message being inflated.
 struct Run<'o> {
     output: &'o mut Vec<u8>,
     written: usize,
     bytes_max: usize,
     final_blocks: u32,
-    /// The last byte taken ended a final block.
+    /// The last byte read ended a final block.
     at_stream_start: bool,
 }
 
 impl Run<'_> {
-    /// Exactly, since a vector that grows by itself takes up to twice what it is asked for.
+    /// Grows the output to exactly `bytes`, because a vector that grows by itself takes up to twice the size needed.
     fn grow(&mut self, bytes: usize) {
         self.output.reserve_exact(bytes.saturating_sub(self.output.len()));
         self.output.resize(bytes, 0);
@@ -151,13 +151,13 @@ impl Run<'_> {
                 inflate.reset(false);
             }
             if self.written == self.output.len() {
-                // Full: more may wait in the decompressor even if all input is taken.
+                // The output is full: the decompressor may hold more even after all input was read.
                 let more = self.output.len().saturating_mul(2).min(self.bytes_max.saturating_add(1));
                 self.grow(more);
             } else if rest.is_empty() {
                 return Ok(());
             } else if taken == 0 && status != Status::StreamEnd {
-                // There is room and there is input, and nothing moves.
+                // There is room and input, but no progress.
                 return Err(InflationError::Damaged);
             }
         }
@@ -176,7 +176,7 @@ mod tests {
         verdict.map(|()| output)
     }
 
-    /// `bytes` zeros, about 1:1000.
+    /// Compresses `bytes` zeros, about 1:1000.
     fn bomb(bytes: usize) -> Vec<u8> {
         let mut deflate = zlib_rs::Deflate::new(9, false, 15);
         let mut compressed = vec![0; bytes / 500 + 100];
@@ -203,7 +203,7 @@ mod tests {
             assert_eq!(output, hello);
         }
         assert_eq!(decompress(&[0xF2, 0x00, 0x11, 0x00, 0x00], 5, 0), Err(InflationError::Damaged));
-        // 7.2.3.6: an empty message. Nothing at all is one too.
+        // 7.2.3.6: an empty message. Empty input is one too.
         assert_eq!(decompress(&[0x00], 0, 0), Ok(Vec::new()));
         assert_eq!(decompress(&[], 0, 0), Ok(Vec::new()));
     }
@@ -225,13 +225,13 @@ mod tests {
         let verdict = decompress(&compressed, 65_536, 0);
         assert_eq!(verdict, Err(InflationError::TooLarge { bytes: 65_537, max: 65_536 }));
         assert_eq!(decompress(&compressed, 1 << 30, 100), Err(InflationError::Ratio { max: 100 }));
-        // What is small is no bomb.
+        // A small result is no bomb.
         assert_eq!(decompress(&bomb(65_536), 1 << 30, 2).map(|output| output.len()), Ok(65_536));
     }
 
     #[test]
     fn damaged_data_are_refused() {
-        // A reserved block type, a stored block whose lengths disagree, a distance before the beginning.
+        // A reserved block type, a stored block whose lengths disagree, a distance before the start.
         for damaged in [&[0xFF][..], &[0x07], &[0x00, 0x05, 0x00, 0x00, 0x00], &[0x4B, 0x04, 0x12]] {
             assert_eq!(decompress(damaged, 1_000, 0), Err(InflationError::Damaged), "{damaged:02x?}");
         }

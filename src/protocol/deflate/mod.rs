@@ -1,10 +1,10 @@
-//! permessage-deflate (RFC 7692): what both ends agree on, and the streams that compress and decompress messages.
+//! permessage-deflate (RFC 7692): the agreement of both ends, and the streams that compress and decompress messages.
 //!
-//! zlib-rs does the compressing. Without context takeover, which is the default, every message stands alone: one
-//! compressor for each window size and one decompressor serve all connections of a core, and a connection that agreed
-//! on compression costs no more than one that did not. Dedicated ones exist only where context takeover was agreed.
+//! zlib-rs does the compressing. Without context takeover, which is the default, every message is independent: one
+//! compressor for each window size and one decompressor serve all connections of a core, and a connection with
+//! compression costs no more than one without. A connection has streams of its own only if context takeover was agreed.
 //!
-//! Never decides who may use it, never holds more of an inflated message than its limit.
+//! Never decides which connections compress. Invariant: it never holds more of an inflated message than the limit.
 
 mod agreement;
 mod compressor;
@@ -18,22 +18,22 @@ pub use decompressor::FINAL_BLOCKS_MAX;
 pub(super) use decompressor::{Decompressor, Inflation, InflationError};
 pub use window::WindowBits;
 
-/// How this end compresses, and what it agrees to.
+/// The compression settings of this end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compression {
-    /// Whether messages may refer to earlier ones, if the peer agrees. Default false: compressors are shared, and no
-    /// connection costs memory for them. True: up to 300 KiB for each connection, and smaller messages.
+    /// Lets messages refer to earlier ones, if the peer agrees. Default false: all connections share
+    /// compressors, and none takes memory for them. True: up to 300 KiB per connection, and smaller messages.
     pub context_takeover: bool,
-    /// 1, the fastest, to 9, the smallest. Default 1: 1 KiB of JSON takes 3.5 µs and becomes 0.4 KiB; level 6 makes
-    /// 0.3 KiB of it in 9.6 µs.
+    /// The level: 1 is the fastest, 9 gives the smallest messages. Default 1: 1 KiB of JSON takes 3.5 µs and becomes
+    /// 0.4 KiB; level 6 takes 9.6 µs and gives 0.3 KiB.
     pub level: u8,
-    /// Payloads below are not compressed unless the handler asks for it. Default 256 bytes: less saves nothing that a
-    /// packet's headers do not outweigh, and costs microseconds all the same.
+    /// The smallest payload that is compressed unless the handler asks for it. Default 256 bytes: a smaller one saves
+    /// less than a packet's headers take, and still costs microseconds.
     pub message_bytes_min: usize,
-    /// The largest window the server compresses with. Default 15, which is 32 KiB.
+    /// The largest window that the server compresses with. Default 15, which is 32 KiB.
     pub server_window_bits: WindowBits,
-    /// The largest window clients are asked to compress with. Default 15. It matters with context takeover alone: the
-    /// shared decompressor has room for any.
+    /// The largest window that clients are asked to compress with. Default 15. It matters only with context takeover:
+    /// the shared decompressor has room for any window.
     pub client_window_bits: WindowBits,
 }
 
@@ -49,17 +49,18 @@ impl Default for Compression {
     }
 }
 
-/// Whether a message is compressed, where that was agreed with the client. It makes no difference otherwise.
+/// The choice whether to compress one message. It has an effect only on connections with compression.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compress {
-    /// If it has at least [`Compression::message_bytes_min`] bytes.
+    /// Compresses a message of at least [`Compression::message_bytes_min`] bytes.
     #[default]
     IfLarge,
-    /// Whatever its size: for messages that compress well, or that earlier ones resemble.
+    /// Compresses at any size: for messages that compress well, or that resemble earlier ones.
     Always,
-    /// Not at all: for what is compressed already, and for secrets beside what a stranger chose (CRIME, BREACH).
+    /// Does not compress: for data that is compressed already, and for secrets next to data that a stranger chose
+    /// (CRIME, BREACH).
     Never,
 }
 
-/// What ends every message on the wire unsaid (RFC 7692 7.2.1): the length of an empty stored block.
+/// The end of every compressed message, which is not sent (RFC 7692 7.2.1): the length of an empty stored block.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xFF, 0xFF];

@@ -7,14 +7,15 @@ use std::fmt;
 pub struct WindowBits(u8);
 
 impl WindowBits {
-    /// 32 KiB: what holds where nothing is said.
+    /// 32 KiB: the size if none is negotiated.
     pub const MAX: Self = Self(15);
-    /// 512 bytes: the smallest window that zlib compresses with. A peer that allows 256 bytes is sent plain messages.
+    /// 512 bytes: the smallest window that zlib compresses with. A peer that allows only 256 bytes gets uncompressed
+    /// messages.
     pub const COMPRESSOR_MIN: Self = Self(9);
-    /// How many sizes there are to compress with.
+    /// The number of window sizes that zlib compresses with.
     pub(in crate::protocol) const COMPRESSOR_SIZES: usize = 7;
 
-    /// A size there is.
+    /// Returns the window of this size, `None` outside 8 to 15.
     pub const fn new(bits: u8) -> Option<Self> {
         match bits {
             8..=15 => Some(Self(bits)),
@@ -22,12 +23,12 @@ impl WindowBits {
         }
     }
 
-    /// The number.
+    /// Returns the base-two logarithm.
     pub const fn number(self) -> u8 {
         self.0
     }
 
-    /// Reads a parameter's value: digits without a leading zero (RFC 7692 7.1.2.1).
+    /// Parses a parameter's value: digits without a leading zero (RFC 7692 7.1.2.1).
     pub(in crate::protocol) fn parse(value: &str) -> Option<Self> {
         match value.as_bytes() {
             [digit @ b'8'..=b'9'] => Self::new(digit - b'0'),
@@ -36,7 +37,7 @@ impl WindowBits {
         }
     }
 
-    /// Where it stands among the sizes there are to compress with; `None` for one that is too small.
+    /// Returns the index among the sizes that zlib compresses with; `None` for the one that is too small.
     pub(in crate::protocol) fn compressor_index(self) -> Option<usize> {
         self.0.checked_sub(Self::COMPRESSOR_MIN.0).map(usize::from)
     }

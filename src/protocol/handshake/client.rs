@@ -1,7 +1,8 @@
-//! The client's side of the opening handshake (RFC 6455 section 4.1): writing the request, judging the answer.
+//! The client's side of the opening handshake (RFC 6455 section 4.1): writes the request, checks the response.
 //!
-//! Owns the request of the load generator and of clients between nodes. Never makes random numbers (the key is given),
-//! never follows a redirect. Invariant: an answer is accepted only if it proves that the server read this request.
+//! Owns the request of the load generator and of clients between nodes. Never generates random numbers (the caller
+//! provides the key), never follows a redirect. Invariant: a response is accepted only if it proves that the server
+//! read this request.
 
 use std::str;
 
@@ -17,33 +18,33 @@ use crate::protocol::http::grammar::{is_host, is_target, is_token, list};
 use crate::protocol::http::{Connection, Headers, InvalidHeader, Refusal};
 use crate::protocol::http::{explain_headers, names_websocket, push, push_headers, strict_head};
 
-/// A handshake whose request was written; it waits for the answer.
+/// A handshake whose request was written and whose response is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientHandshake {
-    /// What Sec-WebSocket-Accept must say.
+    /// The expected value of Sec-WebSocket-Accept.
     accept: [u8; 28],
-    /// What compression was offered.
+    /// The compression offer, if one was made.
     offer: Option<Offer>,
 }
 
-/// What the server agreed to.
+/// The result of a successful handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientAccept<'p> {
-    /// The subprotocol it chose, one of those offered.
+    /// The subprotocol chosen by the server, one of those offered.
     pub protocol: Option<&'p str>,
-    /// How messages may be compressed, if that was offered and accepted.
+    /// The agreement on compression, if it was offered and accepted.
     pub compression: Option<Agreement>,
 }
 
-/// Why the server's answer does not open a WebSocket. Unless said otherwise, the server is at fault.
+/// The reason why the server's response does not open a WebSocket. The server is at fault, except where noted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientHandshakeError {
-    /// The answer is no HTTP head, or one above the limits.
-    #[error("The server's answer is not a valid HTTP/1.1 head. {0}")]
+    /// The response has no valid HTTP head, or one above the limits.
+    #[error("The server's response does not have a valid HTTP/1.1 head. {0}")]
     HeadInvalid(#[from] Refusal),
-    /// The first line of the answer is no status line.
-    #[error("The server's answer does not begin with an HTTP/1.1 status line. Check that it is a WebSocket server.")]
+    /// The response does not begin with a status line.
+    #[error("The server's response does not begin with an HTTP/1.1 status line. Check that it is a WebSocket server.")]
     StatusLineInvalid,
     /// The server answered the request without upgrading; the request or the address may be wrong.
     #[error("The server answered with the status {status}, not with 101. Check the address, path and credentials.")]
@@ -51,16 +52,16 @@ pub enum ClientHandshakeError {
         /// The status code.
         status: u16,
     },
-    /// The answer does not upgrade to WebSocket.
+    /// The response does not upgrade to WebSocket.
     #[error("The server answered 101 without 'Upgrade: websocket' and 'Connection: Upgrade'. A proxy may be at fault.")]
     UpgradeMissing,
-    /// Sec-WebSocket-Accept is missing, repeated, or not the one for the key that was sent.
-    #[error("The header Sec-WebSocket-Accept must be sent once and match the key. The answer may come from a cache.")]
+    /// Sec-WebSocket-Accept is missing, repeated, or does not match the key.
+    #[error("The header Sec-WebSocket-Accept must be sent once and match the key. The response may come from a cache.")]
     AcceptInvalid,
     /// The server chose a subprotocol that was not offered, or more than one.
     #[error("The server chose the subprotocol {protocol:?}. It must choose one of those offered, or none.")]
     ProtocolNotOffered {
-        /// What it chose.
+        /// The subprotocol it chose.
         protocol: String,
     },
     /// The server chose an extension that was not offered, or one twice.
@@ -72,9 +73,9 @@ pub enum ClientHandshakeError {
 }
 
 impl ClientHandshake {
-    /// Appends the request to `out`, which stays as it was if something cannot be sent.
+    /// Appends the request to `out`, which stays unchanged if a value cannot be sent.
     ///
-    /// `key_bytes` should be random: they let the answer prove it is not a cached one.
+    /// `key_bytes` should be random, so that the response proves that it is not a cached one.
     pub fn write_request(
         out: &mut Vec<u8>,
         host: &str,
@@ -118,8 +119,8 @@ impl ClientHandshake {
         Ok(Self { accept: accept_key(&key), offer })
     }
 
-    /// Judges the head of the answer, as [`HeadScan::find_end`](super::http::HeadScan::find_end) delimited it; what
-    /// comes after it are frames. `protocols` are those that were offered.
+    /// Checks the head of the response, as delimited by [`HeadScan::find_end`](super::http::HeadScan::find_end); frames
+    /// follow it. `protocols` are the subprotocols offered.
     pub fn check_response<'p>(
         &self,
         head: &[u8],
@@ -174,9 +175,9 @@ impl ClientHandshake {
         Ok(ClientAccept { protocol: chosen, compression })
     }
 
-    /// Judges one header of extensions, which may only accept what was offered, once.
+    /// Checks one extensions header, which may only accept an offer, and only once.
     fn check_extensions(&self, value: &[u8], compression: &mut Option<Agreement>) -> Result<(), ClientHandshakeError> {
-        // Those outside the grammar were not offered either.
+        // An extension outside the grammar was not offered either.
         let count = list(value).count();
         if count != extensions(value).count() {
             return Err(ClientHandshakeError::ExtensionNotOffered);
@@ -212,7 +213,7 @@ mod tests {
         written.map(|_| text)
     }
 
-    /// The verdict on an answer of these lines; `ACCEPT` stands for the right value.
+    /// Returns the verdict on a response of these lines; `ACCEPT` stands for the right value.
     fn check_lines(lines: &[&str]) -> Result<Option<&'static str>, ClientHandshakeError> {
         let mut out = Vec::new();
         let handshake = ClientHandshake::write_request(&mut out, "a", "/", KEY_BYTES, OFFERED, None, &[]).unwrap();

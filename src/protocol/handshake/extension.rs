@@ -1,4 +1,4 @@
-//! The extensions that a Sec-WebSocket-Extensions header names (RFC 6455 9.1).
+//! The extensions in a Sec-WebSocket-Extensions header (RFC 6455 9.1).
 
 use std::borrow::Cow;
 use std::str;
@@ -9,31 +9,31 @@ use crate::protocol::http::grammar::{is_token, list, split_at_byte, split_by_byt
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extension<'a> {
     name: &'a str,
-    /// What follows the first semicolon, if there is one.
+    /// The text behind the first semicolon, if there is one.
     params: Option<&'a str>,
 }
 
 impl<'a> Extension<'a> {
-    /// The extension's token, such as `permessage-deflate`.
+    /// Returns the extension's token, such as `permessage-deflate`.
     pub fn name(&self) -> &'a str {
         self.name
     }
 
-    /// Names of the parameters, and values of those that have one; a quoted value comes without its quotes.
+    /// Returns the parameters: names, and values if present; a quoted value comes without its quotes.
     pub fn params(&self) -> impl Iterator<Item = (&'a str, Option<Cow<'a, str>>)> + use<'a> {
         self.params.into_iter().flat_map(|params| split_by_byte(params, b';')).filter_map(parse_param)
     }
 }
 
-/// The extensions that one header names; what does not follow the grammar is left out.
+/// Parses the extensions in one header; elements outside the grammar are skipped.
 pub fn extensions(value: &[u8]) -> impl Iterator<Item = Extension<'_>> {
     list(value).filter_map(parse_extension)
 }
 
-/// Name and parameters of one extension, or `None` if it does not follow the grammar.
+/// Parses one extension; `None` if it does not follow the grammar.
 ///
-/// A list may be cut at commas and semicolons without regard to quotes: what a quoted string stands for must be a
-/// token (RFC 6455 9.1), and a token contains neither.
+/// Splitting at commas and semicolons may ignore quotes: the content of a quoted string must be a token (RFC 6455 9.1),
+/// and a token contains neither.
 pub(super) fn parse_extension(element: &[u8]) -> Option<Extension<'_>> {
     let element = str::from_utf8(element).ok()?;
     let (name, params) = match split_at_byte(element, b';') {
@@ -58,7 +58,8 @@ fn parse_param(param: &str) -> Option<(&str, Option<Cow<'_, str>>)> {
     good.then_some((name, value))
 }
 
-/// A quoted string without its quotes and escapes; anything else as it is, for the caller to find it is no token.
+/// Returns a quoted string without its quotes and escapes. Returns any other text unchanged; the caller then finds that
+/// it is not a token.
 fn unquote(value: &str) -> Cow<'_, str> {
     let Some(quoted) = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')) else {
         return Cow::Borrowed(value);
@@ -69,7 +70,7 @@ fn unquote(value: &str) -> Cow<'_, str> {
     let mut plain = String::with_capacity(quoted.len());
     let mut rest = quoted.chars();
     while let Some(character) = rest.next() {
-        // A backslash with nothing after it stays, and is no token.
+        // A trailing backslash stays, and is not a token.
         plain.push(if character == '\\' { rest.next().unwrap_or('\\') } else { character });
     }
     Cow::Owned(plain)

@@ -1,6 +1,7 @@
-//! The opening handshake (RFC 6455 4), on either end: from a request to a WebSocket.
+//! The opening handshake (RFC 6455 4) on either end: from a request to a WebSocket.
 //!
-//! Never decides on behalf of an application; checks what the RFC asks for, and which pages may ask.
+//! Never decides on behalf of an application. Invariant: a WebSocket opens only after the checks of the RFC, and for a
+//! web page only if its origin is allowed.
 
 pub mod client;
 mod extension;

@@ -1,6 +1,6 @@
-//! Offers of permessage-deflate, their answers, and what is agreed by them (RFC 7692 5 and 7.1).
+//! Offers of permessage-deflate, the answers to them, and the resulting agreement (RFC 7692 5 and 7.1).
 //!
-//! Invariant: an [`Agreement`] exists only where the answer says exactly what the offer allows.
+//! Never compresses. Invariant: an [`Agreement`] exists only if the answer is one that the offer allows.
 
 use std::fmt::Write as _;
 
@@ -15,27 +15,28 @@ const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
 const SERVER_MAX_WINDOW_BITS: &str = "server_max_window_bits";
 const CLIENT_MAX_WINDOW_BITS: &str = "client_max_window_bits";
 
-/// What a server answers to an offer it accepts.
+/// A server's answer to the offer it accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// What holds from then on.
+    /// The resulting agreement.
     pub agreement: Agreement,
     /// The value of the header Sec-WebSocket-Extensions.
     pub header: String,
 }
 
-/// The parameters of one offer or answer, each at most once and with a value it can have.
+/// The parameters of one offer or answer, each at most once and with a valid value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Params {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<WindowBits>,
-    /// Without a value it only says that the client understands the parameter.
+    /// Without a value it means only that the client supports the parameter.
     client_max_window_bits: Option<Option<WindowBits>>,
 }
 
 impl Params {
-    /// `None` for what has to be declined (RFC 7692 7): an unknown or repeated parameter, or a value it cannot have.
+    /// Parses the parameters. Returns `None` for an offer that must be declined (RFC 7692 7): an unknown or repeated
+    /// parameter, or an invalid value.
     fn parse(extension: &Extension<'_>) -> Option<Self> {
         let mut params = Self::default();
         for (name, value) in extension.params() {
@@ -50,7 +51,7 @@ impl Params {
                 SERVER_MAX_WINDOW_BITS => params.server_max_window_bits.replace(WindowBits::parse(value?)?).is_none(),
                 CLIENT_MAX_WINDOW_BITS => {
                     let bits = value.map(WindowBits::parse);
-                    // A value that is there has to be one.
+                    // A value that is present must be valid.
                     let bits = if bits == Some(None) { return None } else { bits.flatten() };
                     params.client_max_window_bits.replace(bits).is_none()
                 }
@@ -83,7 +84,7 @@ impl Params {
         header
     }
 
-    /// What an answer of these parameters makes of both ends.
+    /// Returns the agreement that an answer with these parameters makes.
     fn agreement(&self) -> Agreement {
         Agreement {
             server_context_takeover: !self.server_no_context_takeover,
@@ -94,8 +95,8 @@ impl Params {
     }
 }
 
-/// The server's answer to a client's offers: to the first, in the client's order of preference, that can be accepted.
-/// `None` declines all of them, which leaves a connection without compression.
+/// Returns the server's answer to a client's offers: to the first, in the client's order of preference, that it can
+/// accept. `None` declines all of them, which leaves the connection without compression.
 pub fn answer<'a>(offers: impl Iterator<Item = Extension<'a>>, compression: &Compression) -> Option<Answer> {
     offers.filter(|offer| offer.name() == NAME).find_map(|offer| {
         let offer = Params::parse(&offer)?;
@@ -103,12 +104,12 @@ pub fn answer<'a>(offers: impl Iterator<Item = Extension<'a>>, compression: &Com
             compression.server_window_bits.min(offer.server_max_window_bits.unwrap_or(WindowBits::MAX));
         let answer = Params {
             server_no_context_takeover: offer.server_no_context_takeover || !compression.context_takeover,
-            // A client may be told so even if it did not offer it (RFC 7692 7.1.1.2).
+            // The answer may contain this even if the client did not offer it (RFC 7692 7.1.1.2).
             client_no_context_takeover: offer.client_no_context_takeover || !compression.context_takeover,
-            // What was offered is to be answered (7.1.2.1); what is usual need not be said.
+            // An offered value must be answered (7.1.2.1); the default need not be sent.
             server_max_window_bits: (offer.server_max_window_bits.is_some() || server_window_bits < WindowBits::MAX)
                 .then_some(server_window_bits),
-            // Only a client that understands it may be told (7.1.2.2).
+            // Only a client that supports the parameter may be sent it (7.1.2.2).
             client_max_window_bits: offer
                 .client_max_window_bits
                 .map(|bits| compression.client_window_bits.min(bits.unwrap_or(WindowBits::MAX)))
@@ -119,33 +120,33 @@ pub fn answer<'a>(offers: impl Iterator<Item = Extension<'a>>, compression: &Com
     })
 }
 
-/// What a client offers.
+/// A client's offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer(Params);
 
-/// Why a server's answer to an [`Offer`] fails the connection (RFC 7692 7.1): the server is at fault.
+/// The reason why a server's answer to an [`Offer`] fails the connection (RFC 7692 7.1). The server is at fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidAnswer {
-    /// A parameter is unknown or repeated, has a value it cannot have, or lacks one.
+    /// A parameter is unknown or repeated, or its value is invalid or missing.
     #[error("The server's answer to permessage-deflate has an unknown, repeated or malformed parameter.")]
     Params,
-    /// The client asked the server not to refer to earlier messages, and the answer does not say so.
+    /// The client asked the server not to refer to earlier messages, and the answer does not confirm it.
     #[error("The server did not confirm server_no_context_takeover, which the client asked for.")]
     ServerContextTakeover,
-    /// The server wants a larger window than the client has room for, or did not say which it uses.
-    #[error("The server did not keep to server_max_window_bits={offered}, which the client asked for.")]
+    /// The server chose a larger window than the client has room for, or did not confirm the limit.
+    #[error("The server did not respect server_max_window_bits={offered}, which the client asked for.")]
     ServerWindow {
-        /// What the client has room for.
+        /// The window that the client has room for.
         offered: WindowBits,
     },
-    /// The server limits the client's window, but the client did not say that it can, or said a smaller one.
+    /// The server limits the client's window, but the client did not offer that, or offered a smaller one.
     #[error("The server answered with a client_max_window_bits that the client had not offered.")]
     ClientWindow,
 }
 
 impl Offer {
-    /// An offer of what `compression` says, seen from the client.
+    /// Builds the client's offer from its settings.
     pub fn new(compression: &Compression) -> Self {
         let named = |bits: WindowBits| (bits < WindowBits::MAX).then_some(bits);
         Self(Params {
@@ -156,12 +157,12 @@ impl Offer {
         })
     }
 
-    /// The value of the header Sec-WebSocket-Extensions.
+    /// Returns the value of the header Sec-WebSocket-Extensions.
     pub fn header(&self) -> String {
         self.0.header()
     }
 
-    /// What a server's answer makes of the offer.
+    /// Checks a server's answer to the offer, and returns the agreement.
     pub fn check(&self, answer: &Extension<'_>) -> Result<Agreement, InvalidAnswer> {
         let params = Params::parse(answer).ok_or(InvalidAnswer::Params)?;
         if self.0.server_no_context_takeover && !params.server_no_context_takeover {
@@ -179,7 +180,7 @@ impl Offer {
             (Some(Some(offered)), Some(Some(bits))) if bits > offered => return Err(InvalidAnswer::ClientWindow),
             (offered, answered) => answered.or(offered).flatten().unwrap_or(WindowBits::MAX),
         };
-        // A client that offered not to refer to earlier messages does not, whatever the answer says (7.1.1.2).
+        // A client that offered not to refer to earlier messages does not, whatever the answer contains (7.1.1.2).
         let client_context_takeover = !self.0.client_no_context_takeover && !params.client_no_context_takeover;
         Ok(Agreement { client_context_takeover, client_window_bits, ..params.agreement() })
     }
@@ -246,7 +247,7 @@ mod tests {
             let answer = answered(&format!("permessage-deflate; {offer}"), &compression).unwrap();
             assert_eq!(answer, format!("{NAME}{expected}"), "{offer}");
         }
-        // What a client does not say it understands it is not told; what the server uses itself is its own affair.
+        // The server sends no parameter that the client does not support; its own window it may limit anyway.
         assert_eq!(answered(NAME, &windows(10, 11)).unwrap(), "permessage-deflate; server_max_window_bits=10");
     }
 

@@ -1,9 +1,10 @@
-//! Which web pages may open a WebSocket here (RFC 6455 section 10.2): the allow-list of origins.
+//! The allow-list of origins: the web pages that may open a WebSocket (RFC 6455 section 10.2).
 //!
-//! A browser sends the Origin of the page that asks (RFC 6454) and lets no script change it, so a page of somebody else
-//! cannot use the cookies of a visitor here. Programs that are no browsers send what they like, and many send the URL they
-//! connect to, with `ws` and `wss`. Invariants: an origin is compared whole, never by a part of its text; two spellings are
-//! one origin only where RFC 3986 says that they name the same thing; what has no such form is nobody's.
+//! A browser sends the Origin of the requesting page (RFC 6454) and lets no script change it, so a foreign page cannot
+//! use a visitor's cookies. Programs other than browsers send any Origin, and many send the URL they connect to, with
+//! `ws` and `wss`. Owns the comparison of origins; never reads other headers. Invariants: an origin is compared as a
+//! whole, never by a part of its text; two spellings are one origin only where RFC 3986 makes them equivalent; a value
+//! without this form matches no origin.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -12,10 +13,10 @@ use std::str::{self, FromStr};
 use crate::protocol::http::grammar::is_digits;
 use crate::protocol::http::{ForeignOrigin, Refusal};
 
-/// Allowed origins. By default those of pages that were served by the same host and port as the WebSocket.
+/// The allowed origins. The default allows pages served by the same host and port as the WebSocket.
 ///
-/// Read from text: a list of origins set apart by commas, with `same-host` for the default, `null` for pages that have no
-/// origin of their own, and `*` for all.
+/// Parsed from a comma-separated list of origins, with `same-host` for the default, `null` for pages without an origin
+/// of their own, and `*` for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
     any: bool,
@@ -25,14 +26,14 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// Every origin, those of sandboxed pages and malformed ones included: for a service that knows its clients without
-    /// cookies and addresses.
+    /// Allows every origin, including sandboxed pages and malformed values: for a service that identifies its clients
+    /// without cookies and addresses.
     pub fn any() -> Self {
-        Self { any: true, ..Self::nobody() }
+        Self { any: true, ..Self::none() }
     }
 
-    /// Whether a request with this Origin header, sent to this Host, may open a WebSocket. Without the header no browser
-    /// asks, and it may.
+    /// Returns whether a request with this Origin header, sent to this Host, may open a WebSocket. A request without
+    /// the header may, because it does not come from a browser.
     pub fn allow(&self, origin: Option<&[u8]>, host: Option<&str>) -> bool {
         let Some(value) = origin.filter(|_| !self.any) else { return true };
         if value == NULL.as_bytes() {
@@ -43,7 +44,7 @@ impl Origins {
         same_host || self.listed.iter().any(|listed| listed.equals(&origin))
     }
 
-    /// As [`allow`](Self::allow), with the refusal that says what was compared.
+    /// Checks as [`allow`](Self::allow) does, and returns a refusal that names the compared values.
     pub fn admit(&self, origin: Option<&[u8]>, host: Option<&str>) -> Result<(), Refusal> {
         match origin.filter(|_| !self.allow(origin, host)) {
             None => Ok(()),
@@ -54,14 +55,14 @@ impl Origins {
         }
     }
 
-    fn nobody() -> Self {
+    fn none() -> Self {
         Self { any: false, same_host: false, null: false, listed: Vec::new() }
     }
 }
 
 impl Default for Origins {
     fn default() -> Self {
-        Self { same_host: true, ..Self::nobody() }
+        Self { same_host: true, ..Self::none() }
     }
 }
 
@@ -69,7 +70,7 @@ impl FromStr for Origins {
     type Err = InvalidOrigin;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut origins = Self::nobody();
+        let mut origins = Self::none();
         for element in text.split(',').map(str::trim) {
             match element {
                 ANY => origins.any = true,
@@ -87,7 +88,7 @@ impl FromStr for Origins {
     }
 }
 
-/// In the form in which it is read.
+/// Writes the form that `FromStr` parses.
 impl fmt::Display for Origins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = [(self.any, ANY), (self.same_host, SAME_HOST), (self.null, NULL)];
@@ -97,41 +98,41 @@ impl fmt::Display for Origins {
     }
 }
 
-/// What was to be an allowed origin and is none.
+/// The error for text that is not an allowed origin.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is no origin. Give a scheme, a host and, if it is not the default, a port, such as https://chat.example or \
-     http://127.0.0.1:8080, without a path or a final slash and with an international name in its ASCII form (xn--); or \
-     same-host, null, file:// or *."
+    "{text:?} is not a valid origin. Give a scheme, a host and, if it is not the default, a port, such as \
+     https://chat.example or http://127.0.0.1:8080, without a path or a final slash and with an international name in \
+     its ASCII form (xn--); or same-host, null, file:// or *."
 )]
 pub struct InvalidOrigin {
-    /// What was given.
+    /// The text as it was given.
     pub text: String,
 }
 
-/// Stands for the default in a list.
+/// The word for the default in a list.
 const SAME_HOST: &str = "same-host";
 
-/// Stands for all in a list.
+/// The word for all origins in a list.
 const ANY: &str = "*";
 
-/// The Origin of pages that have none of their own: sandboxed ones, and files in most browsers (RFC 6454 section 6.1).
+/// The Origin of pages without one of their own: sandboxed pages, and files in most browsers (RFC 6454 section 6.1).
 const NULL: &str = "null";
 
 /// A scheme, a host and a port (RFC 6454 section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Origin<T> {
-    /// That of the page, where a client wrote that of the WebSocket.
+    /// The scheme of the page, also if a client wrote that of the WebSocket.
     scheme: T,
-    /// Without the final dot of a name.
+    /// The host, without the final dot of a name.
     host: T,
-    /// That of the scheme if none was written; `None` if the scheme has none.
+    /// The port, by default that of the scheme; `None` if the scheme has none.
     port: Option<u16>,
 }
 
 impl<'a> Origin<&'a str> {
-    /// Reads the serialisation of RFC 6454 section 6.2: `scheme://host` or `scheme://host:port`, nothing before, between
-    /// or after. So lists, user names, paths and names that are not ASCII are no origins.
+    /// Parses the serialisation of RFC 6454 section 6.2: `scheme://host` or `scheme://host:port`, with nothing before,
+    /// between or after. Lists, user names, paths and names outside ASCII are therefore not origins.
     fn parse(text: &'a str) -> Option<Self> {
         let (scheme, rest) = text.split_once("://")?;
         let (host, port) = split_port(rest)?;
@@ -149,14 +150,14 @@ impl<'a> Origin<&'a str> {
         }
     }
 
-    /// Whether a page of this origin came from this Host. Only the page's scheme is known, so its default port stands
-    /// for the one that a Host header leaves out.
+    /// Returns whether a page of this origin was served by this Host. Only the page's scheme is known, so its default
+    /// port stands for a port that the Host header omits.
     fn is_served_by(&self, host: &str) -> bool {
         let (Some(default_port), Some((name, port))) = (default_port(self.scheme), split_port(host)) else {
             return false;
         };
         let port = match port {
-            // RFC 3986 6.2.3: a colon without a port is no port.
+            // RFC 3986 6.2.3: a colon without a port means no port.
             None | Some("") => Some(default_port),
             Some(digits) => digits.parse().ok(),
         };
@@ -181,7 +182,7 @@ impl<T: AsRef<str>> fmt::Display for Origin<T> {
     }
 }
 
-/// The scheme of the pages that are served together with a WebSocket, whichever of the two a client names.
+/// Returns the scheme of the pages that are served together with a WebSocket, for either of their schemes.
 fn page_scheme(scheme: &str) -> Option<&'static str> {
     let is = |name: &str| scheme.eq_ignore_ascii_case(name);
     if is("https") || is("wss") {
@@ -193,7 +194,7 @@ fn page_scheme(scheme: &str) -> Option<&'static str> {
     }
 }
 
-/// The port of pages of this scheme, and of the WebSockets beside them, where none is written (RFC 6455 section 3).
+/// Returns the default port of pages with this scheme, and of the WebSockets beside them (RFC 6455 section 3).
 fn default_port(page_scheme: &str) -> Option<u16> {
     match page_scheme {
         "http" => Some(80),
@@ -202,7 +203,7 @@ fn default_port(page_scheme: &str) -> Option<u16> {
     }
 }
 
-/// Host and port of `host:port`, where a host in brackets has colons of its own.
+/// Splits `host:port` into host and port; a host in brackets has colons of its own.
 fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     let bytes = text.as_bytes();
     let name_end = match memchr::memchr(b']', bytes) {
@@ -216,12 +217,12 @@ fn split_port(text: &str) -> Option<(&str, Option<&str>)> {
     }
 }
 
-/// The name without the dot of the root, which names the same host (RFC 3986 section 3.2.2).
+/// Returns the name without the dot of the root, which names the same host (RFC 3986 section 3.2.2).
 fn without_final_dot(name: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-/// Returns whether both are the same name, or the same IPv6 address in whatever form.
+/// Returns whether both are the same name, or the same IPv6 address in any form.
 fn is_same_host(one: &str, other: &str) -> bool {
     // Most clients write the same bytes in both headers.
     one == other
@@ -229,24 +230,24 @@ fn is_same_host(one: &str, other: &str) -> bool {
         || ipv6(one).is_some_and(|address| ipv6(other).is_some_and(|other| address == other))
 }
 
-/// The address in brackets.
+/// Parses an IPv6 address in brackets.
 fn ipv6(host: &str) -> Option<Ipv6Addr> {
     host.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
-/// Not only those of pages: applications bring schemes of their own.
+/// Returns whether this is a scheme, of web pages or of an application.
 fn is_scheme(scheme: &str) -> bool {
     scheme.starts_with(|first: char| first.is_ascii_alphabetic())
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// A name without a dot at either end, or an address.
+/// Returns whether this is a name without a dot at either end, or an address.
 fn is_host_name(host: &str) -> bool {
     let is_label = |label: &[u8]| !label.is_empty() && label.iter().copied().all(is_host_byte);
     host.as_bytes().split(|&byte| byte == b'.').all(is_label) || ipv6(host).is_some()
 }
 
-/// What schemes of applications have in the place of a host: nothing in `file://`, a dot in `app://.`, an id.
+/// Returns whether an application's scheme may have this host: nothing in `file://`, a dot in `app://.`, an id.
 fn is_private_host(host: &str) -> bool {
     host.bytes().all(|byte| byte == b'.' || is_host_byte(byte)) || ipv6(host).is_some()
 }

@@ -1,8 +1,9 @@
-//! The server's side of the opening handshake (RFC 6455 section 4.2): judging a request, writing the 101.
+//! The server's side of the opening handshake (RFC 6455 section 4.2): checks a request, writes the 101.
 //!
-//! Owns what makes a request a WebSocket upgrade, and the answer that accepts it. Never decides who may connect (that
-//! is for [`Origins`](super::Origins) and the handler), never picks an extension. Invariant: a [`Handshake`] exists
-//! only for a request that RFC 6455 4.2.1 obliges us to understand, and a 101 contains no line its caller smuggled in.
+//! Owns the rules for a WebSocket upgrade, and the response that accepts it. Never decides who may connect (that is for
+//! [`Origins`](super::Origins) and the handler), never chooses an extension. Invariant: a [`Handshake`] exists only for
+//! a request that RFC 6455 4.2.1 requires a server to understand, and no value that a caller passes can add a line to a
+//! 101.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,8 +14,8 @@ use super::extension::{Extension, extensions, parse_extension};
 use crate::protocol::http::grammar::{is_field_value, is_token, list, values};
 use crate::protocol::http::{Date, InvalidHeader, Refusal, Request, push, push_headers, push_origin};
 
-/// Subprotocols a client may offer: 64, far above any real list. Each is compared with every other, so without a
-/// bound a head full of them would cost millions of comparisons.
+/// Subprotocols a client may offer: 64, far above any real list. Each is compared with every other, so without a limit
+/// a head full of them would cost millions of comparisons.
 pub const PROTOCOLS_MAX: usize = 64;
 
 /// An upgrade request that may be answered with 101.
@@ -24,10 +25,10 @@ pub struct Handshake<'a> {
     headers: &'a [Header<'a>],
 }
 
-/// Judges a request by RFC 6455 4.2.1.
+/// Checks a request by RFC 6455 4.2.1.
 ///
-/// - Another method than GET: 405. HTTP/1.0: 505.
-/// - Neither `Upgrade: websocket` nor a Sec-WebSocket-Key: 426, since something else was asked for.
+/// - Method other than GET: 405. HTTP/1.0: 505.
+/// - Neither `Upgrade: websocket` nor a Sec-WebSocket-Key: 426, because the request asks for something else.
 /// - One of them, but not both `Upgrade: websocket` and `Connection: Upgrade`: 400.
 /// - Sec-WebSocket-Version missing: 400; not `13`: 426.
 /// - Key, version or Origin more than once; a key that is not 16 bytes in canonical base64; subprotocols that are not
@@ -76,35 +77,35 @@ pub fn check<'a>(request: &Request<'a>) -> Result<Handshake<'a>, Refusal> {
 }
 
 impl<'a> Handshake<'a> {
-    /// The key as it was sent: 24 characters of base64.
+    /// Returns the key as it was sent: 24 characters of base64.
     pub fn key(&self) -> &'a [u8] {
         self.key
     }
 
-    /// The subprotocols the client offers, in its order of preference.
+    /// Returns the subprotocols that the client offers, in its order of preference.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
-        // Checked to be tokens, which are ASCII, so none is left out.
+        // They were checked to be tokens, which are ASCII, so none is skipped.
         values(self.headers, PROTOCOL).flat_map(list).filter_map(|protocol| str::from_utf8(protocol).ok())
     }
 
-    /// The extensions the client offers, in its order of preference.
+    /// Returns the extensions that the client offers, in its order of preference.
     pub fn extensions(&self) -> impl Iterator<Item = Extension<'a>> + use<'a> {
         values(self.headers, EXTENSIONS).flat_map(extensions)
     }
 
-    /// Those extensions as they were sent, as one list for [`extensions`].
+    /// Returns the same extensions as they were sent, as one list for [`extensions`].
     pub fn extensions_sent(&self) -> Vec<u8> {
         values(self.headers, EXTENSIONS).collect::<Vec<_>>().join(&b","[..])
     }
 }
 
-/// The subprotocol to speak: the first of `supported`, the server's order of preference, that the client offers.
-/// Case matters.
+/// Chooses a subprotocol: the first of `supported`, which is in the server's order of preference, that the client
+/// offers. The comparison is case-sensitive.
 pub fn choose_protocol<'s>(handshake: &Handshake<'_>, supported: &[&'s str]) -> Option<&'s str> {
     supported.iter().copied().find(|own| handshake.protocols().any(|offered| offered == *own))
 }
 
-/// The value of Sec-WebSocket-Accept for a key (RFC 6455 4.2.2, 5.4).
+/// Returns the value of Sec-WebSocket-Accept for a key (RFC 6455 4.2.2, 5.4).
 pub fn accept_key(key: &[u8]) -> [u8; 28] {
     const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
@@ -115,9 +116,9 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
     accept
 }
 
-/// Appends the answer 101 to `out`, which stays as it was if a header cannot be sent.
+/// Appends the 101 response to `out`, which stays unchanged if a header cannot be sent.
 ///
-/// `protocol` must be one the client offered, and `extensions` an answer to what it offered (RFC 6455 4.2.2).
+/// `protocol` must be one that the client offered, and `extensions` must answer its offers (RFC 6455 4.2.2).
 pub fn write_switching_protocols(
     out: &mut Vec<u8>,
     date: &Date,
@@ -166,13 +167,13 @@ fn note_once<'a>(slot: &mut Option<&'a [u8]>, value: &'a [u8], name: &'static st
     }
 }
 
-/// Whether this is 16 bytes in base64 with its padding and no stray bits (RFC 6455 4.1, 7).
+/// Returns whether this is 16 bytes in base64 with padding and no stray bits (RFC 6455 4.1, 7).
 fn is_key(key: &[u8]) -> bool {
-    // Room for the most that 24 characters can hold; 16 bytes take exactly 24 of them.
+    // Room for the most that 24 characters can encode; 16 bytes take exactly 24 of them.
     BASE64_STANDARD.decode_slice(key, &mut [0; 18]) == Ok(16)
 }
 
-/// Tokens, each offered once, and at least one of them (RFC 6455 4.1, 10).
+/// Checks that the subprotocols are tokens, each offered once, and at least one (RFC 6455 4.1, 10).
 fn check_protocols<'a>(headers: &'a [Header<'a>]) -> Result<(), Refusal> {
     const INVALID: Refusal = Refusal::ProtocolsInvalid { protocols_max: PROTOCOLS_MAX };
     let mut offered: [&[u8]; PROTOCOLS_MAX] = [&[]; PROTOCOLS_MAX];
@@ -187,13 +188,13 @@ fn check_protocols<'a>(headers: &'a [Header<'a>]) -> Result<(), Refusal> {
     if count == 0 { Err(INVALID) } else { Ok(()) }
 }
 
-/// The grammar of RFC 6455 9.1, and at least one extension.
+/// Returns whether the elements follow the grammar of RFC 6455 9.1, with at least one extension.
 fn are_extensions<'a>(elements: impl Iterator<Item = &'a [u8]>) -> bool {
     let mut elements = elements.peekable();
     elements.peek().is_some() && elements.all(|element| parse_extension(element).is_some())
 }
 
-/// What both sides agreed on, as headers of the 101.
+/// Appends the agreed subprotocol and extensions as headers of the 101.
 fn push_agreed(out: &mut Vec<u8>, protocol: Option<&str>, extensions: Option<&str>) -> Result<(), InvalidHeader> {
     if let Some(protocol) = protocol {
         if !is_token(protocol.as_bytes()) {
@@ -226,7 +227,7 @@ mod tests {
 
     use requests::Row;
 
-    /// The status of a server that reads up to each of `ends` in turn, and answers when the last has been read.
+    /// Returns the status of a server that reads up to each of `ends` in turn, and answers after the last.
     fn verdict(bytes: &[u8], ends: impl Iterator<Item = usize>) -> u16 {
         let limits = HeadLimits::default();
         let mut scan = HeadScan::default();
@@ -289,7 +290,7 @@ mod tests {
     const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
 
-    /// The verdict on a good request with `lines` in addition.
+    /// Returns the verdict on a valid request with `lines` added.
     fn check_with<T>(lines: &str, read: impl FnOnce(Handshake<'_>) -> T) -> Result<T, Refusal> {
         check_only(&[BOTH, KEY, VERSION, lines].concat(), read)
     }
@@ -384,7 +385,8 @@ mod tests {
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "beforeHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: ringsock\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+             Date: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: ringsock\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
              Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Extensions: x; y=1, z\r\nX-Id: a b\r\n\r\n"
         );
     }

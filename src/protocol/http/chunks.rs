@@ -1,25 +1,26 @@
-//! The body of a request that comes in chunks (RFC 9112 7.1), taken out of them.
+//! The parser of a request body in chunks (RFC 9112 7.1).
 //!
-//! Owns the grammar of chunks and what they may cost beside their data. Never keeps a byte: data goes straight to the
-//! caller, and what frames it is forgotten. Invariants: the outcome depends on the bytes alone, not on the pieces they come
-//! in; each byte is looked at once; a body that is accepted can be read in one way only, so no proxy in front of it saw
-//! its end elsewhere.
+//! Owns the grammar of chunks and the limit on bytes beside their data. Never keeps a byte: data go straight to the
+//! caller, and the framing is dropped. Invariants: the outcome depends on the bytes alone, not on how they are split;
+//! each byte is read once; an accepted body can be read in one way only, so no proxy in front of the server saw its end
+//! elsewhere.
 
 use super::grammar::{is_field_value, is_token};
 use super::refusal::Refusal;
 
-/// Digits of a chunk's size: as many as a 64-bit number takes. Zeros may lead, as some clients write sizes of one width.
+/// Digits of a chunk's size: as many as a 64-bit number takes. Leading zeros are allowed and count, because some clients
+/// write sizes of one width.
 const SIZE_DIGITS_MAX: u8 = 16;
 
-/// Bytes of chunk extensions and trailers of one body, which are skipped: 8 KiB, half of what a request's head may have.
-/// Nothing in use comes near, and without a bound a body of 64 KiB could be any amount of work.
+/// Bytes of chunk extensions and trailers of one body, which are skipped: 8 KiB, half of the limit on a request's head.
+/// No extension in use comes near, and without a limit a body of 64 KiB could be any amount of work.
 pub const CHUNK_EXTRAS_BYTES_MAX: u32 = 8 << 10;
 
-/// How far the body of one request has been read.
+/// The progress of reading one request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chunks {
     state: State,
-    /// Data bytes of the chunk at hand that have not come, once its size is known; before, the size as far as it is.
+    /// Data bytes missing from the current chunk, once its size is known; before that, the size as far as it was read.
     left: u64,
     /// Data bytes of all chunks whose size is known.
     body_bytes: u64,
@@ -27,10 +28,10 @@ pub struct Chunks {
     extras_bytes: u32,
 }
 
-/// What the next byte belongs to.
+/// The part of the body that the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// A chunk's size, of which so many digits have come.
+    /// A chunk's size, with the number of digits so far.
     Size(u8),
     /// A chunk extension.
     Extension,
@@ -39,7 +40,7 @@ enum State {
     Data,
     /// The CR behind a chunk's data.
     DataEnd,
-    /// The LF behind that.
+    /// The LF behind a chunk's data.
     DataLineFeed,
     /// The beginning of a trailer, or of the empty line that ends the body.
     LineStart,
@@ -58,11 +59,12 @@ impl Default for State {
 }
 
 impl Chunks {
-    /// Reads on in `input`, and gives the data in it to `take`. Returns how many bytes of `input` the body takes once it is
-    /// whole, and `None` while more have to come.
+    /// Reads `input` and passes the data in it to `take`. Returns how many bytes of `input` the body takes once it is
+    /// complete, and `None` while more must come.
     ///
-    /// Refused: a body of more than `body_bytes_max`, as soon as a chunk's size says so; extensions and trailers of more than
-    /// [`CHUNK_EXTRAS_BYTES_MAX`]; whatever the grammar does not allow, and white space around a size, which it hardly does.
+    /// Refuses a body of more than `body_bytes_max`, as soon as a chunk's size exceeds it; extensions and trailers of
+    /// more than [`CHUNK_EXTRAS_BYTES_MAX`]; anything outside the grammar; and white space around a size, which the
+    /// grammar barely allows.
     pub fn read(
         &mut self,
         input: &[u8],
@@ -92,12 +94,12 @@ impl Chunks {
         Ok(None)
     }
 
-    /// Data bytes of the chunk at hand that have not come.
+    /// Returns the data bytes missing from the current chunk.
     pub fn data_bytes_left(&self) -> u64 {
         if self.state == State::Data { self.left } else { 0 }
     }
 
-    /// Takes one byte that is no data.
+    /// Processes one byte of framing.
     fn step(&mut self, byte: u8, body_bytes_max: usize) -> Result<State, Refusal> {
         match (self.state, byte) {
             (State::Size(digits), b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if digits < SIZE_DIGITS_MAX => {
@@ -124,7 +126,7 @@ impl Chunks {
         }
     }
 
-    /// Judges the size of a chunk, which is known now.
+    /// Checks the size of a chunk once it is known.
     fn count_chunk(&mut self, body_bytes_max: usize) -> Result<(), Refusal> {
         let bytes = self.body_bytes.saturating_add(self.left);
         if bytes > body_bytes_max as u64 {
@@ -158,7 +160,7 @@ mod tests {
 
     const LIMIT: usize = 1 << 16;
 
-    /// The data of a body and the bytes that follow it, or `None` while it is not whole.
+    /// The data of a body and the number of bytes that follow it, or `None` while it is incomplete.
     type Outcome = Result<Option<(Vec<u8>, usize)>, Refusal>;
 
     /// Reads up to each of `cuts` in turn.
@@ -174,7 +176,7 @@ mod tests {
         Ok(None)
     }
 
-    /// Reads at once, cut at every place, and byte by byte, which has to come to the same.
+    /// Reads the input at once, cut at every place, and byte by byte; all must give the same outcome.
     fn read_within(bytes: &[u8], limit: usize) -> Outcome {
         let whole = read_cut(bytes, limit, std::iter::empty());
         for cut in 0..=bytes.len() {
@@ -321,7 +323,7 @@ mod tests {
         assert!(size_of::<Chunks>() <= 40, "{}", size_of::<Chunks>());
     }
 
-    /// Data as it may be cut into chunks, and how those may look.
+    /// Cuts data into chunks of these sizes and styles.
     fn in_chunks(body: &[u8], sizes: &[(usize, u8)]) -> Vec<u8> {
         let (mut bytes, mut rest, mut sizes) = (Vec::new(), body, sizes.iter().cycle());
         while let (false, Some((size, style))) = (rest.is_empty(), sizes.next()) {

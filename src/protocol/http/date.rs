@@ -1,7 +1,7 @@
-//! The header Date of an answer (RFC 9110 6.6.1).
+//! The header Date of a response (RFC 9110 6.6.1).
 //!
-//! Owns the form of the date, which httpdate writes. Never asks what time it is: a caller that has a clock says so, and
-//! keeps the date for as long as it is right. Invariant: a [`Date`] is an IMF-fixdate, so it cannot end a line.
+//! Owns the form of the date, which httpdate writes. Never reads a clock: the caller passes the time, and keeps the
+//! date for its second. Invariant: a [`Date`] is an IMF-fixdate, so it cannot end a line.
 
 use std::fmt;
 use std::io::Write as _;
@@ -15,10 +15,10 @@ use httpdate::HttpDate;
 pub struct Date([u8; Date::BYTES]);
 
 impl Date {
-    /// The length of every date.
+    /// The length of every date, in bytes.
     pub const BYTES: usize = 29;
 
-    /// The last second whose year has four digits, counted from 1970.
+    /// The last second of the year 9999, counted from 1970: years have four digits.
     const SECONDS_MAX: u64 = 253_402_300_799;
 
     /// Returns the date as text.
@@ -32,13 +32,13 @@ impl Date {
     }
 }
 
-/// A time outside of the years 1970 to 9999, which no clock of a host gives, becomes the nearest within them.
+/// Clamps a time to the years 1970 to 9999; no host's clock is outside them.
 impl From<SystemTime> for Date {
     fn from(time: SystemTime) -> Self {
         let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(Self::SECONDS_MAX));
         let mut text = [b' '; Self::BYTES];
-        // There is room for all of it.
+        // The buffer has room for all of it.
         let written = write!(&mut text[..], "{}", HttpDate::from(time));
         debug_assert!(written.is_ok());
         Self(text)

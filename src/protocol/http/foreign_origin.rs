@@ -1,23 +1,23 @@
-//! An origin that may not connect, as the answer to it says so.
+//! An origin that may not connect, as the refusal names it.
 //!
-//! Repeats what a peer sent, so it owns the escaping and the cut that make it safe to repeat. Invariant: what is repeated is
-//! one line of plain text that holds no markup and no quote, and has a bounded length.
+//! Owns the escaping and the truncation of values that a peer sent. Never compares origins. Invariant: a repeated value
+//! is one line of plain text of bounded length, without markup and quotes.
 
 use std::fmt;
 
-/// Bytes of an Origin or a Host that are repeated: the longest name of a host has 253.
+/// Bytes of an Origin or a Host that are repeated: the longest host name has 253.
 const SHOWN_BYTES_MAX: usize = 300;
 
 /// An origin that may not connect, and the Host it was compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignOrigin {
     origin: String,
-    /// `None` where pages of the server's own host have no right of their own.
+    /// The Host; `None` if pages of the server's own host have no right of their own.
     host: Option<String>,
 }
 
 impl ForeignOrigin {
-    /// The values of the headers as they were sent; `host` only if the origin was compared with it.
+    /// Keeps the values of the headers as they were sent; `host` only if the origin was compared with it.
     pub(in crate::protocol) fn new(origin: &[u8], host: Option<&str>) -> Self {
         Self { origin: shown(origin), host: host.map(|host| shown(host.as_bytes())) }
     }
@@ -29,18 +29,20 @@ impl fmt::Display for ForeignOrigin {
         match host {
             Some(host) => write!(
                 f,
-                "The Origin \"{origin}\" may not connect: it is not that of the Host \"{host}\", and it is not listed in \
-                 allow-origin. List it there if it should connect. If a proxy changed the Host, have it forward the client's."
+                "The Origin \"{origin}\" may not connect: it is not that of the Host \"{host}\", and it is not listed \
+                 in allow-origin. List it there if it should connect. If a proxy changed the Host, have it forward the \
+                 client's."
             ),
             None => write!(
                 f,
-                "The Origin \"{origin}\" may not connect: it is not listed in allow-origin. List it there if it should connect."
+                "The Origin \"{origin}\" may not connect: it is not listed in allow-origin. List it there if it \
+                 should connect."
             ),
         }
     }
 }
 
-/// The bytes in plain text: whatever could end a line or a quotation, or begin markup, is written as `\xNN`.
+/// Escapes each byte that could end a line or a quotation, or begin markup, as `\xNN`.
 fn shown(bytes: &[u8]) -> String {
     let is_plain = |byte: u8| (byte.is_ascii_graphic() || byte == b' ') && !b"\"'&<>\\".contains(&byte);
     let mut text = String::new();
@@ -60,9 +62,9 @@ mod tests {
         let text = ForeignOrigin::new(b"https://evil.test", Some("example.com:9000")).to_string();
         assert_eq!(
             text,
-            "The Origin \"https://evil.test\" may not connect: it is not that of the Host \"example.com:9000\", and it is not \
-             listed in allow-origin. List it there if it should connect. If a proxy changed the Host, have it forward the \
-             client's."
+            "The Origin \"https://evil.test\" may not connect: it is not that of the Host \"example.com:9000\", and \
+             it is not listed in allow-origin. List it there if it should connect. If a proxy changed the Host, have \
+             it forward the client's."
         );
         let text = ForeignOrigin::new(b"null", None).to_string();
         assert!(text.contains("Origin \"null\"") && text.contains("allow-origin") && !text.contains("Host"), "{text}");

@@ -1,7 +1,7 @@
-//! Who stands behind a proxy: which proxies are trusted, and what they say in X-Forwarded-For.
+//! The address of a client behind proxies: the list of trusted proxies, and the X-Forwarded-For header.
 //!
-//! Owns the list of trusted networks and the walk through the header. Never looks at what a stranger says about itself.
-//! Invariant: the address found is one that a trusted proxy has seen with its own eyes.
+//! Owns the list of trusted networks and the walk through the header. Never believes an address that an untrusted
+//! client sent. Invariant: the address found is one that a trusted proxy has accepted a connection from.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -10,11 +10,11 @@ use std::str::{self, FromStr};
 use super::grammar::{is_digits, trim};
 use super::request::Request;
 
-/// The proxies that are believed when they say whom they speak for: addresses and networks. By default none.
+/// The proxies whose X-Forwarded-For is believed: addresses and networks. By default none.
 ///
-/// Read from text: a list set apart by commas, such as `127.0.0.1, 10.0.0.0/8, fd00::/8, unix`, in which `unix` stands for
-/// whoever connects through a Unix socket; `none` or nothing for none. An IPv4 address in its IPv6 form
-/// (`::ffff:10.0.0.1`) is that IPv4 address, here and wherever one is compared.
+/// Parsed from a comma-separated list such as `127.0.0.1, 10.0.0.0/8, fd00::/8, unix`, in which `unix` stands for every
+/// client of a Unix socket; `none` or an empty text for none. An IPv4 address in its IPv6 form (`::ffff:10.0.0.1`) is
+/// that IPv4 address, here and wherever one is compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
     networks: Vec<Network>,
@@ -22,23 +22,23 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.networks.is_empty() && !self.unix
     }
 
-    /// Returns whether this is the address of one of them; `None` stands for the other end of a Unix socket.
+    /// Returns whether this is the address of a trusted proxy; `None` stands for the other end of a Unix socket.
     pub fn contains(&self, address: Option<IpAddr>) -> bool {
         let Some(address) = address.map(|address| address.to_canonical()) else { return self.unix };
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// The address of the client that sent `request`, as far as it is known: `nearest` is the other end of the
-    /// connection, or whom it is known to speak for; `None` stands for a Unix socket's.
+    /// Returns the address of the client that sent `request`, as far as it is known. `nearest` is the other end of the
+    /// connection, or the address in its PROXY header; `None` stands for the other end of a Unix socket.
     ///
-    /// While the address is that of a trusted proxy, the element that this proxy has added to X-Forwarded-For is the
-    /// next. They are read from the last one on, over all lines, so nothing counts that an untrusted client sent along. An
-    /// element that is no address ends the walk at the proxy that sent it.
+    /// While the address is that of a trusted proxy, the element that this proxy has appended to X-Forwarded-For is the
+    /// next. The elements are read from the last one on, over all lines, so an untrusted client's elements never count.
+    /// An element that is not an address ends the walk at the proxy that sent it.
     pub fn client(&self, request: &Request<'_>, nearest: Option<IpAddr>) -> Option<IpAddr> {
         let mut client = nearest.map(|address| address.to_canonical());
         if !self.contains(client) {
@@ -68,7 +68,7 @@ impl FromStr for TrustedProxies {
         let mut proxies = Self::default();
         for text in text.split(',').map(str::trim) {
             match text {
-                // The second as nginx writes it.
+                // `unix:` is the form that nginx writes.
                 UNIX | "unix:" => proxies.unix = true,
                 _ => proxies.networks.push(Network::parse(text).ok_or(InvalidNetwork { text: text.to_owned() })?),
             }
@@ -77,7 +77,7 @@ impl FromStr for TrustedProxies {
     }
 }
 
-/// In the form in which it is read.
+/// Writes the form that `FromStr` parses.
 impl fmt::Display for TrustedProxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -88,27 +88,27 @@ impl fmt::Display for TrustedProxies {
     }
 }
 
-/// What was to be a trusted proxy and is none.
+/// The error for text that is not a trusted proxy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is neither an address nor a network. Give an IP address, or the first address of a network and the length \
-     of its prefix, such as 10.0.0.0/8 or fd00::/8, or unix for whoever comes through a Unix socket."
+    "{text:?} is neither an address nor a network. Give an IP address, or the first address of a network and the \
+     length of its prefix, such as 10.0.0.0/8 or fd00::/8, or unix for all clients of a Unix socket."
 )]
 pub struct InvalidNetwork {
-    /// What was given.
+    /// The text as it was given.
     pub text: String,
 }
 
-/// Stands for an empty list.
+/// The word for an empty list.
 const NONE: &str = "none";
 
-/// Stands for the other end of every Unix socket.
+/// The word for the other end of every Unix socket.
 const UNIX: &str = "unix";
 
-/// All addresses that begin with the same bits.
+/// The network of all addresses with the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
-    /// The first; in IPv4 if it can be.
+    /// The first address; IPv4 where that is possible.
     first: IpAddr,
     prefix_bits: u32,
 }
@@ -124,13 +124,13 @@ impl Network {
         let prefix_bits = match prefix {
             None => bits(first),
             Some(digits) if is_digits(digits.as_bytes()) => {
-                // An IPv4 address in its IPv6 form is written with the prefix of that form.
+                // The prefix of an IPv4 address in its IPv6 form counts the bits of that form.
                 let prefix: u32 = digits.parse().ok()?;
                 prefix.checked_sub(bits(address) - bits(first)).filter(|prefix| *prefix <= bits(first))?
             }
             Some(_) => return None,
         };
-        // Bits behind the prefix would mean nothing, so they are a mistake.
+        // Bits behind the prefix would be ignored, so they are a mistake.
         let network = Self { first, prefix_bits };
         (network.start_of(first) == number(first)).then_some(network)
     }
@@ -139,7 +139,7 @@ impl Network {
         self.first.is_ipv4() == address.is_ipv4() && self.start_of(address) == number(self.first)
     }
 
-    /// The number of the first address that shares this one's prefix.
+    /// Returns the number of the first address that shares this address's prefix.
     fn start_of(&self, address: IpAddr) -> u128 {
         let behind = bits(self.first) - self.prefix_bits;
         number(address).checked_shr(behind).and_then(|start| start.checked_shl(behind)).unwrap_or(0)
@@ -166,7 +166,7 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// An element of X-Forwarded-For: an address, with a port or without, an IPv6 one in brackets or without.
+/// Parses an element of X-Forwarded-For: an address, with or without a port; IPv6 with or without brackets.
 fn parse_address(element: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(element).ok()?;
     let bare = text.parse().ok();
@@ -185,7 +185,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The client of a request with these header lines, as seen by a server that trusts 10.0.0.0/8 and fd00::/8.
+    /// Returns the client of a request with these header lines, as seen by a server that trusts 10.0.0.0/8 and
+    /// fd00::/8.
     fn client(nearest: &str, lines: &[&str]) -> String {
         let proxies: TrustedProxies = "10.0.0.0/8,fd00::/8".parse().unwrap();
         let head = format!(
@@ -305,7 +306,7 @@ mod tests {
             assert_eq!(proxies.client(&request, None), client.map(address), "{list}");
             assert_eq!(proxies.is_empty(), list == "none");
         }
-        // A proxy that says nothing, or nothing that can be read, leaves its client unknown.
+        // A proxy that sends no readable address leaves its client unknown.
         for line in ["", "X-Forwarded-For: unix:\r\n"] {
             let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n");
             let mut headers = Headers::default();
@@ -347,7 +348,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_network_is_what_shares_its_first_bits(one in any::<IpAddr>(), other in any::<IpAddr>(), bits_of in 0..=128u32) {
+        fn a_network_is_what_shares_its_first_bits(
+            one in any::<IpAddr>(),
+            other in any::<IpAddr>(),
+            bits_of in 0..=128u32,
+        ) {
             let (one, other) = (one.to_canonical(), other.to_canonical());
             let prefix_bits = bits_of.min(bits(one));
             let whole = Network { first: one, prefix_bits };
@@ -357,7 +362,8 @@ mod tests {
             let proxies: TrustedProxies = format!("{first}/{prefix_bits}").parse().unwrap();
             prop_assert!(proxies.contains(Some(one)));
             let shared_bits = || (number(one) ^ number(other)).leading_zeros() + bits(one) - 128;
-            prop_assert_eq!(proxies.contains(Some(other)), one.is_ipv4() == other.is_ipv4() && shared_bits() >= prefix_bits);
+            let is_inside = one.is_ipv4() == other.is_ipv4() && shared_bits() >= prefix_bits;
+            prop_assert_eq!(proxies.contains(Some(other)), is_inside);
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The grammar of requests' targets and header values (RFC 9110 5).
+//! The grammar of request targets and header values (RFC 9110 5).
 //!
-//! Functions of bytes alone. They judge one element each and never say which refusal follows.
+//! Functions of bytes alone. Each checks one element, and never chooses a refusal.
 
 use std::net::Ipv6Addr;
 
 use httparse::Header;
 
-/// The values of all headers of that name, in any case.
+/// Returns the values of all headers of this name, compared without case.
 pub(in crate::protocol) fn values<'a, 'n>(
     headers: &'a [Header<'a>],
     name: &'n str,
@@ -14,8 +14,8 @@ pub(in crate::protocol) fn values<'a, 'n>(
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// Splits text at the first `byte`, which is ASCII. Its `str` twin takes four times the instructions for the short texts of a
-/// head.
+/// Splits text at the first `byte`, which is ASCII. `str::split_once` takes four times the instructions for the short
+/// texts of a head.
 pub(in crate::protocol) fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
     let at = memchr::memchr(byte, text.as_bytes())?;
     Some((&text[..at], &text[at + 1..]))
@@ -32,25 +32,25 @@ pub(in crate::protocol) fn split_by_byte(text: &str, byte: u8) -> impl Iterator<
     })
 }
 
-/// The elements of a comma-separated list (RFC 9110 5.6.1); empty ones are skipped.
+/// Returns the elements of a comma-separated list (RFC 9110 5.6.1); empty ones are skipped.
 pub(in crate::protocol) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim).filter(|element| !element.is_empty())
 }
 
-/// Whether this is a token (RFC 9110 5.6.2): a method, a header name, a subprotocol.
+/// Returns whether this is a token (RFC 9110 5.6.2): a method, a header name, a subprotocol.
 pub(in crate::protocol) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&byte| TOKEN[byte as usize])
 }
 
-/// Whether this can stand in a header value: no control byte but the tab (RFC 9110 5.5).
+/// Returns whether this can stand in a header value: no control byte but the tab (RFC 9110 5.5).
 pub(in crate::protocol) fn is_field_value(bytes: &[u8]) -> bool {
-    // Without an early exit, so that the compiler can look at many bytes at a time.
+    // Without an early exit, so that the compiler can check many bytes at a time.
     bytes.iter().fold(true, |good, &byte| good & ((byte >= b' ' && byte != 0x7f) | (byte == b'\t')))
 }
 
-/// Whether this is a host with an optional port, as in the Host header: `name`, `1.2.3.4:80`, `[::1]:80`.
+/// Returns whether this is a host with an optional port, as in the Host header: `name`, `1.2.3.4:80`, `[::1]:80`.
 ///
-/// Narrower than the `reg-name` of RFC 3986, which allows punctuation that no host name has.
+/// Stricter than the `reg-name` of RFC 3986, which allows punctuation that no host name has.
 pub(in crate::protocol) fn is_host(host: &str) -> bool {
     let name_end = match host.find(']') {
         Some(bracket) => bracket + 1,
@@ -68,12 +68,12 @@ pub(in crate::protocol) fn is_host(host: &str) -> bool {
     name_is_valid && port_is_valid
 }
 
-/// Whether these bytes can be a target: visible ASCII and no fragment.
+/// Returns whether these bytes can be a target: visible ASCII and no fragment.
 pub(in crate::protocol) fn is_target(target: &str) -> bool {
     !target.is_empty() && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
 }
 
-/// Without the optional white space (RFC 9110 5.6.3) at both ends.
+/// Removes the optional white space (RFC 9110 5.6.3) at both ends.
 pub(in crate::protocol) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
@@ -81,7 +81,7 @@ pub(in crate::protocol) fn trim(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Rust's own number parser also takes a leading plus sign.
+/// Returns whether all bytes are digits. Rust's own number parser also accepts a leading plus sign.
 pub(in crate::protocol) fn is_digits(bytes: &[u8]) -> bool {
     bytes.iter().all(u8::is_ascii_digit)
 }

@@ -1,8 +1,8 @@
-//! The head of an HTTP/1.1 message, as both roles read it: where it ends, and what may stand in it.
+//! The head of an HTTP/1.1 message, as both roles read it: its end, and the rules for its lines.
 //!
-//! The lines of a whole head are read by httparse. Owns the limits of a head, and what httparse is too lenient about
-//! (RFC 9112 2 to 5). Never knows what a header means, never allocates. Invariants: the verdict depends on the bytes
-//! alone, not on the pieces they came in; the work is linear in the bytes.
+//! httparse parses the lines of a complete head. Owns the limits of a head, and the rules that httparse does not
+//! enforce (RFC 9112 2 to 5). Never interprets a header, never allocates. Invariants: the verdict depends on the bytes
+//! alone, not on how they are split; the work is linear in the bytes.
 
 use std::mem::MaybeUninit;
 
@@ -11,21 +11,21 @@ use memchr::memchr_iter;
 
 use super::refusal::Refusal;
 
-/// The most headers that a configuration may allow. There is room for as many, and a header is looked up by walking all
-/// of them, so their number bounds the cost of a look-up.
+/// The most headers that a configuration may allow. The parser has room for as many, and a look-up walks all of them,
+/// so their number bounds the cost of a look-up.
 pub const HEADERS_CAPACITY: usize = 256;
 
 /// Limits of a request head.
 #[derive(Clone, Debug)]
 pub struct HeadLimits {
-    /// Length of the request line, CRLF included, in bytes: 8 KiB, as in nginx; enough for a token in the query.
-    /// A longer one is refused with 414.
+    /// Length of the request line, CRLF included, in bytes: 8 KiB, as in nginx; enough for a token in the query. A
+    /// longer one is refused with 414.
     pub request_line_bytes_max: usize,
-    /// Length of the whole head, in bytes: 16 KiB, which bounds what one connection can hold before it is known.
-    /// No byte beyond it is looked at; a longer head is refused with 431.
+    /// Length of the whole head, in bytes: 16 KiB, which bounds the memory of a connection before its handshake. No
+    /// byte beyond it is read; a longer head is refused with 431.
     pub head_bytes_max: usize,
-    /// Number of header lines: 64, twice what a browser behind proxies sends. More are refused with 431.
-    /// More than [`HEADERS_CAPACITY`] counts as that.
+    /// Number of header lines: 64, twice as many as a browser behind proxies sends. More are refused with 431. A value
+    /// above [`HEADERS_CAPACITY`] counts as that.
     pub headers_max: usize,
 }
 
@@ -35,9 +35,9 @@ impl Default for HeadLimits {
     }
 }
 
-/// Finds the end of a head that arrives in pieces, and refuses early what can no longer become a good one.
+/// Finds the end of a head that arrives in pieces, and refuses early a head that can no longer become valid.
 ///
-/// It remembers how far earlier calls got, so each byte is looked at once, whatever the pieces.
+/// It remembers its progress, so each byte is read once, however the head is split.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadScan {
     /// Bytes searched for line ends so far.
@@ -47,10 +47,10 @@ pub struct HeadScan {
 }
 
 impl HeadScan {
-    /// The length of the head, its blank line included, or `None` while more bytes are needed.
+    /// Returns the length of the head, its blank line included, or `None` while more bytes are needed.
     ///
-    /// `received` is everything received of this head so far, from its first byte. When the end is found, the scan
-    /// is ready for the next head.
+    /// `received` is everything received of this head so far, from its first byte. Once the end is found, the scan is
+    /// ready for the next head.
     pub fn find_end(&mut self, received: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
         let Some(start) = first_line_start(received)? else { return Ok(None) };
         let headers_max = limits.headers_max.min(HEADERS_CAPACITY);
@@ -61,7 +61,7 @@ impl HeadScan {
             if line_feed < start {
                 continue;
             }
-            // Too long comes first: with the bytes one by one it would have been noticed before this line feed.
+            // The length is checked first: read byte by byte, the line would exceed the limit before this line feed.
             if self.lines == 0 && line_feed - start >= limits.request_line_bytes_max {
                 break;
             }
@@ -88,7 +88,7 @@ impl HeadScan {
     }
 }
 
-/// Room for the headers of one head: 8 KiB, made for the stack and left as it is until a head is parsed into it.
+/// Room for the headers of one head: 8 KiB on the stack, uninitialised until a head is parsed into it.
 #[derive(Debug)]
 pub struct Headers<'a>(pub(in crate::protocol) [MaybeUninit<Header<'a>>; HEADERS_CAPACITY]);
 
@@ -98,17 +98,17 @@ impl Default for Headers<'_> {
     }
 }
 
-/// A delimited head without the empty line before it, to be parsed by httparse; refuses what httparse would take: more
-/// than one empty line, and lines that end in LF alone.
+/// Returns a delimited head without the empty line before it, for httparse. Refuses two faults that httparse accepts:
+/// more than one empty line, and lines that end in LF alone.
 pub(in crate::protocol) fn strict_head(head: &[u8]) -> Result<&[u8], Refusal> {
     let head = &head[first_line_start(head)?.ok_or(Refusal::RequestLineInvalid)?..];
-    // Without an early exit, so that the compiler can look at many bytes at a time.
+    // Without an early exit, so that the compiler can check many bytes at a time.
     let pairs = head.iter().zip(&head[1..]);
     let good = pairs.fold(true, |good, (&byte, &next)| good & ((next != b'\n') | (byte == b'\r')));
     if good { Ok(head) } else { Err(Refusal::BareLineFeed) }
 }
 
-/// Why httparse did not read `head` to its end, given that its first line is a good one.
+/// Returns the reason why httparse did not read `head` to its end, given that its first line is valid.
 #[cold]
 pub(in crate::protocol) fn explain_headers(outcome: httparse::Result<usize>, head: &[u8]) -> Refusal {
     match outcome {
@@ -121,10 +121,10 @@ pub(in crate::protocol) fn explain_headers(outcome: httparse::Result<usize>, hea
     }
 }
 
-/// Where the first line begins: after at most one empty line (RFC 9112 2.2). `None` while that cannot be told.
+/// Returns the beginning of the first line: after at most one empty line (RFC 9112 2.2). `None` while it is unknown.
 ///
-/// A method begins with an upper-case letter, as all registered ones do, so that another protocol is noticed at its
-/// first byte.
+/// A method must begin with an upper-case letter, as all registered ones do, so that another protocol is recognised at
+/// its first byte.
 fn first_line_start(received: &[u8]) -> Result<Option<usize>, Refusal> {
     const TLS_HANDSHAKE_RECORD: u8 = 0x16;
     let start = match received {
@@ -246,7 +246,7 @@ pub(super) mod tests {
         assert_eq!(find_end(&head(HEADERS_CAPACITY + 1)), Err(refusal));
     }
 
-    /// Bytes that look like a head often enough for their halves to be accepted.
+    /// Generates bytes that resemble a head often enough for half of them to be accepted.
     pub fn head_like() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop_oneof![
             Just(b"GET / HTTP/1.1\r\n".to_vec()),

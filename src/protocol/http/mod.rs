@@ -1,6 +1,7 @@
-//! HTTP/1.1 requests and their answers (RFC 9110, RFC 9112), and where a request comes from.
+//! HTTP/1.1 requests and responses (RFC 9110, RFC 9112), and the address that a request comes from.
 //!
-//! Knows nothing of WebSocket beyond the headers that ask for it.
+//! Owns heads, bodies, proxies' headers and refusals. Never reads or writes a WebSocket frame. Invariant: an accepted
+//! request can be read in one way only.
 
 mod chunks;
 mod date;

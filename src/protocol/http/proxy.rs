@@ -1,12 +1,12 @@
-//! The PROXY protocol, versions 1 and 2: the words that a proxy says before its client's, to tell whose they are.
+//! The PROXY protocol, versions 1 and 2: the header in which a proxy sends the client's address before the client's
+//! bytes.
 //!
-//! Specified in HAProxy's `proxy-protocol.txt` (2020/03/05). Owns where such a header ends and whom it names; never
-//! decides whether whoever sent it is to be believed. Invariants: the verdict depends on the bytes alone, not on the
-//! pieces they came in; what can no longer become a header is refused at once; no more than a header's limit is looked
-//! at.
+//! Specified in HAProxy's `proxy-protocol.txt` (2020/03/05). Owns the end of such a header and the address in it. Never
+//! decides whether its sender is trusted. Invariants: the verdict depends on the bytes alone, not on how they are
+//! split; bytes that can no longer become a header are refused at once; no byte beyond a header's limit is read.
 //!
-//! What a header of version 2 carries after its addresses (TLVs) is skipped, the optional checksum among it: section
-//! 2.2.3 leaves it to the receiver, and TCP has one.
+//! The TLVs after the addresses of version 2 are skipped, among them the optional checksum: section 2.2.3 makes it
+//! optional for the receiver, and TCP has one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::{self, FromStr};
@@ -17,20 +17,21 @@ use super::refusal::Refusal;
 /// The longest header of version 1, CRLF included, in bytes (section 2.1: the worst case).
 pub const V1_BYTES_MAX: usize = 107;
 
-/// What a header of version 2 may carry after its first 16 bytes: 536, for which the format was made, since every host
-/// takes so much in one segment (section 2). Addresses take 216 at most; the rest is for what is skipped.
+/// Bytes that a header of version 2 may have after its first 16: 536, which the format was designed for, because every
+/// host accepts so much in one segment (section 2). Addresses take 216 at most; the rest is for TLVs, which are
+/// skipped.
 pub const V2_CONTENT_BYTES_MAX: usize = 536;
 
-/// A header that was understood.
+/// A parsed header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyHeader {
-    /// Whom the proxy speaks for; `None` when it speaks for itself (a health check) or cannot say: then the connection's
-    /// own address is what is known.
+    /// The client's address; `None` if the proxy connects on its own behalf (a health check) or does not know the
+    /// address. The connection's own address holds then.
     pub source: Option<SocketAddr>,
 }
 
-/// Reads the header that `received`, everything received so far, has to begin with. Gives it with its length, or `None`
-/// while more bytes are needed.
+/// Parses the header that `received`, everything received so far, must begin with. Returns it with its length, or
+/// `None` while more bytes are needed.
 pub fn parse(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
     if starts_alike(received, V1_START) {
         return if received.len() < V1_START.len() { Ok(None) } else { parse_v1(received) };
@@ -41,7 +42,8 @@ pub fn parse(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
     Err(Refusal::ProxyHeaderMissing)
 }
 
-/// Says of bytes that were refused as a request, since no header was due, whether they are a header all the same.
+/// Returns the refusal for bytes that were refused as a request while no header was expected: a clearer one if they are
+/// a PROXY header.
 pub fn explain(refusal: Refusal, received: &[u8]) -> Refusal {
     // An empty line, which the signature begins with, may stand before a request (RFC 9112 2.2).
     const TELLING_BYTES_MIN: usize = 5;
@@ -58,17 +60,17 @@ const V1_START: &[u8] = b"PROXY ";
 
 const V2_SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Signature, version and command, family and transport, and the length of what follows.
+/// Bytes of signature, version and command, family and transport, and the length of the rest.
 const V2_FIXED_BYTES: usize = 16;
 
 const INVALID: Refusal = Refusal::ProxyHeaderInvalid;
 
-/// Whether one begins with the other, as far as both go.
+/// Returns whether one begins with the other, as far as both go.
 fn starts_alike(bytes: &[u8], start: &[u8]) -> bool {
     bytes.iter().zip(start).all(|(byte, expected)| byte == expected)
 }
 
-/// Section 2.1. `received` begins with [`V1_START`].
+/// Parses version 1 (section 2.1). `received` begins with [`V1_START`].
 fn parse_v1(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
     let seen = &received[..received.len().min(V1_BYTES_MAX)];
     let line_end = seen.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
@@ -84,7 +86,7 @@ fn parse_v1(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
     }
 }
 
-/// What stands between `PROXY ` and CRLF.
+/// Parses the text between `PROXY ` and CRLF.
 fn parse_v1_line(line: &[u8]) -> Result<Option<SocketAddr>, Refusal> {
     if line == b"UNKNOWN" || line.starts_with(b"UNKNOWN ") {
         return Ok(None);
@@ -103,7 +105,7 @@ fn parse_v1_line(line: &[u8]) -> Result<Option<SocketAddr>, Refusal> {
     if words.next().is_none() { Ok(Some(source)) } else { Err(INVALID) }
 }
 
-/// The source, if both are addresses of the family. The standard library takes no leading zeros either.
+/// Returns the source, if both are addresses of the family. The standard library refuses leading zeros too.
 fn parse_both<T: FromStr + Into<IpAddr>>(source: &str, destination: &str) -> Result<T, Refusal> {
     let destination = destination.parse::<T>();
     source.parse().ok().filter(|_| destination.is_ok()).ok_or(INVALID)
@@ -114,7 +116,7 @@ fn parse_port(digits: &str) -> Result<u16, Refusal> {
     digits.parse().ok().filter(|_| canonical).ok_or(INVALID)
 }
 
-/// Section 2.2. `received` begins with [`V2_SIGNATURE`].
+/// Parses version 2 (section 2.2). `received` begins with [`V2_SIGNATURE`].
 fn parse_v2(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
     let is_local = match received.get(12) {
         None => return Ok(None),
@@ -124,15 +126,15 @@ fn parse_v2(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
     };
     let Some(&family_and_transport) = received.get(13) else { return Ok(None) };
     let (family, transport) = (family_and_transport >> 4, family_and_transport & 0x0f);
-    // A proxy that speaks for itself may leave anything there.
+    // A proxy that connects on its own behalf may send any family and transport.
     if !is_local && (family > FAMILY_UNIX || transport > TRANSPORT_DATAGRAM) {
         return Err(INVALID);
     }
     let Some(length) = received.get(14..V2_FIXED_BYTES) else { return Ok(None) };
     let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
-    let names_nobody = is_local || family == FAMILY_UNSPECIFIED || transport == TRANSPORT_UNSPECIFIED;
+    let has_no_address = is_local || family == FAMILY_UNSPECIFIED || transport == TRANSPORT_UNSPECIFIED;
     let address_bytes = match family {
-        _ if names_nobody => 0,
+        _ if has_no_address => 0,
         FAMILY_INET => 2 * 4 + 2 * 2,
         FAMILY_INET6 => 2 * 16 + 2 * 2,
         _ => 2 * 108,
@@ -143,7 +145,7 @@ fn parse_v2(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
     let end = V2_FIXED_BYTES + length;
     let Some(content) = received.get(V2_FIXED_BYTES..end) else { return Ok(None) };
     let source = match family {
-        _ if names_nobody => None,
+        _ if has_no_address => None,
         FAMILY_INET => source_of::<4>(content),
         FAMILY_INET6 => source_of::<16>(content),
         // A client on the proxy's own host, whose address is a file.
@@ -157,10 +159,10 @@ const FAMILY_INET: u8 = 1;
 const FAMILY_INET6: u8 = 2;
 const FAMILY_UNIX: u8 = 3;
 const TRANSPORT_UNSPECIFIED: u8 = 0;
-/// What came to the proxy in datagrams (QUIC) has an address as well.
+/// A client that reached the proxy in datagrams (QUIC) has an address as well.
 const TRANSPORT_DATAGRAM: u8 = 2;
 
-/// The first of two addresses, and the first of the two ports behind them.
+/// Returns the first of two addresses, with the first of the two ports behind them.
 fn source_of<const N: usize>(content: &[u8]) -> Option<SocketAddr>
 where
     IpAddr: From<[u8; N]>,
@@ -178,7 +180,7 @@ mod tests {
 
     type Verdict = Result<Option<(ProxyHeader, usize)>, Refusal>;
 
-    /// The verdict on a header that is followed by a request; the same however the bytes are split.
+    /// Returns the verdict on a header that is followed by a request; the same however the bytes are split.
     fn verdict(bytes: &[u8]) -> Verdict {
         let whole = parse(bytes);
         let first = (0..=bytes.len()).map(|end| parse(&bytes[..end])).find(|verdict| *verdict != Ok(None));
@@ -201,7 +203,7 @@ mod tests {
         [V2_SIGNATURE, &[command, family], &length.to_be_bytes(), content].concat()
     }
 
-    /// With the length that the content has.
+    /// Builds a header with the length of its content.
     fn whole_v2(command: u8, family: u8, content: &[u8]) -> Vec<u8> {
         v2(command, family, content.len() as u16, content)
     }
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn skips_what_follows_the_addresses_of_version_2_up_to_the_limit() {
-        // A checksum, a NOOP and a unique id; then what is no TLV at all.
+        // A checksum, a NOOP and a unique id; then bytes that are no TLV.
         let tlvs = [&[3, 0, 4, 1, 2, 3, 4, 4, 0, 1, 0, 5, 0, 3][..], b"id1"].concat();
         assert_source(&whole_v2(0x21, 0x11, &[INET, &tlvs].concat()), Some("203.0.113.7:56789"));
         assert_source(&whole_v2(0x21, 0x11, &[INET, b"\xff\xff\xff"].concat()), Some("203.0.113.7:56789"));
@@ -377,7 +379,7 @@ mod tests {
         }
     }
 
-    /// Bytes that are a header often enough.
+    /// Generates bytes that are a header often enough.
     fn header_like() -> impl Strategy<Value = Vec<u8>> {
         let v1 = "(PROXY |PROXY)(TCP4|TCP6|UNKNOWN)?[ 0-9a-f.:]{0,60}(\r\n|\r|\n)?".prop_map(String::into_bytes);
         let content = prop::collection::vec(any::<u8>(), 0..300);

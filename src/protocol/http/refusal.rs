@@ -1,18 +1,19 @@
-//! Why a request gets no WebSocket: every reason, whose fault it is, and the status that says so.
+//! The refusals of a request: every reason, the party at fault, and the status of the response.
 //!
-//! Never writes an answer: that is for [`Response`](super::http::Response). Never repeats a peer's bytes, but for an origin
-//! and a host, escaped and cut.
+//! Never writes a response: that is for [`Response`](super::http::Response). Invariant: the text repeats no byte of a
+//! peer but an origin and a host, escaped and truncated.
 
 use super::foreign_origin::ForeignOrigin;
 use crate::protocol::reasons;
 
-/// Why a request was refused. Its text is the body of the answer; [`Refusal::status`] is the status.
+/// The reason why a request was refused. Its text is the body of the response; [`Refusal::status`] is the status.
 ///
-/// Convert it with `Response::from`, and close the connection after it: what follows a refused head is unknown.
+/// Convert it with `Response::from`, and close the connection after it: the bytes after a refused head have no known
+/// meaning.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    // 400: the bytes are no HTTP/1.1 request that could be understood in one way only.
+    // 400: the bytes are not an HTTP/1.1 request with exactly one meaning.
     /// The first byte is that of a TLS record.
     #[error(
         "The client speaks TLS, but this port speaks plain HTTP. Use ws:// or http://, or put a TLS proxy in front."
@@ -24,51 +25,51 @@ pub enum Refusal {
     /// A line ends in LF without CR.
     #[error("A line ends in LF alone. End every line of the head with CRLF.")]
     BareLineFeed,
-    /// The first line is not `method target version`, each set apart by one space.
-    #[error("The first line is malformed. Send a method, a target and HTTP/1.1, set apart by one space each.")]
+    /// The first line is not `method target version`, separated by single spaces.
+    #[error("The first line is malformed. Send a method, a target and HTTP/1.1, separated by single spaces.")]
     RequestLineInvalid,
-    /// The target is in a form that is not served, or contains bytes that a target cannot.
+    /// The target has a form that is not served, or contains bytes that a target cannot.
     #[error("The request target is invalid. Send a path that begins with '/', in visible ASCII and without '#'.")]
     TargetInvalid,
     /// A header line begins with a space or a tab.
     #[error("A header line begins with white space. Send each header on one line, without obsolete line folding.")]
     ObsoleteFold,
-    /// A header line has no colon, or what stands before it is not a token.
+    /// A header line has no colon, or its name is not a token.
     #[error("A header name is invalid. Send 'Name: value', with a token as the name and no space before the colon.")]
     FieldNameInvalid,
     /// A header value contains CR, NUL or another control byte.
     #[error("A header value contains a control byte, such as CR or NUL. Remove it.")]
     FieldValueInvalid,
-    /// A header that the request needs is not there.
+    /// A required header is missing.
     #[error("The header {name} is missing. Send it exactly once.")]
     HeaderMissing {
         /// The header's name.
         name: &'static str,
     },
-    /// A header that may be sent once was sent again.
+    /// A header that may be sent once was repeated.
     #[error("The header {name} was sent more than once. Send it exactly once.")]
     HeaderDuplicate {
         /// The header's name.
         name: &'static str,
     },
-    /// The Host header is empty, or is no host name or address.
+    /// The Host header is empty, or is not a host name or address.
     #[error("The Host header is invalid. Send the host and, if it is not the default, the port of the address used.")]
     HostInvalid,
-    /// Where the body ends could be read in two ways.
+    /// The end of the body is ambiguous.
     #[error(
         "The header Transfer-Encoding is invalid. Send it once, as chunked, in HTTP/1.1 and without Content-Length."
     )]
     TransferEncoding,
-    /// The body comes in what are no chunks.
+    /// The body is not a valid sequence of chunks.
     #[error("A chunk of the body is malformed. Send its size in hexadecimal digits, CRLF, its data and CRLF.")]
     ChunkInvalid,
     /// Content-Length is not a number.
     #[error("The header Content-Length is invalid. Send one number in decimal digits.")]
     ContentLengthInvalid,
-    /// The request announces a body where none is read.
-    #[error("The request announces a body, but with GET, HEAD and an upgrade none is read. Send it without a body.")]
+    /// The request announces a body although its method, or the upgrade, excludes one.
+    #[error("The request announces a body, but none is read with GET, HEAD or an upgrade. Send it without a body.")]
     BodyUnexpected,
-    /// Half of the upgrade is there.
+    /// Only one half of the upgrade is present.
     #[error(
         "The WebSocket upgrade is incomplete: both 'Upgrade: websocket' and 'Connection: Upgrade' are needed. \
          If a proxy stands in between, let it forward them."
@@ -80,7 +81,7 @@ pub enum Refusal {
     /// The list of subprotocols is malformed, repeats itself or is too long.
     #[error("The header Sec-WebSocket-Protocol is invalid. Send at most {protocols_max} different tokens.")]
     ProtocolsInvalid {
-        /// How many may be offered.
+        /// The most subprotocols that may be offered.
         protocols_max: usize,
     },
     /// The list of extensions does not follow the grammar.
@@ -89,17 +90,17 @@ pub enum Refusal {
     /// Bytes came after the head, before the upgrade was answered.
     #[error("Data was sent before the upgrade was answered. Wait for the status 101 before sending the first frame.")]
     EarlyData,
-    /// A trusted proxy that has to begin with a PROXY header begins otherwise.
+    /// A trusted proxy that must begin with a PROXY header did not.
     #[error("The PROXY header is missing. Let the proxy send it (send-proxy, proxy_protocol on), or do not expect it.")]
     ProxyHeaderMissing,
-    /// A PROXY header where none is awaited.
+    /// A PROXY header came where none is expected.
     #[error(
         "A PROXY header came, but none is expected from this address. List the proxy in trusted-proxies and set \
          proxy-protocol, or have it send none."
     )]
     ProxyHeaderUnexpected,
-    /// A PROXY header of neither version, or too long.
-    #[error("The PROXY header is invalid. Send version 1 or 2 as proxy-protocol.txt has it.")]
+    /// A PROXY header is of neither version, or too long.
+    #[error("The PROXY header is invalid. Send version 1 or 2 as proxy-protocol.txt specifies it.")]
     ProxyHeaderInvalid,
 
     // Other faults of the client.
@@ -109,16 +110,16 @@ pub enum Refusal {
     /// The method cannot be answered here.
     #[error("This method is not allowed here. A WebSocket is opened with {allow}.")]
     MethodNotAllowed {
-        /// The methods that are, as in the header Allow.
+        /// The allowed methods, as in the header Allow.
         allow: &'static str,
     },
-    /// The head, or the body that it announces, did not arrive in time.
+    /// The head, or the announced body, did not arrive in time.
     #[error("The request did not arrive in time. Send all of it at once.")]
     HandshakeTimeout,
     /// The body is above its limit.
-    #[error("The body has {bytes} bytes or more, but no more than {limit} are read here. Send less at a time.")]
+    #[error("The body has {bytes} bytes or more, but at most {limit} are accepted here. Send less at a time.")]
     BodyTooLarge {
-        /// What is announced so far.
+        /// The bytes announced so far.
         bytes: u64,
         /// The limit, in bytes.
         limit: usize,
@@ -129,13 +130,13 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// The request expects something else than to be told when to send its body.
+    /// The Expect header asks for something other than 100-continue.
     #[error("The header Expect asks for something unknown. Send it as 100-continue, or leave it out.")]
     ExpectationFailed,
-    /// Something else than a WebSocket was asked for where only that is served.
+    /// The request does not open a WebSocket, and nothing else is served here.
     #[error("Only WebSocket is spoken here. Send 'Upgrade: websocket' and 'Connection: Upgrade'.")]
     UpgradeRequired,
-    /// The client wants another version of the WebSocket protocol.
+    /// The client asks for another version of the WebSocket protocol.
     #[error("This version of the WebSocket protocol is not supported. Use Sec-WebSocket-Version: 13.")]
     WebSocketVersionUnsupported,
     /// The whole head is above its limit.
@@ -144,16 +145,16 @@ pub enum Refusal {
         /// The limit, in bytes.
         limit: usize,
     },
-    /// A body in chunks has too much beside its data.
+    /// A body in chunks has too many bytes beside its data.
     #[error("The body has more than {limit} bytes of chunk extensions and trailers. Send fewer, or none.")]
     ChunkExtrasTooLarge {
         /// The limit, in bytes.
         limit: u32,
     },
-    /// The address has as many connections as one may.
+    /// The client's address has reached its limit of connections.
     #[error("There are too many connections from this address. Close some, or try again later.")]
     TooManyConnections,
-    /// The address has asked for more WebSockets in a short time than one may.
+    /// The client's address has exceeded its rate of handshakes.
     #[error("There were too many handshakes from this address. Try again later, and less often.")]
     TooManyHandshakes,
     /// There are more headers than allowed.
@@ -163,32 +164,32 @@ pub enum Refusal {
         limit: usize,
     },
 
-    // 5xx: the client did nothing wrong, or asks for what no server of this kind has.
+    // 5xx: the client did nothing wrong, or asks for a feature that this server does not have.
     /// The handler failed while it decided on the request.
     #[error("The server failed to handle the request. Try again later.")]
     HandlerFailed,
-    /// The server holds as many connections as it may.
+    /// The server has reached its limit of connections.
     #[error("The server is at its limit of connections. Try again later.")]
     OverCapacity,
     /// The server has no file descriptor for another connection.
     #[error("The server has no room for another connection. Try again later.")]
     OutOfDescriptors,
-    /// The server takes no new connections because it is about to stop.
+    /// The server accepts no new connections because it is about to stop.
     #[error("The server is shutting down. Connect again.")]
     ShuttingDown,
-    /// The body is encoded in another way than in chunks.
+    /// The body has a transfer coding other than chunked.
     #[error("No transfer coding but chunked is supported. Send the body as it is, or in chunks.")]
     TransferCodingUnknown,
     /// The request is neither HTTP/1.0 nor HTTP/1.1.
     #[error("This HTTP version is not supported. Use HTTP/1.1.")]
     HttpVersionUnsupported,
-    /// A WebSocket was asked for over HTTP/1.0.
-    #[error("A WebSocket cannot be opened over HTTP/1.0. Use HTTP/1.1; if a proxy stands in between, configure it so.")]
+    /// A WebSocket was requested over HTTP/1.0.
+    #[error("A WebSocket cannot be opened over HTTP/1.0. Use HTTP/1.1, also in a proxy in between.")]
     HandshakeNeedsHttp11,
 }
 
 impl Refusal {
-    /// The status code of the answer.
+    /// Returns the status code of the response.
     pub fn status(&self) -> u16 {
         use Refusal::*;
         match self {
@@ -232,7 +233,7 @@ impl Refusal {
     }
 }
 
-// What it is counted as. A new variant needs a line here.
+// The names under which refusals are counted. A new variant needs a line here.
 reasons! {
     Refusal:
     TlsOnPlainPort = "tls_on_plain_port",

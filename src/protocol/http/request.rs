@@ -1,8 +1,8 @@
-//! An HTTP/1.1 request, read out of its head.
+//! An HTTP/1.1 request, parsed from its head.
 //!
-//! Owns the rules that hold for every request, upgrade or not; its lines are read by httparse. Says how the end of a body is
-//! told and leaves it to the caller to read so far; never allocates, never answers.
-//! Invariant: a [`Request`] can be read in one way only (RFC 9112), so no proxy in front of it read another one.
+//! Owns the rules for every request, upgrade or not; httparse parses the lines. Determines the length of a body and
+//! leaves reading it to the caller; never allocates, never answers. Invariant: a [`Request`] can be read in one way
+//! only (RFC 9112), so no proxy in front of the server read another one.
 
 use std::str;
 
@@ -12,7 +12,7 @@ use super::grammar::{is_digits, is_host, is_target, is_token, list, split_at_byt
 use super::head::{Headers, explain_headers, strict_head};
 use super::refusal::Refusal;
 
-/// A parsed request head, and the body once there is one; borrows the received bytes, and the room for its headers.
+/// A parsed request head, and the body once it is attached; borrows the received bytes and the room for its headers.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     method: &'a str,
@@ -32,19 +32,20 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request out of `head`, which is exactly what [`HeadScan::find_end`] delimited. Its headers are kept in
-    /// `headers`, which the caller makes room for with [`Headers::default`].
+    /// Parses a request from `head`, which must be exactly what [`HeadScan::find_end`] delimited. Its headers are kept
+    /// in `headers`, which the caller creates with [`Headers::default`].
     ///
-    /// Refused, whatever the request is for: any version but HTTP/1.0 and 1.1; a target that is neither a path nor
-    /// `http://host/path`, `https`, `ws` and `wss` alike, nor the `*` of OPTIONS; no Host in HTTP/1.1, or more than one, or
-    /// one that is no host; obsolete line folding, white space before a colon, control bytes; more than one Content-Length,
-    /// or one that is no number; Transfer-Encoding beside it, or again, or in HTTP/1.0, or other than `chunked` alone; a body
-    /// with GET, HEAD or an upgrade; and in HTTP/1.1 an expectation other than `100-continue`.
+    /// Refuses, whatever the request is for: any version but HTTP/1.0 and 1.1; a target other than a path,
+    /// `http://host/path` (also `https`, `ws` and `wss`), or the `*` of OPTIONS; no Host in HTTP/1.1, or more than one,
+    /// or an invalid one; obsolete line folding, white space before a colon, control bytes; more than one
+    /// Content-Length, or one that is not a number; Transfer-Encoding beside it, or repeated, or in HTTP/1.0, or other
+    /// than `chunked` alone; a body with GET, HEAD or an upgrade; and in HTTP/1.1 an expectation other than
+    /// `100-continue`.
     pub fn parse(head: &'a [u8], headers: &'a mut Headers<'a>) -> Result<Self, Refusal> {
         let head = strict_head(head)?;
         let mut parsed = httparse::Request::new(&mut []);
         let outcome = parsed.parse_with_uninit_headers(head, &mut headers.0);
-        // Bytes after a blank line would be read by nobody.
+        // Bytes after a blank line would stay unread.
         let is_whole = outcome == Ok(Status::Complete(head.len()));
         let (true, Some(method), Some(target), Some(minor_version)) =
             (is_whole, parsed.method, parsed.path, parsed.version)
@@ -76,83 +77,83 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// The same request with its body, which follows the head at once and ends where [`body_length`](Self::body_length)
-    /// says.
+    /// Attaches the body, which follows the head at once and ends as [`body_length`](Self::body_length) determines.
     pub fn with_body(self, body: &'a [u8]) -> Self {
         Self { body, ..self }
     }
 
-    /// The method; case matters.
+    /// Returns the method, which is case-sensitive.
     pub fn method(&self) -> &'a str {
         self.method
     }
 
-    /// The target as it was sent.
+    /// Returns the target as it was sent.
     pub fn target(&self) -> &'a str {
         self.target
     }
 
-    /// The path of the target, which begins with `/`, still percent-encoded; `*` where OPTIONS asks about the whole server.
+    /// Returns the path of the target, which begins with `/`, still percent-encoded; `*` for OPTIONS on the whole
+    /// server.
     pub fn path(&self) -> &'a str {
         self.path
     }
 
-    /// What follows the first `?` of the target; still percent-encoded.
+    /// Returns the text behind the first `?` of the target, still percent-encoded.
     pub fn query(&self) -> Option<&'a str> {
         self.query
     }
 
-    /// 1 for HTTP/1.1, 0 for HTTP/1.0.
+    /// Returns 1 for HTTP/1.1, 0 for HTTP/1.0.
     pub fn minor_version(&self) -> u8 {
         self.minor_version
     }
 
-    /// Host and, if sent, port: those of the target if it names them, else those of the header Host. Only a request in
-    /// HTTP/1.0 may have none.
+    /// Returns the host and, if sent, the port: those of the target if it has them, else those of the Host header. Only
+    /// a request in HTTP/1.0 may have none.
     pub fn host(&self) -> Option<&'a str> {
         self.host
     }
 
-    /// The value of the first header of that name, in any case. A value need not be UTF-8.
+    /// Returns the value of the first header of this name, compared without case. A value need not be UTF-8.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         values(self.headers, name).next()
     }
 
-    /// As [`header`](Self::header), for values that are text. A value that is not UTF-8 is `None` here: where absence
-    /// means permission, ask `header`.
+    /// Returns a value as text, as [`header`](Self::header) does for bytes. A value that is not UTF-8 gives `None`:
+    /// where absence means permission, use `header`.
     pub fn header_text(&self, name: &str) -> Option<&'a str> {
         self.header(name).and_then(|value| str::from_utf8(value).ok())
     }
 
-    /// All headers, in the order they were sent.
+    /// Returns all headers, in the order they were sent.
     pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
         self.headers.iter().map(|header| (header.name, header.value))
     }
 
-    /// The elements of the comma-separated lists in all headers of that name; empty ones are skipped.
-    /// A quoted string is not treated as one element.
+    /// Returns the elements of the comma-separated lists in all headers of this name; empty ones are skipped. A quoted
+    /// string is not treated as one element.
     pub fn header_tokens<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         values(self.headers, name).flat_map(list)
     }
 
-    /// Whether the connection may serve another request after this one, which begins where the body ends: whoever does
-    /// not read the body has to close it.
+    /// Returns whether the connection may serve another request after this one. The next request begins where the body
+    /// ends, so a caller that does not read the body must close the connection.
     pub fn keep_alive(&self) -> bool {
         !self.connection.close && (self.minor_version == 1 || self.connection.keep_alive)
     }
 
-    /// Whether the client attempts to open a WebSocket: it sent `Upgrade: websocket` or a Sec-WebSocket-Key.
-    /// Whether the attempt is a good one is for [`handshake::check`](super::handshake::check).
+    /// Returns whether the client attempts to open a WebSocket: it sent `Upgrade: websocket` or a Sec-WebSocket-Key.
+    /// [`handshake::check`](super::handshake::check) checks the attempt.
     pub fn is_upgrade(&self) -> bool {
         self.upgrade_websocket || self.websocket_key
     }
 
-    /// How the end of the body is told. There is no body, or an empty one, with GET, HEAD and an upgrade.
+    /// Returns how the end of the body is found. With GET, HEAD and an upgrade there is no body, or an empty one.
     pub fn body_length(&self) -> BodyLength {
         self.body_length
     }
 
-    /// The length that Content-Length announces, if it does.
+    /// Returns the length that Content-Length announces, if there is one.
     pub fn content_length(&self) -> Option<u64> {
         match self.body_length {
             BodyLength::Known(bytes) => Some(bytes),
@@ -160,18 +161,18 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether the client may hold the body back until it is told to go on (RFC 9110 10.1.1). There is one then, and it is
-    /// not known to be empty.
+    /// Returns whether the client may hold the body back until the server sends 100 (RFC 9110 10.1.1). It is false if
+    /// there is no body, or an empty one.
     pub fn expects_continue(&self) -> bool {
         self.expects_continue && self.has_body()
     }
 
-    /// The body, as it was sent; empty if there is none, or none was [given](Self::with_body) to it.
+    /// Returns the body as it was sent; empty if there is none, or none was [attached](Self::with_body).
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// Whether both halves of the upgrade were sent (RFC 6455 4.2.1, 3 and 4).
+    /// Returns whether both halves of the upgrade were sent (RFC 6455 4.2.1, 3 and 4).
     pub(in crate::protocol) fn upgrades_to_websocket(&self) -> bool {
         self.upgrade_websocket && self.connection.upgrade
     }
@@ -180,7 +181,7 @@ impl<'a> Request<'a> {
         self.headers
     }
 
-    /// Takes from one header what every request is judged by.
+    /// Records a header that affects every request.
     fn note(&mut self, &Header { name, value }: &Header<'a>) -> Result<(), Refusal> {
         if name.eq_ignore_ascii_case("Host") {
             if self.host.is_some() {
@@ -200,7 +201,7 @@ impl<'a> Request<'a> {
                 BodyLength::Chunked => return Err(Refusal::TransferEncoding),
             };
         } else if name.eq_ignore_ascii_case("Transfer-Encoding") {
-            // RFC 9112 6.1 and 6.3: whatever could be read in two ways is refused.
+            // RFC 9112 6.1 and 6.3: an ambiguous body is refused.
             if self.minor_version == 0 || self.body_length != BodyLength::Unannounced {
                 return Err(Refusal::TransferEncoding);
             }
@@ -217,7 +218,7 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// RFC 9112 3.2: HTTP/1.1 needs a Host even where 3.2.2 has the target's authority replace it.
+    /// Checks the Host. RFC 9112 3.2: HTTP/1.1 needs one even where the target's authority replaces it (3.2.2).
     fn check_host(&mut self, authority: Option<&'a str>) -> Result<(), Refusal> {
         if self.host.is_none() && self.minor_version == 1 {
             return Err(Refusal::HeaderMissing { name: "Host" });
@@ -239,18 +240,18 @@ impl<'a> Request<'a> {
     }
 }
 
-/// How the end of a request's body is told (RFC 9112 6.3).
+/// The rule by which a request's body ends (RFC 9112 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// It is not: there is no body.
+    /// There is no body.
     Unannounced,
-    /// By its number of bytes.
+    /// The body has this number of bytes.
     Known(u64),
-    /// By the last of its [`Chunks`].
+    /// The body ends with the last of its [`Chunks`].
     Chunked,
 }
 
-/// What the Connection headers say.
+/// The options in the Connection headers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::protocol) struct Connection {
     close: bool,
@@ -268,13 +269,13 @@ impl Connection {
     }
 }
 
-/// Whether an Upgrade header names the WebSocket protocol.
+/// Returns whether an Upgrade header names the WebSocket protocol.
 pub(in crate::protocol) fn names_websocket(value: &[u8]) -> bool {
     list(value).any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Why httparse did not read `head` to its end. Its errors do not tell a bad target from a missing one, nor another
-/// version of HTTP from what is none.
+/// Returns the reason why httparse did not read `head` to its end. httparse's errors do not distinguish an invalid
+/// target from a missing one, nor another version of HTTP from garbage.
 #[cold]
 fn explain(outcome: httparse::Result<usize>, method_is_valid: bool, head: &[u8]) -> Refusal {
     let line = head.split(|&byte| byte == b'\n').next().and_then(|line| line.strip_suffix(b"\r")).unwrap_or_default();
@@ -295,7 +296,8 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Splits the origin form, `/path?query`; the absolute form, `scheme://authority/path?query`; and the asterisk form.
+    /// Parses the origin form, `/path?query`; the absolute form, `scheme://authority/path?query`; and the asterisk
+    /// form.
     fn parse(method: &str, target: &'a str) -> Result<Self, Refusal> {
         if !is_target(target) {
             return Err(Refusal::TargetInvalid);
@@ -306,7 +308,7 @@ impl<'a> Target<'a> {
         match target.split_once("://") {
             Some((scheme, rest)) if SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
                 let (authority, rest) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-                // RFC 9110 4.2.4: a user name is refused as well, since it can only be there to deceive.
+                // RFC 9110 4.2.4: a user name is refused as well, because its only use is to deceive.
                 if is_host(authority) { Ok(Self::new(Some(authority), rest)) } else { Err(Refusal::TargetInvalid) }
             }
             None if target == "*" && method == "OPTIONS" => Ok(Self { authority: None, path: target, query: None }),
@@ -323,15 +325,15 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Schemes of the absolute form. A client names the one that its user gave (RFC 6455 3 has `ws` and `wss` for WebSockets),
-/// and behind a proxy that speaks TLS the secure ones arrive here too.
+/// Schemes of the absolute form. A client sends the one that its user gave (RFC 6455 3 has `ws` and `wss` for
+/// WebSockets), and behind a proxy that terminates TLS the secure ones arrive here too.
 const SCHEMES: [&str; 4] = ["http", "https", "ws", "wss"];
 
 fn parse_host(value: &[u8]) -> Result<&str, Refusal> {
     str::from_utf8(value).ok().filter(|host| is_host(host)).ok_or(Refusal::HostInvalid)
 }
 
-/// Digits only: a sign, a list (RFC 9110 8.6 would allow equal ones) or an overflow is refused.
+/// Parses digits only: a sign, a list (RFC 9110 8.6 would allow equal values) or an overflow is refused.
 fn parse_content_length(value: &[u8]) -> Result<u64, Refusal> {
     str::from_utf8(value)
         .ok()
@@ -340,8 +342,8 @@ fn parse_content_length(value: &[u8]) -> Result<u64, Refusal> {
         .ok_or(Refusal::ContentLengthInvalid)
 }
 
-/// Whether this Transfer-Encoding is `chunked` and nothing else, if it is a list of codings at all. One that goes on after
-/// `chunked`, or applies it twice, is none (RFC 9112 6.1 and 6.3): programs differ in where such a body ends.
+/// Returns whether this Transfer-Encoding is `chunked` alone. A list that goes on after `chunked`, or applies it twice,
+/// is refused (RFC 9112 6.1 and 6.3): programs disagree on the end of such a body.
 fn is_chunked(value: &[u8]) -> Result<bool, Refusal> {
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
     if is_chunked(value) {

@@ -1,8 +1,8 @@
-//! HTTP answers other than 101.
+//! HTTP responses other than 101.
 //!
-//! Owns the headers each answer carries. Never reads a request, never repeats a
-//! peer's bytes in an answer. Invariant: whatever a header is given as, an answer is one head and one body of exactly
-//! the announced length; no value can end a line.
+//! Owns the headers of every response. Never reads a request, never repeats a peer's bytes in a response. Invariant: a
+//! response is one head and one body of exactly the announced length, whatever headers it is given; no value can end a
+//! line.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::date::Date;
 use super::grammar::{is_field_value, is_token};
 use super::refusal::Refusal;
 
-/// A header that cannot be sent: the mistake of whoever built the answer or the request, never the peer's.
+/// A header that cannot be sent: a mistake of the code that built the response or the request, never of the peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidHeader {
@@ -28,15 +28,15 @@ pub enum InvalidHeader {
         /// The header's name.
         name: String,
     },
-    /// The value must be a token, a list of extensions, a host or a target, and is not.
+    /// The value is not the required token, list of extensions, host or target.
     #[error("The value {value:?} cannot be sent as {name}. Correct it.")]
     Malformed {
-        /// What the value was meant for.
+        /// The purpose of the value.
         name: &'static str,
         /// The value as it was given.
         value: String,
     },
-    /// The header is written by the handshake itself.
+    /// The handshake writes this header itself.
     #[error("The header {name} is written by the handshake itself. Do not add it.")]
     Reserved {
         /// The header's name.
@@ -44,7 +44,7 @@ pub enum InvalidHeader {
     },
 }
 
-/// An HTTP answer other than 101.
+/// An HTTP response other than 101.
 #[derive(Clone, Debug)]
 pub struct Response {
     status: u16,
@@ -54,38 +54,38 @@ pub struct Response {
 }
 
 impl Response {
-    /// An answer without a body. A `status` that cannot end a request (outside 200 to 599) becomes 500.
+    /// Creates a response without a body. A `status` that cannot end a request (outside 200 to 599) becomes 500.
     pub fn new(status: u16) -> Self {
         let status = if (200..600).contains(&status) { status } else { 500 };
         Self { status, content_type: Cow::Borrowed(TEXT), headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// An answer in plain text.
+    /// Creates a response in plain text.
     pub fn text(status: u16, body: impl Into<Bytes>) -> Self {
         Self::new(status).with_body(TEXT, body)
     }
 
-    /// An answer in HTML.
+    /// Creates a response in HTML.
     pub fn html(status: u16, body: impl Into<Bytes>) -> Self {
         Self::new(status).with_body("text/html; charset=utf-8", body)
     }
 
-    /// An answer in JSON; `body` is JSON already.
+    /// Creates a response in JSON; `body` must be JSON already.
     pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
         Self::new(status).with_body("application/json", body)
     }
 
-    /// The same answer with this body.
+    /// Sets the body.
     pub fn with_body(mut self, content_type: impl Into<Cow<'static, str>>, body: impl Into<Bytes>) -> Self {
         self.content_type = one_line(content_type.into());
         self.body = body.into();
         self
     }
 
-    /// The same answer with one more header.
+    /// Adds a header.
     ///
-    /// Control bytes in `value` become spaces, so no value can add a header or a body. A `name` that is not a token,
-    /// or that [`write`](Self::write) owns, is left out; `Content-Type` and `Cache-Control` replace the default.
+    /// Control bytes in `value` become spaces, so no value can add a header or a body. A `name` that is not a token, or
+    /// that [`write`](Self::write) owns, is ignored; `Content-Type` and `Cache-Control` replace the default.
     pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         let (name, value) = (name.into(), one_line(value.into()));
         if name.eq_ignore_ascii_case("Content-Type") {
@@ -96,19 +96,20 @@ impl Response {
         self
     }
 
-    /// The status code.
+    /// Returns the status code.
     pub fn status(&self) -> u16 {
         self.status
     }
 
-    /// The body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Appends the answer to `out`. `head_only` is for the answer to HEAD: the same head, no body.
+    /// Appends the response to `out`. With `head_only`, the response to HEAD, the head is the same and the body is
+    /// omitted.
     pub fn write(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, head_only: bool) {
-        // RFC 9110 8.6, 15.4.5: these statuses end at the head, and 204 may not even announce a length.
+        // RFC 9110 8.6, 15.4.5: these statuses end at the head, and 204 must not even announce a length.
         let has_body = !matches!(self.status, 204 | 304);
         out.reserve(HEAD_BYTES_TYPICAL + self.body.len());
         out.extend_from_slice(b"HTTP/1.1 ");
@@ -150,7 +151,7 @@ impl From<&Refusal> for Response {
         let response = Self::text(refusal.status(), refusal.to_string());
         match refusal {
             Refusal::MethodNotAllowed { allow } => response.with_header("Allow", *allow),
-            // RFC 6455 4.2.2, 4.4 and RFC 9110 15.5.22: say what to upgrade to, and in which version.
+            // RFC 6455 4.2.2, 4.4 and RFC 9110 15.5.22: the response names the protocol to upgrade to, and its version.
             Refusal::UpgradeRequired | Refusal::WebSocketVersionUnsupported => {
                 response.with_header("Upgrade", "websocket").with_header("Sec-WebSocket-Version", "13")
             }
@@ -164,7 +165,7 @@ impl From<&Refusal> for Response {
     }
 }
 
-/// The `Server` header of every answer: a name and no version, which is nobody's business.
+/// The `Server` header of every response: a name without a version, which would help only attackers.
 pub(in crate::protocol) const SERVER: &str = "ringsock";
 
 /// Appends the parts of a line.
@@ -174,14 +175,14 @@ pub(in crate::protocol) fn push(out: &mut Vec<u8>, parts: &[&str]) {
     }
 }
 
-/// Appends what every answer says of where it comes from, 101 included.
+/// Appends the headers Date and Server, which every response has, 101 included.
 pub(in crate::protocol) fn push_origin(out: &mut Vec<u8>, date: &Date) {
     out.extend_from_slice(b"Date: ");
     out.extend_from_slice(date.as_bytes());
     push(out, &["\r\nServer: ", SERVER, "\r\n"]);
 }
 
-/// Appends headers of the caller's own; says which one cannot be sent. `reserved` are those it may not set.
+/// Appends the caller's headers; the error names the one that cannot be sent. `reserved` are those it may not set.
 pub(in crate::protocol) fn push_headers(
     out: &mut Vec<u8>,
     headers: &[(&str, &str)],
@@ -204,13 +205,13 @@ pub(in crate::protocol) fn push_headers(
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Long enough to leave room for others, short enough not to be noticed.
+/// The Retry-After of a busy server, in seconds: long enough to leave room for others, short enough to go unnoticed.
 const RETRY_AFTER_SECONDS: &str = "1";
 
-/// What the head of an answer without headers of its own takes, rounded up, so that `out` grows once.
+/// Bytes of a head without extra headers, rounded up, so that `out` grows once.
 const HEAD_BYTES_TYPICAL: usize = 256;
 
-/// What [`Response::write`] alone decides: the end of the message, and what every answer has.
+/// Headers that only [`Response::write`] sets: those that frame the message, and those of every response.
 const OWNED: [&str; 6] =
     ["Connection", "Content-Length", "Date", "Server", "Transfer-Encoding", "X-Content-Type-Options"];
 
@@ -218,7 +219,7 @@ fn is_listed(name: &str, list: &[&str]) -> bool {
     list.iter().any(|listed| listed.eq_ignore_ascii_case(name))
 }
 
-/// The value with each control character turned into a space.
+/// Replaces each control character by a space.
 fn one_line(value: Cow<'static, str>) -> Cow<'static, str> {
     if is_field_value(value.as_bytes()) {
         value

@@ -1,35 +1,36 @@
-//! A message on its way in: one contiguous buffer, however many frames and reads it arrives in.
+//! A message that is arriving: one contiguous buffer for all its frames and reads.
 //!
-//! A connection owns an assembly only while something is incomplete; between messages it owns none. Assemblies are
-//! recycled through a pool, so that large messages do not go to the allocator each time.
+//! A connection owns an assembly only while a message or frame is incomplete. Assemblies are recycled through a pool,
+//! so that large messages do not go to the allocator each time. Never grows before bytes arrive. Invariant: a recycled
+//! assembly holds nothing of its last connection.
 
 use super::frame::{FrameHeader, HEADER_BYTES_MAX};
 use super::message::MessageKind;
 use super::utf8::Utf8;
 use crate::protocol::deflate::{Decompressor, WindowBits};
 
-/// What has arrived of a frame header, a control frame or a message that is not complete yet.
+/// The received part of an incomplete frame header, control frame or message.
 #[derive(Debug, Default)]
 pub struct Assembly {
-    /// The caller's stamp of when it began.
+    /// The caller's timestamp of its beginning.
     pub(super) stamp: u32,
-    /// The beginning of a header.
+    /// The received part of a header.
     pub(super) header: [u8; HEADER_BYTES_MAX],
     pub(super) header_bytes: u8,
     /// The frame whose payload is arriving.
     pub(super) frame: Option<ArrivingFrame>,
-    /// The payload of a control frame that is arriving.
+    /// The received payload of a control frame.
     pub(super) control: Vec<u8>,
-    /// The message that is arriving, and what of it is here.
+    /// The kind of the message that is arriving.
     pub(super) message: Option<MessageKind>,
-    /// Whether it is compressed: then it is inflated once it is whole.
+    /// The message is compressed, so it is inflated once it is complete.
     pub(super) compressed: bool,
     pub(super) payload: Vec<u8>,
     pub(super) utf8: Utf8,
     pub(super) empty_fragments: u32,
 }
 
-/// A frame of which some payload is missing.
+/// A frame whose payload is incomplete.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ArrivingFrame {
     pub(super) header: FrameHeader,
@@ -37,7 +38,7 @@ pub(super) struct ArrivingFrame {
 }
 
 impl Assembly {
-    /// Whether nothing is incomplete any more.
+    /// Returns whether nothing is incomplete.
     pub(super) fn is_idle(&self) -> bool {
         self.message.is_none() && self.frame.is_none() && self.header_bytes == 0
     }
@@ -57,9 +58,9 @@ impl Assembly {
 pub struct AssemblyPool {
     free: Vec<Box<Assembly>>,
     bytes: usize,
-    /// Inflates the messages of all connections that agreed on no context takeover.
+    /// Inflates the messages of all connections without context takeover.
     decompressor: Option<Box<Decompressor>>,
-    /// Bytes that were inflated since somebody asked.
+    /// Bytes inflated since the last [`take_inflated_bytes`](Self::take_inflated_bytes).
     pub(super) inflated_bytes: u64,
 }
 
@@ -70,7 +71,7 @@ impl AssemblyPool {
     /// Assemblies kept for reuse, whatever their size.
     pub const FREE_MAX: usize = 256;
 
-    /// The first buffer of a message, in bytes; it doubles as bytes really arrive, whatever length a frame claims.
+    /// The first buffer of a message, in bytes; it doubles as bytes arrive, whatever length a frame claims.
     const PAYLOAD_BYTES_FIRST: usize = 4 * 1024;
 
     pub(super) fn take(&mut self, stamp: u32) -> Box<Assembly> {
@@ -85,13 +86,13 @@ impl AssemblyPool {
         assembly
     }
 
-    /// Bytes that messages became by inflating, since this was asked last: inflating is what costs most, and a few bytes
-    /// may become very many.
+    /// Returns the bytes of inflated output since the last call, and resets the count. Inflating is the most expensive
+    /// work that a peer can cause with a few bytes.
     pub fn take_inflated_bytes(&mut self) -> u64 {
         std::mem::take(&mut self.inflated_bytes)
     }
 
-    /// The shared decompressor, made when it is first needed, with a window that any peer's fits in.
+    /// Returns the shared decompressor, created at its first use, with a window large enough for any peer.
     pub(super) fn decompressor(&mut self) -> &mut Decompressor {
         self.decompressor.get_or_insert_with(|| Box::new(Decompressor::new(WindowBits::MAX)))
     }
@@ -106,7 +107,7 @@ impl AssemblyPool {
     }
 }
 
-/// Makes room for `bytes` more, doubling.
+/// Reserves room for `bytes` more by doubling the buffer.
 pub(super) fn reserve(payload: &mut Vec<u8>, bytes: usize) {
     if payload.capacity() - payload.len() < bytes {
         payload.reserve(bytes.max(AssemblyPool::PAYLOAD_BYTES_FIRST));

@@ -1,7 +1,7 @@
-//! Messages for many connections: encoded at most once for each way they can be encoded, and shared.
+//! Messages for many connections: encoded at most once per encoding, and shared.
 //!
-//! A [`Batch`] is a run of messages as whole frames, back to back, ready to be sent to any number of connections of any
-//! core. It never changes once it is made; what it is compressed to is made when the first connection needs it.
+//! A [`Batch`] is a sequence of messages as whole frames, ready to be sent to any number of connections on any core. It
+//! never changes once it is built; its compressed encodings are made when the first connection needs them.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -14,11 +14,12 @@ use super::message::Message;
 use crate::protocol::deflate::{Compress, Compressors, WindowBits};
 use crate::protocol::role::Role;
 
-/// What a batch costs beside its frames, and what is remembered of each of its messages.
+/// Memory of a batch beside its frames, in bytes: an estimate of its allocations.
 const BATCH_BYTES: usize = 256;
+/// Memory of each message of a batch beside its frame, in bytes.
 const MESSAGE_BYTES: usize = size_of::<usize>() + size_of::<Compress>();
 
-/// Some messages, shared by whoever they are sent to. Cloning it costs nothing.
+/// Some messages, shared by all connections they are sent to. Cloning it copies no message.
 #[derive(Clone, Debug)]
 pub struct Batch(Arc<Shared>);
 
@@ -26,43 +27,43 @@ pub struct Batch(Arc<Shared>);
 struct Shared {
     plain: Encoding,
     compress: Vec<Compress>,
-    /// For each window size, once it is needed; `None` inside where compressing would gain nothing.
+    /// The encoding for each window size, once it is needed; `None` inside if compressing gains nothing.
     compressed: OnceLock<Box<ByWindow>>,
 }
 
 type ByWindow = [OnceLock<Option<Encoding>>; WindowBits::COMPRESSOR_SIZES];
 
-/// Messages as they go over the wire.
+/// Messages as wire bytes.
 #[derive(Clone, Debug, Default)]
 pub struct Encoding {
     frames: Bytes,
-    /// Where each message's frame ends.
+    /// The end of each message's frame.
     ends: Vec<usize>,
 }
 
 impl Encoding {
-    /// The frames of all messages.
+    /// Returns the frames of all messages.
     pub fn frames(&self) -> &Bytes {
         &self.frames
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     pub fn messages(&self) -> usize {
         self.ends.len()
     }
 
-    /// Where the frames of some messages are.
+    /// Returns the byte range of the frames of some messages.
     pub fn span(&self, messages: Range<usize>) -> Range<usize> {
         let edge = |message: usize| message.checked_sub(1).map_or(0, |before| self.ends[before]);
         edge(messages.start)..edge(messages.end)
     }
 
-    /// The frames of some messages.
+    /// Returns the frames of some messages.
     pub fn slice(&self, messages: Range<usize>) -> Bytes {
         self.frames.slice(self.span(messages))
     }
 
-    /// What several say, one after the other. Copies, unless it is only one.
+    /// Concatenates several encodings. Copies them, unless there is only one.
     pub fn concat<'e>(encodings: impl ExactSizeIterator<Item = &'e Encoding> + Clone) -> Self {
         if encodings.len() == 1 {
             return encodings.last().cloned().unwrap_or_default();
@@ -77,30 +78,31 @@ impl Encoding {
         Self { frames: Bytes::from(frames), ends }
     }
 
-    /// The same bytes under a count of their own, so that threads that share them do not count in the same place.
-    pub fn counted_anew(&self) -> Self {
+    /// Returns the same bytes with a reference count of their own, so that threads that share them do not contend for
+    /// one counter.
+    pub fn with_own_count(&self) -> Self {
         Self { frames: Bytes::from_owner(self.frames.clone()), ends: self.ends.clone() }
     }
 }
 
 impl Batch {
-    /// How many messages there are.
+    /// Returns the number of messages.
     pub fn messages(&self) -> usize {
         self.0.compress.len()
     }
 
-    /// Bytes it takes, uncompressed.
+    /// Returns the memory it takes, in bytes, without its compressed encodings.
     pub fn bytes(&self) -> usize {
         BATCH_BYTES + self.0.plain.frames.len() + self.messages() * MESSAGE_BYTES
     }
 
-    /// As the frames are sent where compression was not agreed.
+    /// Returns the encoding for connections without compression.
     pub fn plain(&self) -> &Encoding {
         &self.0.plain
     }
 
-    /// As the frames are sent where a window was agreed, and `compressors` are at hand; each message compressed if it is
-    /// to be. Compresses only the first time, for each window.
+    /// Returns the encoding for connections that agreed on `window`, with each message compressed if its [`Compress`]
+    /// asks for it; the uncompressed one without a window or without compressors. Compresses once per window.
     pub fn encoding(&self, window: Option<WindowBits>, compressors: Option<&mut Compressors>) -> &Encoding {
         let (Some(window), Some(compressors)) = (window, compressors) else { return &self.0.plain };
         let by_window = self.0.compressed.get_or_init(Box::default);
@@ -115,7 +117,7 @@ impl Batch {
         cell.get_or_init(|| made).as_ref().unwrap_or(&self.0.plain)
     }
 
-    /// The last message alone.
+    /// Returns a batch of the last message alone.
     pub fn last(&self) -> Option<Self> {
         let last = self.messages().checked_sub(1)?;
         let mut builder = BatchBuilder::default();
@@ -146,13 +148,13 @@ impl Batch {
     }
 }
 
-/// The parts of a frame that [`BatchBuilder`] wrote.
+/// Splits a frame written by [`BatchBuilder`] into its opcode and payload.
 fn decoded(frame: &[u8]) -> Option<(Opcode, &[u8])> {
     let (header, bytes) = FrameHeader::parse(frame, Role::Client, false).ok()??;
     Some((header.opcode, frame.get(bytes..)?))
 }
 
-/// Gathers the messages of a batch.
+/// Collects the messages of a batch.
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     frames: Vec<u8>,
@@ -168,7 +170,7 @@ impl BatchBuilder {
         self.compress.push(compress);
     }
 
-    /// Adds the messages of a batch. Copies them, without what they were compressed to.
+    /// Adds the messages of a batch. Copies the uncompressed encoding only.
     pub fn append(&mut self, batch: &Batch) {
         let start = self.frames.len();
         self.frames.extend_from_slice(&batch.0.plain.frames);
@@ -176,45 +178,45 @@ impl BatchBuilder {
         self.compress.extend_from_slice(&batch.0.compress);
     }
 
-    /// How many messages there are.
+    /// Returns the number of messages.
     pub fn messages(&self) -> usize {
         self.ends.len()
     }
 
-    /// Bytes the batch will take; 0 while there are no messages.
+    /// Returns the memory that the batch will take, in bytes; 0 while there are no messages.
     pub fn bytes(&self) -> usize {
         if self.ends.is_empty() { 0 } else { BATCH_BYTES + self.frames.len() + self.messages() * MESSAGE_BYTES }
     }
 
-    /// The batch of what was gathered.
+    /// Builds the batch.
     pub fn finish(self) -> Batch {
         let plain = Encoding { frames: Bytes::from(self.frames), ends: self.ends };
         Batch(Arc::new(Shared { plain, compress: self.compress, compressed: OnceLock::new() }))
     }
 }
 
-/// One message that is sent to many: encoded, and compressed where it is agreed, at most once. Cloning it, and sending it
-/// to sessions of any core, shares what was encoded.
+/// One message for many sessions: encoded, and compressed where that is agreed, at most once. Clones and sends to
+/// sessions on any core share the encoded bytes.
 #[derive(Clone, Debug)]
 pub struct Prepared(Batch);
 
 impl Prepared {
-    /// Copies the payload.
+    /// Copies the payload. Compresses it if it is large.
     pub fn new<'m>(message: impl Into<Message<'m>>) -> Self {
         Self::with(message, Compress::IfLarge)
     }
 
-    /// As [`Prepared::new`], and says whether to compress.
+    /// Copies the payload, as [`Prepared::new`] does, with a choice whether to compress it.
     pub fn with<'m>(message: impl Into<Message<'m>>, compress: Compress) -> Self {
         let mut builder = BatchBuilder::default();
         builder.push(message.into(), compress);
         Self(builder.finish())
     }
 
-    /// The whole frame that a server sends on `connection`: compressed if that was agreed, `compressors` are given, and
-    /// it is to be.
+    /// Returns the whole frame that a server sends on `connection`, compressed if the connection agreed on compression,
+    /// `compressors` are given, and the message is to be compressed.
     ///
-    /// A connection of its own context takeover gets the shared frame too, and refers to nothing before it afterwards.
+    /// A connection with context takeover gets the shared frame too, and drops its own history.
     pub fn frame(&self, connection: &mut Connection, compressors: Option<&mut Compressors>) -> &Bytes {
         let window = connection.compresses_with();
         if window.is_some() {
@@ -223,7 +225,7 @@ impl Prepared {
         self.0.encoding(window, compressors).frames()
     }
 
-    /// As what it is sent to many at once.
+    /// Returns the message as a batch, for sending it to many sessions at once.
     pub fn batch(&self) -> &Batch {
         &self.0
     }
@@ -295,7 +297,7 @@ mod tests {
             assert_eq!(received(&mut client, &joined.slice(2..4)), [&long, "b"]);
             let alone = Encoding::concat(parts[..1].iter());
             assert_eq!(alone.frames().as_ptr(), parts[0].frames().as_ptr(), "one is not copied");
-            assert_eq!(alone.counted_anew().frames().as_ptr(), parts[0].frames().as_ptr());
+            assert_eq!(alone.with_own_count().frames().as_ptr(), parts[0].frames().as_ptr());
         }
         let mut builder = BatchBuilder::default();
         builder.append(&one);

@@ -11,19 +11,19 @@ pub const REASON_BYTES_MAX: usize = CONTROL_PAYLOAD_MAX - 2;
 /// The payload of a Close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Close<'a> {
-    /// Why.
+    /// The close code.
     pub code: CloseCode,
-    /// For a person who reads logs; at most [`REASON_BYTES_MAX`] bytes are sent.
+    /// Text for logs; at most [`REASON_BYTES_MAX`] bytes are sent.
     pub reason: &'a str,
 }
 
 impl<'a> Close<'a> {
-    /// A code with a reason.
+    /// Creates a payload of a code and a reason.
     pub fn new(code: CloseCode, reason: &'a str) -> Self {
         Self { code, reason }
     }
 
-    /// Reads a Close frame's payload; `None` when it is empty.
+    /// Parses a Close frame's payload; `None` if it is empty.
     pub fn parse(payload: &'a [u8]) -> Result<Option<Self>, Violation> {
         match payload {
             [] => Ok(None),
@@ -37,7 +37,7 @@ impl<'a> Close<'a> {
         }
     }
 
-    /// The reason as far as it fits into the frame, cut between characters.
+    /// Returns the part of the reason that fits into the frame, cut between characters.
     fn reason_that_fits(&self) -> &'a str {
         let mut end = self.reason.len().min(REASON_BYTES_MAX);
         while !self.reason.is_char_boundary(end) {

@@ -4,31 +4,32 @@ use std::fmt;
 
 use crate::protocol::reason::Reason;
 
-/// Why a connection is closed.
+/// The code of a Close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);
 
 impl CloseCode {
-    /// The purpose was fulfilled.
+    /// The purpose of the connection was fulfilled.
     pub const NORMAL: Self = Self(1000);
-    /// The endpoint goes away: a server that stops, a page that is left.
+    /// The endpoint goes away: a server that stops, or a page that the user leaves.
     pub const GOING_AWAY: Self = Self(1001);
     /// The peer broke the protocol.
     pub const PROTOCOL_ERROR: Self = Self(1002);
-    /// Data of a kind that the endpoint does not take.
+    /// The endpoint does not accept data of this kind.
     pub const UNSUPPORTED: Self = Self(1003);
-    /// Data that contradict their type, such as text that is not UTF-8.
+    /// The data contradict their type, such as text that is not UTF-8.
     pub const INVALID_DATA: Self = Self(1007);
-    /// A policy was violated for which no better code exists.
+    /// A policy was violated, and no other code fits.
     pub const POLICY_VIOLATION: Self = Self(1008);
-    /// A message above the limit.
+    /// The message is above the limit.
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// The server failed, through no fault of the peer.
     pub const INTERNAL_ERROR: Self = Self(1011);
-    /// Overloaded: come back later.
+    /// The server is overloaded; the client may try again later.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 
-    /// A code that may be sent: those RFC 6455 and its registry define, and 3000-4999 for libraries and applications.
+    /// Returns a code that may be sent, `None` for any other. Those of RFC 6455 and its registry may be sent, and
+    /// 3000-4999 for libraries and applications.
     pub const fn new(code: u16) -> Option<Self> {
         match code {
             1000..=1003 | 1007..=1014 | 3000..=4999 => Some(Self(code)),
@@ -36,7 +37,7 @@ impl CloseCode {
         }
     }
 
-    /// The number on the wire.
+    /// Returns the number on the wire.
     pub const fn number(self) -> u16 {
         self.0
     }
@@ -48,8 +49,8 @@ impl fmt::Display for CloseCode {
     }
 }
 
-/// The code of a Close frame, if it carries one, as it is counted: those of the registry one by one, those of libraries
-/// and of applications together, because a peer chooses among a thousand of each.
+/// The code of a Close frame, if it carries one. Registered codes are counted one by one, those of libraries and of
+/// applications as two groups, because a peer can choose among a thousand of each.
 impl Reason for Option<CloseCode> {
     const LABEL: &'static str = "code";
 

@@ -1,8 +1,8 @@
-//! An open WebSocket connection between reads: what it remembers, and the closing handshake (RFC 6455 5 to 7).
+//! An open WebSocket connection between reads: its state and the closing handshake (RFC 6455 5 to 7).
 //!
-//! 24 bytes, plus an [`Assembly`] while something is incomplete, and streams of its own where context takeover was
-//! agreed. Nothing is buffered beyond the message that is arriving, and that never beyond its limit.
-//! [`Incoming`](super::Incoming) is one read on its way through.
+//! Takes 24 bytes, plus an [`Assembly`] while a message or frame is incomplete, and streams of its own with context
+//! takeover. Never buffers more than the message that is arriving, nor that beyond its limit. Invariant: at
+//! most one Close frame is written. [`Incoming`](super::Incoming) processes one read.
 
 use super::assembly::{Assembly, AssemblyPool};
 use super::close::{Close, write_close};
@@ -15,14 +15,14 @@ use crate::protocol::role::Role;
 /// Limits of an open connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one message, over all its fragments. Default 64 KiB: enough for what chat, telemetry and markets send,
-    /// little enough that every connection may use it at once.
+    /// Bytes of one message, over all its fragments. Default 64 KiB: enough for chat, telemetry and market data, and
+    /// small enough that every connection may use it at once.
     pub message_bytes_max: u64,
-    /// Empty fragments in a row. Default 64: an honest peer sends none or one, and each costs work without ever ending
+    /// Empty fragments in a row. Default 64: a regular peer sends none or one, and each costs work without ever ending
     /// the message (the class of CVE-2026-48779).
     pub empty_fragments_max: u32,
-    /// Bytes a compressed message may become for each of its own; 0 for any number. Default 100: text becomes 3 to 20
-    /// times as large, a bomb 1000 times. The first 64 KiB are not judged by it. Above it: close 1009.
+    /// Bytes of output allowed for each byte of a compressed message; 0 for no limit. Default 100: text inflates 3 to
+    /// 20 times, a bomb 1000 times. The first 64 KiB of output are exempt. Above it the connection is closed with 1009.
     pub inflation_ratio_max: u32,
 }
 
@@ -32,29 +32,29 @@ impl Default for Limits {
     }
 }
 
-/// Where the closing handshake stands (RFC 6455 7.1).
+/// The state of the closing handshake (RFC 6455 7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Messages flow.
     Open,
-    /// This end has sent its Close frame; messages that cross it are dropped.
+    /// This end has sent its Close frame; messages of the peer that cross it are dropped.
     CloseSent,
-    /// The peer has sent its Close frame, which is to be answered.
+    /// The peer has sent its Close frame, and this end has yet to answer it.
     CloseReceived,
-    /// Both have, or the connection failed: nothing more is read or written.
+    /// Both ends have sent a Close frame, or the connection failed: nothing more is read or written.
     Closed,
 }
 
-/// What a read completed.
+/// A message or control frame that a read completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
-    /// A whole message; text has been checked.
+    /// A whole message; text has been validated.
     Message(Message<'a>),
-    /// A ping, to be answered with a pong of the same payload.
+    /// A ping, which must be answered with a pong of the same payload.
     Ping(&'a [u8]),
     /// A pong.
     Pong(&'a [u8]),
-    /// The peer's Close frame, to be answered with [`Connection::close`]. The last event there is.
+    /// The peer's Close frame, which must be answered with [`Connection::close`]. It is the last event.
     Close(Option<Close<'a>>),
 }
 
@@ -65,11 +65,11 @@ pub struct Connection {
     pub(super) state: State,
     compression: Option<Agreement>,
     pub(super) assembly: Option<Box<Assembly>>,
-    /// Exists only where context takeover was agreed, from the first compressed message on.
+    /// Present only with context takeover, from the first compressed message on.
     streams: Option<Box<Streams>>,
 }
 
-/// What remembers the messages of one connection.
+/// The streams of a connection with context takeover.
 #[derive(Debug, Default)]
 struct Streams {
     compressor: Option<Compressor>,
@@ -77,29 +77,30 @@ struct Streams {
 }
 
 impl Connection {
-    /// An open connection without compression.
+    /// Creates an open connection without compression.
     pub fn new(role: Role) -> Self {
         Self { role, state: State::Open, compression: None, assembly: None, streams: None }
     }
 
-    /// An open connection whose messages may be compressed as agreed.
+    /// Creates an open connection with the agreed compression.
     pub fn compressed(role: Role, agreement: Agreement) -> Self {
         Self { compression: Some(agreement), ..Self::new(role) }
     }
 
-    /// What was agreed on compression.
+    /// Returns the agreement on compression.
     pub fn compression(&self) -> Option<Agreement> {
         self.compression
     }
 
-    /// The window that this end's messages may be compressed with; `None` when they may not be.
+    /// Returns the window that this end compresses messages with; `None` if it must not compress.
     pub fn compresses_with(&self) -> Option<WindowBits> {
         let (window, _) = self.compression?.sending(self.role);
         (window >= WindowBits::COMPRESSOR_MIN).then_some(window)
     }
 
-    /// Compresses the payload of this end's next message, for [`write_compressed_frame`](super::write_compressed_frame);
-    /// `None` when it is to be sent as it is: compressing was not agreed, or gains nothing. What is given must be sent.
+    /// Compresses the payload of this end's next message, for
+    /// [`write_compressed_frame`](super::write_compressed_frame); `None` if it must be sent uncompressed, because
+    /// compression was not agreed or gains nothing. The caller must send the result.
     pub fn compress<'c>(&mut self, payload: &[u8], compressors: &'c mut Compressors) -> Option<&'c [u8]> {
         match self.compression?.sending(self.role) {
             (window, false) => compressors.compress(payload, window),
@@ -109,36 +110,38 @@ impl Connection {
         }
     }
 
-    /// Has this end's next compressed message refer to nothing before it, because something else was sent meanwhile.
+    /// Drops the history of this end's stream, because a message was sent outside it.
     pub fn forget_sent(&mut self) {
         if let Some(compressor) = self.streams.as_mut().and_then(|streams| streams.compressor.as_mut()) {
             compressor.forget();
         }
     }
 
-    /// Where the closing handshake stands.
+    /// Returns the state of the closing handshake.
     pub fn state(&self) -> State {
         self.state
     }
 
-    /// When the frame or message that is incomplete began, as stamped by its [`Incoming`](super::Incoming); `None` between messages.
+    /// Returns the timestamp at which the incomplete frame or message began, as its [`Incoming`](super::Incoming) gave
+    /// it; `None` between messages.
     pub fn assembling_since(&self) -> Option<u32> {
         self.assembly.as_ref().map(|assembly| assembly.stamp)
     }
 
-    /// Bytes that have arrived of the message that is incomplete, compressed if it is.
+    /// Returns the received bytes of the incomplete message, before inflation.
     pub fn assembled_bytes(&self) -> usize {
         self.assembly.as_ref().map_or(0, |assembly| assembly.payload.len())
     }
 
-    /// Has what is incomplete begin at `stamp`: it could not arrive before.
+    /// Sets the timestamp of the incomplete message to `stamp`, because the session was not read before.
     pub fn restamp(&mut self, stamp: u32) {
         if let Some(assembly) = &mut self.assembly {
             assembly.stamp = stamp;
         }
     }
 
-    /// Begins or answers the closing handshake, once: false when this end's Close frame has been sent before.
+    /// Begins or answers the closing handshake. Returns false, and writes nothing, if this end has sent its Close frame
+    /// before.
     pub fn close(&mut self, out: &mut Vec<u8>, close: Option<Close<'_>>, mask: Option<MaskKey>) -> bool {
         self.state = match self.state {
             State::Open => State::CloseSent,
@@ -149,8 +152,8 @@ impl Connection {
         true
     }
 
-    /// Fails the connection (RFC 6455 7.1.7): a Close frame, if none was sent yet, and nothing more is read. Says whether
-    /// the frame was written.
+    /// Fails the connection (RFC 6455 7.1.7): writes a Close frame, if none was sent yet, and reads nothing more.
+    /// Returns whether the frame was written.
     pub fn fail(&mut self, out: &mut Vec<u8>, close: Close<'_>, mask: Option<MaskKey>) -> bool {
         let writes = matches!(self.state, State::Open | State::CloseReceived);
         if writes {
@@ -160,19 +163,19 @@ impl Connection {
         writes
     }
 
-    /// Ends without a word: the transport is gone.
+    /// Ends the connection without a Close frame, because the transport is gone.
     pub fn abandon(&mut self) {
         self.state = State::Closed;
         self.assembly = None;
         self.streams = None;
     }
 
-    /// Whether input still means anything.
+    /// Returns whether input is still processed.
     pub(super) fn receives(&self) -> bool {
         matches!(self.state, State::Open | State::CloseSent)
     }
 
-    /// Inflates a message that arrived.
+    /// Inflates a received message.
     pub(super) fn decompress(
         &mut self,
         compressed: &[u8],

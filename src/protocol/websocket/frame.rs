@@ -1,6 +1,7 @@
 //! Frame headers and whole frames (RFC 6455 5.2).
 //!
-//! Every rule that a header alone can break is checked here, at the first byte that breaks it.
+//! Owns every rule that a header alone can break. Never reads a payload. Invariant: a header is refused at the first
+//! byte that breaks a rule.
 
 use super::mask::{self, MaskKey};
 use super::violation::Violation;
@@ -17,25 +18,25 @@ pub(super) const SHORT_LENGTH_MAX: usize = 125;
 
 pub(super) const FIN: u8 = 0x80;
 const RSV: u8 = 0x70;
-/// Says of a message's first frame that the message is compressed (RFC 7692 6).
+/// Marks the first frame of a compressed message (RFC 7692 6).
 const RSV1: u8 = 0x40;
 pub(super) const MASK: u8 = 0x80;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
-    /// More of the message that an earlier frame began.
+    /// A further fragment of the message that an earlier frame began.
     Continuation = 0,
-    /// A message of UTF-8 text.
+    /// The first frame of a text message.
     Text = 1,
-    /// A message of bytes.
+    /// The first frame of a binary message.
     Binary = 2,
-    /// The last frame of an endpoint.
+    /// The last frame that an endpoint sends.
     Close = 8,
-    /// Asks for a pong.
+    /// A ping, which the peer answers with a pong.
     Ping = 9,
-    /// Answers a ping, or comes on its own.
+    /// A pong, in answer to a ping or unsolicited.
     Pong = 10,
 }
 
@@ -52,7 +53,7 @@ impl Opcode {
         })
     }
 
-    /// Whether it is Close, Ping or Pong.
+    /// Returns whether this is Close, Ping or Pong.
     pub fn is_control(self) -> bool {
         self as u8 >= Opcode::Close as u8
     }
@@ -61,21 +62,21 @@ impl Opcode {
 /// The header of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Whether the frame is the last of its message.
+    /// The frame is the last of its message.
     pub fin: bool,
-    /// What it is.
+    /// The opcode.
     pub opcode: Opcode,
-    /// Whether it begins a compressed message: RSV1, which has a meaning only where permessage-deflate was agreed.
+    /// The frame begins a compressed message: RSV1, which is defined only by permessage-deflate.
     pub compressed: bool,
-    /// The key its payload is masked with, when a client sent it.
+    /// The key that a client has masked the payload with.
     pub mask: Option<MaskKey>,
     /// Bytes of payload, below 2^63.
     pub payload_bytes: u64,
 }
 
 impl FrameHeader {
-    /// Reads the header that `input` begins with, sent to an endpoint in `role`: the header and its length in bytes, or
-    /// `None` when more bytes are needed. `compression` says whether permessage-deflate was agreed.
+    /// Parses the header at the beginning of `input`, sent to an endpoint in `role`. Returns the header and its length
+    /// in bytes, or `None` if more bytes are needed. `compression` is true if permessage-deflate was agreed.
     #[inline]
     pub fn parse(input: &[u8], role: Role, compression: bool) -> Result<Option<(Self, usize)>, Violation> {
         let Some(&first) = input.first() else { return Ok(None) };
@@ -85,7 +86,7 @@ impl FrameHeader {
             return Err(Violation::ReservedBits);
         }
         let opcode = Opcode::new(first & 0x0F)?;
-        // RFC 7692 6.1: the bit belongs to the first frame of a message alone.
+        // RFC 7692 6.1: the bit is allowed only in the first frame of a message.
         if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
             return Err(Violation::ReservedBits);
         }
@@ -115,14 +116,14 @@ impl FrameHeader {
     /// Appends the header's bytes.
     #[inline]
     pub fn write(&self, out: &mut Vec<u8>) {
-        // A fixed number of bytes is copied and the surplus cut off, which is cheaper than copying a variable number.
+        // Copying a fixed number of bytes and cutting off the surplus is cheaper than copying a variable number.
         let (bytes, length) = self.encode();
         let end = out.len() + length;
         out.extend_from_slice(&bytes);
         out.truncate(end);
     }
 
-    /// The header's bytes, and how many of them there are.
+    /// Returns the header's bytes, and their number.
     #[inline]
     pub fn encode(&self) -> ([u8; HEADER_BYTES_MAX], usize) {
         let mut bytes = [0; HEADER_BYTES_MAX];
@@ -158,7 +159,7 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Opti
     debug_assert!(!opcode.is_control() || payload.len() <= CONTROL_PAYLOAD_MAX, "a control frame is short");
     out.reserve(HEADER_BYTES_MAX + payload.len());
     if mask.is_none() && payload.len() <= SHORT_LENGTH_MAX {
-        // The common case: a header of two bytes, written without a detour.
+        // The common case: a header of two bytes, written directly.
         out.extend_from_slice(&[opcode as u8 | FIN, payload.len() as u8]);
         out.extend_from_slice(payload);
         return;
@@ -166,7 +167,7 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Opti
     write_any_frame(out, opcode, false, payload, mask);
 }
 
-/// Appends the only frame of a compressed message, as [`Connection::compress`](super::Connection::compress) gave it.
+/// Appends the only frame of a message compressed by [`Connection::compress`](super::Connection::compress).
 pub fn write_compressed_frame(out: &mut Vec<u8>, opcode: Opcode, compressed: &[u8], mask: Option<MaskKey>) {
     out.reserve(HEADER_BYTES_MAX + compressed.len());
     write_any_frame(out, opcode, true, compressed, mask);
@@ -180,7 +181,7 @@ fn write_any_frame(out: &mut Vec<u8>, opcode: Opcode, compressed: bool, payload:
     }
 }
 
-/// The payload's length and where the length's bytes end; `None` when more bytes are needed.
+/// Returns the payload's length and the end of the length's bytes; `None` if more bytes are needed.
 #[inline]
 fn payload_length(input: &[u8], length: u8) -> Result<Option<(u64, usize)>, Violation> {
     match length {
@@ -193,7 +194,7 @@ fn payload_length(input: &[u8], length: u8) -> Result<Option<(u64, usize)>, Viol
             Ok(Some((length, 4)))
         }
         127 => {
-            // The first byte alone shows a length of 64 bits.
+            // The first byte is enough to see a length of 64 bits.
             if input.get(2).is_some_and(|byte| byte & 0x80 != 0) {
                 return Err(Violation::LengthTooLarge);
             }
@@ -219,7 +220,7 @@ mod tests {
         FrameHeader { fin, opcode, compressed: false, mask, payload_bytes }
     }
 
-    /// What RFC 6455, and RFC 7692 if compression was agreed, say of a client's frame by its first two bytes alone.
+    /// Returns the verdict of RFC 6455, and of RFC 7692 with compression, on the first two bytes of a client's frame.
     fn verdict(first: u8, second: u8, compression: bool) -> Option<Violation> {
         let opcode = first & 0x0F;
         let control = opcode >= 8;

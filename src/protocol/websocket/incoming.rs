@@ -1,7 +1,8 @@
-//! One read on its way through a connection: frames in, events out, in order.
+//! One read of a connection: frames in, events out, in order.
 //!
-//! What a read completes is borrowed from it wherever a frame lies in it whole; the rest is copied once, into the
-//! message that is arriving. Never looks behind a violation.
+//! An event borrows from the read if its frame lies in it whole; other frames are copied once, into the message that is
+//! arriving. Never processes a byte after a violation. Invariant: the events do not depend on how the bytes were cut
+//! into reads.
 
 use super::assembly::{self, ArrivingFrame, Assembly, AssemblyPool};
 use super::close::Close;
@@ -13,25 +14,26 @@ use super::utf8::Utf8;
 use super::violation::Violation;
 use crate::protocol::role::Role;
 
-/// What the frame of a message of its own begins with.
+/// The first byte of a frame that is a whole, uncompressed text message.
 const WHOLE_TEXT: u8 = FIN | Opcode::Text as u8;
+/// The first byte of a frame that is a whole, uncompressed binary message.
 const WHOLE_BINARY: u8 = FIN | Opcode::Binary as u8;
 
-/// The bytes of one read, on their way through a connection.
+/// The bytes of one read, being processed for a connection.
 #[derive(Debug)]
 pub struct Incoming<'i> {
     input: &'i mut [u8],
     position: usize,
     stamp: u32,
-    /// The assembled message or control frame handed out last.
+    /// The assembled message or control frame that the last event borrows.
     done: Option<Box<Assembly>>,
 }
 
-/// Where a completed frame or message lies.
+/// The place of a completed frame or message.
 enum Found {
-    /// In the read: a data frame that is a message of its own.
+    /// In the read: a data frame that is a whole message.
     Whole(MessageKind, usize, usize),
-    /// In the read: such a frame, compressed.
+    /// In the read: a data frame that is a whole message, compressed.
     WholeCompressed(MessageKind, usize, usize),
     /// In `done`.
     Assembled(MessageKind),
@@ -39,32 +41,35 @@ enum Found {
     AssembledCompressed(MessageKind),
     /// In the read.
     Control(Opcode, usize, usize),
-    /// In `done`: its bytes came in several reads.
+    /// In `done`, because its bytes came in several reads.
     AssembledControl(Opcode),
 }
 
 impl<'i> Incoming<'i> {
-    /// A read that is unmasked in place. `stamp` marks what begins in it, see [`Connection::assembling_since`].
+    /// Wraps a read, which is unmasked in place. `stamp` is the time at which messages in it begin, see
+    /// [`Connection::assembling_since`].
     pub fn new(input: &'i mut [u8], stamp: u32) -> Self {
         Self { input, position: 0, stamp, done: None }
     }
 
-    /// What has not been looked at yet: kept by a caller that stops early, and offered again later.
+    /// Returns the bytes that are not processed yet: a caller that stops early keeps them and passes them in again
+    /// later.
     pub fn rest(&self) -> &[u8] {
         &self.input[self.position..]
     }
 
-    /// The next event, or `None` when the read is used up. After a violation, [`Connection::fail`].
+    /// Returns the next event, or `None` at the end of the read. After a violation the caller must call
+    /// [`Connection::fail`].
     ///
-    /// Costs a few nanoseconds and one pass over the payload for a frame that lies in the read whole; others are copied
-    /// once, into the assembly.
+    /// Costs a few nanoseconds and one pass over the payload for a frame that lies in the read whole; other frames are
+    /// copied once, into the assembly.
     pub fn next(
         &mut self,
         connection: &mut Connection,
         pool: &mut AssemblyPool,
         limits: &Limits,
     ) -> Result<Option<Event<'_>>, Violation> {
-        // Every read ends here, and most carry one frame.
+        // Every read ends here, and most reads carry one frame.
         if self.position == self.input.len() && self.done.is_none() {
             return Ok(None);
         }
@@ -90,14 +95,13 @@ impl<'i> Incoming<'i> {
             if connection.state == State::Open || is_close {
                 return self.event(found, connection).map(Some);
             }
-            // Dropped, but checked: whether a rule was broken must not depend on how the bytes were cut into reads.
+            // The event is dropped but checked: the verdict must not depend on how the bytes were cut into reads.
             self.event(found, connection)?;
         }
     }
 
-    /// The frame that most are: a message of its own, not compressed, with a length of one byte, all of it in this read.
-    /// Whatever is otherwise in any way is left for [`Self::advance`] to judge. An echo of 64 B takes a tenth fewer
-    /// instructions by it.
+    /// Takes the most common frame: a whole, uncompressed message with a length of one byte, complete in this read.
+    /// Leaves any other frame to [`Self::advance`]. It saves a tenth of the instructions of a 64 B echo.
     #[inline]
     fn small_message(&mut self, connection: &Connection, limits: &Limits) -> Option<(MessageKind, usize, usize)> {
         if connection.state != State::Open || connection.assembly.is_some() || self.done.is_some() {
@@ -110,7 +114,7 @@ impl<'i> Incoming<'i> {
             _ => return None,
         };
         let is_server = connection.role == Role::Server;
-        // Without the mask bit a server, and with it a client, finds a length that is too large here.
+        // A missing mask bit at a server, or a set one at a client, gives a length that is too large here.
         let length = usize::from(if is_server { second ^ MASK } else { second });
         if length > SHORT_LENGTH_MAX || length as u64 > limits.message_bytes_max {
             return None;
@@ -145,7 +149,8 @@ impl<'i> Incoming<'i> {
         Ok(None)
     }
 
-    /// The common case: nothing is incomplete, so a frame that lies in the read whole is handed out where it lies.
+    /// Takes a frame while nothing is incomplete, which is the common case; a frame that lies in the read whole is not
+    /// copied.
     #[inline]
     fn frame(
         &mut self,
@@ -185,7 +190,7 @@ impl<'i> Incoming<'i> {
         self.payload_in_pieces(connection, assembly, pool)
     }
 
-    /// A frame while something is incomplete: its own header, its payload, or the message it belongs to.
+    /// Continues an incomplete header, payload or message.
     fn frame_in_pieces(
         &mut self,
         connection: &mut Connection,
@@ -274,7 +279,7 @@ impl<'i> Incoming<'i> {
         Ok(found)
     }
 
-    /// Inflates a compressed message, into an assembly of its own.
+    /// Inflates a compressed message into an assembly of its own.
     fn inflate(
         &mut self,
         found: Found,
@@ -296,7 +301,7 @@ impl<'i> Incoming<'i> {
         verdict.map(|()| Found::Assembled(kind))
     }
 
-    /// Unmasks a payload that lies in the read whole, and passes over it.
+    /// Unmasks a payload that lies in the read whole, and advances past it.
     #[inline]
     fn take_in_place(&mut self, header: &FrameHeader) -> (usize, usize) {
         let start = self.position;
@@ -308,8 +313,8 @@ impl<'i> Incoming<'i> {
         (start, end)
     }
 
-    /// Always inlined: a call would pass what was found and what becomes of it through memory, which makes a small frame
-    /// cost three times as much.
+    /// Builds the event of a completed frame. Always inlined: a call would pass both the frame and the event through
+    /// memory, which triples the cost of a small frame.
     #[inline(always)]
     fn event(&mut self, found: Found, connection: &mut Connection) -> Result<Event<'_>, Violation> {
         let done = self.done.as_deref();
@@ -332,8 +337,8 @@ impl<'i> Incoming<'i> {
 fn message(kind: MessageKind, payload: &[u8]) -> Result<Message<'_>, Violation> {
     match kind {
         MessageKind::Binary => Ok(Message::Binary(payload)),
-        // The only pass over text that came in one piece, and the second over text that came in several: making a
-        // `&str` without unsafe code takes one over the whole.
+        // The only pass over text that came in one piece, and the second over text that came in several: creating a
+        // `&str` without unsafe code takes a pass over the whole.
         MessageKind::Text => match simdutf8::basic::from_utf8(payload) {
             Ok(text) => Ok(Message::Text(text)),
             Err(_) => Err(Violation::NotUtf8),
@@ -357,8 +362,8 @@ fn control_event<'a>(opcode: Opcode, payload: &'a [u8], connection: &mut Connect
     }
 }
 
-/// Adds a piece of a payload, unmasked. Text is checked as it arrives, but for the piece that completes the message:
-/// that is checked with the whole when the message is handed out.
+/// Appends a piece of a payload, unmasked. Text is validated as it arrives, except for the last piece of a message,
+/// which is validated with the whole message.
 fn append(
     assembly: &mut Assembly,
     piece: &[u8],
@@ -368,7 +373,7 @@ fn append(
 ) -> Result<(), Violation> {
     let Assembly { payload, control, utf8, message, compressed, .. } = assembly;
     let target = if header.opcode.is_control() {
-        // At most CONTROL_PAYLOAD_MAX, whatever the peer claims.
+        // At most CONTROL_PAYLOAD_MAX bytes, whatever the peer claims.
         control.reserve_exact(header.payload_bytes as usize - offset);
         control
     } else {
@@ -387,7 +392,7 @@ fn append(
     Ok(())
 }
 
-/// Whether a frame may come now, given the message it would belong to (RFC 6455 5.4).
+/// Checks whether a frame may come now, given the message it would belong to (RFC 6455 5.4).
 fn admit(assembly: &mut Assembly, header: &FrameHeader, limits: &Limits) -> Result<(), Violation> {
     if header.opcode.is_control() {
         return Ok(());
@@ -407,8 +412,8 @@ fn admit(assembly: &mut Assembly, header: &FrameHeader, limits: &Limits) -> Resu
     count_empty_fragment(assembly, header, limits)
 }
 
-/// Whether a message may have so many bytes on the wire. A compressed one may have an eighth more than it may become:
-/// what does not compress grows a little, with small blocks by some percent (RFC 1951 3.2.4).
+/// Checks the size of a message on the wire. A compressed message may be an eighth above the limit on its inflated
+/// size: incompressible data grow a little, with small blocks by some percent (RFC 1951 3.2.4).
 #[inline]
 fn check_size(bytes: u64, compressed: bool, limits: &Limits) -> Result<(), Violation> {
     let mut max = limits.message_bytes_max;

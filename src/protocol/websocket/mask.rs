@@ -1,4 +1,4 @@
-//! Masking (RFC 6455 5.3): every byte XORed with a key of four, starting anywhere within the payload.
+//! Masking (RFC 6455 5.3): XOR of every byte with a four-byte key, from any offset within the payload.
 
 /// A masking key.
 pub type MaskKey = [u8; 4];
@@ -24,8 +24,8 @@ pub fn apply(bytes: &mut [u8], key: MaskKey, offset: usize) {
     }
 }
 
-/// Appends `bytes`, unmasked, to `output`: piece by piece, so that each piece is still in the nearest cache when it is
-/// unmasked, and memory is passed over once.
+/// Appends `bytes`, unmasked, to `output`. Works in pieces, so that each piece is still in the first-level cache when
+/// it is unmasked, and memory is read once.
 pub fn append(output: &mut Vec<u8>, bytes: &[u8], key: MaskKey, offset: usize) {
     /// Half of a common first-level cache of 32 KiB, for source and destination.
     const PIECE: usize = 8 * 1024;

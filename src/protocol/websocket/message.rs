@@ -2,17 +2,17 @@
 
 use super::frame::Opcode;
 
-/// Text or bytes.
+/// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageKind {
-    /// UTF-8.
+    /// UTF-8 text.
     Text,
-    /// Any bytes.
+    /// Arbitrary bytes.
     Binary,
 }
 
 impl MessageKind {
-    /// The opcode of its first frame.
+    /// Returns the opcode of its first frame.
     pub fn opcode(self) -> Opcode {
         match self {
             MessageKind::Text => Opcode::Text,
@@ -21,17 +21,17 @@ impl MessageKind {
     }
 }
 
-/// A whole message. Its bytes are borrowed: from the read they came in where that is possible.
+/// A whole message. It borrows its bytes, from the read they came in where that is possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// UTF-8.
+    /// UTF-8 text.
     Text(&'a str),
-    /// Any bytes.
+    /// Arbitrary bytes.
     Binary(&'a [u8]),
 }
 
 impl<'a> Message<'a> {
-    /// Text or bytes.
+    /// Returns the kind of the message.
     pub fn kind(&self) -> MessageKind {
         match self {
             Message::Text(_) => MessageKind::Text,
@@ -39,7 +39,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The payload.
+    /// Returns the payload.
     pub fn as_bytes(&self) -> &'a [u8] {
         match self {
             Message::Text(text) => text.as_bytes(),
@@ -47,12 +47,12 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Bytes of payload.
+    /// Returns the number of bytes of payload.
     pub fn len(&self) -> usize {
         self.as_bytes().len()
     }
 
-    /// Whether the payload is empty, which is allowed.
+    /// Returns whether the payload is empty, which is allowed.
     pub fn is_empty(&self) -> bool {
         self.as_bytes().is_empty()
     }

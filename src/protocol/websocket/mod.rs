@@ -1,7 +1,7 @@
 //! WebSocket connections (RFC 6455): frames, messages, the closing handshake.
 //!
-//! Knows nothing of HTTP. Invariant: what a peer sends is a message, a control frame or a [`Violation`], the same however its
-//! bytes are split.
+//! Never reads or writes HTTP. Invariant: a peer's input becomes the same messages, control frames and [`Violation`],
+//! however its bytes are split.
 
 mod assembly;
 mod batch;

@@ -1,8 +1,8 @@
-//! UTF-8 across fragments and reads: text is refused at the first byte that cannot belong to it.
+//! UTF-8 validation across fragments and reads: text is refused at the first byte that cannot belong to it.
 
 use super::violation::Violation;
 
-/// Checks text that arrives in pieces. Remembers only the bytes of a character that a piece ended within.
+/// Validates text that arrives in pieces. Keeps only the bytes of a character that a piece cuts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Utf8 {
     pending: [u8; 4],
@@ -10,7 +10,8 @@ pub struct Utf8 {
 }
 
 impl Utf8 {
-    /// Checks the next piece. What is wrong in any continuation is wrong now (RFC 3629 4: the ranges of second bytes).
+    /// Validates the next piece. A prefix that no continuation can make valid is refused at once (RFC 3629 4: the
+    /// ranges of second bytes).
     pub fn check(&mut self, piece: &[u8]) -> Result<(), Violation> {
         let piece = self.complete_character(piece)?;
         match simdutf8::compat::from_utf8(piece) {
@@ -25,12 +26,12 @@ impl Utf8 {
         }
     }
 
-    /// Whether the text so far ends between characters.
+    /// Returns whether the text so far ends between characters.
     pub fn is_complete(&self) -> bool {
         self.pending_bytes == 0
     }
 
-    /// Takes bytes of `piece` until the pending character is whole; returns the rest.
+    /// Takes bytes of `piece` until the pending character is complete, and returns the rest.
     fn complete_character<'p>(&mut self, mut piece: &'p [u8]) -> Result<&'p [u8], Violation> {
         while self.pending_bytes > 0 {
             let [first, rest @ ..] = piece else { break };
@@ -51,7 +52,7 @@ impl Utf8 {
 mod tests {
     use super::*;
 
-    /// Checks `bytes` cut at each of `cuts`; `None` while it may still become text.
+    /// Validates `bytes` cut at each of `cuts`. Returns `Ok(false)` if they end within a character.
     fn verdict(bytes: &[u8], cuts: &[usize]) -> Result<bool, Violation> {
         let mut utf8 = Utf8::default();
         let mut from = 0;

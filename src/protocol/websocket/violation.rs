@@ -1,4 +1,4 @@
-//! What a peer can do wrong on an open connection, and the close code that answers it.
+//! The protocol violations of a peer on an open connection, and the close codes that answer them.
 
 use thiserror::Error;
 
@@ -6,42 +6,42 @@ use super::close_code::CloseCode;
 use crate::protocol::deflate::InflationError;
 use crate::protocol::reasons;
 
-/// A rule that the peer broke. The connection is failed (RFC 6455 7.1.7): one Close frame with
-/// [`Violation::close_code`] is sent, and nothing more is read.
+/// A rule that the peer broke. The connection fails (RFC 6455 7.1.7): one Close frame with [`Violation::close_code`] is
+/// sent, and nothing more is read.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
     /// RFC 6455 5.5.1: a close payload of one byte is neither empty nor a code.
-    #[error("A close frame carried one byte; it carries none, or a code of two bytes and a reason.")]
+    #[error("A Close frame carried one byte; it must be empty, or carry a two-byte code and a reason.")]
     CloseCodeCut,
-    /// RFC 6455 7.4: codes that must not be on the wire, or that nobody has defined.
+    /// RFC 6455 7.4: the code must not be on the wire, or is not defined.
     #[error("Close code {code} must not be sent; use 1000, 3000-4999 or another code of RFC 6455 7.4.")]
     CloseCodeForbidden {
         /// The code received.
         code: u16,
     },
     /// RFC 6455 5.5.1: the reason is UTF-8.
-    #[error("The reason of a close frame was not UTF-8.")]
+    #[error("The reason of a Close frame was not UTF-8.")]
     CloseReasonNotUtf8,
-    /// RFC 7692 7.2.2: compressed data follow RFC 1951, within the window agreed on.
-    #[error("The compressed data of a message were damaged, or referred beyond the window agreed on.")]
+    /// RFC 7692 7.2.2: compressed data follow RFC 1951, within the agreed window.
+    #[error("The compressed data of a message were damaged, or referred beyond the agreed window.")]
     CompressedDataInvalid,
     /// RFC 6455 5.5: control frames are never fragmented.
-    #[error("A control frame came without FIN; control frames are never fragmented.")]
+    #[error("A control frame came without FIN; control frames must not be fragmented.")]
     ControlFragmented,
     /// RFC 6455 5.5: control frames carry at most 125 bytes.
     #[error("A control frame claimed more than 125 bytes.")]
     ControlTooLong,
-    /// Fragments without a byte cost work and never end a message.
+    /// Fragments without payload cost work and never end a message.
     #[error("More than {max} empty fragments came in a row.")]
     EmptyFragments {
-        /// The limit they exceeded.
+        /// The limit.
         max: u32,
     },
-    /// A little compressed data became very much: a decompression bomb, or looking like one.
-    #[error("A compressed message became more than {max} times as large when it was inflated.")]
+    /// A small compressed message inflated to a very large one, as a decompression bomb does.
+    #[error("A compressed message inflated to more than {max} times its size.")]
     InflationRatio {
-        /// The limit it exceeded.
+        /// The limit.
         max: u32,
     },
     /// RFC 6455 5.4: fragments of two messages are not interleaved.
@@ -50,7 +50,7 @@ pub enum Violation {
     /// RFC 6455 5.2: the shortest of the three length forms is used.
     #[error("A length of {length} was not written in its shortest form.")]
     LengthNotMinimal {
-        /// The length it encoded.
+        /// The encoded length.
         length: u64,
     },
     /// RFC 6455 5.2: the most significant bit of a 64-bit length is zero.
@@ -59,13 +59,13 @@ pub enum Violation {
     /// RFC 6455 5.1: only clients mask.
     #[error("A server's frame was masked.")]
     Masked,
-    /// A message that began was not completed in time.
+    /// A message was not completed in time.
     #[error("A message was not completed within {timeout_ms} ms of its first byte.")]
     MessageTimeout {
-        /// The limit it exceeded, in milliseconds.
+        /// The limit, in milliseconds.
         timeout_ms: u64,
     },
-    /// The message, with the frame just announced, would exceed the limit. Nothing was allocated for it.
+    /// The message would exceed the limit with the frame just announced. Nothing was allocated for it.
     #[error("A message of {bytes} bytes or more exceeds the limit of {max} bytes.")]
     MessageTooLarge {
         /// Bytes received and announced so far.
@@ -76,8 +76,8 @@ pub enum Violation {
     /// RFC 6455 5.6 and 8.1: text is UTF-8.
     #[error("A text message was not UTF-8.")]
     NotUtf8,
-    /// RFC 6455 5.2: reserved bits are zero unless an extension gives them a meaning.
-    #[error("A reserved bit was set that no extension was agreed for.")]
+    /// RFC 6455 5.2: reserved bits are zero unless an extension defines them.
+    #[error("A reserved bit was set, but no agreed extension defines it.")]
     ReservedBits,
     /// RFC 6455 5.2: opcodes 3-7 and 11-15 are reserved.
     #[error("Opcode {opcode} is reserved.")]
@@ -85,7 +85,7 @@ pub enum Violation {
         /// The opcode received.
         opcode: u8,
     },
-    /// RFC 6455 5.4: a continuation continues something.
+    /// RFC 6455 5.4: a continuation frame continues a message.
     #[error("A continuation frame came without a message to continue.")]
     UnexpectedContinuation,
     /// RFC 6455 5.1: every frame of a client is masked.
@@ -94,7 +94,7 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The code of the Close frame that answers it (RFC 6455 7.4.1).
+    /// Returns the code of the Close frame that answers it (RFC 6455 7.4.1).
     pub fn close_code(&self) -> CloseCode {
         match self {
             Violation::InflationRatio { .. } | Violation::MessageTooLarge { .. } => CloseCode::MESSAGE_TOO_BIG,
@@ -117,7 +117,7 @@ impl From<InflationError> for Violation {
     }
 }
 
-// What it is counted as. A new variant needs a line here.
+// The names under which violations are counted. A new variant needs a line here.
 reasons! {
     Violation:
     CloseCodeCut = "close_code_cut",

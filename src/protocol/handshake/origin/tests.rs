@@ -1,4 +1,4 @@
-//! Which pages may connect, by what browsers and apps say of themselves.
+//! Tests of the origins that browsers and applications send, and of origins that only look like an allowed one.
 
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ fn a_page_of_the_same_host_and_port_may_connect() {
         ("http://localhost", "localhost"),
         ("https://xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("https://my_host.example", "my_host.example"),
-        // What programs send that take the URL they connect to for their origin.
+        // Programs that send the URL they connect to as their origin.
         ("ws://127.0.0.1:9700", "127.0.0.1:9700"),
         ("ws://localhost:9000", "localhost:9000"),
         ("ws://example.com", "example.com"),
@@ -55,7 +55,7 @@ fn a_page_of_the_same_host_and_port_may_connect() {
     }
 }
 
-/// Origins that are not that of a page at `https://example.com`, however much they look like it.
+/// Origins that resemble `https://example.com` but differ from it.
 const TRICKS: &[&str] = &[
     "",
     " ",
@@ -190,7 +190,7 @@ fn the_same_name_on_another_port_is_another_host() {
         ("http://127.0.0.1:9000", "localhost:9000"),
         ("http://[::1]:9000", "localhost:9000"),
         ("http://[::ffff:127.0.0.1]", "127.0.0.1"),
-        // Pages of applications come from no host.
+        // Pages of applications have no host.
         ("capacitor://localhost", "localhost"),
         ("ionic://localhost", "localhost"),
         ("tauri://localhost", "localhost"),
@@ -308,7 +308,7 @@ fn a_refusal_names_the_origin_and_the_host_it_was_compared_with() {
     };
     let text = said("same-host,https://a", b"https://evil.test", "example.com:9000");
     assert!(text.contains("\"https://evil.test\"") && text.contains("\"example.com:9000\""), "{text}");
-    // Where the Host makes no difference, it is not named.
+    // The refusal does not name the Host if the Host makes no difference.
     assert!(!said("https://a", b"null", "example.com").contains("example.com"));
     assert!(said("same-host", b"\xff<b>\r\n", "a").contains(r"\xff\x3cb\x3e\x0d\x0a"));
     assert_eq!(Origins::default().admit(Some(b"ws://a"), Some("a")), Ok(()));
@@ -360,7 +360,11 @@ proptest! {
     #[test]
     fn what_is_allowed_is_the_listed_origin_itself(
         before in "(|a|https?:|//|[ -~]{0,3})",
-        core in prop_oneof![Just("https://example.com".to_owned()), "(https?|HTTPS|wss?)://example\\.com\\.?(:[0-9]{0,5}|:443)?", "\\PC{0,30}"],
+        core in prop_oneof![
+            Just("https://example.com".to_owned()),
+            "(https?|HTTPS|wss?)://example\\.com\\.?(:[0-9]{0,5}|:443)?",
+            "\\PC{0,30}",
+        ],
         after in "(|\\.|/|[ -~]{0,3}|\\PC{0,3})",
     ) {
         let text = format!("{before}{core}{after}");

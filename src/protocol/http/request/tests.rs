@@ -1,4 +1,4 @@
-//! What a request may be, and what each fault of one is called.
+//! Tests of the requests that are accepted, and of the refusal for each fault.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use crate::protocol::http::HEADERS_CAPACITY;
 use crate::protocol::http::grammar::is_field_value;
 use crate::protocol::http::head::tests::{head_like, scan};
 
-/// The verdict on a request with these lines after its Host.
+/// Returns the verdict on a request with these lines after its Host.
 fn parse_with(lines: &str) -> Result<u64, Refusal> {
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     Request::parse(head.as_bytes(), &mut Headers::default()).map(|request| request.content_length().unwrap_or(0))
@@ -172,7 +172,7 @@ fn refuses_bodies_of_doubtful_length() {
     }
 }
 
-/// How the end of the body of a request with these lines is told.
+/// Returns the body length of a request with these lines.
 fn body_length(lines: &str) -> Result<BodyLength, Refusal> {
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     Request::parse(head.as_bytes(), &mut Headers::default()).map(|request| request.body_length())
@@ -316,7 +316,7 @@ proptest! {
         let _ = Request::parse(&bytes, &mut Headers::default());
     }
 
-    // Whatever httparse may come to be lenient about, nothing is accepted that could be read in another way.
+    // Even if httparse becomes lenient, nothing is accepted that could be read in another way.
     #[test]
     fn reads_what_it_accepts_as_a_plain_split_of_the_lines_does(bytes in head_like()) {
         let Ok(Some(end)) = scan(&bytes) else { return Ok(()) };
