@@ -1,7 +1,7 @@
-//! Outgoing connections, for those who are clients.
+//! Outgoing connections.
 //!
-//! A connection that has begun is used like an established one: what is sent waits until it is there, and reading says
-//! why it never came to be.
+//! Never waits. Invariant: a connection in progress is used like an established one: sent bytes wait until it is
+//! established, and reading returns the error if it cannot be.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,11 +11,11 @@ use socket2::{Domain, Protocol, Type};
 
 use super::{Socket, socket};
 
-/// Begins to connect to `target`, from `source` if that matters, and does not wait for it. The kernel chooses the port
-/// only then, knowing both ends, so that each pair of addresses has some 28,000 connections of its own
+/// Begins to connect to `target`, from `source` if one is given, and returns without waiting. The kernel chooses the
+/// port late, knowing both ends, so that each pair of addresses has some 28,000 connections of its own
 /// (IP_BIND_ADDRESS_NO_PORT, `net.ipv4.ip_local_port_range`). TCP_NODELAY is set.
 ///
-/// Fails with `AddrNotAvailable` when those ports are used up, and when this host does not have the source's address.
+/// Fails with `AddrNotAvailable` if those ports are used up, or if this host does not have the source's address.
 pub fn connect(target: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::for_address(target), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;

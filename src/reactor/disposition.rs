@@ -1,4 +1,6 @@
-//! The dispositions of signals that handlers cannot express: ignored, and ignored already.
+//! Signal dispositions that a handler cannot express: ignoring a signal, and finding it ignored.
+//!
+//! Never installs a handler.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -6,7 +8,7 @@ use std::mem::MaybeUninit;
 /// Returns whether the process ignores a signal, perhaps since it was started (nohup, a background job of a script).
 pub fn is_ignored(signal: i32) -> bool {
     let mut now = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: a null pointer means that nothing is to change; the kernel writes one struct, which outlives the call.
+    // SAFETY: a null pointer means no change; the kernel writes one struct, which outlives the call.
     let result = unsafe { libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) };
     // SAFETY: zeros are a valid value of this plain C struct, whether the call has written to it or not.
     let now = unsafe { now.assume_init() };
@@ -26,7 +28,7 @@ mod tests {
 
     #[test]
     fn a_signal_is_ignored_once_it_was_asked_to_be() {
-        // No other test of this process has a use for it.
+        // No other test of this process uses it.
         assert!(!is_ignored(libc::SIGURG));
         ignore(libc::SIGURG).unwrap();
         assert!(is_ignored(libc::SIGURG));

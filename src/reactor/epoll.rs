@@ -1,7 +1,7 @@
-//! The reactor of hosts where io_uring is blocked: one edge-triggered epoll instance per core.
+//! The reactor for hosts where io_uring is blocked: one edge-triggered epoll instance per core.
 //!
-//! It owns the epoll instance, the eventfd that wakes it, a spare descriptor, and the sends that wait for room. It
-//! never closes a socket that it was lent, and keeps nothing in user space for a session that is idle.
+//! Owns the epoll instance, the eventfd that wakes it, a reserved descriptor, and the sends that wait for room. Never
+//! closes a caller's socket on its own, and keeps nothing in user space for an idle session.
 //!
 //! Invariant: a socket is registered exactly while it is watched or has a blocked send, and `blocked` holds exactly the
 //! sends whose final completion has yet to be queued.
@@ -16,21 +16,22 @@ use std::time::Duration;
 use super::socket::{self, EventFd, OnKernel, Spare, concerns_one_connection};
 use super::{Chunks, Completion, Reactor, Socket, Token};
 
-/// Events taken from the kernel by one `enter`. What is left over comes first at the next one, because epoll rotates
-/// its list of the ready.
+/// Events taken from the kernel by one `enter`. The rest comes first at the next one, because epoll rotates its list of
+/// ready descriptors.
 const EVENTS_PER_ENTER: usize = 1024;
 
 /// Connections accepted from one listener by one `enter`: enough to empty a burst quickly, few enough (some 200 µs)
-/// that established sessions do not feel it. The registration is level-triggered, so the rest is reported again.
+/// that established sessions do not notice. The registration is level-triggered, so the rest is reported again.
 const ACCEPTS_PER_ENTER: usize = 64;
 
-/// A watched socket is registered once for everything, so that a send that blocks needs no further system call.
+/// The events of a watched socket. It is registered once for all of them, so that a blocked send needs no further
+/// system call.
 const WATCHED: i32 = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-/// A socket that is not watched is registered while a send of it is blocked.
+/// The events of an unwatched socket, which is registered while its send is blocked.
 const SENDING: i32 = libc::EPOLLOUT | libc::EPOLLET;
-/// A listener and the eventfd stay reported until they have been dealt with.
+/// The events of a listener and of the eventfd, which are reported until they are handled.
 const LEVEL: i32 = libc::EPOLLIN;
-/// A listener of several cores wakes one that waits in the kernel, and not all of them.
+/// The events of a listener shared by several cores: wakes one waiting core, and not all of them.
 const SHARED: i32 = libc::EPOLLIN | libc::EPOLLEXCLUSIVE;
 
 const READABLE: i32 = libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR;
@@ -42,24 +43,24 @@ pub struct Epoll {
     epoll: OwnedFd,
     wake: Arc<EventFd>,
     spare: Spare,
-    /// Where the kernel writes; always `EVENTS_PER_ENTER` long.
+    /// The buffer that the kernel writes events to; always `EVENTS_PER_ENTER` long.
     events: Vec<libc::epoll_event>,
-    /// By the token's index, which only one open session has.
+    /// Blocked sends by the token's index, which only one open session has.
     blocked: HashMap<u32, Outgoing>,
-    /// Completions that the next `enter` hands out.
+    /// Completions that the next `enter` returns.
     queued: Vec<Completion>,
-    /// Whether `epoll_pwait2` is there (Linux 5.11).
+    /// `epoll_pwait2` is available (Linux 5.11).
     has_pwait2: bool,
 }
 
 impl Epoll {
-    /// Creates the epoll instance, its eventfd and the spare descriptor, and waits once in each way, since a filter of system
-    /// calls may allow the one and not the other.
+    /// Creates the epoll instance, its eventfd and the reserved descriptor, and waits once in each way, because a
+    /// filter of system calls may allow only one of them.
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes an integer and returns a new descriptor or an error.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         socket::result(fd as isize)?;
-        // SAFETY: the descriptor is new and nobody else owns it.
+        // SAFETY: the descriptor is new and has no other owner.
         let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
         let mut reactor = Self {
             epoll,
@@ -71,7 +72,7 @@ impl Epoll {
             has_pwait2: true,
         };
         reactor.control(libc::EPOLL_CTL_ADD, reactor.wake.raw(), LEVEL, Source::Wake)?;
-        // The plain one is what the runtime knows, whose waits would fail without end.
+        // The runtime uses the plain call, and would fail for ever if it were blocked.
         uninterrupted(reactor.wait_milliseconds(Duration::ZERO))?;
         reactor.wait(Duration::ZERO)?;
         Ok(reactor)
@@ -92,7 +93,7 @@ impl Reactor for Epoll {
     }
 
     fn stop_accepting(&mut self, listener: Socket) {
-        // Not registered means that accepting has ended already, and that this was said.
+        // An unregistered listener means that accepting has ended already, with a completion.
         if self.forget(listener.raw()).is_ok() {
             let canceled = io::Error::from_raw_os_error(libc::ECANCELED);
             self.queued.push(Completion::Accepted { listener, result: Err(canceled), more: false });
@@ -130,7 +131,7 @@ impl Reactor for Epoll {
             Some(_) => return,
             None => self.forget(socket.raw()),
         };
-        // Not registered means that the watch has ended already, and that this was said.
+        // An unregistered socket means that the watch has ended already, with a completion.
         if ended.is_ok() {
             self.queued.push(Completion::WatchEnded { token, result: Ok(()) });
         }
@@ -143,7 +144,7 @@ impl Reactor for Epoll {
         }
         match self.control(libc::EPOLL_CTL_ADD, socket.raw(), SENDING, Source::Session(token)) {
             Ok(()) => send.watched = false,
-            // Its watch has registered it, and reports the room that comes: blocking has just set the condition.
+            // The watch has registered the socket, and reports new room: blocking has just set the condition for that.
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             Err(error) => {
                 self.queued.push(Completion::Sent { token, result: Err(error), more: false });
@@ -153,7 +154,8 @@ impl Reactor for Epoll {
         self.blocked.insert(token.index, send);
     }
 
-    /// May return early without any completion: that a newly watched socket can be written to is an event as well.
+    /// Enters the kernel. May return early without a completion, because a newly watched socket that can be written to
+    /// causes an event as well.
     fn enter(&mut self, wait: Duration, completions: &mut Vec<Completion>) -> io::Result<()> {
         let wait = if self.queued.is_empty() { wait } else { Duration::ZERO };
         let count = self.wait(wait)?;
@@ -173,7 +175,7 @@ impl Reactor for Epoll {
         Some(self.epoll.as_fd())
     }
 
-    /// Nothing to do: an epoll instance polls as readable for as long as anything in it is ready.
+    /// Does nothing: an epoll instance polls as readable as long as a descriptor in it is ready.
     fn arm(&mut self) {}
 
     fn disarm(&mut self) {}
@@ -216,7 +218,7 @@ impl Epoll {
             let socket = send.socket;
             self.blocked.remove(&token.index);
             if !watched {
-                // Fails for a socket that is not registered, which is what is wanted.
+                // Fails for a socket that is not registered, which is fine.
                 let _ = self.forget(socket.raw());
             }
         }
@@ -230,13 +232,13 @@ impl Epoll {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if concerns_one_connection(&error) => {}
-                // Still registered it would be reported at once and again, burning the core (see EMFILE).
+                // A listener left registered would be reported again at once, and burn the core (see EMFILE).
                 Err(error) => return self.end_accepting(listener, Err(error)),
             }
         }
     }
 
-    /// Accepts one connection of a listener that others accept from as well: they may have been quicker.
+    /// Accepts one connection of a listener that other cores accept from as well: they may have been quicker.
     fn accept_next(&mut self, listener: Socket) {
         match socket::accept(listener) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock || concerns_one_connection(&error) => {}
@@ -258,7 +260,7 @@ impl Epoll {
     fn wait(&mut self, wait: Duration) -> io::Result<usize> {
         if self.has_pwait2 {
             match self.pwait2(wait) {
-                // Old kernels do not know the call, and old seccomp profiles forbid what they do not know.
+                // Old kernels do not know the call, and old seccomp profiles forbid calls that they do not know.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                     self.has_pwait2 = false;
                 }
@@ -271,7 +273,7 @@ impl Epoll {
     fn pwait2(&mut self, wait: Duration) -> io::Result<usize> {
         let timeout = socket::timespec(wait);
         // SAFETY: the pointer and length are those of `events`, the timeout is a live local, and without a signal mask
-        // its size is not looked at. By number, because C libraries of before 2022 have no such function.
+        // its size is not read. Called by number, because C libraries from before 2022 have no such function.
         let count = unsafe {
             libc::syscall(
                 libc::SYS_epoll_pwait2,
@@ -307,7 +309,7 @@ impl Epoll {
     }
 }
 
-/// Whom an event is about. It travels through the kernel in 64 bits: the kind in the top 8, then the index in 24 and
+/// The source of an event. It travels through the kernel in 64 bits: the kind in the top 8, then the index in 24 and
 /// the generation in 32, or the listener's descriptor in the lowest 32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
@@ -357,12 +359,12 @@ struct Outgoing {
     socket: Socket,
     token: Token,
     chunks: Chunks,
-    /// Whether the registration is the watch's, or only this send's.
+    /// The socket is registered by its watch, and not only for this send.
     watched: bool,
 }
 
 impl Outgoing {
-    /// Writes until there is no room, queues what has come of it, and says whether that was the end.
+    /// Writes until there is no room, queues the completions, and returns whether the send has ended.
     fn advance(&mut self, queued: &mut Vec<Completion>) -> bool {
         let token = self.token;
         let mut count = 0;
@@ -389,7 +391,7 @@ impl Outgoing {
     }
 }
 
-/// One write of as many parts as a system call takes.
+/// Writes as many parts as one system call takes.
 fn write(socket: Socket, chunks: &Chunks) -> io::Result<usize> {
     let mut slices = [IoSlice::new(&[]); Chunks::PARTS_MAX];
     let mut count = 0;

@@ -1,7 +1,8 @@
-//! Listening sockets that whoever started this process has passed to it: LISTEN_FDS, as in sd_listen_fds(3).
+//! Listening sockets passed by the process that started this one: LISTEN_FDS, as in sd_listen_fds(3).
 //!
-//! Whoever passes them keeps them as well, so that nobody is refused while one server ends and the next begins. Invariant:
-//! what is taken listens, is a stream, does not block, and is closed in programs that this one starts.
+//! That process keeps the sockets open as well, so that no client is refused between one server and the next. Never
+//! closes a descriptor that it cannot use. Invariant: a socket taken listens, is a stream, does not block, and is
+//! closed in programs that this one starts.
 
 use std::env;
 use std::fs;
@@ -18,59 +19,61 @@ use super::Socket;
 use super::listener::{Listener, Opened, Owner};
 use crate::address::{Endpoint, Families, UnixAddress, UnixName};
 
-/// A listening socket that was passed. Cloning it gives another handle on the same one.
+/// A listening socket that was passed. Cloning it gives another handle on the same socket.
 #[derive(Clone, Debug)]
 pub struct Inherited {
     /// Its name in LISTEN_FDNAMES; `unknown` if there is none.
     pub name: String,
-    /// What it is bound to.
+    /// The endpoint it is bound to.
     pub endpoint: Endpoint,
     socket: Arc<OwnedFd>,
 }
 
-/// What the environment says of passed sockets.
+/// The sockets passed through the environment.
 #[derive(Clone, Debug, Default)]
 pub struct Passed {
-    /// Those for this process.
+    /// The sockets for this process.
     pub sockets: Vec<Inherited>,
-    /// The process that LISTEN_PID names, if it is another.
+    /// The process that LISTEN_PID names, if it is another one.
     pub other_process: Option<String>,
 }
 
-/// Why a passed socket cannot be used: whoever passes it is to mend that.
+/// The reason why a passed socket cannot be used; the process that passes it has to be corrected.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum InheritError {
-    /// The variables contradict each other or what is open.
-    #[error("LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES do not hold: {source}. They are set by whoever passes sockets.")]
+    /// The variables contradict each other or the open descriptors.
+    #[error(
+        "LISTEN_FDS, LISTEN_PID or LISTEN_FDNAMES is invalid: {source}. Correct the program that passes the sockets."
+    )]
     Variables {
         /// The reason.
         source: io::Error,
     },
-    /// It is no socket that accepts connections.
+    /// The descriptor is not a socket that accepts connections.
     #[error(
         "The descriptor {descriptor} ({name}), which LISTEN_FDS passes, {reason}. Pass listening TCP or Unix stream \
          sockets; in a unit of systemd ListenStream= with Accept=no."
     )]
     Unusable {
-        /// Its number.
+        /// The descriptor's number.
         descriptor: RawFd,
         /// Its name in LISTEN_FDNAMES.
         name: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 }
 
 impl Passed {
-    /// Takes the sockets that were passed to this process, once. While it has one thread, the variables are removed, so that
-    /// no program that it starts takes them for its own.
+    /// Takes the sockets passed to this process, once. If the process has only one thread, it removes the variables, so
+    /// that programs that it starts do not use them.
     pub fn take() -> Result<Self, InheritError> {
         let own = process::id().to_string();
         let (count, for_process) = (env::var("LISTEN_FDS").ok(), env::var("LISTEN_PID").ok());
         let other_process = for_process.clone().filter(|process| count.is_some() && *process != own);
         if count.is_none_or(|count| count == "0") || for_process.is_none() || other_process.is_some() {
-            // Their names would be taken for a contradiction.
+            // The names of no socket would be reported as a contradiction.
             return Ok(Self { sockets: Vec::new(), other_process });
         }
         let is_alone = fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);
@@ -88,12 +91,12 @@ impl Passed {
 
 impl Inherited {
     fn check(descriptor: RawFd, name: String) -> Result<Self, InheritError> {
-        // SAFETY: LISTEN_FDS says that it is this process's to use, and it was seen to be open.
+        // SAFETY: LISTEN_FDS passes the descriptor to this process, and it was checked to be open.
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
         match prepare(SockRef::from(&socket)) {
             Ok(endpoint) => Ok(Self { name, endpoint, socket: Arc::new(socket) }),
             Err(reason) => {
-                // It is not closed: whatever it is, it may be in use.
+                // The descriptor stays open, because other code may use it.
                 let descriptor = socket.into_raw_fd();
                 Err(InheritError::Unusable { descriptor, name, reason })
             }
@@ -124,11 +127,11 @@ pub fn share(inherited: &[Inherited], cores: usize) -> io::Result<Opened> {
     })
 }
 
-/// Makes a socket fit to be accepted from, or says why it is not.
+/// Sets the options needed for accepting, or returns the reason why the socket cannot be used.
 fn prepare(socket: SockRef<'_>) -> Result<Endpoint, String> {
-    let kind = socket.r#type().map_err(|_| "is no socket".to_owned())?;
+    let kind = socket.r#type().map_err(|_| "is not a socket".to_owned())?;
     if kind != Type::STREAM {
-        return Err("is a socket for messages, and not a stream".to_owned());
+        return Err("is not a stream socket".to_owned());
     }
     if !socket.is_listener().unwrap_or(false) {
         return Err("does not listen".to_owned());

@@ -1,7 +1,7 @@
-//! Listening sockets: for TCP one per core on the same address, for a Unix socket one that all cores have.
+//! Listening sockets: one TCP socket per core on the same address, or one Unix socket shared by all cores.
 //!
-//! They are made so that accepted sockets inherit what a session needs. Owns the order of trying what a place offers;
-//! what a Unix socket's file needs is in `unix`. Invariant: an error leaves no socket and no file behind.
+//! Owns the order in which the endpoints of a place are tried; `unix` owns the file of a Unix socket. Never accepts.
+//! Invariants: accepted sockets inherit the options that a session needs; an error leaves no socket and no file behind.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,8 +14,7 @@ use super::socket::BACKLOG;
 use super::unix::{self, SocketFile};
 use crate::address::{Choice, Endpoint, Families, Place, UnixAddress};
 
-/// How often another port is tried for a name with several addresses, when the kernel has chosen one for the first that is
-/// not free on another.
+/// Attempts for a name with several addresses, when the port that the kernel chose on the first is taken on another.
 const PORT_TRIES_MAX: usize = 16;
 
 /// A core's descriptor of a listening socket. Copying it does not duplicate the descriptor.
@@ -23,47 +22,47 @@ const PORT_TRIES_MAX: usize = 16;
 pub struct Listener {
     /// The descriptor, which the core closes.
     pub socket: Socket,
-    /// Who else has one of the same socket.
+    /// The other holders of the same socket.
     pub owner: Owner,
-    /// Whether it is a Unix socket, whose clients have no address.
+    /// The socket is a Unix socket, so its clients have no address.
     pub is_unix: bool,
 }
 
-/// Who has a listening socket, and so what becomes of the connections that wait in it when a core closes its descriptor.
+/// The holders of a listening socket, which decide the fate of waiting connections when a core closes its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// One core alone: what waits is lost with it.
+    /// One core alone: waiting connections are lost with it.
     Core,
-    /// All cores of the server, a Unix socket: what waits is lost with the last.
+    /// All cores of the server, for a Unix socket: waiting connections are lost with the last one.
     Server,
-    /// Whoever started the server, too: what waits is for the server that is started next.
+    /// The process that started the server, too: waiting connections stay for the next server.
     Supervisor,
 }
 
 impl Listener {
-    /// A TCP listener of one core.
+    /// Creates a TCP listener of one core.
     pub fn of_core(socket: Socket) -> Self {
         Self { socket, owner: Owner::Core, is_unix: false }
     }
 }
 
-/// What was opened for several places.
+/// The listeners opened for several places.
 #[derive(Debug)]
 pub struct Opened {
     /// The listeners of each core.
     pub listeners: Vec<Vec<Listener>>,
-    /// What they are bound to, with the port that the kernel has chosen.
+    /// The endpoints they are bound to, with the port that the kernel has chosen.
     pub endpoints: Vec<Endpoint>,
-    /// Endpoints that this host does not have, and its reason; for each place there is another.
+    /// Endpoints that this host does not support, with the error; each place has another that it supports.
     pub skipped: Vec<(Endpoint, io::Error)>,
-    /// The files of Unix sockets, which are deleted with these values.
+    /// The files of Unix sockets, which are deleted when these values are dropped.
     pub files: Vec<SocketFile>,
 }
 
 /// Opens listeners for `cores` cores at every place.
 ///
-/// Fails with `AddrInUse` when another process listens there, unless `share_port` allows to join processes of the same user
-/// on a TCP port. The error names the endpoint.
+/// Fails with `AddrInUse` if another process listens there, unless `share_port` allows joining processes of the same
+/// user on a TCP port. The error names the endpoint.
 pub fn listen(places: &[Place], cores: usize, share_port: bool) -> Result<Opened, (Endpoint, io::Error)> {
     let mut opened = Vec::new();
     let mut skipped = Vec::new();
@@ -85,17 +84,17 @@ pub fn listen(places: &[Place], cores: usize, share_port: bool) -> Result<Opened
     Ok(Opened { listeners, endpoints, skipped, files })
 }
 
-/// An endpoint that is listened on.
+/// An endpoint with its listening sockets.
 struct Open {
     endpoint: Endpoint,
-    /// One for each core.
+    /// One socket for each core.
     sockets: Vec<OwnedFd>,
     file: Option<SocketFile>,
 }
 
 type Skipped = Vec<(Endpoint, io::Error)>;
 
-/// Opens what a place offers and the host has. If the kernel is to choose the port, it is the same for all addresses.
+/// Opens the endpoints of a place that the host supports. A port chosen by the kernel is the same for all addresses.
 fn open_place(
     place: &Place,
     cores: usize,
@@ -107,7 +106,7 @@ fn open_place(
         tries += 1;
         let before = skipped.len();
         match try_place(place, cores, share_port, skipped) {
-            // Nobody has asked for the port that was taken.
+            // The kernel chose the port, so another one is tried.
             Err((Endpoint::Tcp { .. }, error))
                 if error.kind() == io::ErrorKind::AddrInUse && has_free_port(place) && tries < PORT_TRIES_MAX =>
             {
@@ -157,7 +156,7 @@ fn try_place(
     }
 }
 
-/// The host has no such address, or no such family of addresses.
+/// Returns whether the host lacks this address, or this family of addresses.
 fn is_not_here(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
@@ -167,18 +166,18 @@ fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address
 }
 
-/// One socket for each core on the same address, which the kernel shares the connections out to (SO_REUSEPORT).
+/// Opens one socket for each core on the same address; the kernel distributes connections among them (SO_REUSEPORT).
 fn open_tcp(address: SocketAddr, families: Families, cores: usize, share_port: bool) -> io::Result<Open> {
     let mut address = address;
-    // A first socket without SO_REUSEPORT finds out whether the port is anyone else's; held until the others are bound
-    // it would keep them out as well, so there is an instant in which another process could step in.
+    // A first socket without SO_REUSEPORT detects a port that is in use. Kept until the others are bound, it would
+    // exclude them as well, so there is an instant in which another process could take the port.
     if !share_port && address.port() != 0 {
         drop(bind(address, families, false)?);
     }
     let mut sockets = Vec::with_capacity(cores);
     for _ in 0..cores {
         let socket = bind(address, families, true)?;
-        // Port 0 lets the kernel choose; the other cores follow the first.
+        // With port 0 the kernel chooses; the other cores use the port of the first.
         if let Some(bound) = socket.local_addr()?.as_socket() {
             address = bound;
         }
@@ -188,12 +187,12 @@ fn open_tcp(address: SocketAddr, families: Families, cores: usize, share_port: b
     Ok(Open { endpoint: Endpoint::Tcp { address, families }, sockets, file: None })
 }
 
-/// Closes listeners that nobody is going to accept from.
+/// Closes listeners that no core will accept from.
 pub fn unlisten(listeners: &[Vec<Listener>]) {
     listeners.iter().flatten().for_each(|listener| super::socket::close(listener.socket));
 }
 
-/// TCP_NODELAY is set here because accepted sockets inherit it, which saves a system call for each.
+/// Binds a TCP socket. TCP_NODELAY is set here because accepted sockets inherit it, which saves a system call for each.
 fn bind(address: SocketAddr, families: Families, reuse_port: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     match families {
@@ -208,7 +207,7 @@ fn bind(address: SocketAddr, families: Families, reuse_port: bool) -> io::Result
     Ok(socket)
 }
 
-/// One socket, of which each core gets a descriptor.
+/// Opens one socket, and duplicates its descriptor for each core.
 fn open_unix(address: &UnixAddress, cores: usize) -> io::Result<Open> {
     let (socket, file) = unix::listen(address)?;
     let mut sockets = vec![socket];

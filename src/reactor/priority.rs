@@ -1,20 +1,22 @@
-//! Threads as the kernel knows them, and how much of a processor one gets beside the others.
+//! The id of a thread in the kernel, and its share of a processor.
+//!
+//! Never changes another thread.
 
 use std::io;
 
-/// The lowest priority there is: beside a thread of the usual one on the same processor, 1.5 % of it.
+/// The lowest priority: beside a thread of normal priority on the same processor, it gets 1.5 % of it.
 const NICE_MAX: libc::c_int = 19;
 
-/// Has this thread, and no other, run only where others leave room. Needs no privilege.
+/// Sets the calling thread, and no other, to the lowest priority. Needs no privilege.
 pub fn yield_to_others() -> io::Result<()> {
     let thread = thread_id();
-    // On Linux a priority is a thread's own, whatever POSIX says.
+    // On Linux a priority belongs to a thread, contrary to POSIX.
     // SAFETY: takes integers and touches no memory.
     let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, thread, NICE_MAX) };
     super::socket::result(result as isize).map(drop)
 }
 
-/// The number by which the kernel knows this thread, as in /proc.
+/// Returns the id of the calling thread, as in /proc.
 pub fn thread_id() -> u32 {
     // SAFETY: takes nothing, and returns the id of the calling thread, which is above 0.
     (unsafe { libc::gettid() }) as u32
@@ -26,7 +28,7 @@ mod tests {
 
     use super::*;
 
-    /// The field of the kernel's `stat` that proc(5) numbers 19, of a thread.
+    /// Returns the nice value of a thread: field 19 of its `stat` in proc(5).
     fn nice(thread: u32) -> String {
         let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();

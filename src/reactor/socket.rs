@@ -1,6 +1,6 @@
 //! The system calls on a socket that both kernel reactors share.
 //!
-//! All of them are non-blocking (MSG_DONTWAIT) whatever the descriptor's flags, and never raise SIGPIPE.
+//! Never waits and never raises SIGPIPE: every call is non-blocking (MSG_DONTWAIT), whatever the descriptor's flags.
 
 use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use super::{Intake, Socket, Sockets};
 
-/// Connections the kernel queues for a listener; it caps this at `net.core.somaxconn` (4096 by default).
+/// Connections that the kernel queues for a listener; it caps this at `net.core.somaxconn` (4096 by default).
 pub(super) const BACKLOG: i32 = 65_535;
 
-/// A reactor whose sockets are the kernel's own.
+/// A reactor on the kernel's own sockets.
 pub trait OnKernel {}
 
 impl<R: OnKernel> Sockets for R {
@@ -52,11 +52,11 @@ impl<R: OnKernel> Sockets for R {
     }
 }
 
-/// No address: the socket is connected.
+/// No destination address: the socket is connected.
 const NOBODY: *const libc::sockaddr = std::ptr::null();
 
-/// One `recv(2)`; by number, because in a process of several threads the C library's own makes itself cancellable each
-/// time, which costs as much as all of ours for a small message.
+/// Calls `recv(2)`. It is called by number, because in a process with several threads the C library's wrapper checks
+/// for cancellation each time, which costs as much as all of ringsock's work on a small message.
 pub fn recv(socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the pointer and length are those of an exclusively borrowed buffer that outlives the call.
     let count = unsafe {
@@ -73,7 +73,7 @@ pub fn recv(socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
     result(count as isize)
 }
 
-/// One `send(2)`, or `sendmsg(2)` when there are several parts.
+/// Calls `send(2)`, or `sendmsg(2)` for several parts.
 pub fn send_now(socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     if let [part] = parts {
@@ -87,12 +87,12 @@ pub fn send_now(socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     result(unsafe { libc::sendmsg(socket.raw(), &message, FLAGS) })
 }
 
-/// The header of a `sendmsg(2)` that gathers `parts`; it points at them and must not outlive them.
+/// Builds the header of a `sendmsg(2)` that gathers `parts`; it points at them and must not outlive them.
 pub fn message_header(parts: &[IoSlice<'_>]) -> libc::msghdr {
     // SAFETY: msghdr is a plain C struct of integers and pointers, for which all zeros is a valid value.
     let mut message: libc::msghdr = unsafe { mem::zeroed() };
     message.msg_iov = parts.as_ptr().cast_mut().cast();
-    // A number of another type in musl.
+    // The field has another type in musl.
     message.msg_iovlen = parts.len() as _;
     message
 }
@@ -100,12 +100,13 @@ pub fn message_header(parts: &[IoSlice<'_>]) -> libc::msghdr {
 /// Accepts one waiting connection, non-blocking and close-on-exec.
 pub fn accept(listener: Socket) -> io::Result<Socket> {
     const FLAGS: i32 = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-    // SAFETY: null address and length are allowed and mean that the peer's address is not wanted.
+    // SAFETY: null address and length are allowed and mean that the peer's address is not requested.
     let fd = unsafe { libc::accept4(listener.raw(), std::ptr::null_mut(), std::ptr::null_mut(), FLAGS) };
     result(fd as isize).map(|_| Socket::from_raw(fd))
 }
 
-/// Errors that accept(2) passes on from the connection it took out of the queue: the next one may be fine.
+/// Returns whether accept(2) reports an error of the connection it took from the queue; the next connection may be
+/// fine.
 pub fn concerns_one_connection(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -124,17 +125,18 @@ pub fn concerns_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// The other end's address.
+/// Returns the address of the other end.
 pub fn peer_address(socket: Socket) -> io::Result<SocketAddr> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut length = mem::size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    // SAFETY: storage is as large as `length` says, and both outlive the call.
+    // SAFETY: storage has `length` bytes, and both outlive the call.
     result(unsafe { libc::getpeername(socket.raw(), storage.as_mut_ptr().cast(), &mut length) } as isize)?;
     // SAFETY: all zeros is a valid sockaddr_storage, and the kernel has overwritten part of it with an address.
     let storage = unsafe { storage.assume_init() };
     match i32::from(storage.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says that the kernel wrote a sockaddr_in, which sockaddr_storage is large and aligned for.
+            // SAFETY: the family shows that the kernel wrote a sockaddr_in; sockaddr_storage is large and aligned
+            // enough for it.
             let v4 = unsafe { &*(&raw const storage).cast::<libc::sockaddr_in>() };
             Ok(SocketAddr::from((u32::from_be(v4.sin_addr.s_addr).to_be_bytes(), u16::from_be(v4.sin_port))))
         }
@@ -147,18 +149,18 @@ pub fn peer_address(socket: Socket) -> io::Result<SocketAddr> {
     }
 }
 
-/// What the peer's host has acknowledged. Where the kernel does not count that, as for a Unix socket and in gVisor, the count
-/// is of what waits, negative, so that it grows as well when the peer takes something.
+/// Returns the peer host's acknowledgements. If the kernel does not count acknowledged bytes, as for a Unix socket and
+/// in gVisor, the counter is the negative number of waiting bytes, which grows as well when the peer reads.
 pub fn intake(socket: Socket) -> Intake {
     let waiting = bytes_waiting(socket);
     let acknowledged = bytes_acked(socket).filter(|count| *count > 0).unwrap_or(waiting.wrapping_neg());
     Intake { acknowledged, waiting }
 }
 
-/// What `tcp_info` says of acknowledged bytes; `None` where it does not, as before Linux 4.1.
+/// Returns the acknowledged bytes in `tcp_info`; `None` if it has no such field, as before Linux 4.1.
 fn bytes_acked(socket: Socket) -> Option<u64> {
     // The struct of linux/tcp.h up to and including `tcpi_bytes_acked`, which is its last field here. The C libraries'
-    // own ends before it.
+    // own struct ends before it.
     let mut info = [0u64; 16];
     let mut length = mem::size_of_val(&info) as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes, which `info` has, and both outlive the call.
@@ -168,7 +170,8 @@ fn bytes_acked(socket: Socket) -> Option<u64> {
     (answer == 0 && length as usize == mem::size_of_val(&info)).then_some(info[info.len() - 1])
 }
 
-/// Bytes that were sent and not acknowledged, or from a Unix socket not read (SIOCOUTQ); 0 where nobody knows.
+/// Returns the bytes that were sent and not acknowledged, or not read from a Unix socket (SIOCOUTQ); 0 if that is
+/// unknown.
 fn bytes_waiting(socket: Socket) -> u64 {
     let mut count: libc::c_int = 0;
     // SAFETY: the kernel writes one int, which outlives the call.
@@ -176,7 +179,7 @@ fn bytes_waiting(socket: Socket) -> u64 {
     u64::try_from(count).unwrap_or(0)
 }
 
-/// `shutdown(2)`; on a socket that is already gone there is nothing left to do.
+/// Calls `shutdown(2)`; on a dead socket it has no effect.
 pub fn shutdown(socket: Socket, how: Shutdown) {
     let how = match how {
         Shutdown::Read => libc::SHUT_RD,
@@ -187,7 +190,7 @@ pub fn shutdown(socket: Socket, how: Shutdown) {
     unsafe { libc::shutdown(socket.raw(), how) };
 }
 
-/// Zero linger: the close that follows resets the connection and frees what was queued.
+/// Sets zero linger: the following close resets the connection and frees the queued bytes.
 pub fn discard_on_close(socket: Socket) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let length = mem::size_of::<libc::linger>() as libc::socklen_t;
@@ -197,9 +200,9 @@ pub fn discard_on_close(socket: Socket) {
     }
 }
 
-/// Attaches a filter that drops every SYN. Where the kernel refuses it, the listener goes on as before.
+/// Attaches a filter that drops every SYN. If the kernel refuses it, the listener goes on as before.
 fn pass_over(listener: Socket) {
-    /// Where the flags are in a TCP header, at which the packet begins for the filter of a TCP socket.
+    /// The offset of the flags in a TCP header; for the filter of a TCP socket the packet begins with that header.
     const FLAGS_OFFSET: u32 = 13;
     const SYN: u32 = 0x02;
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
@@ -211,27 +214,28 @@ fn pass_over(listener: Socket) {
     ];
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
     let length = mem::size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: the option's value is a sock_fprog of the length given; it and the steps outlive the call, which copies them.
+    // SAFETY: the option's value is a sock_fprog of the length given; it and the steps outlive the call, which copies
+    // them.
     unsafe {
         libc::setsockopt(listener.raw(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), length);
     }
 }
 
-/// `close(2)`.
+/// Calls `close(2)`.
 pub fn close(socket: Socket) {
     // SAFETY: the caller owns the descriptor and does not use it again (see the contract in `reactor`).
     drop(unsafe { OwnedFd::from_raw_fd(socket.raw()) });
 }
 
-/// Closes a connection whose last word was sent. What the peer has sent already is taken out first, because closing with
-/// something unread resets the connection, and the last word may be lost with it.
-pub fn part(socket: Socket) {
+/// Closes a connection after its last bytes were sent. Reads the peer's bytes first, because closing with unread bytes
+/// resets the connection, and the last sent bytes may be lost with it.
+pub fn close_gracefully(socket: Socket) {
     shutdown(socket, Shutdown::Write);
     let _ = recv(socket, &mut [0; 4096]);
     close(socket);
 }
 
-/// A descriptor kept in reserve, so that a client can be turned away when all others are in use.
+/// A reserved descriptor, with which a client can be turned away when all others are in use.
 #[derive(Debug)]
 pub struct Spare(Option<OwnedFd>);
 
@@ -248,13 +252,14 @@ impl Spare {
         if let Ok(socket) = accepted {
             // Best effort: the connection is given up either way.
             let _ = send_now(socket, &[IoSlice::new(farewell)]);
-            part(socket);
+            close_gracefully(socket);
         }
         self.keep();
         accepted.map(drop)
     }
 
-    /// Reserves a descriptor again where it could not be had back: others were quicker, or the limit was lower for a while.
+    /// Reserves a descriptor again if none could be reserved before: others were quicker, or the limit was lower for a
+    /// while.
     pub fn keep(&mut self) {
         if self.0.is_none() {
             self.0 = EventFd::new().ok().map(|fd| fd.0);
@@ -262,28 +267,28 @@ impl Spare {
     }
 }
 
-/// A counter in the kernel that wakes whoever polls it.
+/// A counter in the kernel that wakes the threads that poll it.
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);
 
 impl EventFd {
-    /// A new one at zero, non-blocking.
+    /// Creates one at zero, non-blocking.
     pub fn new() -> io::Result<Self> {
         // SAFETY: takes two integers and returns a new descriptor or an error.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         result(fd as isize)?;
-        // SAFETY: the descriptor is new and nobody else owns it.
+        // SAFETY: the descriptor is new and has no other owner.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
     /// Makes it readable.
     pub fn signal(&self) {
         let one = 1u64.to_ne_bytes();
-        // SAFETY: writes eight bytes from a local array. A full counter (EAGAIN) is as readable as can be.
+        // SAFETY: writes eight bytes from a local array. A full counter (EAGAIN) is readable too.
         unsafe { libc::write(self.0.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    /// Back to zero.
+    /// Resets it to zero.
     pub fn clear(&self) {
         let mut count = [0u8; 8];
         // SAFETY: reads eight bytes into a local array. EAGAIN means that it was zero already.
@@ -297,12 +302,12 @@ impl EventFd {
         unsafe { libc::poll(&mut poll, 1, 0) == 1 }
     }
 
-    /// The descriptor, to poll.
+    /// Returns the descriptor, for polling.
     pub fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
     }
 
-    /// The descriptor, to await.
+    /// Returns the descriptor, for awaiting.
     pub fn descriptor(&self) -> std::os::fd::BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&self.0)
     }
@@ -318,12 +323,12 @@ impl Wake for EventFd {
     }
 }
 
-/// A waker that signals `event`.
+/// Returns a waker that signals `event`.
 pub fn waker(event: &Arc<EventFd>) -> Waker {
     Waker::from(Arc::clone(event))
 }
 
-/// The kernel's form of a duration.
+/// Converts a duration to the kernel's form.
 pub fn timespec(duration: Duration) -> libc::timespec {
     libc::timespec {
         tv_sec: duration.as_secs().min(i64::MAX as u64) as i64,
@@ -331,7 +336,7 @@ pub fn timespec(duration: Duration) -> libc::timespec {
     }
 }
 
-/// A system call's return value as a result.
+/// Converts a system call's return value to a result.
 pub fn result(value: isize) -> io::Result<usize> {
     usize::try_from(value).map_err(|_| io::Error::last_os_error())
 }
@@ -357,12 +362,12 @@ mod tests {
         let mut early = TcpStream::connect(address).unwrap();
         pass_over(Socket::from_raw(first.as_raw_fd()));
         let late = std::thread::spawn(move || TcpStream::connect(address));
-        // The early one is complete: it can be accepted and heard.
+        // The early connection is complete: it can be accepted and read.
         early.write_all(b"early").unwrap();
-        let mut heard = [0; 5];
-        first.accept().unwrap().0.read_exact(&mut heard).unwrap();
-        assert_eq!(&heard, b"early");
-        // The late one is not there, however long the kernel is given: its SYN was dropped, or is not sent yet.
+        let mut received = [0; 5];
+        first.accept().unwrap().0.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"early");
+        // The late connection is absent, however long the kernel is given: its SYN was dropped, or is not sent yet.
         first.set_nonblocking(true).unwrap();
         assert_eq!(first.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let second = listen(address);

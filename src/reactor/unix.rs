@@ -1,7 +1,7 @@
-//! Unix sockets that listen: who had the path before, who may connect, and what is left when the server has ended.
+//! Listening Unix sockets: the file at the path, its permissions, and its removal.
 //!
-//! Invariants: only the file of a socket that nobody listens on is ever deleted. From its first moment a socket's file
-//! permits nobody more than it does in the end.
+//! Never deletes any file but that of a socket without a listener. Invariant: from its creation on a socket's file
+//! permits no user more than in the end.
 
 use std::ffi::CString;
 use std::fs;
@@ -18,24 +18,24 @@ use super::socket::BACKLOG;
 use super::socket::result;
 use crate::address::{UnixAddress, UnixName};
 
-/// How long to wait for another server that looks at the same directory at the same moment: it needs less than a
+/// The longest wait for another server that checks the same directory at the same moment: it needs less than a
 /// millisecond. A program that locks the directory for longer does not keep the server from starting.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How often the lock is tried.
+/// The interval between attempts to lock.
 const LOCK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The longest record of a group that is read.
+/// The longest group record that is read, in bytes.
 const GROUP_BYTES_MAX: usize = 64 * 1024;
 
-/// Bits of the permissions that are the owner's.
+/// The owner's bits of the permissions.
 const OWNER: u32 = 0o700;
 
-/// The file of a Unix socket that listens. Dropping it deletes the file, unless it is another's by then.
+/// The file of a listening Unix socket. Dropping it deletes the file, unless the path names another file by then.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// The file itself, so that no other can have its number.
+    /// The open file, so that no other file can get its inode number.
     file: fs::File,
 }
 
@@ -45,7 +45,7 @@ impl SocketFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Returns whether the path is still that of this file.
+    /// Returns whether the path still names this file.
     fn is_there(&self) -> bool {
         let identity = |file: fs::Metadata| (file.dev(), file.ino());
         let (own, there) = (self.file.metadata().map(identity), fs::symlink_metadata(&self.path).map(identity));
@@ -61,8 +61,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Opens a listening socket. Fails with `AddrInUse` if somebody listens there, and with `AlreadyExists` if the path is that
-/// of a file which is no socket.
+/// Opens a listening socket. Fails with `AddrInUse` if a process listens there, and with `AlreadyExists` if the path
+/// names a file that is not a socket.
 pub fn listen(address: &UnixAddress) -> io::Result<(OwnedFd, Option<SocketFile>)> {
     listen_within(LOCK_PATIENCE, address)
 }
@@ -82,11 +82,11 @@ fn listen_within(patience: Duration, address: &UnixAddress) -> io::Result<(Owned
 
 fn listen_at_file(socket: &Socket, path: &Path, address: &UnixAddress, patience: Duration) -> io::Result<SocketFile> {
     let group = address.group.as_deref().map(group_id).transpose()?;
-    // Until it listens: before, it would be taken for dead.
+    // The lock is held until the socket listens: before that, another server would take it for dead.
     let _lock = lock_directory(path, patience);
     delete_if_dead(path)?;
-    // The file is made with the permissions of the socket, less those that the umask takes away. Until it has its group,
-    // they are the owner's alone.
+    // The file gets the permissions of the socket, less those that the umask removes. Until its group is set, only the
+    // owner has permissions.
     let first = if group.is_some() { address.mode & OWNER } else { address.mode };
     // SAFETY: takes integers; the descriptor is open.
     result(unsafe { libc::fchmod(socket.as_raw_fd(), first) } as isize)?;
@@ -100,14 +100,14 @@ fn listen_at_file(socket: &Socket, path: &Path, address: &UnixAddress, patience:
     Ok(file)
 }
 
-/// Deletes the file of a socket that nobody listens on any more: that of a server which was killed.
+/// Deletes the file of a socket that no process listens on: that of a server which was killed.
 fn delete_if_dead(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found?,
     };
     if !found.file_type().is_socket() {
-        let reason = "there is a file that is no socket, which is not deleted";
+        let reason = "the path names a file that is not a socket";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
@@ -115,13 +115,13 @@ fn delete_if_dead(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
-        // It is connected, or too many wait to be.
+        // The socket has a listener, perhaps with a full backlog.
         _ => Err(io::Error::from_raw_os_error(libc::EADDRINUSE)),
     }
 }
 
-/// Keeps other servers from looking at the path, so that none deletes the file of one that is about to listen. `None` where
-/// that cannot be had, which leaves an instant for two that are started at once.
+/// Keeps other servers from checking the path, so that none deletes the file of one that is about to listen. `None` if
+/// the lock cannot be obtained, which leaves a race between two servers started at once.
 fn lock_directory(path: &Path, patience: Duration) -> Option<fs::File> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = fs::File::open(parent).ok()?;
@@ -138,12 +138,12 @@ fn lock_directory(path: &Path, patience: Duration) -> Option<fs::File> {
     }
 }
 
-/// The number of a group, by its name or as it is.
+/// Returns the number of a group, given by name or number.
 fn group_id(name: &str) -> io::Result<u32> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }
-    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("there is no group {name:?} on this host"));
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("the host has no group {name:?}"));
     let name = CString::new(name).map_err(|_| unknown())?;
     let mut group = MaybeUninit::<libc::group>::uninit();
     let mut buffer = vec![0; GROUP_BYTES_MAX];
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory of this test's own, empty.
+    /// Creates an empty directory for this test.
     fn directory(name: &str) -> PathBuf {
         let directory = std::env::temp_dir().join(format!("ringsock-unix-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn of_two_that_find_a_dead_file_at_once_one_listens() {
-        // However busy the processors are.
+        // Generous, for busy processors.
         const PATIENCE: Duration = Duration::from_secs(60);
         let path = directory("race").join("socket");
         for _ in 0..50 {

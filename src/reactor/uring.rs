@@ -1,10 +1,11 @@
-//! The io_uring reactor: one ring, made and used by one thread.
+//! The io_uring reactor: one ring, created and used by one thread.
 //!
 //! Idle sockets are watched by multishot POLL, which holds 256 bytes in the kernel where an armed RECV holds 860, and
-//! are read by plain `recv(2)`. Sends that wait are SEND operations, submitted in one batch when the core enters the
+//! are read by plain `recv(2)`. Blocked sends are SEND operations, submitted in one batch when the core enters the
 //! kernel anyway. The ring defers its work to that moment (DEFER_TASKRUN), so nothing interrupts the core.
 //!
-//! Invariant: memory that the kernel may still read is owned by `sends` until the operation's final completion.
+//! Never used by two threads. Invariant: memory that the kernel may still read is owned by `sends` until the
+//! operation's final completion.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -18,26 +19,26 @@ use slab::Slab;
 use super::socket::{self, EventFd, OnKernel, Spare};
 use super::{Chunks, Completion, Reactor, Socket, Token};
 
-/// Submissions between two visits to the kernel; a full queue is submitted early, so more only costs memory.
+/// Submissions between two visits to the kernel; a full queue is submitted early, so a larger one only costs memory.
 const SUBMISSIONS: u32 = 4096;
 
-/// Completions the kernel can deliver before it has to queue them aside, which ends multishot operations: twice as many
-/// as sessions that are likely to be ready at once.
+/// Completions that the kernel can deliver before its overflow list ends multishot operations: twice as many as
+/// sessions that are likely to be ready at once.
 const COMPLETIONS: u32 = 32_768;
 
-/// Further visits to the kernel in one `enter`, for deferred work that the first one did not get to.
+/// Further visits to the kernel in one `enter`, for deferred work that the first one did not reach.
 const VISITS_MAX: usize = 32;
 
-/// The longest wait for what is due at once, when a ring is tried out: as good as for ever, on a machine that is busy.
+/// The longest wait for an operation that is due at once, in the trial of a new ring: ample even on a busy machine.
 const TRIAL_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Such waits: more than the signals that come at a start.
+/// The most such waits: more than the signals that arrive during a start.
 const TRIAL_WAITS_MAX: usize = 10;
 
 const WATCHED_EVENTS: u32 = (libc::POLLIN | libc::POLLRDHUP) as u32;
 const ENDED_EVENTS: usize = (libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR) as usize;
 
-/// What an operation was; the low byte of its user data.
+/// The kind of an operation; the low byte of its user data.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Operation {
@@ -48,16 +49,16 @@ enum Operation {
     Cancel = 5,
 }
 
-/// A reactor on io_uring. See the module.
+/// The reactor on io_uring.
 pub struct Uring {
     ring: IoUring,
-    /// Registered with the ring: what a sleeping runtime awaits, because the ring's own descriptor never becomes
-    /// readable with DEFER_TASKRUN.
+    /// An eventfd registered with the ring: a sleeping runtime awaits it, because with DEFER_TASKRUN the ring's own
+    /// descriptor never becomes readable.
     park: Arc<EventFd>,
     wake: Arc<EventFd>,
     sends: Slab<Send>,
     spare: Spare,
-    /// Completions on their way from the ring; empty between calls.
+    /// Completions taken from the ring; empty between calls.
     entries: Vec<cqueue::Entry>,
 }
 
@@ -66,7 +67,7 @@ struct Send {
     token: Token,
     socket: Socket,
     chunks: Chunks,
-    /// Refers to `chunks` when they are several; boxed because the kernel reads it where it is.
+    /// Refers to `chunks` if there are several; boxed because the kernel reads it in place.
     gather: Option<Box<Gather>>,
 }
 
@@ -76,10 +77,10 @@ struct Gather {
 }
 
 impl Uring {
-    /// Makes a ring on the calling thread, which alone may use it, and tries out whatever a core asks of it.
+    /// Creates a ring on the calling thread, which alone may use it, and tries every operation that a core needs.
     ///
-    /// Fails where io_uring is blocked (`ENOSYS`, `EPERM`), in whole or in part, where it is too old (Linux 6.1 is needed),
-    /// and where too little memory may be locked (`ENOMEM`).
+    /// Fails if io_uring is blocked (`ENOSYS`, `EPERM`), in whole or in part, if it is too old (Linux 6.1 is needed),
+    /// and if too little memory may be locked (`ENOMEM`).
     pub fn new() -> io::Result<Self> {
         Self::with_submissions(SUBMISSIONS)
     }
@@ -103,21 +104,21 @@ impl Uring {
         Ok(uring)
     }
 
-    /// Submits, waits and is woken once in each way in which a core does, or its runtime on a ring of its own: a filter of
-    /// system calls may allow to make a ring, and not to use it.
+    /// Submits, waits and is woken once in each way that a core, or its runtime on a ring of its own, does: a filter of
+    /// system calls may allow creating a ring and forbid using it.
     fn try_out(&mut self) -> io::Result<()> {
         let mut completions = Vec::new();
         self.wake.signal();
-        // A signal may end a wait before its time.
+        // A signal may end a wait early.
         for _ in 0..TRIAL_WAITS_MAX {
             if completions.is_empty() {
                 self.enter(TRIAL_WAIT_MAX, &mut completions)?;
             }
         }
         if !matches!(completions[..], [Completion::Woken]) {
-            return Err(io::Error::other("a poll that was due did not complete"));
+            return Err(io::Error::other("a poll of a readable descriptor did not complete"));
         }
-        // What an earlier signal has left is taken out first.
+        // A signal left over from before is cleared first.
         self.disarm();
         self.arm();
         self.push_nop();
@@ -125,13 +126,13 @@ impl Uring {
         self.push_nop();
         self.ring.submit_and_wait(1)?;
         if !self.park.is_signalled() {
-            return Err(io::Error::other("a completion did not signal the event descriptor that was registered"));
+            return Err(io::Error::other("a completion did not signal the registered eventfd"));
         }
         self.enter(Duration::ZERO, &mut completions)
     }
 
     fn push_nop(&mut self) {
-        // Nobody waits for it, as for a cancellation.
+        // Its completion is ignored, as for a cancellation.
         self.push(opcode::Nop::new().build().user_data(Operation::Cancel as u64));
     }
 
@@ -140,7 +141,7 @@ impl Uring {
         self.push(poll.build().user_data(Operation::Wake as u64));
     }
 
-    /// Queues an operation. Every caller passes one whose memory is owned by `self.sends`, or one without memory.
+    /// Queues an operation. Its memory must be owned by `self.sends`, unless it refers to none.
     fn push(&mut self, entry: squeue::Entry) {
         loop {
             // SAFETY: the memory an entry refers to stays in `sends` until its final completion.
@@ -148,23 +149,23 @@ impl Uring {
             if pushed.is_ok() {
                 return;
             }
-            // Full: hand over what there is. A kernel that cannot take it now (EAGAIN, EBUSY) can after the next try,
-            // because completions do not have to be seen for submissions to be consumed.
+            // Full: submit the queue. A kernel that cannot take it now (EAGAIN, EBUSY) can at the next try, because
+            // submissions are consumed even while completions are unseen.
             let _ = self.ring.submit();
         }
     }
 
-    /// Whether the kernel has anything to take or to give; if not, a system call is saved.
+    /// Returns whether the kernel has submissions to take or completions to give; if not, a system call is saved.
     fn has_work(&mut self) -> bool {
         let submission = self.ring.submission();
         !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
     }
 
-    /// Submits what there is, then does the work that was deferred until now, also what the submissions have brought about.
-    /// A submission alone would leave that to the next one, behind all that it submits.
+    /// Submits the queue, then runs the deferred work, including work that the submissions cause. A submission alone
+    /// would leave that work to the next one, behind all that the next one submits.
     fn submit_and_collect(&mut self) -> io::Result<usize> {
         let count = self.ring.submission().len() as u32;
-        // SAFETY: no argument refers to memory; what the entries refer to stays in `sends`.
+        // SAFETY: no argument refers to memory; memory that the entries refer to stays in `sends`.
         unsafe { self.ring.submitter().enter::<libc::sigset_t>(count, 0, EnterFlags::GETEVENTS.bits(), None) }
     }
 
@@ -214,7 +215,7 @@ impl Uring {
                     self.watch_wake();
                 }
             }
-            // A cancellation that came too late; what it was for has completed on its own.
+            // A cancellation that came too late; its target has completed on its own.
             _ => {}
         }
     }
@@ -293,18 +294,19 @@ impl Reactor for Uring {
         };
         match entered {
             Ok(_) => {}
-            // The wait ended without a completion, a signal came, or the kernel wants its completions seen first.
+            // The wait ended without a completion, a signal came, or the kernel requires its completions to be taken
+            // first.
             Err(error)
                 if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
             Err(error) => return Err(error),
         }
-        // The kernel does no more than 20 pieces of deferred work in a visit unless so many are waited for (Linux 6.13).
+        // The kernel runs at most 20 pieces of deferred work in a visit unless more are waited for (Linux 6.13).
         for _ in 0..VISITS_MAX {
             if !self.ring.submission().taskrun() || self.submit_and_collect().is_err() {
                 break;
             }
         }
-        // As many as there are now: what completes meanwhile is for the next turn.
+        // Only the completions present now: later ones are for the next turn.
         let mut entries = std::mem::take(&mut self.entries);
         entries.extend(self.ring.completion());
         for entry in entries.drain(..) {
@@ -332,9 +334,9 @@ impl Reactor for Uring {
     }
 }
 
-/// What wakes a core from another thread, however it waits: on its ring, or in the runtime on the descriptor that the ring
-/// signals. The ring alone would signal that hundreds of milliseconds late: within the signal of one eventfd the kernel does
-/// not give that of another, but leaves it to the end of an RCU grace period.
+/// Wakes a core from another thread, however it waits: on its ring, or in the runtime on the descriptor that the ring
+/// signals. The ring alone would signal that descriptor hundreds of milliseconds late: while it signals one eventfd,
+/// the kernel does not signal another, but defers that to the end of an RCU grace period.
 struct Bell {
     wake: Arc<EventFd>,
     park: Arc<EventFd>,
@@ -353,8 +355,8 @@ impl Wake for Bell {
 
 impl Drop for Uring {
     fn drop(&mut self) {
-        // A core that ends in order has none in flight. One that dies may: the kernel tears the ring down later, on its
-        // own time, so what it may still read is given up rather than freed.
+        // A core that ends in order has no send in flight. One that panics may: the kernel tears the ring down later,
+        // so the memory that it may still read is leaked rather than freed.
         std::mem::forget(std::mem::take(&mut self.sends));
     }
 }
@@ -366,7 +368,7 @@ impl std::fmt::Debug for Uring {
 }
 
 impl Send {
-    /// The operation that sends what is left of the chunks.
+    /// Builds the operation that sends the rest of the chunks.
     fn entry(&mut self) -> squeue::Entry {
         let fd = types::Fd(self.socket.raw());
         if let [only] = self.chunks.parts() {
@@ -419,7 +421,7 @@ mod tests {
 
     kernel_suite!(small);
 
-    /// Many are made at once, and all of one user count as locked memory.
+    /// Creates a small ring: the tests create many at once, and those of one user together count as locked memory.
     fn small() -> io::Result<Uring> {
         Uring::with_submissions(256)
     }

@@ -131,14 +131,14 @@ fn what_is_passed_and_does_not_listen_is_refused_by_its_number() {
     let file = std::fs::File::open("/dev/null").unwrap();
     for (descriptor, reason) in [
         (connected.as_raw_fd(), "does not listen"),
-        (datagrams.as_raw_fd(), "is a socket for messages, and not a stream"),
-        (file.as_raw_fd(), "is no socket"),
+        (datagrams.as_raw_fd(), "is not a stream socket"),
+        (file.as_raw_fd(), "is not a socket"),
     ] {
         let refused = Run::new(with_sockets(&[tcp.as_raw_fd(), descriptor], "web:odd", &[])).refusal();
         assert!(refused.contains(&format!("The descriptor 4 (odd), which LISTEN_FDS passes, {reason}.")), "{refused}");
     }
     let refused = Run::new(with_sockets(&[tcp.as_raw_fd()], "web:more", &[])).refusal();
-    assert!(refused.contains("LISTEN_FDNAMES do not hold"), "{refused}");
+    assert!(refused.contains("LISTEN_FDNAMES is invalid"), "{refused}");
 }
 
 #[test]

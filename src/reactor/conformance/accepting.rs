@@ -1,4 +1,4 @@
-//! Accepting, and turning away.
+//! Properties of accepting connections and of turning them away.
 
 use super::*;
 

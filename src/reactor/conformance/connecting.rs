@@ -1,4 +1,4 @@
-//! Connections that begin here, and what both ends of one see of each other within a single visit to the kernel.
+//! Properties of outgoing connections, and of both ends of a connection within one visit to the kernel.
 
 use std::os::fd::IntoRawFd;
 use std::os::unix::net::UnixStream;
@@ -25,7 +25,7 @@ pub fn what_is_sent_before_a_connection_is_there_arrives<R: Reactor>(world: &mut
 }
 
 pub fn a_connection_that_is_refused_fails_what_it_was_to_send<R: Reactor>(world: &mut Loopback<R>) {
-    // Bound, so that nobody else is given the port, and never told to listen.
+    // Bound, so that no other socket gets the port, and never listening.
     let bound = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("there is a port");
     let nobody = bound.local_addr().ok().and_then(|address| address.as_socket()).expect("an address");
@@ -36,8 +36,8 @@ pub fn a_connection_that_is_refused_fails_what_it_was_to_send<R: Reactor>(world:
     end(world, begun, OTHER);
 }
 
-/// Returns both ends of a connection on which what is sent is there once the call has returned: over TCP the kernel may
-/// leave the way from one end to the other to a thread of its own, which waits for a processor.
+/// Returns both ends of a connection on which sent bytes have arrived when the call returns; over TCP the kernel may
+/// leave the delivery to a thread of its own, which waits for a processor.
 fn both_ends() -> (Socket, Socket) {
     let (one, other) = UnixStream::pair().expect("two sockets");
     let socket = |stream: UnixStream| {
@@ -47,7 +47,8 @@ fn both_ends() -> (Socket, Socket) {
     (socket(one), socket(other))
 }
 
-/// What a batch of sends brings about is told with it, and not with the next batch, behind all that this one submits.
+/// Checks that the effects of a batch of sends are reported with it, and not with the next batch, behind all that the
+/// next one submits.
 pub fn what_a_send_brings_about_is_told_by_the_same_enter<R: Reactor>(world: &mut Loopback<R>) {
     let (one, other) = both_ends();
     let token = watched(world, other);
@@ -75,16 +76,16 @@ pub fn one_enter_tells_of_all_that_are_readable<R: Reactor>(world: &mut Loopback
     for (one, ..) in &ends {
         world.reactor().send_now(*one, &[IoSlice::new(b"x")]).expect("there is room");
     }
-    let mut told = readable_at_once(world);
-    told.sort_by_key(|token| token.index);
-    assert!(told.into_iter().eq(ends.iter().map(|(.., token)| *token)));
+    let mut readable = readable_at_once(world);
+    readable.sort_by_key(|token| token.index);
+    assert!(readable.into_iter().eq(ends.iter().map(|(.., token)| *token)));
     for (one, other, token) in ends {
         world.reactor().close(one);
         end(world, other, token);
     }
 }
 
-/// What an enter that does not wait says of sockets that can be read.
+/// Returns the sockets reported as readable by an `enter` that does not wait.
 fn readable_at_once<R: Reactor>(world: &mut Loopback<R>) -> Vec<Token> {
     let mut completions = Vec::new();
     world.reactor().enter(Duration::ZERO, &mut completions).expect("enter");

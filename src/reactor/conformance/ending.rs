@@ -1,4 +1,4 @@
-//! How connections end.
+//! Properties of ending a connection.
 
 use super::*;
 
@@ -31,7 +31,7 @@ pub fn closing_with_unread_bytes_resets(world: &mut impl World) {
     client.write(b"unread");
     await_that(world, |world| {
         await_readable(world, token);
-        // Spuriously readable says nothing of the bytes, so that one of them is read.
+        // A spurious `Readable` may precede the bytes, so one byte is read.
         world.reactor().recv(socket, &mut [0; 1]).is_ok()
     });
     end(world, socket, token);

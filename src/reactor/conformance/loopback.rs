@@ -8,17 +8,17 @@ use socket2::{Domain, SockAddr, SockRef, Type};
 use super::*;
 use crate::address::{Address, Endpoint, places};
 
-/// Of each buffer of a narrow connection. The kernel takes twice as much, which is not below what a client has already said
-/// that it takes, and leaves a size alone that somebody has chosen.
+/// Bytes of each buffer of a narrow connection. The kernel doubles it, which is not below the window that a client has
+/// already announced, and does not resize a buffer whose size was set.
 const NARROW_BYTES: usize = 128 << 10;
 
-/// Real sockets.
+/// A world of real sockets.
 pub struct Loopback<R> {
     pub(super) reactor: R,
-    /// Whether it listens on Unix sockets.
+    /// Listens on Unix sockets.
     unix: bool,
     endpoint: Option<Endpoint>,
-    // After the reactor, because accepting ends with it at the latest.
+    // Dropped after the reactor, because accepting ends with the reactor at the latest.
     pub(super) listeners: Listeners,
 }
 
@@ -32,7 +32,7 @@ impl<R: Reactor> Loopback<R> {
         Self { unix: true, ..Self::new(new) }
     }
 
-    /// Of the TCP listener opened last.
+    /// Returns the address of the TCP listener opened last.
     pub(super) fn address(&self) -> SocketAddr {
         self.endpoint.as_ref().and_then(Endpoint::socket_address).expect("somebody listens")
     }
@@ -67,7 +67,7 @@ impl<R: Reactor> World for Loopback<R> {
     fn narrow(&mut self, client: &Stream, socket: Socket) {
         let stream = client.stream.as_ref().expect("it is open");
         stream.set_recv_buffer_size(NARROW_BYTES).expect("set_recv_buffer_size");
-        // SAFETY: the socket is open, and nobody closes it before this returns.
+        // SAFETY: the socket is open, and is not closed before this returns.
         let socket = unsafe { BorrowedFd::borrow_raw(socket.raw()) };
         SockRef::from(&socket).set_send_buffer_size(NARROW_BYTES).expect("set_send_buffer_size");
     }
@@ -111,9 +111,9 @@ impl Drop for Listeners {
 /// A client on the real kernel.
 #[derive(Debug)]
 pub struct Stream {
-    /// None once it was reset.
+    /// The socket; `None` after a reset.
     stream: Option<socket2::Socket>,
-    /// None on a Unix socket.
+    /// The address; `None` on a Unix socket.
     address: Option<SocketAddr>,
     at_end: bool,
     was_reset: bool,

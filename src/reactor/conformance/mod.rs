@@ -1,8 +1,8 @@
-//! What every reactor does, written once and run against each of them.
+//! The conformance suite: properties of every reactor, written once and run against each implementation.
 //!
 //! `suite!(runs, world)` makes one test of each property; `world` takes a run's number and returns a [`World`].
-//! `kernel_suite!(constructor)` adds those that only a reactor on the real kernel can have. Nothing here knows which
-//! reactor it is talking to. Invariant: a test waits for what must come by entering the reactor, never by sleeping.
+//! `kernel_suite!(constructor)` adds the properties of reactors on the real kernel. Never depends on one
+//! implementation. Invariant: a test waits by entering the reactor, never by sleeping.
 
 mod accepting;
 mod connecting;
@@ -44,15 +44,16 @@ pub trait World {
     type Client: Client;
 
     fn reactor(&mut self) -> &mut Self::Reactor;
-    /// Opens a listener, which the world closes in the end.
+    /// Opens a listener, which the world closes at the end.
     fn listen(&mut self) -> Socket;
     /// Connects to the listener opened last.
     fn connect(&mut self) -> Self::Client;
-    /// Makes the buffers of a connection small and keeps the host from making them larger, where they are not so anyway.
+    /// Makes the buffers of a connection small, and keeps the host from enlarging them, unless they are small anyway.
     fn narrow(&mut self, _client: &Self::Client, _socket: Socket) {}
-    /// More bytes than fit into the buffers between a server and a client that does not read, once they are small.
+    /// Returns more bytes than fit into the buffers between a server and a client that does not read, once they are
+    /// small.
     fn too_much(&self) -> usize;
-    /// Whether nothing spurious happens here, so that what must not come can be tested.
+    /// Returns whether no spurious completion occurs here, so that the absence of one can be tested.
     fn is_exact(&self) -> bool;
 }
 
@@ -60,9 +61,9 @@ pub trait World {
 pub trait Client {
     fn address(&self) -> SocketAddr;
     fn write(&mut self, bytes: &[u8]);
-    /// What has come since it was last asked.
+    /// Returns the bytes received since the last call.
     fn read(&mut self) -> Vec<u8>;
-    /// Whether [`Client::read`] has come to the end of the stream.
+    /// Returns whether [`Client::read`] has reached the end of the stream.
     fn at_end(&mut self) -> bool;
     fn was_reset(&mut self) -> bool;
     fn finish(&mut self);
@@ -71,7 +72,7 @@ pub trait Client {
     fn resume_reading(&mut self);
 }
 
-/// Makes a test of each property, run as often as `runs` says.
+/// Makes a test of each property, run as often as `runs` demands.
 macro_rules! suite {
     ($runs:expr, $world:expr) => {
         $crate::reactor::conformance::suite! { $runs, $world =>
@@ -122,10 +123,11 @@ macro_rules! suite {
 }
 pub(crate) use suite;
 
-/// What holds of Unix sockets as well: all but addresses and resets that somebody asks for.
+/// The properties that hold for Unix sockets as well: all but addresses and requested resets.
 macro_rules! unix_suite {
     ($new:expr) => {
-        $crate::reactor::conformance::suite! { 0..1, |_| $crate::reactor::conformance::Loopback::on_unix_sockets($new) =>
+        $crate::reactor::conformance::suite! { 0..1,
+            |_| $crate::reactor::conformance::Loopback::on_unix_sockets($new) =>
             accepting_goes_on_until_it_is_stopped
             stopping_leaves_what_waits_to_accept_now
             several_listeners_are_served
@@ -160,7 +162,7 @@ macro_rules! unix_suite {
 }
 pub(crate) use unix_suite;
 
-/// The suite on the real kernel, and what only makes sense there. `new` makes the reactor: `fn() -> io::Result<R>`.
+/// The suite on the real kernel, and the properties that need one. `new` creates the reactor: `fn() -> io::Result<R>`.
 macro_rules! kernel_suite {
     ($new:expr) => {
         $crate::reactor::conformance::suite!(0..1, |_| {

@@ -1,4 +1,4 @@
-//! Watches, edges, and what is read.
+//! Properties of watches, edges and reading.
 
 use super::*;
 
@@ -49,7 +49,8 @@ pub fn the_end_of_the_stream_comes_after_the_bytes(world: &mut impl World) {
     end(world, socket, token);
 }
 
-/// A short read is not the end of what waits: the edge that told of the bytes told of the end behind them as well.
+/// Checks that a short read may leave an end to be found: the edge that reported the bytes reported the end behind them
+/// as well.
 pub fn an_end_that_came_with_the_bytes_is_found_by_reading_on(world: &mut impl World) {
     let (mut client, socket) = connection(world);
     client.write(b"last words");

@@ -1,8 +1,9 @@
-//! Sends, blocked and not.
+//! Properties of sends, blocked and not.
 
 use super::*;
 
-/// Enters after which nothing more is acknowledged late: on the real kernel, more than the 200 ms by which it may be.
+/// Enters after which no late acknowledgement follows: on the real kernel more than the 200 ms by which one may be
+/// delayed.
 const QUIET: usize = 300;
 
 pub fn an_empty_send_completes(world: &mut impl World) {
@@ -117,7 +118,7 @@ pub fn a_full_socket_would_block_a_send_now(world: &mut impl World) {
 pub fn what_a_peer_takes_is_acknowledged_and_nothing_while_it_takes_nothing(world: &mut impl World) {
     let (mut client, socket) = connection(world);
     let blocked = block(world, &mut client, socket, TOKEN);
-    // Its host may have room for some of it, and take its time to say so. Then it only answers probes.
+    // The peer's host may have room for some bytes and acknowledge them late. After that it only answers probes.
     let mut taken = world.reactor().intake(socket).acknowledged;
     let mut unchanged = 0;
     await_that(world, |world| {

@@ -1,4 +1,4 @@
-//! What the tests do, step by step.
+//! The steps that the tests are made of.
 
 use std::cell::Cell;
 
@@ -7,8 +7,8 @@ use super::*;
 pub(super) const TOKEN: Token = Token { index: 7, generation: 3 };
 
 thread_local! {
-    /// Bytes that have left since the blocked send of this thread's test began, as far as completions have told. A socket may
-    /// take some more of them at any time: over TCP the peer's host says late what it has room for.
+    /// Bytes sent since the blocked send of this thread's test began, according to completions. A socket may accept
+    /// more of them at any time: over TCP the peer's host announces room late.
     static SENT_BYTES: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -23,7 +23,7 @@ pub(super) fn enter(world: &mut impl World) -> Vec<Completion> {
     completions
 }
 
-/// Enters until `done` says of a completion that it was the last one waited for.
+/// Enters until `done` accepts a completion as the last one waited for.
 pub(super) fn wait<W: World>(world: &mut W, mut done: impl FnMut(&mut W, &Completion) -> bool) {
     for _ in 0..PATIENCE {
         let mut is_done = false;
@@ -34,10 +34,10 @@ pub(super) fn wait<W: World>(world: &mut W, mut done: impl FnMut(&mut W, &Comple
             return;
         }
     }
-    panic!("what was waited for has not come");
+    panic!("the expected completion has not come");
 }
 
-/// Enters until `done` says so; what completes meanwhile is of no interest.
+/// Enters until `done` returns true; completions meanwhile are ignored.
 pub(super) fn await_that<W: World>(world: &mut W, mut done: impl FnMut(&mut W) -> bool) {
     for _ in 0..PATIENCE {
         if done(world) {
@@ -45,10 +45,10 @@ pub(super) fn await_that<W: World>(world: &mut W, mut done: impl FnMut(&mut W) -
         }
         enter(world);
     }
-    panic!("what was waited for has not come true");
+    panic!("the expected condition has not become true");
 }
 
-/// Nothing comes. Where spurious completions are part of the test there is nothing to find out.
+/// Asserts that nothing completes. Skipped if spurious completions are part of the test.
 pub(super) fn assert_quiet(world: &mut impl World) {
     if world.is_exact() {
         for _ in 0..5 {
@@ -94,7 +94,7 @@ pub(super) fn await_readable(world: &mut impl World, token: Token) {
     wait(world, |_, completion| matches!(completion, Completion::Readable { token: it, .. } if *it == token));
 }
 
-/// What can be read at once.
+/// Reads the bytes that are available at once.
 pub(super) fn read_waiting(world: &mut impl World, socket: Socket) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
@@ -108,7 +108,7 @@ pub(super) fn read_waiting(world: &mut impl World, socket: Socket) -> Vec<u8> {
     }
 }
 
-/// Waits for edges and reads, as long as it takes for `count` bytes.
+/// Waits for edges and reads until `count` bytes have come.
 pub(super) fn read(world: &mut impl World, socket: Socket, token: Token, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while bytes.len() < count {
@@ -141,7 +141,7 @@ pub(super) fn end(world: &mut impl World, socket: Socket, token: Token) {
     world.reactor().close(socket);
 }
 
-/// How many bytes have left once the send has ended, or the error that ended it.
+/// Waits for the end of a send, and returns the bytes sent or the error that ended it.
 pub(super) fn await_sent(world: &mut impl World, token: Token) -> Result<usize, io::ErrorKind> {
     let mut sent = Ok(0);
     wait(world, |_, completion| match completion {
@@ -186,7 +186,7 @@ pub(super) fn block<W: World>(world: &mut W, client: &mut W::Client, socket: Soc
     Blocked { bytes }
 }
 
-/// Reads all that a blocked send still has to send, and returns the completions of anything else.
+/// Reads all bytes of a blocked send, and returns the completions of other operations.
 pub(super) fn finish<W: World>(
     world: &mut W,
     client: &mut W::Client,
@@ -218,7 +218,7 @@ pub(super) fn finish<W: World>(
     others
 }
 
-/// What the client reads until it has `count` bytes.
+/// Reads as the client until it has `count` bytes.
 pub(super) fn receive<W: World>(world: &mut W, client: &mut W::Client, count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     await_that(world, |_| {
@@ -228,7 +228,7 @@ pub(super) fn receive<W: World>(world: &mut W, client: &mut W::Client, count: us
     bytes
 }
 
-/// Bytes of which no part looks like another.
+/// Returns bytes in which no part repeats.
 pub(super) fn pattern(count: usize) -> Vec<u8> {
     (0..count as u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -241,16 +241,16 @@ pub(super) fn polls_readable(world: &mut impl World, wait: Duration) -> bool {
     count == 1 && poll.revents & libc::POLLIN != 0
 }
 
-/// The limit of descriptors to which this process is lowered.
+/// The limit to which the descriptors of this process are lowered.
 pub(super) const DESCRIPTORS_LEFT: u64 = 64;
 
-/// Lowers the limit of this process and uses up what it leaves.
+/// Lowers the limit of this process and uses up the remaining descriptors.
 pub(super) fn exhaust_descriptors() -> Vec<crate::reactor::EventFd> {
     limit_descriptors(DESCRIPTORS_LEFT);
     std::iter::from_fn(|| crate::reactor::EventFd::new().ok()).collect()
 }
 
-/// Lowers the limit of this process, or raises it again up to what was left of it.
+/// Lowers the limit of this process, or raises it again up to the lowered hard limit.
 pub(super) fn limit_descriptors(count: u64) {
     let limit = libc::rlimit { rlim_cur: count, rlim_max: DESCRIPTORS_LEFT };
     // SAFETY: points at a live rlimit.

@@ -1,16 +1,16 @@
-//! What Unix sockets do and TCP does not.
+//! Properties in which Unix sockets differ from TCP.
 
 use super::*;
 
 pub fn a_peer_of_a_unix_socket_has_no_address(world: &mut impl World) {
     let (_client, socket) = connection(world);
     assert!(world.reactor().peer_address(socket).is_err());
-    // Asked for of every socket that is cut off; it does nothing here, and harms nothing.
+    // Called on every socket that is cut off; on a Unix socket it has no effect.
     world.reactor().discard_on_close(socket);
     world.reactor().close(socket);
 }
 
-/// What a core relies on when it closes a listener that others have as well.
+/// Checks the behaviour that a core relies on when it closes a listener that other cores have as well.
 pub fn whoever_waits_at_a_unix_socket_that_is_shut_down_is_accepted_and_no_other<R: Reactor>(world: &mut Loopback<R>) {
     let listener = world.listen();
     let mut waiting = world.connect();

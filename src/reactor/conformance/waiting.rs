@@ -1,4 +1,4 @@
-//! Waking, waiting, and running out of descriptors.
+//! Properties of waking, waiting, and running out of descriptors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,7 +58,7 @@ pub fn enter_ends_with_the_first_completion<R: Reactor>(world: &mut Loopback<R>)
     world.reactor().close(socket);
 }
 
-/// Returns whether a thread of this process waits for something, by the state that proc(5) tells.
+/// Returns whether a thread of this process sleeps, by its state in proc(5).
 fn is_asleep(thread: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).expect("the thread lives");
     stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
@@ -102,14 +102,14 @@ pub fn the_park_descriptor_is_readable_once_something_waits<R: Reactor>(world: &
     world.reactor().arm();
     while !enter(world).is_empty() {}
     waker.wake();
-    // At once: other cores wait for what they are woken for.
+    // At once: other cores wait for the effect of a wake-up.
     assert!(polls_readable(world, Duration::ZERO));
     world.reactor().disarm();
     wait(world, |_, completion| matches!(completion, Completion::Woken));
     end(world, socket, token);
 }
 
-// Descriptors, in a process where nobody else opens any.
+// Descriptors, in a process in which no other test opens any.
 
 pub fn without_descriptors_accepting_ends_and_recovers<R: Reactor>(new: fn() -> io::Result<R>) {
     let mut world = Loopback::new(new);
@@ -138,7 +138,7 @@ pub fn without_descriptors_accepting_ends_and_recovers<R: Reactor>(new: fn() -> 
     world.reactor().accept(listener);
     let mut accepted = None;
     wait(world, |_, completion| {
-        // The kernel looks for a descriptor before it looks for a connection, so that an error may follow.
+        // The kernel looks for a descriptor before it looks for a connection, so an error may follow.
         accepted = accepted.or(expect_accepted(completion).0.ok());
         accepted.is_some()
     });
@@ -151,7 +151,7 @@ pub fn a_spare_descriptor_that_was_lost_is_had_again_before_anyone_is_let_in<R: 
     let listener = world.listen();
     let mut client = world.connect();
     let _hoard = exhaust_descriptors();
-    // As when others are quicker to take the spare one, once it is free.
+    // As if other threads were quicker to take the reserved descriptor once it is free.
     limit_descriptors(3);
     let error = world.reactor().shed(listener, b"full").expect_err("there is no descriptor");
     assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
@@ -189,13 +189,13 @@ pub fn a_dropped_reactor_leaves_no_descriptor_open<R: Reactor>(new: fn() -> io::
     assert_eq!(open_descriptors(), before);
 }
 
-/// Runs `body` in a process of its own: this test program again, told to run the one test named.
+/// Runs `body` in a process of its own: this test program again, with the one test named.
 pub fn alone(test: &str, body: impl FnOnce()) {
     const ALONE: &str = "RINGSOCK_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
         return body();
     }
-    // libtest leaves the name of the crate out.
+    // libtest omits the name of the crate.
     let name = test.split_once("::").expect("a test is in a module").1;
     let output = Command::new(std::env::current_exe().expect("the program is known"))
         .args(["--exact", name])

@@ -1,4 +1,4 @@
-//! What is epoll's own: packing, registrations, portions.
+//! Tests specific to epoll: the packing of events, registrations, limits per `enter`.
 
 use bytes::Bytes;
 
@@ -16,13 +16,13 @@ mod on_unix_sockets {
     unix_suite!(Epoll::new);
 }
 
-/// Makes sockets on which what is done at one end is there at the other once the call has returned, which over TCP the kernel
-/// may leave to a thread of its own.
+/// Creates Unix sockets, on which the effect of a call at one end is visible at the other when the call returns; over
+/// TCP the kernel may leave it to a thread of its own.
 fn world() -> Loopback<Epoll> {
     Loopback::on_unix_sockets(Epoll::new)
 }
 
-/// An accepted socket, and a client that does not read unless it is told to.
+/// Returns an accepted socket, and its client, which reads only when asked to.
 fn connection(world: &mut Loopback<Epoll>) -> (Socket, Stream) {
     let listener = world.listen();
     let client = world.connect();
@@ -127,7 +127,7 @@ fn a_watch_that_the_kernel_refuses_ends_with_its_reason() {
     let (socket, _client) = connection(&mut world);
     world.reactor().watch(socket, TOKEN);
     enter(&mut world);
-    // EEXIST stands for ENOSPC here: that would take as many watches as the host allows.
+    // EEXIST stands for ENOSPC here: reaching ENOSPC would take as many watches as the host allows.
     world.reactor().watch(socket, TOKEN);
     let completions = enter(&mut world);
     let refused =

@@ -1,7 +1,7 @@
-//! One simulated TCP connection: both directions, and what each end has done to it.
+//! One simulated TCP connection: both directions, and the calls of each end.
 //!
-//! It behaves as Linux does and decides nothing: faults are the kernel's. Invariant: bytes keep their order and are in
-//! exactly one place: on their way (`transit`, `sending`), arrived (`arrived`, `received`), or read.
+//! Behaves as Linux does and never decides on a fault: that is the kernel's part. Invariant: bytes keep their order and
+//! are in exactly one place: in transit (`transit`, `sending`), arrived (`arrived`, `received`), or read.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -12,31 +12,31 @@ use crate::reactor::Intake;
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    /// The client's.
+    /// The client's address.
     pub address: SocketAddr,
     /// The server's descriptor, from accepting to closing.
     pub descriptor: Option<RawFd>,
-    /// Written by the client, without room yet in the server's receive buffer.
+    /// Bytes written by the client, for which the server's receive buffer has no room yet.
     transit: VecDeque<u8>,
-    /// In the server's receive buffer.
+    /// Bytes in the server's receive buffer.
     arrived: VecDeque<u8>,
     receive_space: usize,
     client_finished: bool,
-    /// The end of the client's stream has come up to the server.
+    /// The end of the client's stream has reached the server.
     end_arrived: bool,
-    /// In the server's send buffer.
+    /// Bytes in the server's send buffer.
     sending: VecDeque<u8>,
     send_space: usize,
-    /// In the client's hands.
+    /// Bytes delivered to the client.
     received: Vec<u8>,
-    /// Bytes that have ever departed.
+    /// The number of bytes that have left the send buffer so far.
     departed: u64,
     client_reads: bool,
     read_shut: bool,
     write_shut: bool,
     discard_on_close: bool,
     closed: bool,
-    /// Told to the server by the next call, and only by that one.
+    /// Returned to the server by the next call, and only by that one.
     error: Option<i32>,
     /// No byte goes either way any more.
     dead: bool,
@@ -70,12 +70,12 @@ impl Connection {
     }
 }
 
-/// What the client does and sees.
+/// The client's calls and view.
 impl Connection {
     pub fn write(&mut self, bytes: &[u8]) {
         assert!(!self.client_finished, "a client writes nothing after it has finished");
         if self.closed && !self.dead {
-            // Nobody is there to read it: the server's kernel answers with a reset.
+            // The server's end is closed, so its kernel answers with a reset.
             self.break_off(None);
             self.was_reset = true;
         }
@@ -94,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// What was sent while it read has come to it.
+    /// Stops reading. Bytes sent while the client read are delivered first.
     pub fn stop_reading(&mut self) {
         self.depart(usize::MAX);
         self.client_reads = false;
@@ -104,7 +104,7 @@ impl Connection {
         self.client_reads = true;
     }
 
-    /// Takes a part of what a client that does not read was sent.
+    /// Delivers a part of the bytes sent to a client that does not read.
     pub fn take(&mut self, count: usize) {
         let reads = std::mem::replace(&mut self.client_reads, true);
         self.depart(count);
@@ -130,15 +130,15 @@ impl Connection {
         self.closed
     }
 
-    /// Bytes that the client wrote and the server has not read.
+    /// Returns the bytes that the client wrote and the server has not read.
     pub fn unread(&self) -> usize {
         self.transit.len() + self.arrived.len()
     }
 }
 
-/// What the network does.
+/// The network's steps.
 impl Connection {
-    /// Moves what the server has room for towards it, and says whether that made something new readable.
+    /// Moves bytes into the server's receive buffer as far as there is room, and returns whether this is a new edge.
     pub fn arrive(&mut self) -> bool {
         let room = self.receive_space.saturating_sub(self.arrived.len());
         let count = room.min(self.transit.len());
@@ -148,7 +148,7 @@ impl Connection {
         count > 0 || end
     }
 
-    /// Moves up to `limit` bytes to the client, if it reads.
+    /// Delivers up to `limit` bytes to the client, if it reads.
     pub fn depart(&mut self, limit: usize) {
         if self.client_reads {
             let count = limit.min(self.sending.len());
@@ -157,12 +157,12 @@ impl Connection {
         }
     }
 
-    /// Bytes that wait to depart.
+    /// Returns the bytes that wait for delivery.
     pub fn departing(&self) -> usize {
         self.sending.len()
     }
 
-    /// The connection breaks between both ends.
+    /// Breaks the connection between both ends.
     pub fn fail(&mut self, error: i32) {
         self.break_off(Some(error));
         self.was_reset = true;
@@ -172,7 +172,7 @@ impl Connection {
         self.arrived.truncate(self.arrived.len() - count);
     }
 
-    /// Bytes in the server's receive buffer.
+    /// Returns the bytes in the server's receive buffer.
     pub fn waiting(&self) -> usize {
         self.arrived.len()
     }
@@ -185,13 +185,13 @@ impl Connection {
     }
 }
 
-/// What the server does and sees.
+/// The server's calls and view.
 impl Connection {
     pub fn is_readable(&self) -> bool {
         !self.arrived.is_empty() || self.has_ended()
     }
 
-    /// Whether the end of the stream or an error has arrived, perhaps behind bytes.
+    /// Returns whether the end of the stream or an error has arrived, perhaps behind bytes.
     pub fn has_ended(&self) -> bool {
         self.end_arrived || self.read_shut || self.dead
     }
@@ -200,7 +200,8 @@ impl Connection {
         self.dead
     }
 
-    /// What the client's host has acknowledged: of a client that reads, also what waits to depart.
+    /// Returns the bytes that the client's host has acknowledged: for a client that reads, also those that wait for
+    /// delivery.
     pub fn intake(&self) -> Intake {
         let sending = self.sending.len() as u64;
         let (taken, waiting) = if self.client_reads { (sending, 0) } else { (0, sending) };
@@ -209,7 +210,7 @@ impl Connection {
 
     pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.arrived.is_empty() {
-            // Not `read`, which stops where the deque's memory wraps: less than there was room for means no more.
+            // `read` would stop where the deque's memory wraps; here a short read must mean that nothing is left.
             let count = buffer.len().min(self.arrived.len());
             self.arrived.read_exact(&mut buffer[..count])?;
             return Ok(count);
@@ -220,13 +221,14 @@ impl Connection {
         if self.is_readable() { Ok(0) } else { Err(errno(libc::EAGAIN)) }
     }
 
-    /// Whether a sender that waits for room is woken: once a third of the buffer is free (`sk_stream_is_writeable`).
+    /// Returns whether a sender that waits for room is woken: once a third of the buffer is free
+    /// (`sk_stream_is_writeable`).
     pub fn is_writable(&self) -> bool {
         let is_over = self.dead || self.write_shut || self.error.is_some();
         is_over || 3 * self.sending.len() <= 2 * self.send_space
     }
 
-    /// Bytes that may be sent now.
+    /// Returns the number of bytes that may be sent now.
     pub fn room(&mut self) -> io::Result<usize> {
         if let Some(error) = self.error.take() {
             return Err(errno(error));
@@ -237,7 +239,7 @@ impl Connection {
         Ok(self.send_space.saturating_sub(self.sending.len()))
     }
 
-    /// Sends bytes, for which there is room.
+    /// Sends bytes, for which there must be room.
     pub fn send(&mut self, bytes: &[u8]) {
         self.sending.extend(bytes);
     }
@@ -254,7 +256,7 @@ impl Connection {
     pub fn close(&mut self) {
         self.descriptor = None;
         self.closed = true;
-        // Linux resets as well when bytes were received that nobody will read.
+        // Linux also resets if received bytes are unread.
         if !self.dead && (self.discard_on_close || self.unread() > 0) {
             self.break_off(None);
             self.was_reset = true;
@@ -263,7 +265,7 @@ impl Connection {
     }
 }
 
-/// A system call's error.
+/// Returns the error of a system call.
 pub(super) fn errno(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
@@ -299,7 +301,7 @@ mod tests {
 
     #[test]
     fn less_than_there_was_room_for_means_no_more() {
-        // So that what waits lies around the end of the buffer's memory, which has room for eight.
+        // This way the waiting bytes wrap around the end of the buffer's memory, which has room for eight.
         let mut connection = Connection::new(SocketAddr::from(([127, 0, 0, 1], 9)), 7, 4);
         connection.write(b"abcdefghij");
         connection.arrive();

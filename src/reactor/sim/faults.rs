@@ -1,17 +1,17 @@
-//! What may go wrong in the simulation, and the dice that say when.
+//! The faults of the simulation, and the random numbers that decide when they strike.
 //!
-//! Nothing here knows sockets. Invariant: every number comes from the one seed, so that the same seed and the same
-//! calls give the same numbers.
+//! Never touches a socket. Invariant: every number comes from the one seed, so that the same seed and the same calls
+//! give the same numbers.
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $rate:ident $fault:ident,)+) => {
-        /// How often each fault strikes, in chances of a thousand whenever it could. By default nothing ever goes wrong.
+        /// The rate of each fault, in thousandths of the occasions on which it can strike. By default no fault strikes.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Faults {
             $($(#[doc = $doc])+ pub $rate: u16,)+
         }
 
-        /// What can go wrong, each as in [`Faults`].
+        /// The kinds of faults, each as in [`Faults`].
         #[derive(Clone, Copy, Debug)]
         pub(super) enum Fault {
             $($fault,)+
@@ -30,42 +30,42 @@ macro_rules! faults {
 }
 
 faults! {
-    /// An `enter` hands out its completions in any order; those of one operation stay in order.
+    /// An `enter` returns its completions in any order; those of one operation stay in order.
     reorder Reorder,
     /// A completion comes up to [`super::DELAY_MAX_TURNS`] calls of `enter` late.
     delay Delay,
-    /// `recv` returns less than there is and than there was room for; another `Readable` follows.
+    /// `recv` returns fewer bytes than are available and than there is room for; another `Readable` follows.
     short_recv ShortRecv,
-    /// `recv` finds nothing though something waits; another `Readable` follows.
+    /// `recv` returns `WouldBlock` though bytes are available; another `Readable` follows.
     recv_would_block RecvWouldBlock,
-    /// `recv` is interrupted by a signal before it has read anything; another call reads.
+    /// `recv` is interrupted by a signal before it has read a byte; another call reads.
     recv_interrupted RecvInterrupted,
-    /// The connection breaks when something is to be read: ECONNRESET, ETIMEDOUT or EHOSTUNREACH.
+    /// The connection breaks at a `recv`: ECONNRESET, ETIMEDOUT or EHOSTUNREACH.
     recv_error RecvError,
-    /// An `enter` reports some watched socket as readable though nothing has happened to it.
+    /// An `enter` reports a watched socket as readable though nothing has happened to it.
     spurious_readable SpuriousReadable,
-    /// Fewer bytes leave than there is room for.
+    /// Fewer bytes are sent than there is room for.
     short_send ShortSend,
-    /// `send_now` finds no room though there is some.
+    /// `send_now` returns `WouldBlock` though there is room.
     send_would_block SendWouldBlock,
-    /// The connection breaks when something is sent: ECONNRESET, EPIPE or ETIMEDOUT.
+    /// The connection breaks at a send: ECONNRESET, EPIPE or ETIMEDOUT.
     send_error SendError,
     /// A `Readable` ends its watch, as happens when the completion queue overflows.
     watch_ended WatchEnded,
-    /// A watch never begins: the kernel has no memory for it.
+    /// A watch never begins, because the kernel has no memory for it.
     watch_refused WatchRefused,
-    /// A connection that was accepted ends accepting, for the same reason.
+    /// An accepted connection ends accepting, as happens when the completion queue overflows.
     accept_ended AcceptEnded,
     /// Accepting fails: EMFILE, ENFILE, or ECONNABORTED, which costs the connection.
     accept_error AcceptError,
-    /// A reset takes bytes with it that have arrived but were not read.
+    /// A reset drops bytes that have arrived but were not read.
     reset_drops_unread ResetDropsUnread,
     /// A connection has small buffers, of random sizes.
     small_buffers SmallBuffers,
 }
 
 impl Faults {
-    /// Everything that costs time only: a correct caller loses no byte and no connection by it.
+    /// Returns all faults that only cost time: a correct caller loses no byte and no connection by them.
     pub fn harmless() -> Self {
         Self {
             reorder: 500,
@@ -83,7 +83,7 @@ impl Faults {
         }
     }
 
-    /// Everything at once, at rates that let most connections get something done before they break.
+    /// Returns all faults at once, at rates that let most connections make progress before they break.
     pub fn chaos() -> Self {
         Self {
             recv_error: 5,
@@ -96,7 +96,7 @@ impl Faults {
     }
 }
 
-/// What decides when which fault strikes, and counts how often it did.
+/// Decides which fault strikes when, and counts the strikes.
 #[derive(Debug)]
 pub(super) struct Fate {
     pub faults: Faults,
@@ -109,20 +109,20 @@ impl Fate {
         Self { faults, random: Random::new(seed), struck: [0; Fault::NAMES.len()] }
     }
 
-    /// Whether this fault strikes, where it could.
+    /// Returns whether this fault strikes, on an occasion on which it can.
     pub fn strikes(&mut self, fault: Fault) -> bool {
         let strikes = self.random.strikes(fault.rate(&self.faults));
         self.struck[fault as usize] += u64::from(strikes);
         strikes
     }
 
-    /// How often each fault struck, by name.
+    /// Returns how often each fault struck, by name.
     pub fn struck(&self) -> Vec<(&'static str, u64)> {
         Fault::NAMES.iter().copied().zip(self.struck).collect()
     }
 }
 
-/// SplitMix64: small, fast, and any seed will do.
+/// SplitMix64: small, fast, and correct with any seed.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 
@@ -139,17 +139,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`, which is not zero.
+    /// Returns a number below `bound`, which must not be zero.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
-    /// A number from one to `whole`, which is not zero.
+    /// Returns a number from one to `whole`, which must not be zero.
     pub fn part(&mut self, whole: usize) -> usize {
         1 + self.below(whole)
     }
 
-    /// Whether something happens that has so many chances in a thousand.
+    /// Returns true with a probability of `per_thousand` in 1000.
     pub fn strikes(&mut self, per_thousand: u16) -> bool {
         per_thousand > 0 && self.below(1000) < usize::from(per_thousand)
     }

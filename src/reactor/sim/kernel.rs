@@ -1,8 +1,8 @@
-//! The simulated kernel: its descriptors, and the calls that are answered at once.
+//! The simulated kernel: its descriptors, and the calls that return at once.
 //!
-//! It does what the caller asks as Linux would, lets the faults strike, and writes down every breach of the contract
-//! in [`crate::reactor`]. It never sleeps and has no clock: a turn is one `enter`. Invariant: a number is the key of a
-//! listener, of a socket, or free.
+//! Executes calls as Linux would, applies the faults, and records every breach of the contract in [`crate::reactor`].
+//! Never sleeps and has no clock: a turn is one `enter`. Invariant: a descriptor's number belongs to one listener or
+//! socket, or is free.
 
 mod in_flight;
 mod operations;
@@ -21,13 +21,13 @@ use super::schedule::Schedule;
 use crate::reactor::{Intake, Socket, Token};
 use in_flight::{Accept, Outgoing, Watch};
 
-/// Where the numbers of descriptors begin: after standard input, output and error.
+/// The first descriptor: after standard input, output and error.
 const FIRST_DESCRIPTOR: RawFd = 3;
-/// Connections that a listener keeps waiting.
+/// The most connections that wait at a listener.
 const BACKLOG_MAX: usize = 4096;
-/// Bytes in a socket's buffer in either direction.
+/// Bytes of a socket's buffer in either direction.
 const BUFFER_BYTES: usize = 128 * 1024;
-/// The bounds of the small ones: below the first a larger message would take thousands of turns.
+/// The range of small buffers, in bytes: below the minimum a larger message would take thousands of turns.
 const SMALL_BUFFER_BYTES: Range<usize> = 64..4096;
 
 pub(super) type Shared<T> = Rc<RefCell<T>>;
@@ -37,14 +37,14 @@ pub(super) struct Kernel {
     pub fate: Fate,
     pub descriptors_max: usize,
     pub violations: Vec<String>,
-    /// Connections made so far, of which each client's address is made.
+    /// The number of connections so far, from which each client's address is derived.
     connections: u32,
-    /// Numbers below `never_used` that are free; the lowest is used first, as POSIX has it.
+    /// Free numbers below `never_used`; the lowest is used first, as in POSIX.
     free: BTreeSet<RawFd>,
     never_used: RawFd,
     listeners: BTreeMap<RawFd, Backlog>,
     sockets: BTreeMap<RawFd, Open>,
-    /// Which descriptor a slot's token was used with.
+    /// The descriptor that each slot's token was used with.
     slots: BTreeMap<u32, RawFd>,
     accepts: BTreeMap<RawFd, Accept>,
     watches: BTreeMap<RawFd, Watch>,
@@ -52,32 +52,32 @@ pub(super) struct Kernel {
     schedule: Schedule,
 }
 
-/// What waits at a listener.
+/// The connections that wait at a listener.
 #[derive(Debug)]
 struct Backlog {
     waiting: VecDeque<Shared<Connection>>,
     kind: Kind,
-    /// It takes no more: `shutdown(2)` does that to a Unix listener.
+    /// Refuses new connections: the effect of `shutdown(2)` on a Unix listener.
     refuses: bool,
 }
 
-/// What a listener is, which makes a difference when it is shut down or closed.
+/// The kind of a listener, which decides the effect of shutting it down or closing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// TCP, of one core: whoever waits when it is closed is reset.
+    /// TCP, of one core: closing it resets the waiting connections.
     Tcp,
-    /// Unix, shared by the cores of a server: it can be shut down, and then loses nobody who waits.
+    /// Unix, shared by the cores of a server: it can be shut down, which keeps the waiting connections.
     Unix,
-    /// Inherited: somebody else has it open too, so whoever waits when it is closed waits on.
+    /// Inherited: another process has it open too, so waiting connections survive its closing.
     Inherited,
 }
 
 #[derive(Debug)]
 struct Open {
     connection: Shared<Connection>,
-    /// The first token that was used with it: there is one session to a socket.
+    /// The first token used with it: a socket has one session.
     owner: Option<Token>,
-    /// The turn that handed out its last `WatchEnded`.
+    /// The turn that returned its last `WatchEnded`.
     watch_ended: Option<u64>,
 }
 
@@ -113,7 +113,7 @@ impl Kernel {
     }
 }
 
-/// What a client's calls come down to.
+/// The effects of clients' calls.
 impl Kernel {
     pub fn listen(&mut self, kind: Kind) -> Socket {
         let fd = self.allocate();
@@ -121,7 +121,7 @@ impl Kernel {
         Socket::from_raw(fd)
     }
 
-    /// An address that no other client has had.
+    /// Returns an address that no other client has had.
     pub fn next_address(&mut self) -> SocketAddr {
         const PORTS: u32 = 50_000;
         let number = self.connections;
@@ -130,14 +130,14 @@ impl Kernel {
         SocketAddr::from((host, 10_000 + (number % PORTS) as u16))
     }
 
-    /// One of the listeners, as the kernel shares out connections to an address that several listen on.
+    /// Returns one of the listeners, as the kernel distributes connections to an address with several listeners.
     pub fn some_listener(&mut self) -> Option<Socket> {
         let count = self.listeners.len();
         let choice = if count > 0 { self.fate.random.below(count) } else { 0 };
         self.listeners.keys().nth(choice).copied().map(Socket::from_raw)
     }
 
-    /// Queues a connection; `None` when nobody listens there, or there is no room.
+    /// Queues a connection; `None` if nothing listens there, or the backlog is full.
     pub fn connect(&mut self, listener: Socket, address: SocketAddr) -> Option<Shared<Connection>> {
         let backlog = self.listeners.get_mut(&listener.raw())?;
         if backlog.refuses || backlog.waiting.len() == BACKLOG_MAX {
@@ -155,7 +155,7 @@ impl Kernel {
         Some(connection)
     }
 
-    /// Lets arrive what the client did to a connection.
+    /// Delivers the effect of a client's call.
     pub fn client_acted(&mut self, connection: &mut Connection) {
         connection.arrive();
         if let Some(fd) = connection.descriptor {
@@ -173,16 +173,16 @@ impl Kernel {
     }
 }
 
-/// Calls that are answered at once.
+/// Calls that return at once.
 impl Kernel {
     pub fn recv(&mut self, socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
         let fd = socket.raw();
         let connection = self.connection(fd, "recv")?;
         let mut connection = connection.borrow_mut();
         if buffer.is_empty() {
-            self.violation(format!("recv on descriptor {fd} has no buffer: nothing looks like the end"));
+            self.violation(format!("recv on descriptor {fd} has no buffer, so it would look like the end"));
         }
-        // Only a watch brings the caller back to what these two faults leave behind.
+        // Only a watch brings the caller back after these two faults.
         let watched = self.is_watched(fd);
         if watched && connection.is_readable() && self.fate.strikes(Fault::RecvWouldBlock) {
             self.raise(fd);
@@ -249,7 +249,7 @@ impl Kernel {
         if let Some(backlog) = self.listeners.get_mut(&socket.raw()) {
             backlog.refuses = true;
             if (backlog.kind, how) != (Kind::Unix, Shutdown::Read) {
-                self.violation(format!("shutdown of the listener {} loses whoever waits", socket.raw()));
+                self.violation(format!("shutdown of the listener {} drops waiting connections", socket.raw()));
             }
         } else if let Ok(connection) = self.connection(socket.raw(), "shutdown") {
             connection.borrow_mut().shutdown(how);
@@ -339,13 +339,13 @@ impl Kernel {
         match self.sockets.get(&fd) {
             Some(open) => Ok(Rc::clone(&open.connection)),
             None => {
-                self.violation(format!("{call} on descriptor {fd}, which is no open connection"));
+                self.violation(format!("{call} on descriptor {fd}, which is not an open connection"));
                 Err(errno(libc::EBADF))
             }
         }
     }
 
-    /// How many of `wanted` bytes can be sent now.
+    /// Returns how many of `wanted` bytes can be sent now.
     fn make_room(&mut self, fd: RawFd, connection: &mut Connection, wanted: usize) -> io::Result<usize> {
         if !connection.is_dead() && self.fate.strikes(Fault::SendError) {
             connection.fail(self.fate.random.choose([libc::ECONNRESET, libc::EPIPE, libc::ETIMEDOUT]));
@@ -368,13 +368,13 @@ impl Kernel {
         })
     }
 
-    /// There is one session to a socket and one socket to a session.
+    /// Records the token used with a socket, and checks that socket and session belong together.
     fn claim(&mut self, fd: RawFd, token: Token) {
         let Some(open) = self.sockets.get_mut(&fd) else { return };
         let owner = *open.owner.get_or_insert(token);
         let other = *self.slots.entry(token.index).or_insert(fd);
         if owner != token {
-            self.violation(format!("descriptor {fd} is {owner:?}'s, but was used by {token:?}"));
+            self.violation(format!("descriptor {fd} belongs to {owner:?}, but was used by {token:?}"));
         } else if other != fd {
             self.violation(format!("{token:?} used descriptor {fd}, but its slot has {other}"));
         }

@@ -1,11 +1,11 @@
 //! The reactor of tests: a seeded fake kernel, in which every fault is reproducible.
 //!
-//! [`Sim`] is the server's side of it, [`Network`] the clients' and the operator's. It opens no socket, starts no
-//! thread, never sleeps and looks at no clock: time belongs to the caller. Invariant: the seed, the faults and the
-//! order of the calls decide everything, so that a seed that failed once fails again.
+//! [`Sim`] is the server's view of it, [`Network`] that of the clients and the operator. Never opens a socket, starts a
+//! thread, sleeps or reads a clock: the caller owns the time. Invariant: the seed, the faults and the order of the
+//! calls decide everything, so that a seed that failed once fails again.
 //!
 //! It is strict where kernels are lenient: a breach of the contract in [`crate::reactor`] that a real kernel would
-//! punish some day, or never, is written down at once (see [`Network::violations`]).
+//! punish late, or never, is recorded at once (see [`Network::violations`]).
 
 mod connection;
 mod faults;
@@ -39,7 +39,7 @@ pub struct Sim {
 }
 
 impl Sim {
-    /// A kernel without any socket, and the network that it is connected to.
+    /// Creates a kernel without sockets, and the network it is connected to.
     pub fn new(seed: u64, faults: Faults) -> (Sim, Network) {
         let kernel = Rc::new(RefCell::new(Kernel::new(seed, faults)));
         let network = Network::new(Rc::clone(&kernel));
@@ -68,7 +68,7 @@ impl Sockets for Sim {
         self.kernel.borrow_mut().shutdown(socket, how);
     }
 
-    /// Does nothing: a simulated connection is made in one step, so none is lost between two.
+    /// Does nothing: a simulated connection is made in one step, so none is lost between two steps.
     fn pass_over(&mut self, _listener: Socket) {}
 
     fn discard_on_close(&mut self, socket: Socket) {
@@ -113,7 +113,7 @@ impl Reactor for Sim {
         self.kernel.borrow_mut().send(socket, token, chunks);
     }
 
-    /// One turn. It hands out what is due and does not wait, because nothing happens here while nobody acts.
+    /// Runs one turn. It returns due completions and does not wait, because nothing happens here without a call.
     fn enter(&mut self, _wait: Duration, completions: &mut Vec<Completion>) -> io::Result<()> {
         if self.wake.0.swap(false, Ordering::AcqRel) {
             completions.push(Completion::Woken);
@@ -135,7 +135,7 @@ impl Reactor for Sim {
     fn disarm(&mut self) {}
 }
 
-/// That somebody called the waker since the last turn.
+/// A flag that the waker sets, until the next turn.
 #[derive(Debug, Default)]
 struct Flag(AtomicBool);
 

@@ -1,6 +1,6 @@
-//! What a test holds in its hands: the clients, and the operator's view of the kernel.
+//! The test's handles: the clients, and the operator's view of the kernel.
 //!
-//! It only passes on; how a connection behaves is in `connection`, what the server may do in `kernel`.
+//! Only forwards calls: `connection` decides how a connection behaves, `kernel` checks the server.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use super::faults::Faults;
 use super::kernel::{Kernel, Kind, Shared};
 use crate::reactor::Socket;
 
-/// The world outside of the server. Cloning it gives another handle on the same one.
+/// The world outside the server. Cloning it gives another handle on the same one.
 #[derive(Clone, Debug)]
 pub struct Network {
     kernel: Shared<Kernel>,
@@ -31,7 +31,7 @@ impl Network {
         self.kernel.borrow_mut().listen(kind)
     }
 
-    /// Connects to any of the listeners, from an address that no other client has had. `None` when nobody listens or the
+    /// Connects to any of the listeners, from an address that no other client has had. `None` if nothing listens or the
     /// backlog is full.
     pub fn connect(&self) -> Option<Peer> {
         let listener = self.kernel.borrow_mut().some_listener()?;
@@ -45,48 +45,48 @@ impl Network {
         Some(Peer { connection, kernel: Rc::clone(&self.kernel) })
     }
 
-    /// Lets the server have so many descriptors open, listeners included. Those that are open stay so.
+    /// Limits the server's open descriptors, listeners included. Those that are open stay open.
     pub fn descriptor_limit(&self, descriptors: usize) {
         self.kernel.borrow_mut().descriptors_max = descriptors;
     }
 
-    /// Descriptors the server has open, listeners and connections whose acceptance it has not heard of included.
+    /// Returns the server's open descriptors, including listeners and accepted connections not reported yet.
     pub fn open_sockets(&self) -> usize {
         self.kernel.borrow().open_sockets()
     }
 
-    /// What goes wrong from now on. A simulation ends well when all is served once this is `Faults::default()`.
+    /// Sets the faults from now on. A simulation ends well if everything is served after `Faults::default()`.
     pub fn set_faults(&self, faults: Faults) {
         self.kernel.borrow_mut().fate.faults = faults;
     }
 
-    /// How often each fault struck, by the name it has in [`Faults`].
+    /// Returns how often each fault struck, by its name in [`Faults`].
     pub fn faults_struck(&self) -> Vec<(&'static str, u64)> {
         self.kernel.borrow().fate.struck()
     }
 
-    /// The client's address on a connection that the server has open, even if it is broken.
+    /// Returns the client's address on a connection that the server has open, even if it is broken.
     pub fn address_of(&self, socket: Socket) -> Option<SocketAddr> {
         self.kernel.borrow().address_of(socket)
     }
 
-    /// Bytes that the client of a connection has taken.
+    /// Returns the bytes that the client of a connection has acknowledged.
     pub fn taken(&self, socket: Socket) -> u64 {
         self.kernel.borrow().intake(socket).acknowledged
     }
 
-    /// How often the server has entered the kernel.
+    /// Returns how often the server has entered the kernel.
     pub fn turns(&self) -> u64 {
         self.kernel.borrow().turn()
     }
 
-    /// Every breach of the reactor's contract so far, a sentence each. A test asserts that there are none.
+    /// Returns every breach of the reactor's contract so far, a sentence each. A test asserts that there are none.
     pub fn violations(&self) -> Vec<String> {
         self.kernel.borrow().violations.clone()
     }
 }
 
-/// A client's end of a connection. Cloning it gives another handle on the same end; dropping it does nothing.
+/// A client's end of a connection. Cloning it gives another handle on the same end; dropping it has no effect.
 #[derive(Clone, Debug)]
 pub struct Peer {
     connection: Shared<Connection>,
@@ -94,19 +94,19 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The address the server sees.
+    /// Returns the address that the server sees.
     pub fn address(&self) -> SocketAddr {
         self.connection.borrow().address
     }
 
-    /// Writes; what the server has no room for is on its way. On a connection that is over it does nothing.
+    /// Writes bytes; those that the server has no room for stay in transit. On a dead connection it has no effect.
     pub fn write(&self, bytes: &[u8]) {
         let mut connection = self.connection.borrow_mut();
         connection.write(bytes);
         self.kernel.borrow_mut().client_acted(&mut connection);
     }
 
-    /// What has come from the server since it was last asked: nothing while the client does not read.
+    /// Returns the bytes received since the last call: none while the client does not read.
     pub fn read(&self) -> Vec<u8> {
         self.connection.borrow_mut().take_received()
     }
@@ -118,13 +118,13 @@ impl Peer {
         self.kernel.borrow_mut().client_acted(&mut connection);
     }
 
-    /// Breaks the connection off (RST). What the client wrote and the server had no room for is lost.
+    /// Resets the connection (RST). Bytes in transit are lost.
     pub fn reset(&self) {
         let mut connection = self.connection.borrow_mut();
         self.kernel.borrow_mut().client_reset(&mut connection);
     }
 
-    /// From now on what the server sends fills its buffer.
+    /// Stops reading: the server's bytes fill its buffer from now on.
     pub fn stop_reading(&self) {
         self.connection.borrow_mut().stop_reading();
     }
@@ -134,27 +134,27 @@ impl Peer {
         self.connection.borrow_mut().resume_reading();
     }
 
-    /// Has a client that does not read take up to so many bytes; they are part of what it reads next.
+    /// Makes a client that does not read accept up to `count` bytes; its next read returns them.
     pub fn take(&self, count: usize) {
         self.connection.borrow_mut().take(count);
     }
 
-    /// Bytes written that the server has not read.
+    /// Returns the bytes written that the server has not read.
     pub fn unread(&self) -> usize {
         self.connection.borrow().unread()
     }
 
-    /// Whether everything was read and the end of the server's stream has come after it.
+    /// Returns whether everything was read up to the end of the server's stream.
     pub fn is_at_end(&self) -> bool {
         self.connection.borrow_mut().is_at_end()
     }
 
-    /// Whether the server has closed its end, in whatever way.
+    /// Returns whether the server has closed its end, in any way.
     pub fn is_closed_by_server(&self) -> bool {
         self.connection.borrow().is_closed()
     }
 
-    /// Whether the connection was reset, by the server or by a fault on the way, but not by this client.
+    /// Returns whether the connection was reset, by the server or by a fault on the way, but not by this client.
     pub fn was_reset(&self) -> bool {
         self.connection.borrow().was_reset()
     }

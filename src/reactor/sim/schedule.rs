@@ -1,7 +1,7 @@
-//! The completions that are due, and the order in which they come.
+//! The due completions, and the order in which they come.
 //!
-//! It knows operations and turns, not what they mean. Invariant: completions of one operation never overtake each
-//! other, and none comes more than [`DELAY_MAX_TURNS`] turns late.
+//! Never interprets a completion. Invariant: completions of one operation never overtake each other, and none comes
+//! more than [`DELAY_MAX_TURNS`] turns late.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::RawFd;
@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use super::faults::{Fate, Fault};
 use crate::reactor::Completion;
 
-/// How many turns later than possible a completion may come.
+/// The most turns by which a completion may be late.
 pub const DELAY_MAX_TURNS: u64 = 8;
 
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ pub(super) struct Schedule {
     due: Vec<Due>,
 }
 
-/// What is in flight on a descriptor.
+/// An operation in flight, with its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Operation {
     Accept(RawFd),
@@ -28,7 +28,7 @@ pub(super) enum Operation {
 
 #[derive(Debug)]
 struct Due {
-    /// The first turn that may hand it out.
+    /// The first turn that may return it.
     turn: u64,
     operation: Operation,
     completion: Completion,
@@ -49,7 +49,7 @@ impl Schedule {
         self.due.push(Due { turn: self.turn + delay, operation, completion });
     }
 
-    /// Takes out what may come in this turn, each with its descriptor.
+    /// Takes the completions that may come in this turn, each with its descriptor.
     pub fn take_due(&mut self, fate: &mut Fate) -> Vec<(RawFd, Completion)> {
         let mut held = BTreeSet::new();
         let mut order = Vec::new();
@@ -63,7 +63,7 @@ impl Schedule {
                 ready.entry(due.operation).or_default().push_back(due.completion);
             }
         }
-        // Shuffled is who speaks next, never what each has to say.
+        // The operations are shuffled, never the completions of one operation.
         if fate.strikes(Fault::Reorder) {
             fate.random.shuffle(&mut order);
         }
@@ -74,7 +74,7 @@ impl Schedule {
         order.into_iter().filter_map(next).collect()
     }
 
-    /// Nothing completes any more on a descriptor.
+    /// Drops the completions of a descriptor.
     pub fn forget(&mut self, fd: RawFd) {
         self.due.retain(|due| due.operation.descriptor() != fd);
     }
@@ -93,7 +93,7 @@ mod tests {
     use crate::reactor::Token;
     use crate::reactor::sim::Faults;
 
-    /// Posts ten progresses of two sends each, and returns the turns and the order in which they come.
+    /// Posts ten completions of two sends each, and returns the turns and the order in which they come.
     fn run(seed: u64, faults: Faults) -> Vec<(u64, RawFd, usize)> {
         let mut fate = Fate::new(seed, faults);
         let mut schedule = Schedule::default();

@@ -1,10 +1,10 @@
-//! The operations that the simulated kernel has been asked for and has not completed.
+//! The operations of the simulated kernel in flight: requested, and not completed.
 
 use crate::reactor::{Chunks, Token};
 
 #[derive(Debug, Default)]
 pub(super) struct Accept {
-    /// Tried once already. The first try finds a lack of descriptors even when nobody waits, as io_uring does.
+    /// It was tried before. The first try reports a lack of descriptors even if no connection waits, as io_uring does.
     pub(super) tried: bool,
     /// It ends with the first connection.
     pub(super) once: bool,
@@ -14,7 +14,7 @@ pub(super) struct Accept {
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) token: Token,
-    /// A `Readable` is due, which will do for whatever else arrives until then.
+    /// A `Readable` is due, which covers everything else that arrives until then.
     pub(super) raised: bool,
     pub(super) ended: bool,
 }

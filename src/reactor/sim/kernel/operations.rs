@@ -1,7 +1,7 @@
 //! The operations of the simulated kernel that complete later: accepting, watches and sends.
 //!
-//! Everything here goes through the schedule, so that nothing completes within the call that asked for it. Invariant:
-//! an operation is in its map from the call that starts it until its final completion has been handed out.
+//! Never completes an operation within the call that requests it: everything goes through the schedule. Invariant: an
+//! operation is in its map from the call that starts it until its final completion has been returned.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -41,7 +41,7 @@ impl Kernel {
         if !self.listeners.contains_key(&fd) {
             self.violation(format!("stop_accepting on descriptor {fd}, which does not listen"));
         }
-        // That accepting has ended by itself the caller may not have seen yet.
+        // Accepting may have ended by itself, and the caller may not have seen that yet.
         if let Some(accept) = self.accepts.get_mut(&fd).filter(|accept| !accept.ended) {
             accept.ended = true;
             let result = Err(errno(libc::ECANCELED));
@@ -78,7 +78,7 @@ impl Kernel {
         match self.watches.get(&fd) {
             Some(watch) if watch.ended => {}
             Some(_) => self.end_watch(fd),
-            // What the last turn handed out the caller may not have seen yet.
+            // The caller may not have seen the completions of the last turn yet.
             None if watch_ended == Some(self.turn()) => {}
             None => self.violation(format!("unwatch on descriptor {fd}, which is not watched")),
         }
@@ -101,7 +101,7 @@ impl Kernel {
         self.sends.insert(fd, Outgoing { token, chunks, blocked: false, ended: false });
     }
 
-    /// One turn: does what can be done, and hands out what is due.
+    /// Runs one turn: advances the operations, and returns the due completions.
     pub fn enter(&mut self, completions: &mut Vec<Completion>) {
         self.schedule.begin_turn();
         for fd in self.accepts.keys().copied().collect::<Vec<_>>() {
@@ -175,7 +175,7 @@ impl Kernel {
         self.watches.get(&fd).is_some_and(|watch| !watch.ended)
     }
 
-    /// Something is readable, or is said to be: an edge, unless one is on its way.
+    /// Posts an edge for a socket that is, or pretends to be, readable, unless one is due.
     pub(super) fn raise(&mut self, fd: RawFd) {
         let idle = |watch: &&mut Watch| !watch.raised && !watch.ended;
         let Some(watch) = self.watches.get_mut(&fd).filter(idle) else { return };
@@ -200,17 +200,17 @@ impl Kernel {
 
     fn deliver(&mut self, completions: &mut Vec<Completion>) {
         for (fd, mut completion) in self.schedule.take_due(&mut self.fate) {
-            // What a poll reports is what is there when it reports, not when it was woken.
+            // A poll reports the state at the time of the report, not of the wake-up.
             if let (Completion::Readable { ended, .. }, Some(open)) = (&mut completion, self.sockets.get(&fd)) {
                 *ended = open.connection.borrow().has_ended();
             }
-            self.settle(fd, &completion);
+            self.finish_operation(fd, &completion);
             completions.push(completion);
         }
     }
 
-    /// Takes an operation out of flight with its final completion.
-    fn settle(&mut self, fd: RawFd, completion: &Completion) {
+    /// Removes an operation from flight with its final completion.
+    fn finish_operation(&mut self, fd: RawFd, completion: &Completion) {
         match completion {
             Completion::Accepted { more: false, .. } => drop(self.accepts.remove(&fd)),
             Completion::Sent { more: false, .. } => drop(self.sends.remove(&fd)),

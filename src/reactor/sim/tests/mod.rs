@@ -1,4 +1,5 @@
-//! That the simulation is a reactor like the others, that each fault and each violation shows, and that a seed replays.
+//! Tests that the simulation passes the conformance suite, that each fault and each violation shows, and that a seed
+//! replays.
 
 mod storm;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use super::*;
 use crate::reactor::conformance::{Client, World, suite};
 
-/// A simulation, seen as the conformance suite sees every reactor.
+/// A simulation, as the conformance suite sees every reactor.
 struct Simulated {
     sim: Sim,
     network: Network,
@@ -109,7 +110,8 @@ mod without_faults {
 mod with_harmless_faults {
     use super::*;
 
-    /// The suite's caller never asks anew for what it did not end, nor reads again what was interrupted.
+    /// Returns the faults that the suite's caller handles: it never restarts an operation that it did not end, and
+    /// never retries an interrupted read.
     fn faults() -> Faults {
         Faults { watch_ended: 0, accept_ended: 0, recv_interrupted: 0, ..Faults::harmless() }
     }
@@ -118,10 +120,10 @@ mod with_harmless_faults {
 }
 
 const TOKEN: Token = Token { index: 5, generation: 1 };
-/// What `struck_by` accepts from.
+/// The listener that `struck_by` accepts from.
 const LISTENER: Socket = Socket(3);
 
-/// A simulation with a single fault, which strikes whenever it can, and an accepted connection.
+/// Creates a simulation with a single fault, which strikes on every occasion, and an accepted connection.
 fn struck_by(faults: Faults) -> (Sim, Network, Peer, Socket) {
     let (mut sim, network) = Sim::new(1, Faults::default());
     let listener = network.listen();
@@ -196,7 +198,7 @@ fn a_connection_can_break_when_it_is_read() {
     peer.write(b"lost");
     let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault strikes");
     assert!(matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::ETIMEDOUT | libc::EHOSTUNREACH)));
-    assert_eq!(sim.recv(socket, &mut [0; 8]).expect("the error was told already"), 0);
+    assert_eq!(sim.recv(socket, &mut [0; 8]).expect("the error was returned before"), 0);
     assert!(peer.was_reset());
 }
 
@@ -250,7 +252,7 @@ fn a_send_can_break_the_connection() {
     assert_eq!(readable(&completions), 1);
     let failed = |it: &Completion| matches!(it, Completion::Sent { result: Err(_), more: false, .. });
     assert!(completions.iter().any(failed));
-    assert_eq!(sim.recv(socket, &mut [0; 8]).expect("the error was told already"), 0);
+    assert_eq!(sim.recv(socket, &mut [0; 8]).expect("the error was returned before"), 0);
     assert!(peer.was_reset());
 }
 
@@ -265,7 +267,7 @@ fn the_kernel_can_end_a_watch_with_an_edge() {
         completions[..],
         [Completion::Readable { token: TOKEN, .. }, Completion::WatchEnded { token: TOKEN, .. }]
     ));
-    // The caller may unwatch before it has come to the end of the completions.
+    // The caller may unwatch before it has processed all completions.
     sim.unwatch(socket, TOKEN);
     assert!(turn(&mut sim).is_empty());
     network.set_faults(Faults::default());
@@ -324,7 +326,7 @@ fn descriptors_run_out_at_the_limit() {
     sim.shed(listener, b"full").expect("somebody waits");
     assert_eq!(peers[1].read(), b"full");
     assert!(peers[1].is_at_end());
-    // Asked anew it fails even though nobody waits.
+    // Started again, it fails even if no connection waits.
     sim.accept(listener);
     assert!(matches!(turn(&mut sim)[..], [Completion::Accepted { result: Err(_), more: false, .. }]));
     sim.close(*socket);
@@ -375,7 +377,7 @@ fn buffers_can_be_small() {
 
 // Each violation.
 
-/// What a caller does wrong to the accepted, watched `socket`, and the words by which it is found out.
+/// Runs a wrong call on the accepted, watched `socket`, and asserts the words of the recorded violation.
 fn assert_violation(words: &str, wrong: impl FnOnce(&mut Sim, &Network, Socket)) {
     let (mut sim, network, _peer, socket) = struck_by(Faults::default());
     sim.watch(socket, TOKEN);
@@ -439,7 +441,7 @@ fn using_a_closed_socket_is_found_out() {
         |sim, socket| sim.send(socket, TOKEN, chunks(b"x")),
     ];
     for call in calls {
-        assert_violation("which is no open connection", |sim, _, socket| {
+        assert_violation("which is not an open connection", |sim, _, socket| {
             end(sim, socket);
             call(sim, socket);
         });
@@ -523,7 +525,7 @@ fn a_recv_into_nothing_is_found_out() {
     assert_violation("has no buffer", |sim, _, socket| drop(sim.recv(socket, &mut [])));
 }
 
-// The whole.
+// The simulation as a whole.
 
 #[test]
 fn the_lowest_free_descriptor_is_used_first() {

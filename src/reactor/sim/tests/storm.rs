@@ -1,10 +1,10 @@
-//! A correct caller among clients that do anything: it breaks no rule, leaks nothing, and a seed replays.
+//! Tests with random clients: a correct caller breaks no rule, leaks nothing, and a seed replays.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// A small echo server, as a correct caller of the contract writes it: everything comes to its end, whatever happens.
+/// A small echo server that follows the contract: every operation comes to its end, whatever happens.
 #[derive(Default)]
 struct Echo {
     sessions: BTreeMap<u32, Session>,
@@ -119,7 +119,7 @@ impl Session {
     }
 }
 
-/// Clients that come, write, stop reading, finish and break off, all by the seed; returns all that was completed.
+/// Runs clients that connect, write, stop reading, finish and reset, all by the seed, and returns all completions.
 fn storm(seed: u64) -> String {
     let mut trace = String::new();
     let (mut sim, network) = Sim::new(seed, Faults::chaos());
