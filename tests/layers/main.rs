@@ -1,5 +1,5 @@
 //! The house rules that a program can check: which way the arrows point, that no files import each other in a circle, where
-//! `unsafe` lives, how long a file is, and that each begins with a paragraph about what it owns.
+//! `unsafe` lives, how long a file is, that each begins with a paragraph about what it owns, and how comments begin.
 //!
 //! A path counts wherever it stands, in a `use` line or not.
 
@@ -7,6 +7,7 @@
 
 mod circles;
 mod source;
+mod voice;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,39 @@ fn no_two_files_import_each_other_in_a_circle() {
     println!("{} files, {} import circles", source.files.len(), circles.len());
     let told: Vec<String> = circles.iter().map(|circle| circles::describe(&source, &arrows, circle)).collect();
     assert!(circles.is_empty(), "\n{}", told.join("\n"));
+}
+
+#[test]
+fn comments_of_clean_rooms_name_their_subject_and_their_lines_fit() {
+    let (source, texts) = house();
+    let (mut riddles, mut long) = (Vec::new(), Vec::new());
+    for (file, text) in source.files.iter().zip(&texts).filter(|(file, _)| voice::is_clean(layer_of(&file.path))) {
+        let path = &file.path;
+        riddles.extend(voice::riddles(text).into_iter().map(|(line, words)| format!("{path}:{line}: {words}")));
+        long.extend(voice::long_lines(text).into_iter().map(|(line, columns)| format!("{path}:{line}: {columns}")));
+    }
+    println!("{} sentences begin with a riddle, {} lines are too long", riddles.len(), long.len());
+    assert!(riddles.is_empty(), "sentences that do not name their subject:\n{}\n", riddles.join("\n"));
+    assert!(long.is_empty(), "lines with more than 120 columns:\n{}\n", long.join("\n"));
+}
+
+#[test]
+fn a_riddle_is_found_wherever_its_sentence_begins_and_a_long_line_in_strings_too() {
+    for (text, lines) in [
+        ("/// What a frame is.", &[1][..]),
+        ("//! Frames.\n//!\n//! Who sends them.", &[3]),
+        ("// Returns. Whether it\n// ends.\n// Whose it is.", &[1, 3]),
+        ("/// Lists:\n///\n/// - Whoever asks.", &[3]),
+        ("let a = \"\\\"//\"; // What it is.", &[1]),
+        ("/// Returns whether it is what\n/// it seems, and who asks.", &[]),
+        ("/// Returns the frame that\n/// What ends.", &[]),
+        ("let a = \"// What\"; let b = 1;\nWhat::new();", &[]),
+    ] {
+        let found: Vec<usize> = voice::riddles(text).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(found, lines, "{text}");
+    }
+    let long = |columns: usize| format!("fits\n\"{}\"", "é".repeat(columns - 2));
+    assert_eq!((voice::long_lines(&long(120)), voice::long_lines(&long(121))), (vec![], vec![(2, 121)]));
 }
 
 #[test]

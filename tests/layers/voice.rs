@@ -1,0 +1,72 @@
+//! The voice of comments, as far as a program can check it: sentences that name their subject, in lines that fit.
+//!
+//! Owns the list of rooms that keep these rules. Never judges code or strings, except for the length of a line.
+
+/// Rooms of `src` whose text has been brought to plain English. A room is added once it has no fault left.
+const CLEAN: &[&str] = &["address", "lib", "mesh", "protocol", "reactor"];
+
+/// Words that no sentence begins with: the thing itself is named instead.
+const RIDDLES: &[&str] = &["What", "Who", "Whoever", "Whose", "Whether"];
+
+/// Columns of a line: rustfmt wraps code, but not comments and strings.
+const COLUMNS_MAX: usize = 120;
+
+/// Returns whether a room keeps the rules.
+pub fn is_clean(room: &str) -> bool {
+    CLEAN.contains(&room)
+}
+
+/// Returns the sentences of comments that begin with a riddle, each with its line.
+pub fn riddles(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut begins = true;
+    for (at, line) in text.lines().enumerate() {
+        let Some(comment) = comment(line) else {
+            begins = true;
+            continue;
+        };
+        let comment = comment.trim();
+        let item = comment.strip_prefix("- ");
+        begins |= item.is_some() || comment.is_empty();
+        for (word, rest) in words(item.unwrap_or(comment)) {
+            let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+            if begins && RIDDLES.contains(&bare) {
+                found.push((at + 1, rest.chars().take(60).collect()));
+            }
+            begins = word.ends_with(['.', '!', '?']);
+        }
+    }
+    found
+}
+
+/// Returns the lines that are too long, each with its columns.
+pub fn long_lines(text: &str) -> Vec<(usize, usize)> {
+    let columns = text.lines().map(|line| line.chars().count()).enumerate();
+    columns.filter(|(_, columns)| *columns > COLUMNS_MAX).map(|(at, columns)| (at + 1, columns)).collect()
+}
+
+/// Returns the words of a comment, each with the text from it on.
+fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start();
+        let here = rest;
+        let word = here.split(char::is_whitespace).next().filter(|word| !word.is_empty())?;
+        rest = &here[word.len()..];
+        Some((word, here))
+    })
+}
+
+/// Returns the comment of a line, alone or behind code, without its slashes.
+fn comment(line: &str) -> Option<&str> {
+    let mut in_string = false;
+    let mut escaped = false;
+    for (at, character) in line.char_indices() {
+        if !in_string && line[at..].starts_with("//") {
+            return Some(line[at + 2..].trim_start_matches(['/', '!']));
+        }
+        in_string ^= character == '"' && !escaped;
+        escaped = character == '\\' && !escaped;
+    }
+    None
+}
