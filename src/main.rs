@@ -21,24 +21,24 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, made once")]
+#[expect(clippy::large_enum_variant, reason = "there is a single value, created once")]
 enum Command {
-    /// Serve: topics, an echo, publishing over HTTP, metrics, and a page to try it all.
+    /// Serve WebSockets: topics, an echo, publishing over HTTP, metrics, and a demo page.
     Serve(cli::serve::Serve),
     /// Check a configuration, show the one in force, or print the defaults.
     Config(cli::config::Config),
-    /// Load a WebSocket server, check every answer, and say how many it carries and how fast.
+    /// Load-test a WebSocket server: check every answer, and measure throughput and latency.
     Bench(cli::bench::Bench),
-    /// Say what this host lacks to hold a number of connections, and change what can be changed.
+    /// Show what this host needs to hold a number of connections, and change what can be changed.
     Tune(cli::tune::Tune),
-    /// Carries out a part of a bench for another process of this program.
+    /// Runs a share of a bench for its parent process.
     #[command(hide = true)]
     BenchWorker,
 }
 
 fn main() -> ExitCode {
-    // A log or a report that reaches the limit of a file's size (RLIMIT_FSIZE) then fails with an error, as on a full
-    // disk. The signal's default is to end the process.
+    // A log or a report that reaches the file size limit (RLIMIT_FSIZE) then fails with an error, as on a full disk.
+    // The signal's default action is to end the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Prints the help or the version that was asked for, or what is wrong with the command line.
+/// Prints the requested help or version, or the error in the command line.
 fn explain(error: clap::Error) -> ExitCode {
     let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
     if error.use_stderr() {

@@ -61,8 +61,8 @@ fn said(output: &Output) -> &str {
     str::from_utf8(&output.stderr).unwrap()
 }
 
-const UNPRINTED: &str = "ringsock: Standard output cannot be written: No space left on device (os error 28). Make room \
-                         there, or send it elsewhere.\n";
+const UNPRINTED: &str = "ringsock: Standard output cannot be written: No space left on device (os error 28). Free space \
+                         there, or redirect it.\n";
 
 #[test]
 fn a_reader_that_has_seen_enough_changes_no_exit_code() {

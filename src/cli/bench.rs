@@ -1,4 +1,4 @@
-//! `ringsock bench`: flags to plan, outcome to table and files.
+//! `ringsock bench`: turns flags into a plan, and writes the outcome to the terminal and to files.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -15,121 +15,122 @@ use ringsock::load::{self, Mode, Pace, Plan, Sources, Sweep, report};
 use super::progress::Progress;
 use super::signals;
 
-/// What a bench does.
+/// The workload of a bench.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Task {
-    /// Each connection sends messages, and each comes back
+    /// Each connection sends messages and receives their echoes
     Echo,
-    /// A few publish, and everyone hears it
+    /// A few connections publish, and all receive
     Fanout,
-    /// Connections open and close, again and again: handshakes per second
+    /// Connections open and close repeatedly: measures handshakes per second
     Connect,
-    /// Connections are opened and held: memory of each
+    /// Connections are opened and held: measures memory per connection
     Idle,
-    /// Some echo, some come and go, most are idle
+    /// Some connections echo, some close and reconnect, most are idle
     Mixed,
-    /// The same rate of echoes over more and more connections, to find where latency turns up
+    /// The same rate of echoes over more and more connections: finds where latency rises
     Sweep,
 }
 
 /// `ringsock bench`.
 #[derive(clap::Args)]
 pub struct Bench {
-    /// What the connections do
+    /// The workload
     #[arg(value_enum)]
     task: Task,
-    /// Where to connect to [default: ws://127.0.0.1:9000/echo, for fanout ws://127.0.0.1:9000/topics/bench]
+    /// URL to connect to [default: ws://127.0.0.1:9000/echo, for fanout ws://127.0.0.1:9000/topics/bench]
     #[arg(long)]
     url: Option<String>,
-    /// Ports to connect to, from that of the URL on; connections take turns
+    /// Number of ports to connect to, counted from the URL's; connections take turns
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     ports: u16,
-    /// Connections in all
+    /// Total connections
     #[arg(long, short, value_name = "COUNT", default_value_t = 100)]
     connections: usize,
-    /// Seconds that are measured, of a sweep in each step [default: 10, for sweep 5]
+    /// Measured time, in seconds (per step in a sweep) [default: 10, for sweep 5]
     #[arg(long, short, value_name = "SECONDS")]
     duration: Option<f64>,
-    /// Seconds before, that are not
+    /// Warm-up before it, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     warm_up: f64,
-    /// Seconds that answers are waited for in the end, at most; what has not come by then is a fault
+    /// Longest wait for answers at the end, in seconds; answers that have not arrived by then are faults
     #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
     settle: f64,
-    /// Bytes of a message
+    /// Bytes per message
     #[arg(long, short, value_name = "BYTES", default_value_t = 64)]
     size: usize,
-    /// Closed loop: messages under way on each connection, or of each publisher; the server sets the rate [default: 1]
+    /// Closed loop: messages in flight on each connection, or per publisher; the server sets the rate [default: 1]
     #[arg(long, short = 'f', value_name = "COUNT", conflicts_with = "rate")]
     in_flight: Option<usize>,
-    /// Open loop: messages a second in all; each counts from when it was due, so a server that stalls is charged for those
-    /// that had to wait [default for sweep: half of what 100 connections achieve in a closed loop, which it measures first]
+    /// Open loop: total messages per second; latency counts from when a message was due, so a server that stalls is
+    /// charged for all that had to wait [default for sweep: half of what 100 connections achieve in a closed loop,
+    /// measured first]
     #[arg(long, short, value_name = "PER_SECOND")]
     rate: Option<f64>,
-    /// Sweep: the connections of each step, rising
+    /// Sweep: connections of each step, in increasing order
     #[arg(long, value_name = "COUNTS", value_delimiter = ',', default_value = "100,500,1000,2000,5000,10000,18000")]
     steps: Vec<usize>,
-    /// Threads [default: one]
+    /// Threads
     #[arg(long, short, value_name = "COUNT", default_value_t = 1)]
     threads: usize,
-    /// Address or network to connect from, such as 127.1.0.0/24; each has some 28,000 ports to one of the server
+    /// Source address or network, such as 127.1.0.0/24; each address has some 28,000 ports to one server port
     #[arg(long, value_name = "NETWORK")]
     source: Option<Sources>,
-    /// Connections that may be opening at once
+    /// Limit of connections that are opening at once
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     opening: usize,
-    /// A header of the handshake, such as "Authorization: Bearer abc"; may be given several times
+    /// Handshake header, such as "Authorization: Bearer abc"; can be repeated
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     header: Vec<String>,
-    /// A subprotocol to offer; may be given several times
+    /// Subprotocol to offer; can be repeated
     #[arg(long, value_name = "NAME")]
     protocol: Vec<String>,
-    /// Send text, not binary
+    /// Send text instead of binary messages
     #[arg(long)]
     text: bool,
-    /// What each connection sends first, to servers with commands: to subscribe, for example
+    /// First message of each connection, for servers with commands: a subscribe command, for example
     #[arg(long, value_name = "TEXT")]
     greeting: Option<String>,
-    /// Messages with which the server greets each connection, before it answers any; they are not looked at [default: 0, and
-    /// 1 where no number is given]
+    /// Messages that the server sends unasked at the start of each connection; they are skipped unchecked [default: 0,
+    /// or 1 if the flag has no value]
     #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "1")]
     skip_greetings: Option<usize>,
-    /// What a message is sent in, to servers with commands, with {} where it stands
+    /// Text around each message, for servers with commands; {} stands for the message
     #[arg(long, value_name = "TEXT", default_value = "{}")]
     envelope: String,
-    /// Fan-out: how many of the connections publish
+    /// Fan-out: number of connections that publish
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     publishers: usize,
-    /// Fan-out: publishers do not hear what they publish
+    /// Fan-out: publishers do not receive their own messages
     #[arg(long)]
     no_echo: bool,
-    /// Mixed: of a hundred connections, how many echo
+    /// Mixed: percentage of connections that echo
     #[arg(long, value_name = "PERCENT", default_value_t = 10)]
     active: usize,
-    /// Mixed: connections a second that go and come again
+    /// Mixed: connections per second that close and reconnect
     #[arg(long, value_name = "PER_SECOND", default_value_t = 10.0)]
     churn: f64,
-    /// The server's processes, whose time and memory is to be shown
+    /// Process ids of the server, to show its CPU time and memory
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pid: Vec<u32>,
-    /// Use epoll even where io_uring can be had
+    /// Use epoll even if io_uring is available
     #[arg(long)]
     epoll: bool,
     /// Write the outcome to this file as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a report with plots to this file, to be opened in a browser
+    /// Write an HTML report with plots to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 }
 
 impl Bench {
-    /// Carries it out. The exit code is 0 only if every answer was right.
+    /// Runs the bench. The exit code is 0 only if every answer was right.
     pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         let plan = self.plan()?;
         let interrupted = Arc::new(AtomicBool::new(false));
         for signal in signals::interrupting() {
-            // Whoever asks twice does not want to wait for the outcome.
+            // A second interrupt ends the process without waiting for the outcome.
             signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&interrupted))?;
             signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
         }
@@ -184,16 +185,18 @@ impl Bench {
         let targets = ports.map(|port| Some(SocketAddr::new(address.ip(), port?))).collect::<Option<_>>();
         let headers = self.header.iter().map(|header| {
             let (name, value) = header.split_once(':').ok_or_else(|| {
-                format!("header is {header:?}, which has no colon. Give a name and a value, such as \"Authorization: Bearer abc\".")
+                format!(
+                    "--header {header:?} has no colon. Give a name and a value, such as \"Authorization: Bearer abc\"."
+                )
             })?;
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         });
         let (before, after) = self.envelope.split_once("{}").ok_or_else(|| {
-            format!("envelope is {:?}, in which no {{}} says where the message stands.", self.envelope)
+            format!("--envelope {:?} has no {{}} for the message. Give one such as 'PUBLISH {{}}'.", self.envelope)
         })?;
         Ok(Plan {
             mode,
-            targets: targets.ok_or("ports reach beyond 65535. Give fewer.")?,
+            targets: targets.ok_or("--ports reaches beyond port 65535. Give fewer ports.")?,
             host,
             path,
             headers: headers.collect::<Result<_, String>>()?,
@@ -232,7 +235,7 @@ impl Bench {
             std::fs::write(path, text)
                 .map_err(|error| format!("The file {} cannot be written: {error}.", path.display()))
         };
-        // Each is written whatever becomes of the others: the run cannot be had again.
+        // Each output is written even if another fails: the run cannot be repeated.
         let written = [
             self.json.as_ref().map(|path| write(path, json().map_err(|error| error.to_string())? + "\n")),
             self.html.as_ref().map(|path| write(path, html())),
@@ -242,14 +245,14 @@ impl Bench {
     }
 }
 
-/// A further process, where one has not descriptors enough.
+/// Returns the command that starts a child process, for runs that exceed the descriptor limit.
 fn worker() -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("bench-worker");
     Ok(command)
 }
 
-/// The command as it can be typed again, but for the values of headers, which may be secrets.
+/// Returns the command line for a report, without the values of headers, which may be secret.
 fn command_line(arguments: impl Iterator<Item = String>) -> String {
     let mut shown = vec!["ringsock".to_owned()];
     let mut is_header = false;
@@ -271,24 +274,25 @@ fn command_line(arguments: impl Iterator<Item = String>) -> String {
     shown.join(" ")
 }
 
-/// A process of a bench that needs several.
+/// Runs a child process of a bench.
 pub fn work() -> Result<ExitCode, Box<dyn Error>> {
-    // Whoever interrupts a bench reaches all of its processes; the first of them says what happens.
+    // A terminal's interrupt reaches all processes of a bench; the first one decides what happens.
     for signal in signals::from_terminal() {
         signal_hook::flag::register(signal, Arc::default())?;
     }
     if io::stdin().is_terminal() {
-        return Err("bench-worker is a part of bench. Use ringsock bench.".into());
+        return Err("bench-worker is internal to bench. Use ringsock bench.".into());
     }
     load::work_for_parent(BufReader::new(io::stdin()), io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn seconds(name: &str, seconds: f64) -> Result<Duration, String> {
-    Duration::try_from_secs_f64(seconds).map_err(|error| format!("{name} is {seconds}, which is no time: {error}."))
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|error| format!("--{name} {seconds} is not a number of seconds: {error}."))
 }
 
-/// What a URL says.
+/// A parsed URL.
 #[derive(Debug, PartialEq, Eq)]
 struct Url {
     host: String,
@@ -300,7 +304,7 @@ impl Url {
     fn parse(url: &str) -> Result<Self, String> {
         let rest = url
             .strip_prefix("ws://")
-            .ok_or_else(|| format!("url is {url:?}, but must begin with ws://. TLS (wss://) is not spoken."))?;
+            .ok_or_else(|| format!("--url {url:?} does not begin with ws://. TLS (wss://) is not supported."))?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(end);
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -309,18 +313,18 @@ impl Url {
         let resolved = with_port.to_socket_addrs().map(|addresses| reachable(&addresses.collect::<Vec<_>>()));
         let address = match resolved {
             Ok(Some(address)) => address,
-            Ok(None) => return Err(format!("The host of {url:?} has no address. Check its name.")),
-            Err(error) => return Err(format!("The host of {url:?} cannot be found: {error}. Check its name.")),
+            Ok(None) => return Err(format!("The host of {url:?} has no address. Check the name.")),
+            Err(error) => return Err(format!("The host of {url:?} cannot be resolved: {error}. Check the name.")),
         };
         Ok(Self { host: host.to_owned(), address, path })
     }
 }
 
-/// How long the addresses of a name have to show that somebody listens there.
+/// The time in which each address of a name has to accept a connection.
 const REACHABLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The first address at which somebody listens, as browsers choose one of a name's; the first of all if there is none, which
-/// the run then tells.
+/// Returns the first address that accepts connections, as browsers choose one, or the first of all if none does; the
+/// run then reports the failure.
 fn reachable(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let listens = |address: &&SocketAddr| TcpStream::connect_timeout(address, REACHABLE_TIMEOUT).is_ok();
     let several = Some(addresses).filter(|addresses| addresses.len() > 1);
@@ -335,7 +339,7 @@ mod tests {
     fn of_several_addresses_one_is_taken_at_which_somebody_listens() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap();
-        // Bound, so that nobody else is given the port, and never told to listen.
+        // Bound without listening, so that no other process gets the port.
         let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         let nobody = bound.local_addr().unwrap().as_socket().unwrap();
@@ -380,7 +384,8 @@ mod tests {
 
     #[test]
     fn a_url_that_cannot_be_used_is_refused_with_its_reason() {
-        for (url, reason) in [("wss://localhost", "TLS"), ("localhost:9000", "ws://"), ("ws://:x/", "cannot be found")]
+        for (url, reason) in
+            [("wss://localhost", "TLS"), ("localhost:9000", "ws://"), ("ws://:x/", "cannot be resolved")]
         {
             let error = Url::parse(url).unwrap_err();
             assert!(error.contains(reason) && error.contains(url), "{error}");

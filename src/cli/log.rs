@@ -1,8 +1,7 @@
-//! Where `ringsock serve` says what it has to say: the log on standard error, what it prints at its start on standard
-//! output.
+//! The output of `ringsock serve`: the log on standard error, and its startup lines on standard output.
 //!
-//! Owns both streams from the start of the command to its end. Invariant: a thread that logs, prints or panics goes on
-//! at once; what a stream does not take is dropped and counted.
+//! Owns both streams from the start of the command to its end. Invariant: a thread that logs, prints or panics never
+//! waits; lines that a stream does not accept are dropped and counted.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Display;
@@ -17,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use super::outlet::Outlet;
 use super::stream::Stream;
 
-/// Both streams. Dropping it waits for the last lines, for a bounded time; it is dropped by a panic of its thread too.
+/// Both streams. Dropping waits for the last lines, for a bounded time, also when its thread panics.
 #[derive(Debug)]
 pub struct Log {
     errors: Outlet,
@@ -26,14 +25,14 @@ pub struct Log {
 }
 
 impl Log {
-    /// Takes over both streams, and what is said of panics.
+    /// Takes over both streams and the panic hook.
     pub fn start() -> io::Result<Self> {
         let lines_dropped: Arc<AtomicU64> = Arc::default();
         let tell = tell_of_dropped(Arc::clone(&lines_dropped));
         let stream = Stream::new(io::stderr())?;
         let errors = Outlet::start("ringsock-log", stream, Arc::clone(&lines_dropped), || {}, tell)?;
         let logged = errors.clone();
-        // What was logged before is seen before, where both streams are one terminal or file.
+        // Keeps the order of log and output if both streams are one terminal or file.
         let before = move || Outlet::flush(&[&logged]);
         let stream = Stream::new(io::stdout())?;
         let output = Outlet::start("ringsock-print", stream, Arc::clone(&lines_dropped), before, || {})?;
@@ -41,10 +40,10 @@ impl Log {
         Ok(Self { errors, output, lines_dropped })
     }
 
-    /// Has events that pass the filter written to standard error.
+    /// Starts to log events that pass the filter.
     pub fn show_events(&self, filter: EnvFilter) {
         let errors = self.errors.clone();
-        // Colours are for a person: a file or a journal would keep their codes. The formatter's own errors would be
+        // Colours only on a terminal: a file or a journal would keep their codes. The formatter's own errors would be
         // printed past the queue.
         let subscriber = tracing_subscriber::fmt()
             .with_writer(move || errors.clone())
@@ -52,11 +51,11 @@ impl Log {
             .log_internal_errors(false)
             .with_env_filter(filter)
             .finish();
-        // The program has no other.
+        // Cannot fail: the program sets no other subscriber.
         let _ = tracing::subscriber::set_global_default(subscriber);
     }
 
-    /// Says on standard error why the program ends.
+    /// Prints to standard error why the program ends.
     pub fn complain(&self, error: impl Display) {
         self.errors.offer(super::complaint(error).as_bytes());
     }
@@ -66,7 +65,7 @@ impl Log {
         self.output.offer(lines.as_bytes());
     }
 
-    /// Counts lines that were dropped, on either stream.
+    /// Returns the counter of dropped lines of both streams.
     pub fn lines_dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lines_dropped)
     }
@@ -78,7 +77,7 @@ impl Drop for Log {
     }
 }
 
-/// Logs how many lines were dropped since it was last called, if there are any.
+/// Returns a function that logs how many lines were dropped since its last call, if any.
 fn tell_of_dropped(lines_dropped: Arc<AtomicU64>) -> impl FnMut() {
     let mut told = 0;
     move || {
@@ -86,19 +85,19 @@ fn tell_of_dropped(lines_dropped: Arc<AtomicU64>) -> impl FnMut() {
         if dropped > told {
             tracing::warn!(
                 lines = dropped - told,
-                "Lines of the output were dropped: their reader was gone or too slow, or the disk was full."
+                "Output lines were dropped: their reader was gone or too slow, or the disk was full."
             );
             told = dropped;
         }
     }
 }
 
-/// Has all panics of the process reported there: the standard library's own hook waits for standard error.
+/// Sends all panic messages of the process to `errors`; the standard library's own hook waits for standard error.
 fn report_panics(errors: Outlet) {
     panic::set_hook(Box::new(move |panic| errors.offer(panic_text(panic).as_bytes())));
 }
 
-/// What the standard library's own hook prints.
+/// Returns the text that the standard library's own hook prints.
 fn panic_text(panic: &PanicHookInfo<'_>) -> String {
     let thread = thread::current();
     let text = format!("\nthread '{}' {panic}\n", thread.name().unwrap_or("<unnamed>"));

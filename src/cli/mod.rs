@@ -1,6 +1,6 @@
-//! What the program's commands do: the way from flags to the library, and from its results to a terminal or a file.
+//! The program's commands: from flags to the library, and from its results to a terminal or a file.
 //!
-//! Thin: what could be of use to an embedder is in the library.
+//! Thin: everything that an embedder could use is in the library.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -28,10 +28,10 @@ pub mod tune;
 /// The exit code of a command line that is not understood, as clap has it.
 const USAGE: u8 = 2;
 
-/// How long the last word of a program may take. 2 s: for a processor that is busy; nobody serves any more.
+/// The longest wait for the program's last output. 2 s: enough on a busy processor, and nothing is served any more.
 const BRIEFLY: Duration = Duration::from_secs(2);
 
-/// Prints the result of a command. A reader that has gone, as head(1) does, has seen what it wanted.
+/// Prints the result of a command. A reader that closed the pipe, as head(1) does, is not an error.
 pub fn print(text: &str) -> Result<(), String> {
     let written = Stream::new(io::stdout()).map(|stream| stream.write(text.as_bytes()));
     match written {
@@ -41,19 +41,19 @@ pub fn print(text: &str) -> Result<(), String> {
     }
 }
 
-/// Says on standard error why the program ends.
+/// Prints to standard error why the program ends.
 pub fn complain(error: impl Display) {
     let text = complaint(error);
     briefly(move || drop(Stream::new(io::stderr()).map(|stream| stream.write(text.as_bytes()))));
 }
 
-/// The line that says why the program ends.
+/// Returns the line that says why the program ends.
 fn complaint(error: impl Display) -> String {
     format!("ringsock: {error}\n")
 }
 
-/// Has something written to standard error, and waits no longer for it than [`BRIEFLY`]: a supervisor has to see that the
-/// program has ended, whoever reads what it said.
+/// Calls `write`, which writes to standard error, and waits for it no longer than [`BRIEFLY`]: a supervisor has to see
+/// that the program has ended, even if nobody reads its output.
 pub fn briefly(write: impl Fn() + Send + Sync + 'static) {
     let write = Arc::new(write);
     let (ends, ended) = mpsc::channel::<Infallible>();
@@ -64,12 +64,12 @@ pub fn briefly(write: impl Fn() + Send + Sync + 'static) {
     });
     match spawned {
         Ok(_) => drop(ended.recv_timeout(BRIEFLY)),
-        // Where no further thread is allowed, it is said all the same.
+        // Without a thread the text is written here.
         Err(_) => write(),
     }
 }
 
-/// Tells that standard output took no more.
+/// Returns the error for standard output that cannot be written.
 pub fn unprinted(error: &io::Error) -> String {
-    format!("Standard output cannot be written: {error}. Make room there, or send it elsewhere.")
+    format!("Standard output cannot be written: {error}. Free space there, or redirect it.")
 }

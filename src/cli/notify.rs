@@ -1,8 +1,9 @@
-//! The words by which `ringsock serve` tells its supervisor how it fares: sd_notify(3).
+//! Notifications of `ringsock serve` to its supervisor: sd_notify(3).
 //!
-//! It owns the socket that NOTIFY_SOCKET names and what has been told so far. Invariant: it never waits and never fails; what the
-//! socket does not take is told again at the next opportunity, or left out. The crate sd-notify knows the words and the
-//! watchdog's variables. Its own sending waits for a reader and knows no abstract sockets, so the way there is ours.
+//! Owns the socket that NOTIFY_SOCKET names, and the state sent so far. Invariant: never waits and never fails; what
+//! the socket does not accept is sent again at the next opportunity, or left out. The crate sd-notify provides the
+//! messages and the watchdog's variables; its own sending waits for a reader and knows no abstract sockets, so this
+//! file sends itself.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,26 +15,25 @@ use std::time::{Duration, Instant};
 use ringsock::engine::Pulse;
 use sd_notify::NotifyState;
 
-/// The time between two looks of the server's supervisor: a word to the watchdog may come so much later than it was due.
+/// The interval at which the server's supervisor thread calls, by which a watchdog message may be late.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The time for which a drain asks its supervisor to be patient, again and again: a process that hangs is not waited for
-/// much longer.
+/// The extension that a drain requests, repeatedly: a process that hangs is not waited for much longer.
 const EXTENSION: Duration = Duration::from_secs(10);
 
-/// The way to a supervisor that wants to be told. See the module.
+/// A connection to the supervisor. See the module.
 #[derive(Debug)]
 pub struct Notifier {
     socket: UnixDatagram,
     supervisor: SocketAddr,
     status: String,
     told: Told,
-    /// The watchdog's patience, and when it was last told that the cores make turns.
+    /// The watchdog's timeout, and the last message that the cores make turns.
     watchdog: Option<(Duration, Instant)>,
     extended: Option<Instant>,
 }
 
-/// The last that the supervisor has been told of the server's life.
+/// The last state sent to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Told {
     Nothing,
@@ -42,13 +42,13 @@ enum Told {
 }
 
 impl Notifier {
-    /// Returns a way to the supervisor if it asks to be told (NOTIFY_SOCKET) and there is one.
+    /// Connects to the supervisor, if it requests notifications (NOTIFY_SOCKET) and can be reached.
     pub fn from_environment() -> Option<Self> {
         let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
         match Self::to(&name) {
             Ok(notifier) => Some(notifier),
             Err(error) => {
-                tracing::warn!("The supervisor cannot be told at {}: {error} (NOTIFY_SOCKET).", name.display());
+                tracing::warn!("The supervisor cannot be notified at {}: {error} (NOTIFY_SOCKET).", name.display());
                 None
             }
         }
@@ -66,13 +66,13 @@ impl Notifier {
         Ok(Self { socket, supervisor, status: String::new(), told: Told::Nothing, watchdog, extended: None })
     }
 
-    /// Tells that the server is ready, and what it does.
+    /// Sends that the server is ready, with a status text.
     pub fn ready(&mut self, status: String) {
         self.status = status;
         self.tell_ready();
     }
 
-    /// Tells what has changed since it was last called, as it is due.
+    /// Sends the changes since the last call, and the watchdog message when due.
     pub fn observe(&mut self, pulse: Pulse) {
         match pulse.drain_left {
             None if self.told < Told::Ready => self.tell_ready(),
@@ -108,7 +108,7 @@ impl Notifier {
         }
     }
 
-    /// Returns whether the supervisor's socket has taken the words.
+    /// Sends states, and returns whether the supervisor's socket accepted them.
     fn tell(&self, states: &[NotifyState<'_>]) -> bool {
         let text: String = states.iter().map(|state| format!("{state}\n")).collect();
         self.socket.send_to_addr(text.as_bytes(), &self.supervisor).is_ok()

@@ -1,7 +1,7 @@
-//! A stream of the program's output that nobody waits for: a bounded queue, and a thread that alone writes.
+//! An output stream that no caller waits for: a bounded queue, and a thread that alone writes.
 //!
-//! Owns what waits to be written, and the thread that waits for the reader, the terminal or the disk. Never blocks a
-//! caller, and never prints an error of its own. Invariant: each line that is offered is written or counted as dropped.
+//! Owns the queued texts, and the thread that waits for the reader, the terminal or the disk. Never blocks a caller,
+//! and never prints an error of its own. Invariant: each offered line is written, or counted as dropped.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crossbeam_queue::SegQueue;
 
 use super::stream::{Cut, Stream};
 
-/// Bytes that may wait for a reader: some 7,000 lines of the log, more than a start, a drain or a fault writes at once.
+/// The limit of queued bytes: some 7,000 log lines, more than a start, a drain or a fault writes at once.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
 
-/// How long [`Outlet::flush`] waits for a reader that takes nothing. This is added to the end of the process after a
-/// second signal, which a person expects at once; a reader that is alive takes a line within a few milliseconds.
+/// How long [`Outlet::flush`] waits for a reader that accepts nothing. Delays the end of the process after a second
+/// signal, which a person expects at once; a live reader accepts a line within a few milliseconds.
 const STUCK_AFTER: Duration = Duration::from_millis(250);
 
-/// How long [`Outlet::flush`] waits in all, for a reader that is slow or a processor that is busy.
+/// The longest wait of [`Outlet::flush`], for a slow reader or a busy processor.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// How often [`Outlet::flush`] looks.
+/// The polling interval of [`Outlet::flush`].
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The callers' side. Cheap to clone.
+/// A handle to the queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Outlet {
     queue: Arc<Queue>,
@@ -34,8 +34,8 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Starts the thread. It calls `before` before each text, and `caught_up` after one has been written and no other
-    /// waits.
+    /// Starts the writer thread. It calls `before` before each text, and `caught_up` after a text if the queue is
+    /// empty.
     pub fn start(
         name: &str,
         stream: Stream,
@@ -51,7 +51,7 @@ impl Outlet {
         Ok(Self { queue, thread: spawned.thread().clone() })
     }
 
-    /// Queues a text of one or more lines, or drops it if too much waits already.
+    /// Queues a text of one or more lines, or drops it if the queue is full.
     pub fn offer(&self, text: &[u8]) {
         if self.queue.push(text) {
             self.thread.unpark();
@@ -60,14 +60,14 @@ impl Outlet {
         }
     }
 
-    /// Waits until everything in these outlets is written or dropped, for a bounded time.
+    /// Waits, for a bounded time, until all texts in these outlets are written or dropped.
     pub fn flush(outlets: &[&Self]) {
         Self::flush_within(FLUSH_MAX, outlets);
     }
 
     fn flush_within(time_max: Duration, outlets: &[&Self]) {
         let waiting_bytes = || outlets.iter().map(|outlet| outlet.queue.waiting()).sum::<usize>();
-        // Where there is room, the thread is about to write: a processor is busy, not the reader.
+        // If the stream has room, the thread is about to write: the processor is busy, not the reader.
         let is_moving = |outlet: &&Self| outlet.queue.waiting() > 0 && outlet.queue.stream.has_room();
         let begun = Instant::now();
         let (mut waiting, mut since) = (waiting_bytes(), begun);
@@ -84,7 +84,7 @@ impl Outlet {
     }
 }
 
-/// For a formatter of events, which writes each of them by one call.
+/// Queues each write as one text; the event formatter makes one call per event.
 impl Write for Outlet {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
         self.offer(text);
@@ -124,7 +124,7 @@ impl Queue {
         self.lines_dropped.fetch_add(lines as u64, Ordering::Relaxed);
     }
 
-    /// Writes what is queued, for as long as the process lives.
+    /// Writes queued texts until the process ends.
     fn write_all(&self, before: impl Fn(), mut caught_up: impl FnMut()) {
         let mut is_torn = false;
         loop {
@@ -133,7 +133,7 @@ impl Queue {
                 continue;
             };
             before();
-            // A line that broke off midway is ended before the next one begins.
+            // A line that was written in part is ended before the next one begins.
             is_torn = is_torn && self.stream.write(b"\n").is_err();
             if let Err(Cut { written_bytes, .. }) = self.stream.write(&text) {
                 is_torn |= written_bytes > 0;
@@ -141,7 +141,7 @@ impl Queue {
             } else if self.texts.is_empty() {
                 caught_up();
             }
-            // Only now, so that `flush` also waits for what `caught_up` has queued.
+            // Subtracted last, so that `flush` also waits for texts that `caught_up` has queued.
             self.waiting_bytes.fetch_sub(text.len(), Ordering::Release);
         }
     }
@@ -165,12 +165,12 @@ mod tests {
         Outlet::start("outlet", Stream::new(writer).unwrap(), Arc::clone(lines_dropped), || {}, || {}).unwrap()
     }
 
-    /// However busy the processors are.
+    /// Flushes with a timeout long enough for busy processors.
     fn flush(outlet: &Outlet) {
         Outlet::flush_within(Duration::from_secs(60), &[outlet]);
     }
 
-    /// A further way to the same pipe, on which writing and reading never wait.
+    /// Opens the same pipe again, non-blocking.
     fn impatient(writer: &PipeWriter) -> std::fs::File {
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap()
@@ -181,7 +181,7 @@ mod tests {
         let (reader, writer) = pipe().unwrap();
         let dropped: Arc<AtomicU64> = Arc::default();
         let outlet = outlet(writer, &dropped);
-        // If any of it waited for the reader, this would never end.
+        // If `offer` waited for the reader, this would never end.
         (0..LINES).for_each(|number| outlet.offer(format!("{number} {LINE}").as_bytes()));
         flush(&outlet);
         let lost = dropped.load(Ordering::Relaxed) as usize;
@@ -190,7 +190,7 @@ mod tests {
         let number = |line: String| line.split(' ').next().unwrap().parse::<usize>().unwrap();
         let numbers: Vec<usize> = lines.by_ref().take(LINES - lost).map(number).collect();
         assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "{numbers:?}");
-        // Nothing waits any more, so there is room again.
+        // The queue is empty, so there is room again.
         flush(&outlet);
         outlet.offer(LINE.as_bytes());
         assert_eq!(lines.next().as_deref(), Some(LINE.trim_end()));

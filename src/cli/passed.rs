@@ -1,4 +1,4 @@
-//! Sockets that a supervisor passes (LISTEN_FDS): what the log says of them, and what they must not be.
+//! Sockets that a supervisor passes (LISTEN_FDS): logs them, and checks them against the configuration.
 
 use ringsock::address::Endpoint;
 use ringsock::config::Config;
@@ -7,13 +7,13 @@ use ringsock::server::ADMIN_SOCKET;
 
 use super::places;
 
-/// The sockets to use. They take the place of addresses, so what is allowed for an address alone has to hold for them.
+/// Returns the sockets to use. They replace addresses, so restrictions on an address apply to them too.
 pub fn accepted(passed: Passed, config: &Config) -> Result<Vec<Inherited>, String> {
     if let Some(other) = &passed.other_process {
         let own = std::process::id();
         tracing::warn!(
-            "LISTEN_FDS passes sockets to the process {other}, and this one is {own}: they are not taken. A script that \
-             starts the program has to do so with exec."
+            "LISTEN_FDS passes sockets to process {other}, but this process is {own}: they are ignored. A script that \
+             starts the program has to use exec."
         );
     }
     let (admin, main): (Vec<&Inherited>, Vec<_>) =
@@ -22,12 +22,12 @@ pub fn accepted(passed: Passed, config: &Config) -> Result<Vec<Inherited>, Strin
         let endpoints: Vec<Endpoint> = sockets.iter().map(|socket| socket.endpoint.clone()).collect();
         if !endpoints.is_empty() {
             let shown = places::list(&endpoints);
-            tracing::info!("Listening on what LISTEN_FDS passes, {shown}, and not on {setting}.");
+            tracing::info!("Listening on sockets from LISTEN_FDS, {shown}, instead of {setting}.");
         }
     }
     match main.iter().find(|socket| config.api_insecure && !socket.endpoint.is_local()) {
         Some(Inherited { endpoint, .. }) => Err(format!(
-            "api.insecure lets everyone publish who can connect, so it needs an address that only this host reaches, but \
+            "api.insecure lets every client publish, so it needs an address that only this host can reach, but \
              LISTEN_FDS passes {endpoint}. Pass another socket, or give an api.key instead."
         )),
         None => Ok(passed.sockets),

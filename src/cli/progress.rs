@@ -1,4 +1,4 @@
-//! How a bench gets on, in one line of a terminal. Where there is none, nothing is shown.
+//! The progress of a bench, in one line of a terminal. Shows nothing without a terminal.
 //!
 //! Owns the thread that draws. Invariant: the run never waits for the terminal, which a person may have stopped.
 
@@ -10,25 +10,25 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use ringsock::load::{Mode, Plan, Sample, Stage, SweepProgress};
 
-/// How long the end of a run waits for a terminal that takes nothing, before the outcome is printed behind the line.
+/// The longest wait for a stopped terminal at the end of a run, before the outcome is printed after the line.
 const CLEAR_MAX: Duration = Duration::from_millis(250);
 
-/// The line.
+/// The progress line.
 pub struct Progress {
     frames: SyncSender<Frame>,
-    /// Ends with the thread.
+    /// Disconnects when the thread ends.
     drawn: Receiver<Infallible>,
-    /// Which part of several this is.
+    /// The current step of a sweep.
     step: String,
     mode: Mode,
     connections: usize,
     duration: Duration,
-    /// When measuring began, in seconds of the run.
+    /// The time at which measuring began, in seconds of the run.
     begun_s: Option<f64>,
 }
 
 impl Progress {
-    /// For a run that has yet to begin.
+    /// Starts the display of a run.
     pub fn new(plan: &Plan) -> Self {
         let (frames, to_draw) = sync_channel(1);
         let (ends, drawn) = sync_channel(0);
@@ -52,7 +52,7 @@ impl Progress {
         self.begun_s = None;
     }
 
-    /// Shows what was seen last in a part of a sweep.
+    /// Shows the latest sample of a sweep.
     pub fn show_step(&mut self, progress: SweepProgress<'_>, sample: &Sample) {
         let shown = match progress.step {
             0 => "finding the rate, ".to_owned(),
@@ -65,7 +65,7 @@ impl Progress {
         self.show(sample);
     }
 
-    /// Shows what was seen last.
+    /// Shows the latest sample of a run.
     pub fn show(&mut self, sample: &Sample) {
         let begun_s = match sample.stage {
             Stage::Measure => *self.begun_s.get_or_insert(sample.at_s),
@@ -95,7 +95,7 @@ impl Progress {
                 self.step, sample.open, sample.p50_us, sample.p99_us
             ),
         };
-        // One that finds the last still waiting is left out.
+        // A frame is dropped while the one before is not drawn yet.
         let _ = self.frames.try_send(frame);
     }
 
@@ -106,13 +106,13 @@ impl Progress {
     }
 }
 
-/// What the line shows at one moment.
+/// The content of the line at one moment.
 struct Frame {
     per_mille: u64,
     message: String,
 }
 
-/// Draws until there is nothing more to come.
+/// Draws frames until the sender is gone.
 fn draw(frames: Receiver<Frame>, _ends: SyncSender<Infallible>) {
     let bar = ProgressBar::new(1000);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {msg}") {

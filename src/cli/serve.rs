@@ -11,7 +11,7 @@ use ringsock::engine::StartError;
 use ringsock::reactor::{InheritError, Passed};
 use ringsock::server::Builder;
 use ringsock::service::{ApiAccess, Router};
-use ringsock::tune::{Goal, Host, Knob, knobs};
+use ringsock::tune::{self, Goal, Host, Setting};
 use ringsock::{Server, engine, server};
 
 use super::log::Log;
@@ -19,7 +19,7 @@ use super::notify::Notifier;
 use super::settings::Given;
 use super::{passed, places, signals};
 
-/// Knobs that a server which has started has passed.
+/// Settings of the host that a server which has started has passed.
 const NEEDED_TO_START: &[&str] = &["open files (RLIMIT_NOFILE)", "locked memory (RLIMIT_MEMLOCK)", "fs.nr_open"];
 
 /// Of what the host lacks, how much one line of the log names.
@@ -188,14 +188,14 @@ impl fmt::Display for Banner<'_> {
 fn compare_with_host(server: &Server, settings: &Settings) {
     let connections = server.limits().connections_max as u64;
     let goal = Goal::server(connections, server.counters().len() as u64);
-    let missing: Vec<Knob> = knobs(&Host::read(Path::new("/"), Ok(())), &goal)
+    let missing: Vec<Setting> = tune::settings(&Host::read(Path::new("/"), Ok(())), &goal)
         .into_iter()
-        .filter(|knob| knob.is_missing() && !NEEDED_TO_START.contains(&knob.name))
+        .filter(|setting| setting.is_missing() && !NEEDED_TO_START.contains(&setting.name))
         .collect();
     let named: Vec<String> = missing
         .iter()
         .take(MISSING_NAMED_MAX)
-        .map(|knob| format!("{} is {}, wanted {}", knob.name, knob.current, knob.wanted))
+        .map(|setting| format!("{} is {}, wanted {}", setting.name, setting.current, setting.wanted))
         .collect();
     if named.is_empty() {
         return;

@@ -1,6 +1,6 @@
-//! A standard stream, as something that may be slow, stuck, shared or gone.
+//! A standard stream, which may be slow, stuck, shared or closed.
 //!
-//! Owns a duplicate of the descriptor, so whoever waits for it holds no lock of the standard library. Never panics, and
+//! Owns a duplicate of the descriptor, so that waiting for it holds no lock of the standard library. Never panics, and
 //! never prints an error of its own.
 
 use std::fs::File;
@@ -15,12 +15,12 @@ pub struct Stream {
     file: File,
 }
 
-/// A text of which only the beginning was written.
+/// A text that was written only in part.
 #[derive(Debug)]
 pub struct Cut {
-    /// How much of it was written.
+    /// The number of bytes written.
     pub written_bytes: usize,
-    /// What the kernel said of the rest.
+    /// The error of the first unwritten byte.
     pub error: io::Error,
 }
 
@@ -30,7 +30,7 @@ impl Stream {
         Ok(Self { file: File::from(descriptor.as_fd().try_clone_to_owned()?) })
     }
 
-    /// Writes all of a text, however long that takes.
+    /// Writes a whole text, however long that takes.
     pub fn write(&self, text: &[u8]) -> Result<(), Cut> {
         let mut written_bytes = 0;
         while written_bytes < text.len() {
@@ -44,7 +44,7 @@ impl Stream {
             };
             match error.kind() {
                 ErrorKind::Interrupted => {}
-                // A process that shares the stream has set O_NONBLOCK.
+                // Another process that shares the stream has set O_NONBLOCK.
                 ErrorKind::WouldBlock => drop(self.poll(None)),
                 _ => return Err(Cut { written_bytes, error }),
             }
@@ -52,7 +52,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Whether a write would go on at once, for all that the kernel says; of a file on a disk it says so always.
+    /// Returns whether a write would not block, according to the kernel; for a file on a disk it always says so.
     pub fn has_room(&self) -> bool {
         self.poll(Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }

@@ -1,6 +1,6 @@
-//! `ringsock tune`: a goal from flags and settings, a host as it is, and what is between them, for a person or a program.
+//! `ringsock tune`: compares a goal from flags and settings with the host, and prints a report or JSON.
 //!
-//! Exit codes: 0 ready, 1 not ready, 2 it could not be done.
+//! Exit codes: 0 ready, 1 not ready, 2 the command failed.
 
 use std::error::Error;
 use std::fmt::{self, Write};
@@ -11,55 +11,56 @@ use ringsock::config::Layers;
 use ringsock::engine::DESCRIPTORS_PER_CORE;
 use ringsock::reactor::uring::Uring;
 use ringsock::tune::apply::{Record, Step, Tree, apply, undo, write_sysctl_file};
-use ringsock::tune::{self, Goal, Host, Knob, Role, State, Weight, knobs, sysctl_file};
+use ringsock::tune::{self, Goal, Host, Role, Setting, Severity, State, settings, sysctl_file};
 use serde_json::{Value, json};
 
-// The layer knows nothing of the engine, so what it counts on is held against it here.
+// `tune` does not depend on the engine, so its copy of the constant is checked here.
 const _: () = assert!(Goal::DESCRIPTORS_PER_CORE == DESCRIPTORS_PER_CORE as u64);
 
-/// Columns of the text: what a terminal has beside something else.
+/// The width of the text, in columns, so that it fits a terminal.
 const COLUMNS: usize = 110;
 
 /// `ringsock tune`.
 #[derive(clap::Args)]
 pub struct Tune {
-    /// Connections that the host is to hold; 0 for as many as the limit of open files allows [default: what serve is set to]
+    /// Connections that the host has to hold; 0 for as many as the open-file limit allows [default: the setting of serve]
     #[arg(long, short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     connections: Option<u64>,
-    /// Cores of all processes; 0 for one on each processor [default: what serve is set to]
+    /// Cores of all processes; 0 for one per processor [default: the setting of serve]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(..=65_536))]
     cores: Option<u64>,
-    /// Processes that share the port, the connections and the cores, each with a limit of open files of its own
+    /// Processes that share the port, the connections and the cores, each with an open-file limit of its own
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     processes: u64,
-    /// The file that serve is given, for what is not said here [variable: RINGSOCK_CONFIG]
+    /// Configuration file of serve, for values not given here [variable: RINGSOCK_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Prepare a host for ringsock bench, not for serve
+    /// Prepare the host for ringsock bench instead of serve
     #[arg(long)]
     load_generator: bool,
-    /// Write the sysctls that can be written from here, until the next start of the host; needs root
+    /// Set the sysctls that can be set from here, until the next boot; needs root
     #[arg(long)]
     apply: bool,
-    /// Restore what --apply found
+    /// Restore the values from before --apply
     #[arg(long, conflicts_with_all = ["apply", "write_sysctl", "load_generator"])]
     undo: bool,
-    /// Write the sysctls to this file, such as /etc/sysctl.d/90-ringsock.conf, which holds at every start; - to print them
+    /// Write the sysctls to this file, such as /etc/sysctl.d/90-ringsock.conf, which applies at every boot; - prints
+    /// them
     #[arg(long, value_name = "FILE", conflicts_with = "apply")]
     write_sysctl: Option<PathBuf>,
-    /// Where --apply keeps what it found
+    /// File in which --apply records the original values
     #[arg(long, value_name = "FILE", default_value = "/var/lib/ringsock/sysctls-before-tune.conf")]
     record: PathBuf,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Where /proc and /sys are, for tests
+    /// Directory that contains /proc and /sys, for tests
     #[arg(long, value_name = "DIRECTORY", default_value = "/", hide = true)]
     root: PathBuf,
 }
 
 impl Tune {
-    /// Looks, and does what it was told to.
+    /// Runs the command.
     pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         match self.carry_out() {
             Ok(true) => Ok(ExitCode::SUCCESS),
@@ -83,14 +84,17 @@ impl Tune {
         if !self.apply {
             return self.report(&host, &goal, &[]);
         }
-        let list = knobs(&host, &goal);
-        let changes: Vec<(&str, &str)> =
-            list.iter().filter(|knob| knob.can_be_applied()).map(|knob| (knob.name, &*knob.wanted)).collect();
+        let list = settings(&host, &goal);
+        let changes: Vec<(&str, &str)> = list
+            .iter()
+            .filter(|setting| setting.can_be_applied())
+            .map(|setting| (setting.name, &*setting.wanted))
+            .collect();
         let steps = match changes.is_empty() {
             true => Vec::new(),
             false => apply(&changes, &mut Tree::new(&self.root), &mut Record::open(&self.record, &host.network)?)?,
         };
-        // What holds now, not what was asked for.
+        // Reads the host again: the report shows the values in force, not the requested ones.
         let ready = self.report(&read(&self.root), &goal, &steps)?;
         Ok(ready && steps.iter().all(|step| step.outcome.is_ok()))
     }
@@ -106,9 +110,9 @@ impl Tune {
         let configured = Some(config.limits.connections_max).filter(|connections| *connections < usize::MAX);
         let connections = match self.connections.unwrap_or(configured.unwrap_or(0) as u64) {
             0 if host.open_files.hard == u64::MAX => {
-                return Err("The limit of open files is unlimited, so it says nothing. Give --connections.".into());
+                return Err("The open-file limit is unlimited, so it suggests no number. Give --connections.".into());
             }
-            // As `serve` counts.
+            // The same computation as in `serve`.
             0 => host.open_files.hard.saturating_sub(goal.descriptors_least()).max(1) * self.processes,
             connections => connections,
         };
@@ -128,7 +132,7 @@ impl Tune {
         match steps.iter().filter(|step| step.outcome.is_err()).count() {
             0 => Ok(true),
             failed => Err(format!(
-                "{failed} of {} could not be restored and are kept in {}. Mend what keeps them, and try again.",
+                "{failed} of {} could not be restored and are kept in {}. Remove the cause, and try again.",
                 steps.len(),
                 self.record.display()
             )
@@ -143,29 +147,29 @@ impl Tune {
         }
         write_sysctl_file(path, text)?;
         let name = path.display();
-        super::print(&format!("Wrote {name}. It holds from the next start on; sysctl -p {name} loads it now.\n"))?;
+        super::print(&format!("Wrote {name}. It applies at every boot; sysctl -p {name} applies it now.\n"))?;
         Ok(true)
     }
 
-    /// Whether the host is ready.
+    /// Prints the report and returns whether the host is ready.
     fn report(&self, host: &Host, goal: &Goal, steps: &[Step]) -> Result<bool, Box<dyn Error>> {
-        let knobs = knobs(host, goal);
-        let ready = !knobs.iter().any(Knob::is_missing);
+        let settings = settings(host, goal);
+        let ready = !settings.iter().any(Setting::is_missing);
         let mut out = String::new();
         if self.json {
-            writeln!(out, "{:#}", to_json(host, goal, &knobs, steps))?;
+            writeln!(out, "{:#}", to_json(host, goal, &settings, steps))?;
         } else {
             print_steps(&mut out, steps, &self.record)?;
             print_head(&mut out, host, goal)?;
-            print_knobs(&mut out, &knobs)?;
-            print_verdict(&mut out, goal, &knobs)?;
+            print_settings(&mut out, &settings)?;
+            print_verdict(&mut out, goal, &settings)?;
         }
         super::print(&out)?;
         Ok(ready)
     }
 }
 
-/// This host, or the one below `root`.
+/// Reads the host below `root`.
 fn read(root: &Path) -> Host {
     Host::read(root, Uring::new().map(drop).map_err(|error| error.to_string()))
 }
@@ -174,7 +178,7 @@ fn print_steps(out: &mut impl Write, steps: &[Step], record: &Path) -> fmt::Resu
     if steps.is_empty() {
         return Ok(());
     }
-    writeln!(out, "Applied, until the next start of the host; what was there is kept in {}:", record.display())?;
+    writeln!(out, "Applied until the next boot; the original values are kept in {}:", record.display())?;
     steps.iter().try_for_each(|step| print_step(out, step))?;
     writeln!(out)
 }
@@ -182,7 +186,7 @@ fn print_steps(out: &mut impl Write, steps: &[Step], record: &Path) -> fmt::Resu
 fn print_step(out: &mut impl Write, Step { name, from, to, outcome }: &Step) -> fmt::Result {
     match outcome {
         Ok(now) if now == to => writeln!(out, "  {name}  {from} → {to}"),
-        Ok(now) => writeln!(out, "  {name}  {from} → {now}, though {to} was asked for"),
+        Ok(now) => writeln!(out, "  {name}  {from} → {now}, but {to} was requested"),
         Err(reason) => writeln!(out, "  {name}  NOT {to}: {reason}"),
     }
 }
@@ -192,7 +196,7 @@ fn print_head(out: &mut impl Write, host: &Host, goal: &Goal) -> fmt::Result {
     let shared = if goal.processes > 1 { format!(", {} processes", goal.processes) } else { String::new() };
     writeln!(out, "For {role} of {} connections on {} cores{shared}:", goal.connections, goal.cores)?;
     let place = match (host.in_container, host.has_own_network) {
-        (true, true) => ", in a container with a network of its own",
+        (true, true) => ", in a container with a network namespace of its own",
         (true, false) => ", in a container",
         (false, true) => ", in a network namespace of its own",
         (false, false) => "",
@@ -205,7 +209,7 @@ fn print_head(out: &mut impl Write, host: &Host, goal: &Goal) -> fmt::Result {
     )?;
     writeln!(
         out,
-        "  memory  {} needed, {} of {} available; {} bytes for an idle connection",
+        "  memory  {} needed, {} of {} available; {} bytes per idle connection",
         tune::bytes(goal.memory_bytes()),
         tune::bytes(host.memory.available_bytes),
         tune::bytes(host.memory.total_bytes),
@@ -213,44 +217,45 @@ fn print_head(out: &mut impl Write, host: &Host, goal: &Goal) -> fmt::Result {
     )
 }
 
-fn print_knobs(out: &mut impl Write, knobs: &[Knob]) -> fmt::Result {
-    for (title, weight) in [("Required, and not so", Weight::Required), ("Better otherwise", Weight::Advised)] {
-        let wrong: Vec<&Knob> = knobs.iter().filter(|knob| !knob.is_fine() && knob.weight == weight).collect();
+fn print_settings(out: &mut impl Write, settings: &[Setting]) -> fmt::Result {
+    for (title, severity) in [("Required changes", Severity::Required), ("Recommended changes", Severity::Advised)] {
+        let wrong: Vec<&Setting> =
+            settings.iter().filter(|setting| !setting.is_fine() && setting.severity == severity).collect();
         if !wrong.is_empty() {
             writeln!(out, "\n{title}:")?;
         }
-        for knob in wrong {
-            writeln!(out, "  {}  {} → {}", knob.name, knob.current, knob.wanted)?;
-            wrap(out, "why        ", &knob.reason)?;
-            wrap(out, "otherwise  ", &knob.otherwise)?;
-            // What all of these have in common stands at the end.
-            if !knob.can_be_applied() {
-                wrap(out, if knob.state == State::Change { "change     " } else { "not here   " }, &knob.how)?;
+        for setting in wrong {
+            writeln!(out, "  {}  {} → {}", setting.name, setting.current, setting.wanted)?;
+            wrap(out, "why        ", &setting.reason)?;
+            wrap(out, "otherwise  ", &setting.otherwise)?;
+            // The verdict names --apply once for all settings that can be applied.
+            if !setting.can_be_applied() {
+                wrap(out, if setting.state == State::Change { "change     " } else { "not here   " }, &setting.how)?;
             }
         }
     }
-    let fine: Vec<&Knob> = knobs.iter().filter(|knob| knob.is_fine()).collect();
+    let fine: Vec<&Setting> = settings.iter().filter(|setting| setting.is_fine()).collect();
     if !fine.is_empty() {
-        writeln!(out, "\nGood as it is:")?;
+        writeln!(out, "\nNo change needed:")?;
     }
-    for Knob { name, current, reason, .. } in fine {
+    for Setting { name, current, reason, .. } in fine {
         writeln!(out, "  {name}  {current}")?;
         wrap(out, "why        ", reason)?;
     }
     Ok(())
 }
 
-fn print_verdict(out: &mut impl Write, goal: &Goal, knobs: &[Knob]) -> fmt::Result {
-    let missing = knobs.iter().filter(|knob| knob.is_missing()).count();
-    let advised = knobs.iter().filter(|knob| !knob.is_fine()).count() - missing;
-    let applicable = knobs.iter().filter(|knob| knob.can_be_applied()).count();
+fn print_verdict(out: &mut impl Write, goal: &Goal, settings: &[Setting]) -> fmt::Result {
+    let missing = settings.iter().filter(|setting| setting.is_missing()).count();
+    let advised = settings.iter().filter(|setting| !setting.is_fine()).count() - missing;
+    let applicable = settings.iter().filter(|setting| setting.can_be_applied()).count();
     let connections = goal.connections;
     match missing {
         0 => write!(out, "\nReady for {connections} connections.")?,
         _ => write!(
             out,
             "\nNot ready for {connections} connections: {} missing.",
-            if missing == 1 { "1 knob is".to_owned() } else { format!("{missing} knobs are") }
+            if missing == 1 { "1 setting is".to_owned() } else { format!("{missing} settings are") }
         )?,
     }
     if advised > 0 {
@@ -262,7 +267,7 @@ fn print_verdict(out: &mut impl Write, goal: &Goal, knobs: &[Knob]) -> fmt::Resu
     writeln!(out)
 }
 
-/// A sentence behind a heading, in lines that a terminal has room for.
+/// Writes a sentence after a heading, wrapped to the terminal's width.
 fn wrap(out: &mut impl Write, heading: &str, text: &str) -> fmt::Result {
     let indent = 4 + heading.len();
     write!(out, "    {heading}")?;
@@ -281,9 +286,9 @@ fn wrap(out: &mut impl Write, heading: &str, text: &str) -> fmt::Result {
     writeln!(out)
 }
 
-fn to_json(host: &Host, goal: &Goal, knobs: &[Knob], steps: &[Step]) -> Value {
+fn to_json(host: &Host, goal: &Goal, settings: &[Setting], steps: &[Step]) -> Value {
     json!({
-        "ready": !knobs.iter().any(Knob::is_missing),
+        "ready": !settings.iter().any(Setting::is_missing),
         "goal": {
             "role": if goal.role == Role::Server { "server" } else { "load-generator" },
             "connections": goal.connections,
@@ -304,27 +309,27 @@ fn to_json(host: &Host, goal: &Goal, knobs: &[Knob], steps: &[Step]) -> Value {
             "total_bytes": host.memory.total_bytes,
             "idle_bytes_per_connection": goal.idle_bytes_per_connection(),
         },
-        "knobs": knobs.iter().map(knob_to_json).collect::<Vec<_>>(),
+        "settings": settings.iter().map(setting_to_json).collect::<Vec<_>>(),
         "applied": steps.iter().map(step_to_json).collect::<Vec<_>>(),
     })
 }
 
-fn knob_to_json(knob: &Knob) -> Value {
+fn setting_to_json(setting: &Setting) -> Value {
     json!({
-        "name": knob.name,
-        "current": knob.current,
-        "wanted": knob.wanted,
-        "state": match knob.state {
+        "name": setting.name,
+        "current": setting.current,
+        "wanted": setting.wanted,
+        "state": match setting.state {
             State::Fine => "fine",
             State::Change => "change",
             State::OutOfReach => "out-of-reach",
         },
-        "required": knob.weight == Weight::Required,
-        "kind": format!("{:?}", knob.reach).to_lowercase(),
-        "applicable": knob.can_be_applied(),
-        "reason": knob.reason,
-        "otherwise": knob.otherwise,
-        "how": knob.how,
+        "required": setting.severity == Severity::Required,
+        "kind": format!("{:?}", setting.kind).to_lowercase(),
+        "applicable": setting.can_be_applied(),
+        "reason": setting.reason,
+        "otherwise": setting.otherwise,
+        "how": setting.how,
     })
 }
 

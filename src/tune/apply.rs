@@ -1,7 +1,7 @@
-//! Writes sysctls, and keeps what was there before, so that it can be restored exactly.
+//! Writes sysctls, and records their original values, so that they can be restored exactly.
 //!
-//! What is to be written is in the record, on the disk, before the first sysctl is touched; what is in the record already
-//! stays, so a second time never takes a changed value for an original. A record belongs to one network namespace.
+//! The record is on disk before the first sysctl is written. An entry that exists is never replaced, so a second run
+//! never takes a changed value for an original. A record belongs to one network namespace.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -9,26 +9,26 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::bound::normal;
+use super::bound::normalized;
 use super::sysctl_file;
 use super::sysctls;
 
-/// Where sysctls are read and written.
+/// Access to sysctls.
 pub trait Sysctls {
-    /// Its value, as the kernel shows it.
+    /// Reads a value, as the kernel shows it.
     fn read(&self, name: &str) -> io::Result<String>;
-    /// Changes it.
+    /// Writes a value.
     fn write(&mut self, name: &str, value: &str) -> io::Result<()>;
 }
 
-/// The files below `proc/sys` of a root.
+/// The sysctls of a root: the files below `proc/sys`.
 #[derive(Clone, Debug)]
 pub struct Tree {
     root: PathBuf,
 }
 
 impl Tree {
-    /// `/` is this host.
+    /// Returns the sysctls below `root`; `/` is this host.
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
@@ -40,88 +40,88 @@ impl Sysctls for Tree {
     }
 
     fn write(&mut self, name: &str, value: &str) -> io::Result<()> {
-        // One write: the kernel takes each for a whole value.
+        // One write, because the kernel takes each write as a whole value.
         let mut file = File::options().write(true).truncate(true).open(sysctls::path(&self.root, name))?;
         file.write_all(format!("{value}\n").as_bytes())
     }
 }
 
-/// Why nothing was done, or not all that is on the disk is true.
+/// A failure to read or write the record or the sysctl file.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ApplyError {
     /// The record cannot be read or written.
-    #[error("The record of what was changed, {path}, cannot be {done}: {source}. Name another with --record.")]
+    #[error("The record of original values, {path}, cannot be {done}: {source}. Name another with --record.")]
     Record {
-        /// Where it is.
+        /// The path of the record.
         path: PathBuf,
-        /// What failed.
+        /// The failed action: read or written.
         done: &'static str,
-        /// The reason.
+        /// The cause.
         source: io::Error,
     },
-    /// The record is not one.
+    /// The file is not a valid record.
     #[error(
         "Line {line} of {path} is {text:?}, but a record has lines such as net.core.somaxconn = 4096. \
-         Mend it, or remove it if nothing is to be restored."
+         Correct it, or remove the file if nothing has to be restored."
     )]
     Malformed {
-        /// Where it is.
+        /// The path of the record.
         path: PathBuf,
-        /// Which line, from 1 on.
+        /// The line, from 1 on.
         line: usize,
-        /// What it says.
+        /// The text of the line.
         text: String,
     },
-    /// The record was made elsewhere.
+    /// The record belongs to another network namespace.
     #[error(
-        "{path} tells what was changed in the network namespace {there}, and this is {here}. Run it there, or name another \
+        "{path} records changes in the network namespace {there}, but this is {here}. Run it there, or name another \
          record with --record."
     )]
     OtherNetwork {
-        /// Where it is.
+        /// The path of the record.
         path: PathBuf,
-        /// Where it was made.
+        /// The record's namespace.
         there: String,
-        /// Where this runs.
+        /// This process' namespace.
         here: String,
     },
-    /// There is nothing to restore.
+    /// There is no record.
     #[error("There is nothing to undo: {path} does not exist. If --apply was given a --record, give the same here.")]
     Nothing {
-        /// Where it would be.
+        /// The path where a record was expected.
         path: PathBuf,
     },
-    /// The file for /etc/sysctl.d exists and is somebody else's.
+    /// The file for /etc/sysctl.d exists, and `ringsock tune` did not write it.
     #[error("{path} exists and was not written by ringsock tune. Name another file, or remove it.")]
     Foreign {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
     },
     /// The file for /etc/sysctl.d cannot be written.
     #[error("{path} cannot be written: {source}.")]
     Unwritable {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// The reason.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// What became of one sysctl.
+/// The result for one sysctl.
 #[derive(Debug)]
 pub struct Step {
-    /// Which.
+    /// The name of the sysctl.
     pub name: String,
-    /// What it was.
+    /// The value before.
     pub from: String,
-    /// What it was to become.
+    /// The requested value.
     pub to: String,
-    /// What it is now, or why it is as before.
+    /// The value after the write, or the reason why it is unchanged.
     pub outcome: Result<String, String>,
 }
 
-/// What was found before it was changed, on the disk, in the format of sysctl.conf.
+/// The original values on disk, in the format of sysctl.conf.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
@@ -132,7 +132,7 @@ pub struct Record {
 impl Record {
     const NETWORK: &str = "# network namespace: ";
 
-    /// The record at a place, empty if there is none yet. `network` names the network namespace.
+    /// Opens the record at `path`, or returns an empty one if there is none. `network` names the network namespace.
     pub fn open(path: &Path, network: &str) -> Result<Self, ApplyError> {
         let mut record = Self { path: path.to_owned(), network: network.to_owned(), originals: Vec::new() };
         let text = match fs::read_to_string(path) {
@@ -159,12 +159,12 @@ impl Record {
         Ok(record)
     }
 
-    /// What it holds: names and values, in the order in which they were changed.
+    /// Returns names and original values, in the order in which they were changed.
     pub fn originals(&self) -> &[(String, String)] {
         &self.originals
     }
 
-    /// Where it is.
+    /// Returns the path of the record.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -173,7 +173,7 @@ impl Record {
         self.originals.iter().any(|(known, _)| known == name)
     }
 
-    /// Puts it on the disk, whole or not at all; an empty one is removed.
+    /// Writes the record to disk atomically; removes the file if the record is empty.
     fn save(&self) -> Result<(), ApplyError> {
         self.write_out().map_err(|source| ApplyError::Record { path: self.path.clone(), done: "written", source })
     }
@@ -187,9 +187,10 @@ impl Record {
         }
         let directory = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
-        let mut text = "# What ringsock tune --apply found before it changed it. ringsock tune --undo restores it and \
+        let mut text =
+            "# The values before ringsock tune --apply changed them. ringsock tune --undo restores them and \
                         removes this file.\n"
-            .to_owned();
+                .to_owned();
         text += &format!("{}{}\n", Self::NETWORK, self.network);
         for (name, value) in &self.originals {
             text += &format!("{name} = {value}\n");
@@ -203,13 +204,13 @@ impl Record {
     }
 }
 
-/// Names of sysctls have no slashes here, so none leads out of /proc/sys.
+/// Returns whether a name is valid. Names have no slashes, so none leads out of /proc/sys.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// Writes each of `changes`, in order, and says what became of it. One that fails does not keep the others from being
-/// written, and is not in the record.
+/// Writes each of `changes`, in order, and returns the results. A failed write neither stops the others nor stays in
+/// the record.
 pub fn apply(
     changes: &[(&str, &str)],
     sysctls: &mut impl Sysctls,
@@ -233,8 +234,8 @@ pub fn apply(
             step.outcome = write(sysctls, &step.name, &step.to);
         }
     }
-    // A write that failed may still have changed something; only what is as it was is forgotten. What was changed an
-    // earlier time stays in any case.
+    // A failed write may still have changed the value, so only unchanged sysctls leave the record. Entries of an
+    // earlier run always stay.
     let failed =
         |name: &str| added.contains(&name) && steps.iter().any(|step| step.name == name && step.outcome.is_err());
     let kept = record.originals.len();
@@ -248,7 +249,7 @@ pub fn apply(
     Ok(steps)
 }
 
-/// Restores what the record holds, the last change first, and removes from it what is restored.
+/// Restores the recorded values, the last change first, and removes the restored ones from the record.
 pub fn undo(sysctls: &mut impl Sysctls, record: &mut Record) -> Result<Vec<Step>, ApplyError> {
     if record.originals.is_empty() {
         return Err(ApplyError::Nothing { path: record.path.clone() });
@@ -258,7 +259,7 @@ pub fn undo(sysctls: &mut impl Sysctls, record: &mut Record) -> Result<Vec<Step>
         let from = read(sysctls, name).unwrap_or_default();
         let outcome = write(sysctls, name, original).and_then(|now| {
             let restored = now == *original;
-            if restored { Ok(now) } else { Err(format!("the kernel made {now} of it")) }
+            if restored { Ok(now) } else { Err(format!("the kernel set {now} instead")) }
         });
         steps.push(Step { name: name.clone(), from, to: original.clone(), outcome });
     }
@@ -267,18 +268,18 @@ pub fn undo(sysctls: &mut impl Sysctls, record: &mut Record) -> Result<Vec<Step>
     Ok(steps)
 }
 
-/// A value with single spaces between its fields, as it is compared and kept.
+/// Reads a value, with single spaces between its fields.
 fn read(sysctls: &impl Sysctls, name: &str) -> io::Result<String> {
-    sysctls.read(name).map(|value| normal(&value))
+    sysctls.read(name).map(|value| normalized(&value))
 }
 
-/// Writes a value and says what the kernel made of it.
+/// Writes a value, and returns the value that the kernel shows afterwards.
 fn write(sysctls: &mut impl Sysctls, name: &str, value: &str) -> Result<String, String> {
     let written = sysctls.write(name, value).and_then(|()| read(sysctls, name));
     written.map_err(|error| error.to_string())
 }
 
-/// Writes the file for /etc/sysctl.d, in place of one of ours or of none.
+/// Writes the file for /etc/sysctl.d. Replaces only a file that `ringsock tune` wrote.
 pub fn write_sysctl_file(path: &Path, text: &str) -> Result<(), ApplyError> {
     match fs::read_to_string(path) {
         Ok(there) if !there.is_empty() && !sysctl_file::is_ours(&there) => {
@@ -299,12 +300,12 @@ mod tests {
 
     use super::*;
 
-    /// A kernel with a few sysctls, some of which it defends.
+    /// A simulated kernel with a few sysctls, some of which it refuses to change.
     #[derive(Clone, Debug, Default, PartialEq)]
     struct Kernel {
         values: BTreeMap<String, String>,
         refuses: Vec<&'static str>,
-        /// Changes the value and says that it did not.
+        /// Changes the value, but returns an error.
         lies_about: Vec<&'static str>,
         written: Vec<String>,
     }
@@ -326,7 +327,7 @@ mod tests {
             if self.refuses.contains(&name) {
                 return Err(ErrorKind::PermissionDenied.into());
             }
-            // The kernel sets fields apart by tabs, and this one likes round numbers of buckets.
+            // The kernel separates fields by tabs, and this one rounds the number of buckets.
             let value = if name == "buckets" { "1024".to_owned() } else { value.replace(' ', "\t") };
             self.values.insert(name.to_owned(), value);
             if self.lies_about.contains(&name) { Err(ErrorKind::InvalidInput.into()) } else { Ok(()) }
@@ -425,7 +426,7 @@ mod tests {
         let steps = apply(&[("buckets", "1000")], &mut kernel, &mut open(&path)).unwrap();
         assert_eq!(steps[0].outcome, Ok("1024".to_owned()));
         let steps = undo(&mut kernel, &mut open(&path)).unwrap();
-        assert_eq!(steps[0].outcome, Err("the kernel made 1024 of it".to_owned()));
+        assert_eq!(steps[0].outcome, Err("the kernel set 1024 instead".to_owned()));
         assert_eq!(open(&path).originals().len(), 1);
     }
 

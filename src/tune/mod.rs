@@ -1,18 +1,19 @@
-//! What a host needs to carry a number of connections, and how far this one is from it: what is behind `ringsock tune`.
+//! The requirements of a host for a number of connections, and how far a host is from them: the layer behind
+//! `ringsock tune`.
 //!
-//! [`Host`] is what was read, [`Goal`] what is wanted, [`knobs()`] compares the two and changes nothing. [`apply`] alone
-//! writes, and only after it has kept what was there. Knows nothing of servers: reads and writes files, no more.
+//! [`Host`] is a host as it was read, [`Goal`] what it has to carry; [`settings()`] compares the two and changes nothing.
+//! [`apply`] alone writes, after it has recorded the original values. Knows nothing of servers.
 
 pub mod apply;
 mod bound;
 mod goal;
 mod host;
-mod knobs;
 mod read;
+mod settings;
 mod sysctl_file;
 mod sysctls;
 
-pub use goal::{Goal, Role, Weight};
+pub use goal::{Goal, Role, Severity};
 pub use host::{Cgroup, Host, Interface, Limit, Memory, Sysctl};
-pub use knobs::{Knob, Reach, State, bytes, knobs};
+pub use settings::{Kind, Setting, State, bytes, settings};
 pub use sysctl_file::sysctl_file;

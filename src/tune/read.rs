@@ -1,16 +1,16 @@
 //! Reads a host from /proc and /sys below any root, so that a test can lay out a host of its own.
 //!
-//! Reads only. What cannot be read is left out, or taken for what the kernel does by default.
+//! Only reads. Values that cannot be read are left out, or taken as the kernel's defaults.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use super::bound::normal;
+use super::bound::normalized;
 use super::host::{Cgroup, Host, Interface, Limit, Memory, Sysctl};
 use super::sysctls;
 
-/// Sysctls that are read, but that nobody is told to change.
+/// Sysctls that are read, but never recommended for change.
 const ALSO_READ: &[&str] = &[
     "net.ipv4.ip_unprivileged_port_start",
     "net.ipv4.tcp_congestion_control",
@@ -18,7 +18,7 @@ const ALSO_READ: &[&str] = &[
     "net.netfilter.nf_conntrack_count",
 ];
 
-/// What a kernel without a limit says in control groups of version 1: the largest number of whole pages.
+/// The value that means "no limit" in control groups of version 1: the largest number of whole pages.
 const NO_LIMIT_FROM: u64 = 1 << 62;
 
 /// CAP_IPC_LOCK, as a bit of the effective capabilities.
@@ -28,7 +28,7 @@ const IPC_LOCK: u32 = 14;
 const PAGE_SIZE_KEY: u64 = 6;
 
 impl Host {
-    /// Reads the host whose files are below `root`: `/` is this one.
+    /// Reads the host whose files are below `root`; `/` is this host.
     pub fn read(root: &Path, io_uring: Result<(), String>) -> Self {
         let files = Files { root };
         let status = files.text("proc/self/status");
@@ -36,7 +36,7 @@ impl Host {
         let memory = files.text("proc/meminfo");
         let kibibytes = |name: &str| word_after(&memory, name).and_then(number).unwrap_or(0) * 1024;
         let sysctls = files.sysctls();
-        // These exist in the host's own network namespace alone.
+        // These exist only in the host's initial network namespace.
         let has_own_network = sysctls.contains_key("net.ipv4.tcp_rmem")
             && !sysctls.contains_key("net.ipv4.tcp_mem")
             && !sysctls.contains_key("net.core.netdev_max_backlog");
@@ -79,7 +79,7 @@ impl Files<'_> {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// What a file says; nothing if it cannot be read.
+    /// Returns the content of a file, or an empty text if it cannot be read.
     fn text(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_default()
     }
@@ -88,8 +88,8 @@ impl Files<'_> {
         let names = sysctls::TABLE.iter().map(|row| row.name).chain(ALSO_READ.iter().copied());
         let read = names.filter_map(|name| {
             let path = sysctls::path(self.root, name);
-            let value = normal(&fs::read_to_string(&path).ok()?);
-            // Opening tells it: the kernel asks for permission there, and /proc may be mounted read-only.
+            let value = normalized(&fs::read_to_string(&path).ok()?);
+            // Opening checks permission at the kernel, and whether /proc is mounted read-only.
             let is_writable = OpenOptions::new().write(true).open(&path).is_ok();
             Some((name, Sysctl { value, is_writable }))
         });
@@ -109,7 +109,7 @@ impl Files<'_> {
         marked || self.text("proc/1/environ").split('\0').any(|variable| variable.starts_with("container="))
     }
 
-    /// The least that the group of this process and those above it allow, in either version.
+    /// Returns the tightest limits of this process' control group and its ancestors, in version 1 or 2.
     fn cgroup(&self) -> Cgroup {
         let groups = self.text("proc/self/cgroup");
         let mut allowed = Cgroup::default();
@@ -120,27 +120,27 @@ impl Files<'_> {
             };
             if id == "0" {
                 for directory in self.group_and_above(&["sys/fs/cgroup", "sys/fs/cgroup/unified"], path) {
-                    allowed.take_in(&self.group_v2(&directory));
+                    allowed.tighten(&self.group_v2(&directory));
                 }
                 continue;
             }
             let controllers: Vec<&str> = controllers.split(',').collect();
             if controllers.contains(&"memory") {
                 for directory in self.group_and_above(&["sys/fs/cgroup/memory"], path) {
-                    allowed.take_in(&self.group_v1_memory(&directory));
+                    allowed.tighten(&self.group_v1_memory(&directory));
                 }
             }
             if controllers.contains(&"cpu") {
                 for directory in self.group_and_above(&["sys/fs/cgroup/cpu", "sys/fs/cgroup/cpu,cpuacct"], path) {
-                    allowed.take_in(&self.group_v1_cpu(&directory));
+                    allowed.tighten(&self.group_v1_cpu(&directory));
                 }
             }
         }
         allowed
     }
 
-    /// A container may see its own group at the mount point, under the path that the host knows: what is not there is
-    /// skipped.
+    /// Returns the existing directories of a group and its ancestors. A container may see its own group at the mount
+    /// point, but with the path that the host uses, so missing directories are skipped.
     fn group_and_above(&self, mounts: &[&str], path: &str) -> Vec<PathBuf> {
         let group = Path::new(path.trim_start_matches('/'));
         let mut found = Vec::new();
@@ -177,7 +177,7 @@ impl Files<'_> {
         Cgroup { processors: quota(read("cpu.cfs_quota_us"), read("cpu.cfs_period_us")), ..Cgroup::default() }
     }
 
-    /// Those with a device; bridges, tunnels and a container's ends of pairs have none.
+    /// Returns the interfaces with a device; bridges, tunnels and the container ends of pairs have none.
     fn interfaces(&self) -> Vec<Interface> {
         let Ok(entries) = fs::read_dir(self.path("sys/class/net")) else { return Vec::new() };
         let entries = entries.filter_map(Result::ok).filter(|entry| entry.path().join("device").exists());
@@ -188,7 +188,8 @@ impl Files<'_> {
 }
 
 impl Cgroup {
-    fn take_in(&mut self, other: &Cgroup) {
+    /// Tightens each limit to the lower of the two.
+    fn tighten(&mut self, other: &Cgroup) {
         fn least<T: PartialOrd>(one: Option<T>, other: Option<T>) -> Option<T> {
             match (one, other) {
                 (Some(one), Some(other)) => Some(if other < one { other } else { one }),
@@ -224,20 +225,20 @@ fn quota(quota_us: Option<u64>, period_us: Option<u64>) -> Option<f64> {
     (period > 0).then(|| quota as f64 / period as f64)
 }
 
-/// The word that follows `name` at the beginning of a line.
+/// Returns the word that follows `name` at the start of a line.
 fn word_after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()
 }
 
-/// A row of /proc/self/limits: soft, hard. One that is missing limits nothing.
+/// Parses a row of /proc/self/limits; a missing row means no limit.
 fn limit(limits: &str, name: &str) -> Limit {
     let rest = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     let mut values = rest.split_whitespace().map(|word| number(word).unwrap_or(u64::MAX));
     Limit { soft: values.next().unwrap_or(u64::MAX), hard: values.next().unwrap_or(u64::MAX) }
 }
 
-/// How many processors a list such as 0-3,8 names.
+/// Counts the processors in a list such as 0-3,8.
 fn processors_in(list: &str) -> u64 {
     let ranges = list.split(',').filter_map(|range| match range.split_once('-') {
         Some((first, last)) => Some(number(last)?.checked_sub(number(first)?)? + 1),
@@ -246,7 +247,7 @@ fn processors_in(list: &str) -> u64 {
     ranges.sum()
 }
 
-/// The choice in brackets.
+/// Returns the choice in brackets.
 fn chosen(text: &str) -> Option<String> {
     Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
 }

@@ -1,50 +1,52 @@
-//! The sysctls of a goal as a file for /etc/sysctl.d. Text alone; nothing is written here.
+//! The sysctls of a goal as text for a file in /etc/sysctl.d. Writes nothing.
 
 use std::fmt::Write;
 
 use super::bound::target;
 use super::goal::{Goal, Role};
 use super::host::Host;
-use super::knobs::{Reach, State, knobs};
+use super::settings::{Kind, State, settings};
 use super::sysctls::TABLE;
 
-/// The first words of every such file, by which one of ours is known.
+/// The first words of every such file, which identify it as written by `ringsock tune`.
 pub(super) const MARK: &str = "# Written by ringsock tune ";
 
-/// Sysctls of newer kernels, and of a module that may be loaded later than the file.
+/// Sysctls of newer kernels, and of a module that may be loaded after the file.
 const NOT_EVERYWHERE: &[&str] = &["kernel.io_uring_disabled", "net.ipv4.tcp_migrate_req", "net.netfilter."];
 
-/// The file's text. What this host has better than wanted is left out, so that the file never lowers it; what cannot be
-/// set from here is a comment that says where it can.
+/// Returns the text of the file. Values of this host that exceed the goal are left out, so that the file never lowers
+/// them; values that cannot be set from here become comments that say where they can.
 pub fn sysctl_file(host: &Host, goal: &Goal) -> String {
     let (processes, role) = (goal.processes, goal.role);
     let shared = if processes > 1 { format!(", {processes} processes") } else { String::new() };
     let role = if role == Role::Server { "a server" } else { "a load generator" };
     let mut text = format!(
         "{MARK}for {role} of {} connections, {} cores{shared}.\n\
-         # A line that begins with - may fail: where the kernel has no such sysctl, or a module is not loaded yet.\n",
+          # A line that begins with - may fail: its sysctl may not exist, or its module may not be loaded yet.\n",
         goal.connections, goal.cores
     );
-    for knob in knobs(host, goal).iter().filter(|knob| knob.reach == Reach::Sysctl) {
-        let Some(row) = TABLE.iter().find(|row| row.name == knob.name) else { continue };
+    for setting in settings(host, goal).iter().filter(|setting| setting.kind == Kind::Sysctl) {
+        let Some(row) = TABLE.iter().find(|row| row.name == setting.name) else { continue };
         let wanted = target(&(row.bounds)(host, goal));
-        let line = match knob.state {
-            State::OutOfReach => format!("# {} = {} is not to be set from here. {}", knob.name, knob.wanted, knob.how),
-            State::Fine if knob.current != wanted => {
-                format!("# {} is {}, which is no worse than {wanted}.", knob.name, knob.current)
+        let line = match setting.state {
+            State::OutOfReach => {
+                format!("# {} = {} cannot be set from here. {}", setting.name, setting.wanted, setting.how)
+            }
+            State::Fine if setting.current != wanted => {
+                format!("# {} is {}, which is no worse than {wanted}.", setting.name, setting.current)
             }
             _ => {
-                let may_be_missing = NOT_EVERYWHERE.iter().any(|beginning| knob.name.starts_with(beginning));
-                format!("{}{} = {}", if may_be_missing { "-" } else { "" }, knob.name, knob.wanted)
+                let may_be_missing = NOT_EVERYWHERE.iter().any(|beginning| setting.name.starts_with(beginning));
+                format!("{}{} = {}", if may_be_missing { "-" } else { "" }, setting.name, setting.wanted)
             }
         };
-        // A String takes everything.
-        let _ = write!(text, "\n# {}\n# Otherwise: {}\n{line}\n", knob.reason, knob.otherwise);
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n# {}\n# Otherwise: {}\n{line}\n", setting.reason, setting.otherwise);
     }
     text
 }
 
-/// Whether a file is one of ours.
+/// Returns whether a file was written by `ringsock tune`.
 pub(super) fn is_ours(text: &str) -> bool {
     text.starts_with(MARK)
 }

@@ -68,7 +68,7 @@ fn sockets_that_are_passed_take_the_place_of_addresses() {
         assert!(path.exists(), "the file is whose who passed it");
         let log = run.errors.iter().collect::<String>();
         assert!(
-            log.contains(&format!("LISTEN_FDS passes, {address}, unix:")) && log.contains("not on listen."),
+            log.contains(&format!("sockets from LISTEN_FDS, {address}, unix:")) && log.contains("instead of listen."),
             "{log}"
         );
     }
@@ -112,7 +112,7 @@ fn sockets_for_another_process_are_not_taken_and_that_is_said() {
     assert!(line(&run.banner(), "listen ").starts_with("127.0.0.2:"));
     drain(&mut run);
     let log = run.errors.iter().collect::<String>();
-    assert!(log.contains("LISTEN_FDS passes sockets to the process 1,") && log.contains("with exec"), "{log}");
+    assert!(log.contains("LISTEN_FDS passes sockets to process 1,") && log.contains("use exec"), "{log}");
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn signals_that_are_sent_by_habit_or_by_accident_change_nothing() {
         // One after the other: those that wait together are taken in any order.
         for (signal, name) in [(libc::SIGUSR1, "SIGUSR1"), (libc::SIGUSR2, "SIGUSR2")] {
             server.signal(signal);
-            server.await_log(&format!("{name} does nothing here"));
+            server.await_log(&format!("{name} has no effect"));
         }
         drop(client);
         ends_well(&mut server, |server| server.signal(libc::SIGTERM));

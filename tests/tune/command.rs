@@ -67,12 +67,12 @@ fn the_text_has_for_each_knob_what_it_is_what_it_should_be_why_and_what_happens_
     let shown = text(&tune(&stock, &MILLION));
     for words in [
         "For a server of 1000000 connections on 16 cores:",
-        "memory  5.4 GiB needed, 57.2 GiB of 62.5 GiB available; 4005 bytes for an idle connection",
-        "  net.core.somaxconn  4096 → 65535\n    why        Caps how many",
-        "    otherwise  When everyone comes back",
+        "memory  5.4 GiB needed, 57.2 GiB of 62.5 GiB available; 4005 bytes per idle connection",
+        "  net.core.somaxconn  4096 → 65535\n    why        The cap on connections",
+        "    otherwise  When all clients reconnect",
         "  open files (RLIMIT_NOFILE)  524288 → 1004096\n",
         "    change     LimitNOFILE=1004096 in the unit",
-        "Good as it is:",
+        "No change needed:",
         "Not ready for 1000000 connections: ",
         "--apply sets 14 of them now",
     ] {
@@ -90,12 +90,12 @@ fn json_says_the_same() {
     assert_eq!(report["ready"], false);
     assert_eq!(report["goal"]["connections"], 1_000_000);
     assert_eq!(report["memory"]["idle_bytes_per_connection"], 4005);
-    let knobs = report["knobs"].as_array().unwrap();
-    let knob = knobs.iter().find(|knob| knob["name"] == "net.core.somaxconn").unwrap();
+    let settings = report["settings"].as_array().unwrap();
+    let setting = settings.iter().find(|setting| setting["name"] == "net.core.somaxconn").unwrap();
     for (key, value) in [("current", "4096"), ("wanted", "65535"), ("state", "change"), ("kind", "sysctl")] {
-        assert_eq!(knob[key], value);
+        assert_eq!(setting[key], value);
     }
-    assert!(knob["required"] == true && knob["applicable"] == true, "{knob}");
+    assert!(setting["required"] == true && setting["applicable"] == true, "{setting}");
 }
 
 #[test]

@@ -9,11 +9,11 @@ mod command;
 mod files;
 mod irq;
 
-mod knobs;
 mod namespace;
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 #[path = "../program/mod.rs"]
 mod program;
+mod settings;
 
 mod seccomp;
 mod stock;

@@ -87,10 +87,13 @@ fn apply_then_undo_leaves_every_sysctl_as_before() {
     assert_eq!(applied["/proc/sys/net/ipv4/tcp_slow_start_after_idle"], "0\n");
     assert_eq!(before, after);
     assert_eq!(host, of_the_host(), "the host's own sysctls are not touched");
-    assert!(said.contains("with a network of its own") || said.contains("network namespace of its own"), "{said}");
+    assert!(
+        said.contains("with a network namespace of its own") || said.contains("network namespace of its own"),
+        "{said}"
+    );
     // What belongs to the host is named with the place where it can be changed.
     assert!(said.contains("net.core.netdev_max_backlog  not visible → 10000"), "{said}");
-    assert!(said.contains("not here   On the host, as root: ringsock tune --connections 200000 says."), "{said}");
+    assert!(said.contains("not here   On the host, as root: ringsock tune --connections 200000 shows it."), "{said}");
     assert!(said.contains("Restored:"), "{said}");
 }
 
@@ -106,7 +109,7 @@ fn a_record_of_one_namespace_is_not_undone_in_another() {
         "#,
     );
     assert_eq!(code, 2, "{said}");
-    assert!(said.contains("tells what was changed in the network namespace net:["), "{said}");
+    assert!(said.contains("records changes in the network namespace net:["), "{said}");
 }
 
 #[test]

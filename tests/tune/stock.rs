@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringsock::tune::{Goal, Host, Knob, knobs};
+use ringsock::tune::{Goal, Host, Setting, settings};
 
 /// What the files are prepared for.
 pub const MILLION: Goal = Goal { connections: 1_000_000, cores: 16, role: ringsock::tune::Role::Server, processes: 1 };
@@ -143,8 +143,8 @@ impl Stock {
     }
 
     /// What it lacks for a million connections.
-    pub fn wrong(&self) -> Vec<Knob> {
-        knobs(&self.host(), &MILLION).into_iter().filter(|knob| !knob.is_fine()).collect()
+    pub fn wrong(&self) -> Vec<Setting> {
+        settings(&self.host(), &MILLION).into_iter().filter(|setting| !setting.is_fine()).collect()
     }
 }
 

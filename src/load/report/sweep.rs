@@ -379,7 +379,7 @@ mod tests {
         let steps = [step(100, None), step(1000, waited), step(5000, late), step(18_000, late)];
         let notes: Vec<_> = notes(&steps).collect();
         assert_eq!(notes.len(), 2, "{notes:?}");
-        assert!(notes[0].starts_with("with 1,000 connections the load waited for a processor"), "{notes:?}");
+        assert!(notes[0].starts_with("with 1,000 connections the load generator waited for a processor"), "{notes:?}");
         assert!(notes[1].starts_with("with 5,000; 18,000 connections half of the p99"), "{notes:?}");
         assert_eq!(super::notes(&steps[..1]).count(), 0);
     }

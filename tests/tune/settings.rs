@@ -1,17 +1,17 @@
 //! What hosts lack, one fault at a time.
 
-use ringsock::tune::{Goal, Host, Knob, Reach, Role, State, Weight, knobs};
+use ringsock::tune::{Goal, Host, Kind, Role, Setting, Severity, State, settings};
 
 use super::stock::{FOR_A_MILLION, MILLION, Stock};
 
-fn names(knobs: &[Knob]) -> Vec<&str> {
-    knobs.iter().map(|knob| knob.name).collect()
+fn names(settings: &[Setting]) -> Vec<&str> {
+    settings.iter().map(|setting| setting.name).collect()
 }
 
 /// The one that is wrong.
-fn only(knobs: Vec<Knob>) -> Knob {
-    assert_eq!(knobs.len(), 1, "{:?}", names(&knobs));
-    knobs.into_iter().next().unwrap()
+fn only(settings: Vec<Setting>) -> Setting {
+    assert_eq!(settings.len(), 1, "{:?}", names(&settings));
+    settings.into_iter().next().unwrap()
 }
 
 #[test]
@@ -19,9 +19,9 @@ fn a_million_connections_on_16_cores_get_the_values_of_the_rules() {
     let stock = Stock::new("rules");
     let wrong = stock.wrong();
     for (name, wanted) in FOR_A_MILLION {
-        let knob = wrong.iter().find(|knob| knob.name == *name).unwrap_or_else(|| panic!("{name} is fine"));
-        assert_eq!((&*knob.wanted, knob.state), (*wanted, State::Change), "{name}");
-        assert!(knob.can_be_applied() && !knob.reason.is_empty() && !knob.otherwise.is_empty(), "{knob:?}");
+        let setting = wrong.iter().find(|setting| setting.name == *name).unwrap_or_else(|| panic!("{name} is fine"));
+        assert_eq!((&*setting.wanted, setting.state), (*wanted, State::Change), "{name}");
+        assert!(setting.can_be_applied() && !setting.reason.is_empty() && !setting.otherwise.is_empty(), "{setting:?}");
     }
     let others: Vec<&str> =
         names(&wrong).into_iter().filter(|name| FOR_A_MILLION.iter().all(|(known, _)| known != name)).collect();
@@ -42,40 +42,40 @@ fn a_prepared_host_lacks_nothing() {
 #[test]
 fn each_sysctl_that_is_wrong_is_named_and_is_as_serious_as_it_is() {
     let stock = Stock::prepared("each");
-    for (name, bad, wanted, weight) in [
-        ("fs.nr_open", "1048576", "1100000", Weight::Required),
-        ("fs.file-max", "1000000", "1200000", Weight::Required),
-        ("kernel.io_uring_disabled", "1", "0", Weight::Advised),
-        ("net.core.somaxconn", "4096", "65535", Weight::Required),
-        ("net.ipv4.tcp_max_syn_backlog", "4096", "65536", Weight::Required),
-        ("net.ipv4.tcp_syncookies", "0", "1", Weight::Advised),
-        ("net.ipv4.tcp_syncookies", "2", "1", Weight::Advised),
-        ("net.ipv4.tcp_synack_retries", "4", "3", Weight::Advised),
-        ("net.ipv4.tcp_rmem", "4096\t131072\t6291456", "4096 16384 6291456", Weight::Advised),
-        ("net.ipv4.tcp_rmem", "4096\t16384\t65536", "4096 16384 4194304", Weight::Advised),
-        ("net.ipv4.tcp_wmem", "4096\t16384\t65536", "4096 16384 1048576", Weight::Advised),
-        ("net.ipv4.tcp_mem", "1\t2\t3", "200000 300000 400000", Weight::Advised),
-        ("net.ipv4.tcp_mem", "250000\t260000\t270000", "250000 300000 400000", Weight::Advised),
-        ("net.ipv4.tcp_max_tw_buckets", "262144", "1000000", Weight::Advised),
-        ("net.ipv4.tcp_max_orphans", "49999", "50000", Weight::Advised),
-        ("net.ipv4.tcp_fin_timeout", "60", "30", Weight::Advised),
-        ("net.ipv4.tcp_orphan_retries", "0", "3", Weight::Advised),
-        ("net.ipv4.tcp_notsent_lowat", "4294967295", "131072", Weight::Advised),
-        ("net.ipv4.tcp_slow_start_after_idle", "1", "0", Weight::Advised),
-        ("net.ipv4.tcp_timestamps", "0", "1", Weight::Advised),
-        ("net.ipv4.tcp_moderate_rcvbuf", "0", "1", Weight::Advised),
-        ("net.ipv4.tcp_migrate_req", "0", "1", Weight::Advised),
-        ("net.core.netdev_max_backlog", "1000", "10000", Weight::Advised),
-        ("net.netfilter.nf_conntrack_max", "262144", "1200000", Weight::Required),
-        ("net.netfilter.nf_conntrack_buckets", "262144", "1200000", Weight::Advised),
-        ("net.netfilter.nf_conntrack_tcp_timeout_established", "60", "120", Weight::Advised),
-        ("vm.overcommit_memory", "2", "0", Weight::Advised),
+    for (name, bad, wanted, severity) in [
+        ("fs.nr_open", "1048576", "1100000", Severity::Required),
+        ("fs.file-max", "1000000", "1200000", Severity::Required),
+        ("kernel.io_uring_disabled", "1", "0", Severity::Advised),
+        ("net.core.somaxconn", "4096", "65535", Severity::Required),
+        ("net.ipv4.tcp_max_syn_backlog", "4096", "65536", Severity::Required),
+        ("net.ipv4.tcp_syncookies", "0", "1", Severity::Advised),
+        ("net.ipv4.tcp_syncookies", "2", "1", Severity::Advised),
+        ("net.ipv4.tcp_synack_retries", "4", "3", Severity::Advised),
+        ("net.ipv4.tcp_rmem", "4096\t131072\t6291456", "4096 16384 6291456", Severity::Advised),
+        ("net.ipv4.tcp_rmem", "4096\t16384\t65536", "4096 16384 4194304", Severity::Advised),
+        ("net.ipv4.tcp_wmem", "4096\t16384\t65536", "4096 16384 1048576", Severity::Advised),
+        ("net.ipv4.tcp_mem", "1\t2\t3", "200000 300000 400000", Severity::Advised),
+        ("net.ipv4.tcp_mem", "250000\t260000\t270000", "250000 300000 400000", Severity::Advised),
+        ("net.ipv4.tcp_max_tw_buckets", "262144", "1000000", Severity::Advised),
+        ("net.ipv4.tcp_max_orphans", "49999", "50000", Severity::Advised),
+        ("net.ipv4.tcp_fin_timeout", "60", "30", Severity::Advised),
+        ("net.ipv4.tcp_orphan_retries", "0", "3", Severity::Advised),
+        ("net.ipv4.tcp_notsent_lowat", "4294967295", "131072", Severity::Advised),
+        ("net.ipv4.tcp_slow_start_after_idle", "1", "0", Severity::Advised),
+        ("net.ipv4.tcp_timestamps", "0", "1", Severity::Advised),
+        ("net.ipv4.tcp_moderate_rcvbuf", "0", "1", Severity::Advised),
+        ("net.ipv4.tcp_migrate_req", "0", "1", Severity::Advised),
+        ("net.core.netdev_max_backlog", "1000", "10000", Severity::Advised),
+        ("net.netfilter.nf_conntrack_max", "262144", "1200000", Severity::Required),
+        ("net.netfilter.nf_conntrack_buckets", "262144", "1200000", Severity::Advised),
+        ("net.netfilter.nf_conntrack_tcp_timeout_established", "60", "120", Severity::Advised),
+        ("vm.overcommit_memory", "2", "0", Severity::Advised),
     ] {
         let before = stock.sysctl(name);
         stock.set(name, bad);
-        let knob = only(stock.wrong());
-        assert_eq!((knob.name, &*knob.wanted, knob.weight), (name, wanted, weight));
-        assert_eq!((knob.state, knob.reach), (State::Change, Reach::Sysctl));
+        let setting = only(stock.wrong());
+        assert_eq!((setting.name, &*setting.wanted, setting.severity), (name, wanted, severity));
+        assert_eq!((setting.state, setting.kind), (State::Change, Kind::Sysctl));
         stock.set(name, &before);
     }
 }
@@ -106,25 +106,31 @@ fn each_limit_of_the_process_or_its_group_is_named() {
     let wrong = |change: &dyn Fn(&mut Host)| {
         let mut host = stock.host();
         change(&mut host);
-        only(knobs(&host, &MILLION).into_iter().filter(|knob| !knob.is_fine()).collect())
+        only(settings(&host, &MILLION).into_iter().filter(|setting| !setting.is_fine()).collect())
     };
-    let knob = wrong(&|host| host.memory.available_bytes = 4 << 30);
-    assert_eq!((knob.name, &*knob.current, &*knob.wanted), ("memory", "4 GiB", "5.4 GiB"));
-    assert!(knob.is_missing() && knob.state == State::OutOfReach, "{knob:?}");
-    let knob = wrong(&|host| host.processors = 8);
-    assert_eq!((knob.name, &*knob.current, &*knob.wanted), ("processors", "8", "16"));
-    assert!(knob.is_missing() && knob.how.starts_with("Use --cores 8"), "{knob:?}");
-    let knob = wrong(&|host| host.huge_pages = Some("always".to_owned()));
-    assert_eq!((knob.name, &*knob.wanted, knob.weight), ("transparent huge pages", "madvise", Weight::Advised));
-    let knob = wrong(&|host| host.memory.swap_bytes = 8 << 30);
-    assert_eq!((knob.name, &*knob.current, knob.weight), ("swap", "8 GiB", Weight::Advised));
-    let knob = wrong(&|host| host.interfaces[0].receive_queues = 1);
-    assert_eq!((knob.name, &*knob.current, &*knob.wanted), ("receive queues", "1 on eth0", "16, or spread (RPS)"));
+    let setting = wrong(&|host| host.memory.available_bytes = 4 << 30);
+    assert_eq!((setting.name, &*setting.current, &*setting.wanted), ("memory", "4 GiB", "5.4 GiB"));
+    assert!(setting.is_missing() && setting.state == State::OutOfReach, "{setting:?}");
+    let setting = wrong(&|host| host.processors = 8);
+    assert_eq!((setting.name, &*setting.current, &*setting.wanted), ("processors", "8", "16"));
+    assert!(setting.is_missing() && setting.how.starts_with("Use --cores 8"), "{setting:?}");
+    let setting = wrong(&|host| host.huge_pages = Some("always".to_owned()));
+    assert_eq!(
+        (setting.name, &*setting.wanted, setting.severity),
+        ("transparent huge pages", "madvise", Severity::Advised)
+    );
+    let setting = wrong(&|host| host.memory.swap_bytes = 8 << 30);
+    assert_eq!((setting.name, &*setting.current, setting.severity), ("swap", "8 GiB", Severity::Advised));
+    let setting = wrong(&|host| host.interfaces[0].receive_queues = 1);
+    assert_eq!(
+        (setting.name, &*setting.current, &*setting.wanted),
+        ("receive queues", "1 on eth0", "16, or spread (RPS)")
+    );
 
     stock.write(&format!("{group}/memory.max"), "4294967296\n");
-    let knob = only(stock.wrong());
-    assert_eq!((knob.name, &*knob.current, knob.reach), ("memory.max (cgroup)", "4 GiB", Reach::Cgroup));
-    assert!(knob.is_missing() && knob.how.contains("MemoryMax="), "{knob:?}");
+    let setting = only(stock.wrong());
+    assert_eq!((setting.name, &*setting.current, setting.kind), ("memory.max (cgroup)", "4 GiB", Kind::Cgroup));
+    assert!(setting.is_missing() && setting.how.contains("MemoryMax="), "{setting:?}");
     stock.write(&format!("{group}/memory.max"), "max\n");
     // The group above allows less.
     stock.write("sys/fs/cgroup/system.slice/cpu.max", "250000 100000\n");
@@ -136,8 +142,11 @@ fn each_limit_of_the_process_or_its_group_is_named() {
     stock.limits("1024", "1001152", "33554432");
     assert!(stock.wrong().is_empty(), "{:?}", stock.wrong());
     stock.limits("1024", "1001152", "8388608");
-    let knob = only(stock.wrong());
-    assert_eq!((knob.name, &*knob.current, &*knob.wanted), ("locked memory (RLIMIT_MEMLOCK)", "8 MiB", "32 MiB"));
+    let setting = only(stock.wrong());
+    assert_eq!(
+        (setting.name, &*setting.current, &*setting.wanted),
+        ("locked memory (RLIMIT_MEMLOCK)", "8 MiB", "32 MiB")
+    );
     // CAP_IPC_LOCK.
     stock.write("proc/self/status", "CapEff:\t0000000000004000\nSeccomp:\t0\nCpus_allowed_list:\t0-15\n");
     assert!(stock.wrong().is_empty(), "{:?}", stock.wrong());
@@ -169,10 +178,10 @@ fn a_host_without_io_uring_is_told_why_and_what_would_allow_it() {
     let stock = Stock::prepared("uring");
     let how = |host: &mut Host| {
         host.io_uring = Err("Operation not permitted".to_owned());
-        let wrong: Vec<Knob> = knobs(host, &MILLION).into_iter().filter(|knob| !knob.is_fine()).collect();
-        let knob = wrong.iter().find(|knob| knob.name == "io_uring").unwrap();
-        assert_eq!((&*knob.current, knob.weight), ("fails: Operation not permitted", Weight::Advised));
-        knob.how.clone()
+        let wrong: Vec<Setting> = settings(host, &MILLION).into_iter().filter(|setting| !setting.is_fine()).collect();
+        let setting = wrong.iter().find(|setting| setting.name == "io_uring").unwrap();
+        assert_eq!((&*setting.current, setting.severity), ("fails: Operation not permitted", Severity::Advised));
+        setting.how.clone()
     };
     let mut host = stock.host();
     assert!(how(&mut host).contains("seccomp=tuning/seccomp.json"));
@@ -186,9 +195,9 @@ fn a_host_without_io_uring_is_told_why_and_what_would_allow_it() {
 fn a_small_goal_asks_for_nothing_that_a_fresh_host_lacks_but_advice() {
     let stock = Stock::new("small");
     let goal = Goal::server(20_000, 16);
-    let wrong: Vec<Knob> = knobs(&stock.host(), &goal).into_iter().filter(|knob| !knob.is_fine()).collect();
+    let wrong: Vec<Setting> = settings(&stock.host(), &goal).into_iter().filter(|setting| !setting.is_fine()).collect();
     // Rings of 16 cores and 8 MiB of locked memory: that is so whatever the number of connections.
-    let missing: Vec<&str> = wrong.iter().filter(|knob| knob.is_missing()).map(|knob| knob.name).collect();
+    let missing: Vec<&str> = wrong.iter().filter(|setting| setting.is_missing()).map(|setting| setting.name).collect();
     assert_eq!(missing, ["locked memory (RLIMIT_MEMLOCK)"]);
     assert!(names(&wrong).contains(&"net.ipv4.tcp_slow_start_after_idle"));
     // All buffers at their first size fit into the memory many times over.
@@ -201,8 +210,8 @@ fn more_processes_need_fewer_descriptors_each() {
     stock.limits("1024", "20000", "unlimited");
     let goal = |processes| Goal { processes, ..Goal::server(200_000, 16) };
     let open_files = |processes| {
-        let list = knobs(&stock.host(), &goal(processes));
-        list.into_iter().find(|knob| knob.name == "open files (RLIMIT_NOFILE)").unwrap()
+        let list = settings(&stock.host(), &goal(processes));
+        list.into_iter().find(|setting| setting.name == "open files (RLIMIT_NOFILE)").unwrap()
     };
     let one = open_files(1);
     assert_eq!((one.state, &*one.wanted), (State::Change, "204096"));
@@ -229,7 +238,8 @@ fn a_network_of_its_own_leaves_what_belongs_to_the_host_to_the_host() {
     stock.enter_own_network();
     assert!(stock.host().has_own_network);
     let wrong = stock.wrong();
-    let find = |name: &str| wrong.iter().find(|knob| knob.name == name).unwrap_or_else(|| panic!("{name}: {wrong:?}"));
+    let find =
+        |name: &str| wrong.iter().find(|setting| setting.name == name).unwrap_or_else(|| panic!("{name}: {wrong:?}"));
     // Writable for root, and yet not to be written: all other containers have the same.
     for name in ["fs.nr_open", "net.netfilter.nf_conntrack_max"] {
         assert_eq!(find(name).state, State::OutOfReach);
@@ -249,8 +259,8 @@ fn a_container_is_told_which_flags_of_docker_would_do_it() {
     let mut host = stock.host();
     assert!(host.in_container);
     host.sysctls.values_mut().for_each(|sysctl| sysctl.is_writable = false);
-    let wrong: Vec<Knob> = knobs(&host, &MILLION).into_iter().filter(|knob| !knob.is_fine()).collect();
-    assert!(wrong.iter().all(|knob| knob.state == State::OutOfReach && !knob.can_be_applied()), "{wrong:?}");
+    let wrong: Vec<Setting> = settings(&host, &MILLION).into_iter().filter(|setting| !setting.is_fine()).collect();
+    assert!(wrong.iter().all(|setting| setting.state == State::OutOfReach && !setting.can_be_applied()), "{wrong:?}");
     for (name, flag) in [
         ("open files (RLIMIT_NOFILE)", "docker run --ulimit nofile=1004096:1004096"),
         ("locked memory (RLIMIT_MEMLOCK)", "docker run --ulimit memlock=-1"),
@@ -259,8 +269,8 @@ fn a_container_is_told_which_flags_of_docker_would_do_it() {
         ("fs.nr_open", "On the host, as root: sysctl -w fs.nr_open=1100000"),
         ("TCP hash table (thash_entries)", "sysctl -w net.ipv4.tcp_child_ehash_entries=524288"),
     ] {
-        let knob = wrong.iter().find(|knob| knob.name == name).unwrap_or_else(|| panic!("{name}: {wrong:?}"));
-        assert!(knob.how.contains(flag), "{knob:?}");
+        let setting = wrong.iter().find(|setting| setting.name == name).unwrap_or_else(|| panic!("{name}: {wrong:?}"));
+        assert!(setting.how.contains(flag), "{setting:?}");
     }
 }
 
@@ -270,30 +280,30 @@ fn a_container_on_the_hosts_network_is_sent_to_the_host() {
     stock.write("run/.containerenv", "");
     let mut host = stock.host();
     host.sysctls.values_mut().for_each(|sysctl| sysctl.is_writable = false);
-    let list = knobs(&host, &MILLION);
-    let knob = list.iter().find(|knob| knob.name == "net.core.somaxconn").unwrap();
-    assert!(knob.how.starts_with("On the host, as root: "), "{knob:?}");
+    let list = settings(&host, &MILLION);
+    let setting = list.iter().find(|setting| setting.name == "net.core.somaxconn").unwrap();
+    assert!(setting.how.starts_with("On the host, as root: "), "{setting:?}");
     host.in_container = false;
-    let list = knobs(&host, &MILLION);
-    let knob = list.iter().find(|knob| knob.name == "net.core.somaxconn").unwrap();
-    assert_eq!((&*knob.how, knob.state), ("As root: ringsock tune --apply.", State::OutOfReach));
+    let list = settings(&host, &MILLION);
+    let setting = list.iter().find(|setting| setting.name == "net.core.somaxconn").unwrap();
+    assert_eq!((&*setting.how, setting.state), ("As root: ringsock tune --apply.", State::OutOfReach));
 }
 
 #[test]
 fn a_load_generator_needs_ports_and_no_queue_of_callers() {
     let stock = Stock::prepared("generator");
     let goal = Goal { role: Role::LoadGenerator, ..MILLION };
-    let wrong: Vec<Knob> = knobs(&stock.host(), &goal).into_iter().filter(|knob| !knob.is_fine()).collect();
+    let wrong: Vec<Setting> = settings(&stock.host(), &goal).into_iter().filter(|setting| !setting.is_fine()).collect();
     assert_eq!(names(&wrong), ["net.ipv4.ip_local_port_range", "net.ipv4.tcp_tw_reuse"]);
     assert_eq!((&*wrong[0].wanted, &*wrong[1].wanted), ("1024 65535", "1"));
     // The kernel takes no range that begins below the ports that root alone may use.
     stock.set("net.ipv4.ip_unprivileged_port_start", "2000");
     assert_eq!(
-        knobs(&stock.host(), &goal).into_iter().find(|knob| knob.name == wrong[0].name).unwrap().wanted,
+        settings(&stock.host(), &goal).into_iter().find(|setting| setting.name == wrong[0].name).unwrap().wanted,
         "2000 65535"
     );
     stock.set("net.core.somaxconn", "128");
     stock.limits("1024", "4096", "unlimited");
-    let missing: Vec<Knob> = knobs(&stock.host(), &goal).into_iter().filter(Knob::is_missing).collect();
+    let missing: Vec<Setting> = settings(&stock.host(), &goal).into_iter().filter(Setting::is_missing).collect();
     assert!(missing.is_empty(), "bench starts processes of its own: {missing:?}");
 }

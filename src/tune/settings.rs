@@ -1,87 +1,88 @@
-//! The knobs of a host: what each is, what it has to be for a goal, why, what happens otherwise, and who can turn it.
+//! The settings of a host: for each the current value, the one that a goal needs, why, and how to change it.
 //!
-//! Pure: a host as it was read and a goal make the list. Nothing is read or written here.
+//! Pure: derives the list from a host as it was read and a goal. Reads and writes nothing.
 
 use std::fmt::Display;
 
-use super::bound::{bring, target};
-use super::goal::{Goal, Role, Weight};
+use super::bound::{adjust, target};
+use super::goal::{Goal, Role, Severity};
 use super::host::{Host, Sysctl};
 use super::sysctls::{Row, Scope, TABLE};
 
-/// One thing that can be set, bought or allowed.
+/// A setting of a host, or a resource that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Knob {
-    /// Its name: that of the sysctl or limit where there is one.
+pub struct Setting {
+    /// The name of the sysctl, limit or resource.
     pub name: &'static str,
-    /// What it is.
+    /// The current value.
     pub current: String,
-    /// What it has to be, the same if that is good enough.
+    /// The value that the goal needs; the current one if that suffices.
     pub wanted: String,
-    /// Whether it is good enough, and if not, whether it can be changed from here.
+    /// The state: fine, or whether it can be changed from here.
     pub state: State,
-    /// Whether the goal depends on it.
-    pub weight: Weight,
-    /// What kind of thing it is.
-    pub reach: Reach,
-    /// Why it matters.
+    /// The severity if it is not fine.
+    pub severity: Severity,
+    /// The kind of setting.
+    pub kind: Kind,
+    /// The reason why it matters.
     pub reason: String,
-    /// What happens if it stays as it is.
+    /// The consequence of leaving it as it is.
     pub otherwise: String,
-    /// What to do and where; empty if nothing is to be done.
+    /// The way to change it; empty if nothing has to be done.
     pub how: String,
 }
 
-/// Whether a knob is good enough.
+/// The state of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is.
+    /// It suffices.
     Fine,
-    /// It is not, and whoever runs this can change it.
+    /// It does not suffice, and this user can change it from here.
     Change,
-    /// It is not, and it cannot be changed from here: it takes another user, the container's host, or other hardware.
+    /// It does not suffice, and cannot be changed from here: it takes another user, the container's host, or other
+    /// hardware.
     OutOfReach,
 }
 
-/// What kind of thing a knob is.
+/// The kind of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum Kind {
     /// A sysctl.
     Sysctl,
-    /// A limit of the process, set by whoever starts it.
+    /// A limit of the process, set where it is started.
     Limit,
-    /// A limit of its control group.
+    /// A limit of the control group.
     Cgroup,
-    /// A filter of system calls.
+    /// A filter for system calls.
     Seccomp,
-    /// A choice made when the kernel starts, or below /sys.
+    /// A kernel parameter, set at boot or in /sys.
     Kernel,
-    /// Something to buy.
+    /// A hardware resource.
     Hardware,
 }
 
-impl Knob {
-    /// Whether it is good enough.
+impl Setting {
+    /// Returns whether the setting suffices.
     pub fn is_fine(&self) -> bool {
         self.state == State::Fine
     }
 
-    /// Whether the goal fails on it.
+    /// Returns whether the goal cannot be met without a change.
     pub fn is_missing(&self) -> bool {
-        !self.is_fine() && self.weight == Weight::Required
+        !self.is_fine() && self.severity == Severity::Required
     }
 
-    /// Whether [`apply`](super::apply::apply) can write it here.
+    /// Returns whether [`apply`](super::apply::apply) can write it here.
     pub fn can_be_applied(&self) -> bool {
-        self.reach == Reach::Sysctl && self.state == State::Change
+        self.kind == Kind::Sysctl && self.state == State::Change
     }
 }
 
-/// More processes than these are no way out of a limit of open files that is too low.
+/// The most processes suggested as a way around a low open-file limit.
 const PROCESSES_MAX: u64 = 64;
 
-/// Every knob that matters for the goal, those of the process first, sysctls in the order in which they are written.
-pub fn knobs(host: &Host, goal: &Goal) -> Vec<Knob> {
+/// Returns all settings that matter for the goal: first those of the process, then sysctls in writing order.
+pub fn settings(host: &Host, goal: &Goal) -> Vec<Setting> {
     let own = [
         Some(memory(host, goal)),
         memory_of_group(host, goal),
@@ -98,7 +99,7 @@ pub fn knobs(host: &Host, goal: &Goal) -> Vec<Knob> {
     own.into_iter().flatten().chain(sysctls.filter_map(|row| sysctl(row, host, goal))).collect()
 }
 
-/// Bytes for people.
+/// Formats a number of bytes; `u64::MAX` is "unlimited".
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes == u64::MAX {
@@ -119,23 +120,29 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// A knob that is fine as it is; [`Knob::unless`] tells of the other case.
-fn knob(name: &'static str, reach: Reach, weight: Weight, reason: impl Display, otherwise: impl Display) -> Knob {
-    Knob {
+/// Returns a setting that is fine; [`Setting::unless`] covers the other case.
+fn setting(
+    name: &'static str,
+    kind: Kind,
+    severity: Severity,
+    reason: impl Display,
+    otherwise: impl Display,
+) -> Setting {
+    Setting {
         name,
         current: String::new(),
         wanted: String::new(),
         state: State::Fine,
-        weight,
-        reach,
+        severity,
+        kind,
         reason: reason.to_string(),
         otherwise: otherwise.to_string(),
         how: String::new(),
     }
 }
 
-impl Knob {
-    /// What it is, and, unless it is fine, what it has to be and how it becomes so.
+impl Setting {
+    /// Sets the current value and, unless it is fine, the needed value, the state and the way to change it.
     fn unless(mut self, fine: bool, current: String, wanted: String, state: State, how: impl Display) -> Self {
         self.wanted = if fine { current.clone() } else { wanted };
         self.current = current;
@@ -147,23 +154,23 @@ impl Knob {
     }
 }
 
-/// For what is set where the process is started: from inside a container it cannot be.
+/// Returns the state of a setting made where the process is started, which is outside of a container.
 fn outside_of_containers(host: &Host) -> State {
     if host.in_container { State::OutOfReach } else { State::Change }
 }
 
-fn memory(host: &Host, goal: &Goal) -> Knob {
+fn memory(host: &Host, goal: &Goal) -> Setting {
     let (needed, there) = (goal.memory_bytes(), host.memory.available_bytes);
     let reason = format!(
-        "An idle connection takes {} bytes, {} are under way at once, and each core has its rings and buffers.",
+        "An idle connection takes {} bytes, {} are in flight at once, and each core has its rings and buffers.",
         goal.idle_bytes_per_connection(),
         bytes(goal.queued_bytes()),
     );
-    let otherwise = "The kernel refuses sockets, or ends a process to have memory.";
-    let how = format!("{} of {} are available now: end what takes the rest, or give it more memory.", bytes(there), {
+    let otherwise = "The kernel refuses sockets, or kills a process to free memory.";
+    let how = format!("{} of {} are available now: end other programs, or add memory.", bytes(there), {
         bytes(host.memory.total_bytes)
     });
-    knob("memory", Reach::Hardware, Weight::Required, reason, otherwise).unless(
+    setting("memory", Kind::Hardware, Severity::Required, reason, otherwise).unless(
         there >= needed,
         bytes(there),
         bytes(needed),
@@ -172,12 +179,12 @@ fn memory(host: &Host, goal: &Goal) -> Knob {
     )
 }
 
-fn memory_of_group(host: &Host, goal: &Goal) -> Option<Knob> {
+fn memory_of_group(host: &Host, goal: &Goal) -> Option<Setting> {
     let (needed, allowed) = (goal.memory_bytes(), host.cgroup.memory_bytes?);
     let how = format!("MemoryMax={needed} in the unit, or docker run --memory {needed}.");
-    let reason = "Sockets and what they have queued count for the control group of the process that holds them.";
-    let otherwise = "The kernel ends the server when the group is at its limit.";
-    Some(knob("memory.max (cgroup)", Reach::Cgroup, Weight::Required, reason, otherwise).unless(
+    let reason = "Sockets and their queued bytes count towards the control group of their process.";
+    let otherwise = "The kernel kills the server when the group reaches its limit.";
+    Some(setting("memory.max (cgroup)", Kind::Cgroup, Severity::Required, reason, otherwise).unless(
         allowed >= needed,
         bytes(allowed),
         bytes(needed),
@@ -186,17 +193,17 @@ fn memory_of_group(host: &Host, goal: &Goal) -> Option<Knob> {
     ))
 }
 
-fn processors(host: &Host, goal: &Goal) -> Knob {
-    let there = host.processors_there();
-    let reason = "Each core is a thread that has a processor to itself.";
-    let otherwise = "Two cores share a processor, and each waits for the other: more latency for the same work.";
+fn processors(host: &Host, goal: &Goal) -> Setting {
+    let there = host.usable_processors();
+    let reason = "Each core is a thread that needs a processor of its own.";
+    let otherwise = "Two cores share a processor and wait for each other: more latency for the same work.";
     let how = format!(
-        "Use --cores {}, or give it more processors (CPUQuota= and AllowedCPUs= in the unit, docker run --cpus {}).",
+        "Use --cores {}, or allow more processors (CPUQuota= and AllowedCPUs= in the unit, docker run --cpus {}).",
         there.max(1),
         goal.cores
     );
     let state = if host.processors >= goal.cores { outside_of_containers(host) } else { State::OutOfReach };
-    knob("processors", Reach::Hardware, Weight::Required, reason, otherwise).unless(
+    setting("processors", Kind::Hardware, Severity::Required, reason, otherwise).unless(
         there >= goal.cores,
         there.to_string(),
         goal.cores.to_string(),
@@ -205,13 +212,13 @@ fn processors(host: &Host, goal: &Goal) -> Knob {
     )
 }
 
-fn open_files(host: &Host, goal: &Goal) -> Knob {
+fn open_files(host: &Host, goal: &Goal) -> Setting {
     let Goal { role, .. } = *goal;
     let (wanted, hard) = (goal.descriptors(), host.open_files.hard);
-    let weight = if role == Role::Server { Weight::Required } else { Weight::Advised };
-    let reason = "Each connection is an open file of its process, and some thousand more are for everything else.";
+    let severity = if role == Role::Server { Severity::Required } else { Severity::Advised };
+    let reason = "Each connection is an open file of its process, which needs a few thousand more for everything else.";
     let otherwise = match role {
-        Role::Server => "The server refuses to start with so many connections.",
+        Role::Server => "The server refuses to start with this many connections.",
         Role::LoadGenerator => "ringsock bench starts more processes, each with a share of the connections.",
     };
     let reserved = goal.descriptors_least() - goal.connections_per_process();
@@ -222,7 +229,7 @@ fn open_files(host: &Host, goal: &Goal) -> Knob {
     if role == Role::Server && processes <= PROCESSES_MAX {
         how += &format!(" Without that: {processes} processes with listen.share-port (--processes {processes}).");
     }
-    knob("open files (RLIMIT_NOFILE)", Reach::Limit, weight, reason, otherwise).unless(
+    setting("open files (RLIMIT_NOFILE)", Kind::Limit, severity, reason, otherwise).unless(
         hard >= goal.descriptors_least(),
         count(hard),
         count(wanted),
@@ -231,14 +238,14 @@ fn open_files(host: &Host, goal: &Goal) -> Knob {
     )
 }
 
-fn locked_memory(host: &Host, goal: &Goal) -> Knob {
+fn locked_memory(host: &Host, goal: &Goal) -> Setting {
     let (needed, hard) = (goal.locked_bytes(), host.locked_memory.hard);
     let reason = "The rings of all cores of one user count as locked memory, some 0.9 MiB each.";
-    let otherwise = "If one core cannot have its ring, all of them run on epoll.";
+    let otherwise = "If one core cannot create its ring, all of them use epoll.";
     let how = "LimitMEMLOCK=infinity in the unit, * hard memlock unlimited in limits.conf, or docker run --ulimit memlock=-1.";
-    // Nobody asks for a ring where there is none to be had.
+    // Without io_uring no ring is created.
     let fine = host.may_lock_memory || hard >= needed || host.io_uring.is_err();
-    knob("locked memory (RLIMIT_MEMLOCK)", Reach::Limit, Weight::Required, reason, otherwise).unless(
+    setting("locked memory (RLIMIT_MEMLOCK)", Kind::Limit, Severity::Required, reason, otherwise).unless(
         fine,
         bytes(hard),
         bytes(needed),
@@ -247,41 +254,47 @@ fn locked_memory(host: &Host, goal: &Goal) -> Knob {
     )
 }
 
-fn io_uring(host: &Host) -> Knob {
+fn io_uring(host: &Host) -> Setting {
     let reason = "The faster of the two reactors.";
-    let otherwise = "The server runs on epoll, which costs more for each message.";
+    let otherwise = "The server runs on epoll, which costs more per message.";
     let works = host.io_uring.is_ok();
     let current = host.io_uring.clone().err().map_or("works".to_owned(), |error| format!("fails: {error}"));
     let disabled = host.number("kernel.io_uring_disabled").is_some_and(|value| value != 0);
-    let (reach, state, how) = if disabled {
-        (Reach::Kernel, State::OutOfReach, "See kernel.io_uring_disabled.")
+    let (kind, state, how) = if disabled {
+        (Kind::Kernel, State::OutOfReach, "See kernel.io_uring_disabled.")
     } else if !host.is_at_least(6, 1) {
-        (Reach::Kernel, State::OutOfReach, "Boot Linux 6.1 or newer.")
+        (Kind::Kernel, State::OutOfReach, "Boot Linux 6.1 or newer.")
     } else {
         let how = "Allow io_uring_setup, io_uring_enter and io_uring_register: docker run --security-opt \
                    seccomp=tuning/seccomp.json, or SystemCallFilter= in the unit.";
-        (Reach::Seccomp, outside_of_containers(host), how)
+        (Kind::Seccomp, outside_of_containers(host), how)
     };
-    knob("io_uring", reach, Weight::Advised, reason, otherwise).unless(works, current, "works".to_owned(), state, how)
+    setting("io_uring", kind, Severity::Advised, reason, otherwise).unless(
+        works,
+        current,
+        "works".to_owned(),
+        state,
+        how,
+    )
 }
 
-fn hash_table(host: &Host, goal: &Goal) -> Option<Knob> {
-    // A namespace that uses the host's table shows its size as a negative number.
+fn hash_table(host: &Host, goal: &Goal) -> Option<Setting> {
+    // A namespace that shares the host's table shows its size as a negative number.
     let entries = host.number("net.ipv4.tcp_ehash_entries")?.unsigned_abs();
     let wanted = (goal.connections / 2).max(1).next_power_of_two();
     let reason = "The table in which the kernel finds a packet's connection: one entry for two connections.";
-    let otherwise = "Every packet walks a longer chain.";
+    let otherwise = "Each packet searches a longer chain.";
     let (state, how) = if host.has_own_network {
         let how = format!(
-            "On the host, before the namespace is made: sysctl -w net.ipv4.tcp_child_ehash_entries={}; or \
+            "On the host, before the namespace is created: sysctl -w net.ipv4.tcp_child_ehash_entries={}; or \
              thash_entries={wanted} on the kernel's command line.",
             wanted.min(1 << 24)
         );
         (State::OutOfReach, how)
     } else {
-        (outside_of_containers(host), format!("thash_entries={wanted} on the kernel's command line, and boot."))
+        (outside_of_containers(host), format!("thash_entries={wanted} on the kernel's command line, then reboot."))
     };
-    Some(knob("TCP hash table (thash_entries)", Reach::Kernel, Weight::Advised, reason, otherwise).unless(
+    Some(setting("TCP hash table (thash_entries)", Kind::Kernel, Severity::Advised, reason, otherwise).unless(
         entries >= wanted,
         count(entries),
         count(wanted),
@@ -290,17 +303,17 @@ fn hash_table(host: &Host, goal: &Goal) -> Option<Knob> {
     ))
 }
 
-fn receive_queues(host: &Host, goal: &Goal) -> Option<Knob> {
+fn receive_queues(host: &Host, goal: &Goal) -> Option<Setting> {
     let narrowest = host.interfaces.iter().min_by_key(|interface| (interface.is_spread, interface.receive_queues))?;
     let enough = |queues: u64| queues >= goal.cores.min(host.processors);
     let fine = host.interfaces.iter().all(|interface| interface.is_spread || enough(interface.receive_queues));
-    let reason = "Packets are taken in by the processor that a queue of the network card interrupts.";
-    let otherwise = "One processor does that work for all cores, and is the first to be full.";
+    let reason = "A received packet is processed by the processor that its queue of the network card interrupts.";
+    let otherwise = "One processor does that work for all cores, and is the first to be saturated.";
     let spread = if narrowest.is_spread { ", spread (RPS)" } else { "" };
     let current = format!("{} on {}{spread}", narrowest.receive_queues, narrowest.name);
     let wanted = format!("{}, or spread (RPS)", goal.cores.min(host.processors));
-    let how = "tuning/irq.sh shows what to change, and does it with --apply.";
-    Some(knob("receive queues", Reach::Kernel, Weight::Advised, reason, otherwise).unless(
+    let how = "tuning/irq.sh shows what to change, and changes it with --apply.";
+    Some(setting("receive queues", Kind::Kernel, Severity::Advised, reason, otherwise).unless(
         fine,
         current,
         wanted,
@@ -309,12 +322,12 @@ fn receive_queues(host: &Host, goal: &Goal) -> Option<Knob> {
     ))
 }
 
-fn huge_pages(host: &Host) -> Option<Knob> {
+fn huge_pages(host: &Host) -> Option<Setting> {
     let current = host.huge_pages.clone()?;
-    let reason = "Memory of sessions comes and goes in small pieces.";
-    let otherwise = "It grows in steps of 2 MiB, and gives back less of it.";
+    let reason = "Sessions allocate and free memory in small pieces.";
+    let otherwise = "Memory grows in steps of 2 MiB, and less of it is returned.";
     let how = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, or transparent_hugepage=madvise on the kernel's command line.";
-    Some(knob("transparent huge pages", Reach::Kernel, Weight::Advised, reason, otherwise).unless(
+    Some(setting("transparent huge pages", Kind::Kernel, Severity::Advised, reason, otherwise).unless(
         current != "always",
         current,
         "madvise".to_owned(),
@@ -323,15 +336,15 @@ fn huge_pages(host: &Host) -> Option<Knob> {
     ))
 }
 
-fn swap(host: &Host) -> Option<Knob> {
+fn swap(host: &Host) -> Option<Setting> {
     if host.memory.swap_bytes == 0 {
         return None;
     }
-    let there = host.swap_there_bytes();
-    let reason = "A connection that is silent for minutes is what the kernel would swap out first.";
-    let otherwise = "Its next message waits for the disk, and so does everyone else on the same core.";
+    let there = host.usable_swap_bytes();
+    let reason = "The kernel swaps out connections first that have been silent for minutes.";
+    let otherwise = "Their next message waits for the disk, and so does every session on the same core.";
     let how = "MemorySwapMax=0 in the unit, or docker run with --memory-swap equal to --memory.";
-    Some(knob("swap", Reach::Cgroup, Weight::Advised, reason, otherwise).unless(
+    Some(setting("swap", Kind::Cgroup, Severity::Advised, reason, otherwise).unless(
         there == 0,
         bytes(there),
         "none for the server".to_owned(),
@@ -340,20 +353,20 @@ fn swap(host: &Host) -> Option<Knob> {
     ))
 }
 
-fn sysctl(row: &Row, host: &Host, goal: &Goal) -> Option<Knob> {
+fn sysctl(row: &Row, host: &Host, goal: &Goal) -> Option<Setting> {
     let bounds = (row.bounds)(host, goal);
-    let described = knob(row.name, Reach::Sysctl, (row.weight)(host, goal), row.reason, row.otherwise);
+    let described = setting(row.name, Kind::Sysctl, (row.severity)(host, goal), row.reason, row.otherwise);
     let Some(Sysctl { value, is_writable }) = host.sysctls.get(row.name) else {
-        // What the kernel does not have does no harm, but what it only hides may. It may be better than wanted, too.
+        // A sysctl that does not exist does no harm, but one that is only hidden may, even if its value may suffice.
         let hidden = row.scope == Scope::HostNetwork && host.has_own_network;
         let wanted = target(&bounds);
-        let how = format!("On the host, as root: ringsock tune --connections {} says.", goal.connections);
+        let how = format!("On the host, as root: ringsock tune --connections {} shows it.", goal.connections);
         return hidden.then(|| described.unless(false, "not visible".to_owned(), wanted, State::OutOfReach, how));
     };
-    let wanted = bring(&bounds, value);
+    let wanted = adjust(&bounds, value);
     let is_ours = row.scope == Scope::Network || !host.has_own_network;
     let (state, how) = if is_ours && *is_writable {
-        (State::Change, "ringsock tune --apply for now, --write-sysctl FILE for every start.".to_owned())
+        (State::Change, "ringsock tune --apply until the next boot, --write-sysctl FILE for every boot.".to_owned())
     } else if row.scope == Scope::Network && host.has_own_network {
         let setting = quoted(row.name, &wanted);
         let how = format!("docker run --sysctl {setting}, or securityContext.sysctls of the pod.");
@@ -370,7 +383,7 @@ fn on_the_host(name: &str, value: &str) -> String {
     format!("On the host, as root: sysctl -w {}, or ringsock tune --apply there.", quoted(name, value))
 }
 
-/// As a shell takes it.
+/// Quotes a value for a shell.
 fn quoted(name: &str, value: &str) -> String {
     if value.contains(' ') { format!("{name}=\"{value}\"") } else { format!("{name}={value}") }
 }
