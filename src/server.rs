@@ -12,7 +12,7 @@ use std::thread;
 
 use thiserror::Error;
 
-use crate::address::{self, Address, AddressError, Endpoint, Place};
+use crate::address::{self, Address, AddressError, Endpoint, Listen, Place};
 use crate::engine::{
     AdmissionPolicy, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, Pulse, ReactorKind,
     STALL_TIMEOUT_MS, ServerHandle, Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
@@ -35,7 +35,7 @@ impl Server {
     /// Returns a builder with the defaults: the server listens on 127.0.0.1:9000, with one core for each processor.
     pub fn builder() -> Builder {
         Builder {
-            listen: Ok(vec![Address::default()]),
+            listen: Ok(vec![Listen::default()]),
             cores: thread::available_parallelism().map_or(1, usize::from),
             pin: Pin::Auto,
             reactor: ReactorKind::Auto,
@@ -192,7 +192,7 @@ struct AdminAddress {
 /// The settings of a server. Each setter replaces a default.
 #[derive(Clone, Debug)]
 pub struct Builder {
-    listen: Result<Vec<Address>, AddressError>,
+    listen: Result<Vec<Listen>, AddressError>,
     cores: usize,
     pin: Pin,
     reactor: ReactorKind,
@@ -211,13 +211,14 @@ impl Builder {
     /// `127.0.0.1:9000`, `localhost:9000`, `:9000` for all addresses of this host, or `unix:/run/ringsock.sock`. With
     /// port 0 the kernel chooses a port. Default 127.0.0.1:9000.
     pub fn listen(mut self, addresses: impl ToString) -> Self {
-        self.listen = Address::list(&addresses.to_string());
+        self.listen = Address::list(&addresses.to_string()).map(|list| list.into_iter().map(Listen::from).collect());
         self
     }
 
-    /// Sets the addresses to listen on, like [`Builder::listen`], from parsed addresses.
-    pub fn listen_on(mut self, addresses: impl IntoIterator<Item = Address>) -> Self {
-        self.listen = Ok(addresses.into_iter().collect());
+    /// Sets the addresses to listen on, like [`Builder::listen`], from parsed addresses, or from [`Listen`]s, which have
+    /// settings of their own.
+    pub fn listen_on(mut self, addresses: impl IntoIterator<Item = impl Into<Listen>>) -> Self {
+        self.listen = Ok(addresses.into_iter().map(Into::into).collect());
         self
     }
 
@@ -323,7 +324,8 @@ impl Builder {
         status: Arc<Status>,
         handler: impl Fn(usize) -> H + Send + Sync + 'static,
     ) -> Result<Server, Error> {
-        if self.admission.proxy_protocol && self.admission.trusted_proxies.is_empty() {
+        let of_listeners = self.listen.iter().flatten().any(|listen| listen.proxy_protocol);
+        if (self.admission.proxy_protocol || of_listeners) && self.admission.trusted_proxies.is_empty() {
             return Err(Error::ProxyProtocolWithoutProxies);
         }
         self.limits.check(self.stall_timeout_ms)?;
@@ -366,14 +368,18 @@ impl Builder {
             }
             (_, false) => Some(AdminListener { places: Vec::new(), inherited: for_admin, required: true }),
         };
+        let listen = self.listen?;
+        let mut admission = self.admission;
+        // Passed sockets have no settings of their own.
+        admission.proxy_protocol |= !inherited.is_empty() && listen.iter().any(|listen| listen.proxy_protocol);
         let setup = Setup {
-            places: if inherited.is_empty() { address::places(&self.listen?)? } else { Vec::new() },
+            places: if inherited.is_empty() { address::places_with_settings(&listen)? } else { Vec::new() },
             inherited,
             cores: self.cores,
             pin: self.pin,
             reactor: self.reactor,
             limits: self.limits,
-            admission: self.admission,
+            admission,
             share_port: self.share_port,
             awaits_address: true,
             stall_timeout_ms: self.stall_timeout_ms,

@@ -7,6 +7,7 @@
 
 mod endpoint;
 mod error;
+mod listen;
 mod parse;
 mod unix;
 
@@ -15,6 +16,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 pub use endpoint::{Endpoint, Families};
 pub use error::AddressError;
+pub use listen::Listen;
 pub use unix::{UnixAddress, UnixName};
 
 /// An address to listen on, as an operator writes it.
@@ -67,7 +69,7 @@ impl Address {
             Self::Unix(unix) => (vec![Endpoint::Unix(unix.clone())], Choice::Each),
             Self::Ip(_) | Self::Name { .. } => (self.socket_addresses()?.into_iter().map(tcp).collect(), Choice::Each),
         };
-        Ok(Place { address: self.clone(), endpoints, choice })
+        Ok(Place { address: self.clone(), endpoints, choice, proxy_protocol: false, share_port: false })
     }
 
     /// Returns the addresses that the host resolves the name to, each once.
@@ -122,6 +124,10 @@ pub struct Place {
     pub endpoints: Vec<Endpoint>,
     /// The number of endpoints to bind.
     pub choice: Choice,
+    /// True if a connection from a trusted proxy begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// True if other processes of the same user may listen on the same port.
+    pub share_port: bool,
 }
 
 /// The number of endpoints of a place to bind.
@@ -150,6 +156,16 @@ pub fn places(addresses: &[Address]) -> Result<Vec<Place>, AddressError> {
         if let Some(first) = places[..at].iter().find(is_covered) {
             return Err(AddressError::Twice { first: first.address.to_string(), second: second.address.to_string() });
         }
+    }
+    Ok(places)
+}
+
+/// Finds the endpoints of several addresses, as [`places`] does, each with its settings.
+pub fn places_with_settings(listen: &[Listen]) -> Result<Vec<Place>, AddressError> {
+    let addresses: Vec<Address> = listen.iter().map(|listen| listen.address.clone()).collect();
+    let mut places = places(&addresses)?;
+    for (place, listen) in places.iter_mut().zip(listen) {
+        (place.proxy_protocol, place.share_port) = (listen.proxy_protocol, listen.share_port);
     }
     Ok(places)
 }

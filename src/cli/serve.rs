@@ -103,13 +103,11 @@ fn is_cancelled(error: &(dyn Error + 'static)) -> bool {
 
 fn builder(config: &Config) -> Builder {
     let builder = Server::builder()
-        .listen_on(config.listen.iter().map(|listen| listen.address.clone()))
+        .listen_on(config.listen.iter().cloned())
         .reactor(config.reactor)
         .pin(config.pin)
         .origins(config.origins.clone())
         .trusted_proxies(config.trusted_proxies.clone())
-        .proxy_protocol(config.listen.iter().any(|listen| listen.proxy_protocol))
-        .share_port(config.listen.iter().any(|listen| listen.share_port))
         .stall_timeout_ms(config.stall_timeout_ms)
         .limits(config.limits());
     if config.cores == 0 { builder } else { builder.cores(config.cores) }
@@ -137,9 +135,7 @@ impl fmt::Display for Banner<'_> {
         )?;
         writeln!(out, "  origins      {}", config.origins)?;
         writeln!(out, "  subprotocols {}", config.subprotocols)?;
-        let header =
-            if config.listen.iter().any(|listen| listen.proxy_protocol) { ", each with a PROXY header" } else { "" };
-        writeln!(out, "  proxies      {}{header}", config.trusted_proxies)?;
+        writeln!(out, "  proxies      {}{}", config.trusted_proxies, proxy_headers(config))?;
         writeln!(
             out,
             "  messages     {} bytes, {} ms to arrive, {} empty fragments in a row",
@@ -180,6 +176,17 @@ impl fmt::Display for Banner<'_> {
         }
         let (url, to_try_it) = (places::url(endpoints, "ws", "/echo"), places::to_try_it(endpoints));
         writeln!(out, "ringsock is ready on {url} ({to_try_it})")
+    }
+}
+
+/// Returns the part of a line that says which listeners expect PROXY headers.
+fn proxy_headers(config: &Config) -> String {
+    let expecting: Vec<String> =
+        config.listen.iter().filter(|listen| listen.proxy_protocol).map(|listen| listen.address.to_string()).collect();
+    match expecting.len() {
+        0 => String::new(),
+        count if count == config.listen.len() => ", each with a PROXY header".to_owned(),
+        _ => format!(", with a PROXY header at {}", expecting.join(" and ")),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The rules that several settings must keep together.
 
 use super::error::ConfigError;
-use super::listen::Listen;
 use super::settings::Settings;
 use super::values::Config;
 
@@ -22,16 +21,6 @@ impl Settings {
                 "proxy_protocol is true, but PROXY headers are accepted from trusted proxies only, and trusted_proxies is none. \
                  Name the proxies' addresses there, or leave proxy_protocol out.",
             )));
-        }
-        for (name, value) in [
-            ("proxy_protocol", (|listen| listen.proxy_protocol) as fn(&Listen) -> bool),
-            ("share_port", |listen| listen.share_port),
-        ] {
-            if config.listen.iter().any(value) && !config.listen.iter().all(value) {
-                errors.push(ConfigError::Together(
-                    self.explain(&format!("{name} must be the same for all addresses to listen on.")),
-                ));
-            }
         }
         if let Err(contradiction) = config.limits().check(config.stall_timeout_ms) {
             errors.push(ConfigError::Together(self.explain(&contradiction.to_string())));

@@ -5,28 +5,7 @@
 
 use super::kind::{Kind, Reason, Unit, quoted, rule, sentence};
 use super::written::Written;
-use crate::address::{Address, UnixAddress, UnixName};
-
-/// An address to listen on, and its settings.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listen {
-    /// The address.
-    pub address: Address,
-    /// True if a connection from a trusted proxy begins with a PROXY header.
-    pub proxy_protocol: bool,
-    /// True if other processes of the same user may listen on the same port.
-    pub share_port: bool,
-}
-
-impl Listen {
-    /// Returns the address, if it is a Unix socket with a file.
-    fn file(&mut self) -> Option<&mut UnixAddress> {
-        match &mut self.address {
-            Address::Unix(unix) => matches!(unix.name, UnixName::Path(_)).then_some(unix),
-            _ => None,
-        }
-    }
-}
+use crate::address::{Address, Listen, UnixAddress, UnixName};
 
 /// The addresses, of which each makes one listener.
 pub(super) struct Addresses;
@@ -51,13 +30,21 @@ impl Kind<Vec<Listen>> for Addresses {
         }
         let addresses = items.iter().map(|item| item.parse()).collect::<Result<Vec<Address>, _>>();
         let addresses = addresses.map_err(|error| Reason::Sentence(sentence(&error)))?;
-        *value = addresses.into_iter().map(|address| Listen { address, ..Listen::default() }).collect();
+        *value = addresses.into_iter().map(Listen::from).collect();
         Ok(())
     }
 
     fn write(&self, value: &Vec<Listen>) -> String {
         let items: Vec<String> = value.iter().map(|listen| quoted(&plain(&listen.address).to_string())).collect();
         if let [item] = &items[..] { item.clone() } else { format!("[{}]", items.join(", ")) }
+    }
+}
+
+/// Returns the address, if it is a Unix socket with a file.
+fn file(listen: &mut Listen) -> Option<&mut UnixAddress> {
+    match &mut listen.address {
+        Address::Unix(unix) => matches!(unix.name, UnixName::Path(_)).then_some(unix),
+        _ => None,
     }
 }
 
@@ -92,7 +79,7 @@ impl Kind<Vec<Listen>> for Mode {
     }
 
     fn write(&self, value: &Vec<Listen>) -> String {
-        let mode = value.first().cloned().and_then(|mut listen| listen.file().map(|unix| unix.mode));
+        let mode = value.first().cloned().and_then(|mut listen| file(&mut listen).map(|unix| unix.mode));
         quoted(&format!("{:o}", mode.unwrap_or(UnixAddress::MODE)))
     }
 }
@@ -114,7 +101,7 @@ impl Kind<Vec<Listen>> for Group {
     }
 
     fn write(&self, value: &Vec<Listen>) -> String {
-        let group = value.first().cloned().and_then(|mut listen| listen.file().and_then(|unix| unix.group.clone()));
+        let group = value.first().cloned().and_then(|mut listen| file(&mut listen).and_then(|unix| unix.group.clone()));
         quoted(&group.unwrap_or_default())
     }
 }
@@ -122,7 +109,7 @@ impl Kind<Vec<Listen>> for Group {
 /// Changes the Unix sockets with a file. Refuses to change none, unless what was written is the default.
 fn for_each_file(listeners: &mut [Listen], mut change: impl FnMut(&mut UnixAddress)) -> Result<(), Reason> {
     let mut found = false;
-    for unix in listeners.iter_mut().filter_map(Listen::file) {
+    for unix in listeners.iter_mut().filter_map(file) {
         change(unix);
         found = true;
     }

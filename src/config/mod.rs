@@ -29,7 +29,6 @@ pub use document::{defaults, meaning, reference};
 pub use error::{ConfigError, ConfigErrors, InvalidValue};
 pub use key::{Flag, Key, Section};
 pub use layers::{CONFIG_VARIABLE, Layers};
-pub use listen::Listen;
 pub use lookup::{find, meant_by_flag};
 pub use settings::Settings;
 pub use source::Source;

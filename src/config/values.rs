@@ -6,9 +6,8 @@
 use std::net::Ipv4Addr;
 
 use super::checked::{LogFilter, OptionalKey};
-use super::listen::Listen;
 use super::subprotocols::Subprotocols;
-use crate::address::Address;
+use crate::address::{Address, Listen};
 use crate::engine::{Limits, Pin, ReactorKind, STALL_TIMEOUT_MS};
 use crate::protocol::deflate::Compression;
 use crate::protocol::{Origins, TrustedProxies};

@@ -116,6 +116,8 @@ pub fn share(inherited: &[Inherited], cores: usize) -> io::Result<Opened> {
             socket: Socket::from_raw(copy.into_raw_fd()),
             owner: Owner::Supervisor,
             is_unix: matches!(inherited.endpoint, Endpoint::Unix(_)),
+            // The server says it for all of them.
+            proxy_protocol: false,
         });
         listeners.collect()
     });

@@ -26,6 +26,8 @@ pub struct Listener {
     pub owner: Owner,
     /// The socket is a Unix socket, so its clients have no address.
     pub is_unix: bool,
+    /// True if a connection from a trusted proxy begins with a PROXY header.
+    pub proxy_protocol: bool,
 }
 
 /// The holders of a listening socket, which decide the fate of waiting connections when a core closes its descriptor.
@@ -42,7 +44,7 @@ pub enum Owner {
 impl Listener {
     /// Creates a TCP listener of one core.
     pub fn of_core(socket: Socket) -> Self {
-        Self { socket, owner: Owner::Core, is_unix: false }
+        Self { socket, owner: Owner::Core, is_unix: false, proxy_protocol: false }
     }
 }
 
@@ -61,22 +63,23 @@ pub struct Opened {
 
 /// Opens listeners for `cores` cores at every place.
 ///
-/// Fails with `AddrInUse` if another process listens there, unless `share_port` allows joining processes of the same
-/// user on a TCP port. The error names the endpoint.
+/// Fails with `AddrInUse` if another process listens there, unless `share_port` or the place allows joining processes of
+/// the same user on a TCP port. The error names the endpoint.
 pub fn listen(places: &[Place], cores: usize, share_port: bool) -> Result<Opened, (Endpoint, io::Error)> {
     let mut opened = Vec::new();
     let mut skipped = Vec::new();
     for place in places {
-        opened.extend(open_place(place, cores, share_port, &mut skipped)?);
+        let of_place = open_place(place, cores, share_port || place.share_port, &mut skipped)?;
+        opened.extend(of_place.into_iter().map(|open| (open, place.proxy_protocol)));
     }
     let mut listeners = vec![Vec::new(); cores];
     let (mut endpoints, mut files) = (Vec::new(), Vec::new());
-    for Open { endpoint, sockets, file } in opened {
+    for (Open { endpoint, sockets, file }, proxy_protocol) in opened {
         let is_unix = matches!(endpoint, Endpoint::Unix(_));
         let owner = if is_unix { Owner::Server } else { Owner::Core };
         for (core, socket) in sockets.into_iter().enumerate() {
             let socket = Socket::from_raw(socket.into_raw_fd());
-            listeners[core].push(Listener { socket, owner, is_unix });
+            listeners[core].push(Listener { socket, owner, is_unix, proxy_protocol });
         }
         endpoints.push(endpoint);
         files.extend(file);

@@ -7,6 +7,7 @@ mod inherited;
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
+mod sections;
 mod tcp;
 mod unix;
 

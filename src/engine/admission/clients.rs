@@ -57,7 +57,11 @@ impl Clients {
     }
 
     /// Takes in a connection; `peer` tells what its other end is. Whoever is let in is then to be seated or sent away.
-    pub(in crate::engine) fn comes(&self, peer: impl FnOnce() -> io::Result<Peer>) -> Result<Option<Client>, NoSeat> {
+    pub(in crate::engine) fn comes(
+        &self,
+        peer: impl FnOnce() -> io::Result<Peer>,
+        proxy_protocol: bool,
+    ) -> Result<Option<Client>, NoSeat> {
         let address = match self.asked.then(peer) {
             Some(Ok(Peer::Address(address))) => Some(address.to_canonical()),
             Some(Ok(Peer::Unix)) => None,
@@ -71,7 +75,7 @@ impl Clients {
             // Nothing is known of it, and nothing can be.
             return Ok(None);
         }
-        client.awaits_proxy_header = self.admission.policy.proxy_protocol && is_proxy;
+        client.awaits_proxy_header = is_proxy && (proxy_protocol || self.admission.policy.proxy_protocol);
         self.count(&mut client).map_err(NoSeat::Refused)?;
         Ok(Some(client))
     }
@@ -188,7 +192,7 @@ mod tests {
     }
 
     fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, NoSeat> {
-        clients.comes(|| Ok(Peer::Address(from.parse().unwrap())))
+        clients.comes(|| Ok(Peer::Address(from.parse().unwrap())), false)
     }
 
     #[test]
@@ -225,8 +229,8 @@ mod tests {
     #[test]
     fn who_has_gone_already_gets_no_seat_and_who_has_no_address_is_not_known() {
         let mut clients = clients();
-        assert_eq!(clients.comes(|| Err(io::ErrorKind::NotConnected.into())).unwrap_err(), NoSeat::Gone);
-        let client = clients.comes(|| Err(io::ErrorKind::Unsupported.into())).unwrap();
+        assert_eq!(clients.comes(|| Err(io::ErrorKind::NotConnected.into()), false).unwrap_err(), NoSeat::Gone);
+        let client = clients.comes(|| Err(io::ErrorKind::Unsupported.into()), false).unwrap();
         clients.seat(0, client);
         assert_eq!((clients.address(0), clients.room()), (None, 0));
     }
@@ -234,14 +238,14 @@ mod tests {
     #[test]
     fn whoever_comes_through_a_unix_socket_is_unknown_until_a_trusted_proxy_says_who_it_is() {
         let untrusting = clients();
-        assert!(untrusting.comes(|| Ok(Peer::Unix)).unwrap().is_none());
+        assert!(untrusting.comes(|| Ok(Peer::Unix), false).unwrap().is_none());
 
         let limits = Limits { connections_per_address_max: 1, ..Limits::default() };
         let trusted_proxies = "unix".parse().unwrap();
         let policy = AdmissionPolicy { trusted_proxies, proxy_protocol: true, ..AdmissionPolicy::default() };
         let mut clients = Clients::new(Arc::new(Admission::new(policy, &limits)));
         for index in 0..3 {
-            let client = clients.comes(|| Ok(Peer::Unix)).unwrap();
+            let client = clients.comes(|| Ok(Peer::Unix), false).unwrap();
             clients.seat(index, client);
         }
         assert_eq!((clients.admission.connections(), clients.address(0)), (0, None));

@@ -37,7 +37,8 @@ pub struct AdmissionPolicy {
     pub origins: Origins,
     /// Proxies that are believed when they name their clients.
     pub trusted_proxies: TrustedProxies,
-    /// Whether a connection from one of them begins with a PROXY header. One that does not is refused.
+    /// True if a connection from one of them begins with a PROXY header, whatever its listener says. One that does not is
+    /// refused.
     pub proxy_protocol: bool,
 }
 

@@ -53,10 +53,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(at) = self.listeners.iter().position(|accepting| accepting.listener.socket == listener) else {
             return;
         };
-        let is_unix = self.listeners[at].listener.is_unix;
+        let of = self.listeners[at].listener;
         let again_ms = match result {
             Ok(socket) => {
-                self.welcome(socket, is_unix);
+                self.welcome(socket, of);
                 self.now_ms
             }
             Err(_) if self.is_parting() => self.now_ms,
@@ -98,19 +98,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Takes in a connection, or turns it away when the server is full or its address has too many.
-    fn welcome(&mut self, socket: Socket, is_unix: bool) {
+    /// Takes in a connection of a listener, or turns it away when the server is full or its address has too many.
+    fn welcome(&mut self, socket: Socket, listener: Listener) {
         self.common.counters.accepted.add(1);
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.common.limits.connections_max {
             return self.turn_away(socket, &Refusal::OverCapacity);
         }
         let Self { common, reactor, .. } = self;
-        let peer = || match is_unix {
+        let peer = || match listener.is_unix {
             true => Ok(Peer::Unix),
             false => reactor.peer_address(socket).map(|peer| Peer::Address(peer.ip())),
         };
-        let client = match common.clients.comes(peer) {
+        let client = match common.clients.comes(peer, listener.proxy_protocol) {
             Ok(client) => client,
             Err(NoSeat::Refused(refusal)) => return self.turn_away(socket, &refusal),
             Err(NoSeat::Gone) => {
@@ -210,16 +210,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Takes in what still waits, so that closing the listener resets nobody.
-    fn empty_backlog(&mut self, Listener { socket: listener, is_unix, .. }: Listener) {
+    fn empty_backlog(&mut self, listener: Listener) {
         loop {
-            match self.reactor.accept_now(listener) {
-                Ok(socket) => self.welcome(socket, is_unix),
+            match self.reactor.accept_now(listener.socket) {
+                Ok(socket) => self.welcome(socket, listener),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => break,
             }
         }
         // Those for whom there was no descriptor.
-        self.shed(listener, &Refusal::ShuttingDown, BACKLOG_MAX);
+        self.shed(listener.socket, &Refusal::ShuttingDown, BACKLOG_MAX);
     }
 
     /// A connection has been closed: its descriptor can serve another one.

@@ -457,7 +457,7 @@ fn listen(network: &Network, kind: Kind) -> Listener {
         Kind::Unix => Owner::Server,
         Kind::Inherited => Owner::Supervisor,
     };
-    Listener { socket: network.listen_as(kind), owner, is_unix: kind == Kind::Unix }
+    Listener { socket: network.listen_as(kind), owner, is_unix: kind == Kind::Unix, proxy_protocol: false }
 }
 
 /// Polls every task in every turn: wakers are not what is tested here.
