@@ -1,7 +1,7 @@
 //! Endpoints: the addresses that sockets are bound to.
 //!
-//! Owns the comparison of two endpoints. Never opens a socket or resolves a name. Invariant: two endpoints meet exactly
-//! if one connection could belong to either.
+//! Owns the comparison of two endpoints. Never opens a socket or resolves a name. Invariant: two endpoints overlap
+//! exactly if one connection could belong to either.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -77,7 +77,7 @@ impl Endpoint {
     }
 
     /// Returns whether one connection could belong to either endpoint.
-    pub(super) fn meets(&self, other: &Self) -> bool {
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
         let (one, other) = match (self, other) {
             (Self::Unix(one), Self::Unix(other)) => return one.name == other.name,
             (Self::Tcp { .. }, Self::Tcp { .. }) => (self, other),

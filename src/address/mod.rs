@@ -152,7 +152,7 @@ pub fn places(addresses: &[Address]) -> Result<Vec<Place>, AddressError> {
     }
     for (at, second) in places.iter().enumerate() {
         let is_covered =
-            |first: &&Place| first.endpoints.iter().any(|one| second.endpoints.iter().any(|other| one.meets(other)));
+            |first: &&Place| first.endpoints.iter().any(|one| second.endpoints.iter().any(|other| one.overlaps(other)));
         if let Some(first) = places[..at].iter().find(is_covered) {
             return Err(AddressError::Twice { first: first.address.to_string(), second: second.address.to_string() });
         }

@@ -148,7 +148,7 @@ impl Common {
     ) {
         let window = self.window_of(slot);
         let compressors = self.compressors.as_ref().filter(|_| window.is_some());
-        if compressors.is_some_and(|with| with.is_to_compress(compress, message.len())) {
+        if compressors.is_some_and(|with| with.should_compress(compress, message.len())) {
             return self.write_compressed(slot, token, sockets, message);
         }
         self.write_payload(slot, token, sockets, message.kind().opcode(), false, message.as_bytes());

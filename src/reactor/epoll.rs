@@ -104,8 +104,8 @@ impl Reactor for Epoll {
         socket::accept(listener)
     }
 
-    fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
-        self.spare.shed(listener, farewell)
+    fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
+        self.spare.shed(listener, response)
     }
 
     fn watch(&mut self, socket: Socket, token: Token) {

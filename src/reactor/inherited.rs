@@ -73,7 +73,7 @@ impl Passed {
         let (count, for_process) = (env::var("LISTEN_FDS").ok(), env::var("LISTEN_PID").ok());
         let other_process = for_process.clone().filter(|process| count.is_some() && *process != own);
         if count.is_none_or(|count| count == "0") || for_process.is_none() || other_process.is_some() {
-            // The names of no socket would be reported as a contradiction.
+            // sd_notify would report names without sockets as a contradiction.
             return Ok(Self { sockets: Vec::new(), other_process });
         }
         let is_alone = fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1);

@@ -143,7 +143,7 @@ fn try_place(
         };
         match result {
             Ok(open) => opened.push(open),
-            Err(error) if is_not_here(&error) => refused.push((endpoint.clone(), error)),
+            Err(error) if is_unsupported(&error) => refused.push((endpoint.clone(), error)),
             Err(error) => return Err((endpoint.clone(), error)),
         }
         if place.choice == Choice::First && !opened.is_empty() {
@@ -160,7 +160,7 @@ fn try_place(
 }
 
 /// Returns whether the host lacks this address, or this family of addresses.
-fn is_not_here(error: &io::Error) -> bool {
+fn is_unsupported(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT))
 }
 

@@ -234,8 +234,8 @@ pub trait Reactor: Sockets {
     fn accept_now(&mut self, listener: Socket) -> io::Result<Socket>;
 
     /// Turns away the first waiting connection after descriptors have run out: accepts it with the reserved descriptor,
-    /// sends `farewell` and closes it, so that the client does not hang. `WouldBlock` if none waits.
-    fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()>;
+    /// sends `response` and closes it, so that the client does not hang. `WouldBlock` if none waits.
+    fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()>;
 
     /// Starts reporting when `socket` can be read.
     fn watch(&mut self, socket: Socket, token: Token);

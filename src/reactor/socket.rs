@@ -53,7 +53,7 @@ impl<R: OnKernel> Sockets for R {
 }
 
 /// No destination address: the socket is connected.
-const NOBODY: *const libc::sockaddr = std::ptr::null();
+const NO_ADDRESS: *const libc::sockaddr = std::ptr::null();
 
 /// Calls `recv(2)`. It is called by number, because in a process with several threads the C library's wrapper checks
 /// for cancellation each time, which costs as much as all of ringsock's work on a small message.
@@ -66,8 +66,8 @@ pub fn recv(socket: Socket, buffer: &mut [u8]) -> io::Result<usize> {
             buffer.as_mut_ptr(),
             buffer.len(),
             libc::MSG_DONTWAIT,
-            NOBODY,
-            NOBODY,
+            NO_ADDRESS,
+            NO_ADDRESS,
         )
     };
     result(count as isize)
@@ -78,8 +78,9 @@ pub fn send_now(socket: Socket, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     if let [part] = parts {
         // SAFETY: the pointer and length are those of a borrowed slice that outlives the call.
-        let count =
-            unsafe { libc::syscall(libc::SYS_sendto, socket.raw(), part.as_ptr(), part.len(), FLAGS, NOBODY, 0usize) };
+        let count = unsafe {
+            libc::syscall(libc::SYS_sendto, socket.raw(), part.as_ptr(), part.len(), FLAGS, NO_ADDRESS, 0usize)
+        };
         return result(count as isize);
     }
     let message = message_header(parts);
@@ -246,12 +247,12 @@ impl Spare {
     }
 
     /// Turns one waiting connection away; see [`super::Reactor::shed`].
-    pub fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
+    pub fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
         self.0 = None;
         let accepted = accept(listener);
         if let Ok(socket) = accepted {
             // Best effort: the connection is given up either way.
-            let _ = send_now(socket, &[IoSlice::new(farewell)]);
+            let _ = send_now(socket, &[IoSlice::new(response)]);
             close_gracefully(socket);
         }
         self.keep();

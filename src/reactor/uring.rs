@@ -264,8 +264,8 @@ impl Reactor for Uring {
         socket::accept(listener)
     }
 
-    fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
-        self.spare.shed(listener, farewell)
+    fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
+        self.spare.shed(listener, response)
     }
 
     fn watch(&mut self, socket: Socket, token: Token) {
@@ -317,7 +317,7 @@ impl Reactor for Uring {
     }
 
     fn waker(&self) -> Waker {
-        Waker::from(Arc::new(Bell { wake: Arc::clone(&self.wake), park: Arc::clone(&self.park) }))
+        Waker::from(Arc::new(CoreWaker { wake: Arc::clone(&self.wake), park: Arc::clone(&self.park) }))
     }
 
     fn park_descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -337,12 +337,12 @@ impl Reactor for Uring {
 /// Wakes a core from another thread, however it waits: on its ring, or in the runtime on the descriptor that the ring
 /// signals. The ring alone would signal that descriptor hundreds of milliseconds late: while it signals one eventfd,
 /// the kernel does not signal another, but defers that to the end of an RCU grace period.
-struct Bell {
+struct CoreWaker {
     wake: Arc<EventFd>,
     park: Arc<EventFd>,
 }
 
-impl Wake for Bell {
+impl Wake for CoreWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -111,7 +111,7 @@ impl Compressors {
     }
 
     /// Returns whether a payload of this size is to be compressed.
-    pub fn is_to_compress(&self, compress: Compress, bytes: usize) -> bool {
+    pub fn should_compress(&self, compress: Compress, bytes: usize) -> bool {
         match compress {
             Compress::IfLarge => bytes >= self.message_bytes_min,
             Compress::Always => true,

@@ -14,7 +14,7 @@ use super::{TAIL, WindowBits};
 pub const FINAL_BLOCKS_MAX: u32 = 64;
 
 /// Bytes of output allowed at any ratio: a few hundred bytes of one repeated letter are no bomb.
-const UNJUDGED_BYTES: u64 = 64 * 1024;
+const RATIO_EXEMPT_BYTES: u64 = 64 * 1024;
 
 /// The first output buffer of a message, in bytes; it grows as bytes come out.
 const OUTPUT_BYTES_FIRST: usize = 4 * 1024;
@@ -32,7 +32,7 @@ impl Inflation {
     fn bytes_max(&self, compressed: usize) -> u64 {
         match self.ratio_max {
             0 => self.bytes_max,
-            ratio => self.bytes_max.min((compressed as u64).saturating_mul(ratio.into()).max(UNJUDGED_BYTES)),
+            ratio => self.bytes_max.min((compressed as u64).saturating_mul(ratio.into()).max(RATIO_EXEMPT_BYTES)),
         }
     }
 

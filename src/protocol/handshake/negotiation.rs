@@ -247,7 +247,7 @@ mod tests {
             let answer = answered(&format!("permessage-deflate; {offer}"), &compression).unwrap();
             assert_eq!(answer, format!("{NAME}{expected}"), "{offer}");
         }
-        // The server sends no parameter that the client does not support; its own window it may limit anyway.
+        // The server sends no parameter that the client does not support, but it may always limit its own window.
         assert_eq!(answered(NAME, &windows(10, 11)).unwrap(), "permessage-deflate; server_max_window_bits=10");
     }
 

@@ -4,7 +4,7 @@
 //! use a visitor's cookies. Programs other than browsers send any Origin, and many send the URL they connect to, with
 //! `ws` and `wss`. Owns the comparison of origins; never reads other headers. Invariants: an origin is compared as a
 //! whole, never by a part of its text; two spellings are one origin only where RFC 3986 makes them equivalent; a value
-//! without this form matches no origin.
+//! that is not an origin matches none.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -122,7 +122,7 @@ const NULL: &str = "null";
 /// A scheme, a host and a port (RFC 6454 section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Origin<T> {
-    /// The scheme of the page, also if a client wrote that of the WebSocket.
+    /// The scheme of the page, `http` or `https`, even if the client wrote `ws` or `wss`; or that of an application.
     scheme: T,
     /// The host, without the final dot of a name.
     host: T,

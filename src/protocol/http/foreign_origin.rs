@@ -12,7 +12,7 @@ const SHOWN_BYTES_MAX: usize = 300;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignOrigin {
     origin: String,
-    /// The Host; `None` if pages of the server's own host have no right of their own.
+    /// The Host; `None` unless pages of the server's own host are allowed.
     host: Option<String>,
 }
 

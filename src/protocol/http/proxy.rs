@@ -46,8 +46,8 @@ pub fn parse(received: &[u8]) -> Result<Option<(ProxyHeader, usize)>, Refusal> {
 /// a PROXY header.
 pub fn explain(refusal: Refusal, received: &[u8]) -> Refusal {
     // An empty line, which the signature begins with, may stand before a request (RFC 9112 2.2).
-    const TELLING_BYTES_MIN: usize = 5;
-    let begins = |start| received.len() >= TELLING_BYTES_MIN && starts_alike(received, start);
+    const RECOGNISED_BYTES_MIN: usize = 5;
+    let begins = |start| received.len() >= RECOGNISED_BYTES_MIN && starts_alike(received, start);
     match refusal {
         Refusal::MethodInvalid | Refusal::RequestLineInvalid if begins(V1_START) || begins(V2_SIGNATURE) => {
             Refusal::ProxyHeaderUnexpected

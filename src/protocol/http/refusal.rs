@@ -134,7 +134,7 @@ pub enum Refusal {
     #[error("The header Expect asks for something unknown. Send it as 100-continue, or leave it out.")]
     ExpectationFailed,
     /// The request does not open a WebSocket, and nothing else is served here.
-    #[error("Only WebSocket is spoken here. Send 'Upgrade: websocket' and 'Connection: Upgrade'.")]
+    #[error("Only WebSocket is served here. Send 'Upgrade: websocket' and 'Connection: Upgrade'.")]
     UpgradeRequired,
     /// The client asks for another version of the WebSocket protocol.
     #[error("This version of the WebSocket protocol is not supported. Use Sec-WebSocket-Version: 13.")]

@@ -134,7 +134,7 @@ impl Batch {
         for (message, compress) in self.0.compress.iter().enumerate() {
             let frame = &self.0.plain.frames[self.0.plain.span(message..message + 1)];
             let compressed = decoded(frame).is_some_and(|(opcode, payload)| {
-                let wanted = compressors.is_to_compress(*compress, payload.len());
+                let wanted = compressors.should_compress(*compress, payload.len());
                 let compressed = if wanted { compressors.compress(payload, window) } else { None };
                 compressed.map(|compressed| write_compressed_frame(&mut frames, opcode, compressed, None)).is_some()
             });

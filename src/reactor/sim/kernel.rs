@@ -319,7 +319,7 @@ impl Kernel {
         Ok(Socket::from_raw(fd))
     }
 
-    pub fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
+    pub fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
         let fd = listener.raw();
         let Some(backlog) = self.listeners.get_mut(&fd) else {
             self.violation(format!("shed on descriptor {fd}, which does not listen"));
@@ -327,8 +327,8 @@ impl Kernel {
         };
         let connection = backlog.waiting.pop_front().ok_or_else(|| errno(libc::EAGAIN))?;
         let mut connection = connection.borrow_mut();
-        if connection.room().is_ok_and(|room| room >= farewell.len()) {
-            connection.send(farewell);
+        if connection.room().is_ok_and(|room| room >= response.len()) {
+            connection.send(response);
             connection.depart(usize::MAX);
         }
         connection.close();

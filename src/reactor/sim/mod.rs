@@ -97,8 +97,8 @@ impl Reactor for Sim {
         self.kernel.borrow_mut().accept_now(listener)
     }
 
-    fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
-        self.kernel.borrow_mut().shed(listener, farewell)
+    fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
+        self.kernel.borrow_mut().shed(listener, response)
     }
 
     fn watch(&mut self, socket: Socket, token: Token) {
