@@ -292,7 +292,7 @@ fn each_fault_of_a_file_names_line_and_key() {
         (
             "[proxies]\ntrusted = [\"::1\", \"proxy\"]",
             "f:2: proxies.trusted: \"proxy\" is neither an address nor a network. Give an IP address, or the first address of a \
-             network and the length of its prefix, such as 10.0.0.0/8 or fd00::/8, or unix for whoever comes through a Unix socket.",
+             network and the length of its prefix, such as 10.0.0.0/8 or fd00::/8, or unix for all clients of a Unix socket.",
         ),
         ("[topics]\noverflow = 1", "f:2: topics.overflow is 1, but must be policies, as a text or a list of texts."),
         (
