@@ -8,8 +8,8 @@
 use super::grammar::{is_field_value, is_token};
 use super::refusal::Refusal;
 
-/// Digits of a chunk's size: as many as a 64-bit number takes. Leading zeros are allowed and count, because some clients
-/// write sizes of one width.
+/// Digits of a chunk's size: as many as a 64-bit number takes. Leading zeros are allowed and count, because some
+/// clients write sizes of one width.
 const SIZE_DIGITS_MAX: u8 = 16;
 
 /// Bytes of chunk extensions and trailers of one body, which are skipped: 8 KiB, half of the limit on a request's head.
