@@ -1,7 +1,7 @@
 //! The injector: threads outside the cores push entries into the inboxes of cores through it.
 //!
-//! Never waits for a core. Invariant: the entries of each thread keep their order, and a full inbox gives the entry back
-//! at once.
+//! Never waits for a core. Invariant: the entries of each thread keep their order, and a full inbox gives an entry
+//! back at once.
 
 use std::sync::Arc;
 
