@@ -1,8 +1,8 @@
-//! An address to listen on, and the settings that hold there alone.
+//! An address to listen on, and the settings of its listener.
 
 use super::Address;
 
-/// An address to listen on, and the settings that hold there alone.
+/// An address to listen on, and the settings of its listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listen {
     /// The address.

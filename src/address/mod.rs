@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod listen;
 mod parse;
+mod place;
 mod unix;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 pub use endpoint::{Endpoint, Families};
 pub use error::AddressError;
 pub use listen::Listen;
+pub use place::{Choice, Place, places, places_with_settings};
 pub use unix::{UnixAddress, UnixName};
 
 /// An address to listen on, as an operator writes it.
@@ -55,21 +57,6 @@ impl Address {
                 .socket_addresses()
                 .is_ok_and(|addresses| addresses.iter().all(|address| address.ip().to_canonical().is_loopback())),
         }
-    }
-
-    /// Resolves the address to its endpoints.
-    fn place(&self) -> Result<Place, AddressError> {
-        let tcp = |address| Endpoint::Tcp { address, families: Families::Default };
-        let (endpoints, choice) = match self {
-            Self::Any { port } => {
-                let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
-                let both = Endpoint::Tcp { address: both, families: Families::Both };
-                (vec![both, tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)))], Choice::First)
-            }
-            Self::Unix(unix) => (vec![Endpoint::Unix(unix.clone())], Choice::Each),
-            Self::Ip(_) | Self::Name { .. } => (self.socket_addresses()?.into_iter().map(tcp).collect(), Choice::Each),
-        };
-        Ok(Place { address: self.clone(), endpoints, choice, proxy_protocol: false, share_port: false })
     }
 
     /// Returns the addresses that the host resolves the name to, each once.
@@ -113,61 +100,6 @@ impl fmt::Display for Address {
             Self::Unix(unix) => unix.fmt(f),
         }
     }
-}
-
-/// The endpoints of one address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The address as it was written.
-    pub address: Address,
-    /// The endpoints that sockets may be bound to; never empty.
-    pub endpoints: Vec<Endpoint>,
-    /// The number of endpoints to bind.
-    pub choice: Choice,
-    /// True if a connection from a trusted proxy begins with a PROXY header.
-    pub proxy_protocol: bool,
-    /// True if other processes of the same user may listen on the same port.
-    pub share_port: bool,
-}
-
-/// The number of endpoints of a place to bind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// The first endpoint that this host supports.
-    First,
-    /// Every endpoint that this host supports, and at least one.
-    Each,
-}
-
-/// Resolves several addresses and applies the rules between them: `[::]` leaves IPv4 to an IPv4 address with the same
-/// port. Refuses addresses that cover each other.
-pub fn places(addresses: &[Address]) -> Result<Vec<Place>, AddressError> {
-    let mut places = addresses.iter().map(Address::place).collect::<Result<Vec<_>, _>>()?;
-    let ipv4_ports: Vec<u16> =
-        places.iter().flat_map(|place| &place.endpoints).filter_map(Endpoint::ipv4_port).collect();
-    let endpoints =
-        places.iter_mut().filter(|place| place.choice == Choice::Each).flat_map(|place| &mut place.endpoints);
-    for endpoint in endpoints {
-        endpoint.leave_ipv4_to(&ipv4_ports);
-    }
-    for (at, second) in places.iter().enumerate() {
-        let is_covered =
-            |first: &&Place| first.endpoints.iter().any(|one| second.endpoints.iter().any(|other| one.overlaps(other)));
-        if let Some(first) = places[..at].iter().find(is_covered) {
-            return Err(AddressError::Twice { first: first.address.to_string(), second: second.address.to_string() });
-        }
-    }
-    Ok(places)
-}
-
-/// Finds the endpoints of several addresses, as [`places`] does, each with its settings.
-pub fn places_with_settings(listen: &[Listen]) -> Result<Vec<Place>, AddressError> {
-    let addresses: Vec<Address> = listen.iter().map(|listen| listen.address.clone()).collect();
-    let mut places = places(&addresses)?;
-    for (place, listen) in places.iter_mut().zip(listen) {
-        (place.proxy_protocol, place.share_port) = (listen.proxy_protocol, listen.share_port);
-    }
-    Ok(places)
 }
 
 fn is_localhost(host: &str) -> bool {
