@@ -63,8 +63,8 @@ pub struct Opened {
 
 /// Opens listeners for `cores` cores at every place.
 ///
-/// Fails with `AddrInUse` if another process listens there, unless `share_port` or the place allows joining processes of
-/// the same user on a TCP port. The error names the endpoint.
+/// Fails with `AddrInUse` if another process listens there, unless `share_port` or the place allows joining processes
+/// of the same user on a TCP port. The error names the endpoint.
 pub fn listen(places: &[Place], cores: usize, share_port: bool) -> Result<Opened, (Endpoint, io::Error)> {
     let mut opened = Vec::new();
     let mut skipped = Vec::new();
