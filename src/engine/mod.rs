@@ -3,7 +3,6 @@
 //! Imports protocol, reactor and mesh, and knows nothing of what its sessions talk about.
 
 mod admission;
-mod common;
 mod contradiction;
 mod core;
 mod counters;
@@ -12,8 +11,9 @@ mod handler;
 mod host;
 mod limits;
 mod mail;
-mod publish;
+mod parts;
 mod reasons;
+mod seed;
 mod session;
 mod subscribers;
 mod tasks;
@@ -23,7 +23,7 @@ mod topics;
 mod values;
 mod wheel;
 
-pub use self::core::{Core, CoreSetup};
+pub use self::core::Core;
 pub use admission::{Admission, AdmissionPolicy};
 pub use contradiction::{Contradiction, Doubt, STALL_TIMEOUT_MS, STALL_TIMEOUT_MS_MIN};
 pub use counters::{ByReason, Counter, Counters, Family};
@@ -33,6 +33,7 @@ pub use host::{DESCRIPTORS_PER_CORE, ENDING, LockedMemory, Signals, StartError};
 pub use limits::Limits;
 pub use mail::Parcel;
 pub use reasons::{DropReason, End};
+pub use seed::Seed;
 pub use subscribers::Subscribers;
 pub use tasks::{BoxedTask, SessionHandle, Spawner};
 pub use topics::{Overflow, Subscribe, TOPIC_BYTES_MAX, TopicError, check_topic};

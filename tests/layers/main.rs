@@ -29,6 +29,38 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server", &["address", "service", "engine", "protocol", "reactor", "mesh", "bus", "config"]),
 ];
 
+/// The rooms of the engine from the bottom up; each imports only from those before it.
+const ENGINE_FLOORS: &[&str] = &[
+    "reasons",
+    "values",
+    "wheel",
+    "date",
+    "subscribers",
+    "topics",
+    "limits",
+    "contradiction",
+    "counters",
+    "admission",
+    "session",
+    "tasks",
+    "mail",
+    "parts",
+    "seed",
+    "handler",
+    "core",
+    "host",
+];
+
+/// The only room that writes `impl Core`: a core's turn and its steps.
+const CORE_ROOM: &str = "engine/core/";
+
+/// Fields of type `bool` in one struct. More are states that exclude each other, and one enum says which.
+const BOOLS_MAX: usize = 3;
+
+/// Layers that keep to it. Flags of the command line are what people set one by one; the simulator's connection and the host
+/// that `tune` looks at have yet to follow.
+const BOOLS_COUNTED_IN: &[&str] = &["address", "engine", "load", "mesh", "protocol", "server", "service"];
+
 /// Files that see everything: the program and the library's front door.
 const TOP: &[&str] = &["main", "cli", "lib"];
 
@@ -98,6 +130,46 @@ fn a_riddle_is_found_wherever_its_sentence_begins_and_a_long_line_in_strings_too
     }
     let long = |columns: usize| format!("fits\n\"{}\"", "é".repeat(columns - 2));
     assert_eq!((voice::long_lines(&long(120)), voice::long_lines(&long(121))), (vec![], vec![(2, 121)]));
+}
+
+#[test]
+fn the_engine_keeps_its_floors_and_writes_a_core_in_one_room() {
+    let (source, _) = house();
+    let broken = engine_violations(&source);
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+}
+
+#[test]
+fn an_arrow_up_in_the_engine_and_a_core_written_elsewhere_are_found() {
+    let lib = ("lib.rs", "mod engine;");
+    let engine = ("engine/mod.rs", "mod core; mod session; mod wheel; pub use core::Core;");
+    let core = ("engine/core/mod.rs", "use crate::engine::session::Slot; pub struct Core(Slot); impl Core {}");
+    let broken = |session: &str| {
+        let files =
+            [lib, engine, core, ("engine/wheel.rs", "pub const NEVER: u32 = 0;"), ("engine/session/mod.rs", session)];
+        engine_violations(&Source::parse(files))
+    };
+    assert_eq!(broken("use super::wheel::NEVER; pub struct Slot;"), [""; 0]);
+    assert!(broken("pub struct Slot; fn f(core: &crate::engine::Core) {}")[0].contains("session → core"));
+    assert!(broken("pub struct Slot; impl crate::engine::Core {}").join("").contains("impl Core"));
+    let unknown = Source::parse([lib, engine, ("engine/attic.rs", "pub struct Box;")]);
+    assert!(engine_violations(&unknown)[0].contains("attic has no floor"));
+}
+
+#[test]
+fn no_struct_has_many_fields_that_are_true_or_false() {
+    let (source, _) = house();
+    let broken: Vec<String> = source
+        .files
+        .iter()
+        .filter(|file| !file.test_only && BOOLS_COUNTED_IN.contains(&layer_of(&file.path)))
+        .flat_map(|file| file.bools.iter().map(move |(name, bools)| (file, name, bools)))
+        .filter(|(_, _, bools)| **bools > BOOLS_MAX)
+        .map(|(file, name, bools)| format!("{}: {name} has {bools} fields of type bool.", file.path))
+        .collect();
+    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+    let source = Source::parse([("a.rs", "struct A { a: bool, b: bool, c: u8, d: bool, e: Option<bool>, f: bool }")]);
+    assert_eq!(source.files[0].bools, [("A".to_owned(), 4)]);
 }
 
 #[test]
@@ -245,6 +317,30 @@ fn violations(source: &Source, file: &File, text: &str) -> Vec<String> {
         let to = import.first().map_or("the whole crate", String::as_str);
         if to != layer && !allowed.contains(&to) {
             broken.push(format!("{shown}: {layer} → {to} points up or sideways."));
+        }
+    }
+    broken
+}
+
+/// Returns how files of the engine break its floors, or write `impl Core` outside of its room.
+fn engine_violations(source: &Source) -> Vec<String> {
+    let floor = |room: &str| ENGINE_FLOORS.iter().position(|name| *name == room);
+    let mut broken = Vec::new();
+    for file in source.files.iter().filter(|file| file.module.first().is_some_and(|layer| layer == "engine")) {
+        let Some(room) = file.module.get(1).filter(|_| !file.test_only) else { continue };
+        if file.implements.iter().any(|name| name == "Core") && !file.path.starts_with(CORE_ROOM) {
+            broken.push(format!("{} writes impl Core, which is for {CORE_ROOM} alone.", file.path));
+        }
+        let Some(own) = floor(room) else {
+            broken.push(format!("{}: {room} has no floor in this test.", file.path));
+            continue;
+        };
+        for written in file.written.iter().filter(|written| !written.in_tests) {
+            let Some((module, _)) = source.resolve(&written.module, &written.path) else { continue };
+            let Some(to) = module.get(1).filter(|_| module[0] == "engine") else { continue };
+            if to != room && floor(to).is_none_or(|to| to > own) {
+                broken.push(format!("{}: {room} → {to} points up.", file.path));
+            }
         }
     }
     broken

@@ -50,6 +50,10 @@ pub struct File {
     pub test_only: bool,
     /// Whether it writes `unsafe`.
     pub is_unsafe: bool,
+    /// Names of the types that it writes `impl` for, without those for tests.
+    pub implements: Vec<String>,
+    /// Structs, and how many of their fields are of type `bool`.
+    pub bools: Vec<(String, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -75,11 +79,14 @@ impl Source {
                 tests: 0,
                 written: Vec::new(),
                 is_unsafe: false,
+                implements: Vec::new(),
+                bools: Vec::new(),
             };
             reader.enter();
             reader.visit_file(&syntax);
-            let Reader { written, is_unsafe, .. } = reader;
-            source.files.push(File { path: path.to_owned(), module, written, test_only: false, is_unsafe });
+            let Reader { written, is_unsafe, implements, bools, .. } = reader;
+            let path = path.to_owned();
+            source.files.push(File { path, module, written, test_only: false, is_unsafe, implements, bools });
         }
         for file in &mut source.files {
             file.test_only = (1..=file.module.len()).any(|depth| for_tests.contains(&file.module[..depth]));
@@ -166,6 +173,8 @@ struct Reader<'a> {
     tests: usize,
     written: Vec<Written>,
     is_unsafe: bool,
+    implements: Vec<String>,
+    bools: Vec<(String, usize)>,
 }
 
 impl Reader<'_> {
@@ -266,7 +275,16 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 
     fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
         self.is_unsafe |= item.unsafety.is_some();
+        if let (syn::Type::Path(named), 0, None) = (&*item.self_ty, self.tests, &item.trait_) {
+            self.implements.extend(named.path.segments.last().map(|segment| segment.ident.to_string()));
+        }
         visit::visit_item_impl(self, item);
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        let is_bool = |field: &&syn::Field| matches!(&field.ty, syn::Type::Path(path) if path.path.is_ident("bool"));
+        self.bools.push((item.ident.to_string(), item.fields.iter().filter(is_bool).count()));
+        visit::visit_item_struct(self, item);
     }
 
     fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {

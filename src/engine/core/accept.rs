@@ -62,12 +62,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Err(_) if self.is_parting() => self.now_ms,
             // It says nothing about those behind it: the client went before it was accepted, for one.
             Err(error) if concerns_one_connection(&error) => {
-                self.common.counters.accept_errors.add(1);
+                self.parts.counters.accept_errors.add(1);
                 self.now_ms
             }
             Err(error) => {
-                self.common.counters.accept_errors.add(1);
-                tracing::debug!(core = self.common.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
+                self.parts.counters.accept_errors.add(1);
+                tracing::debug!(core = self.parts.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
                 if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                     self.turn_away_waiting(listener);
                 } else {
@@ -93,24 +93,24 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.accepting_warned_ms = Some(self.now_ms);
             tracing::warn!(
                 "Core {} cannot accept connections: {error}. It goes on trying every {ACCEPT_BACKOFF_MS} ms.",
-                self.common.core
+                self.parts.core
             );
         }
     }
 
     /// Takes in a connection of a listener, or turns it away when the server is full or its address has too many.
     fn welcome(&mut self, socket: Socket, listener: Listener) {
-        self.common.counters.accepted.add(1);
+        self.parts.counters.accepted.add(1);
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        if before >= self.common.limits.connections_max {
+        if before >= self.parts.limits.connections_max {
             return self.turn_away(socket, &Refusal::OverCapacity);
         }
-        let Self { common, reactor, .. } = self;
+        let Self { parts, reactor, .. } = self;
         let peer = || match listener.is_unix {
             true => Ok(Peer::Unix),
             false => reactor.peer_address(socket).map(|peer| Peer::Address(peer.ip())),
         };
-        let client = match common.clients.comes(peer, listener.proxy_protocol) {
+        let client = match parts.clients.comes(peer, listener.proxy_protocol) {
             Ok(client) => client,
             Err(NoSeat::Refused(refusal)) => return self.turn_away(socket, &refusal),
             Err(NoSeat::Gone) => {
@@ -118,20 +118,20 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 return self.released(End::LeftBeforeUpgrade);
             }
         };
-        let deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
-        let slot = Slot::new(socket, self.common.tick, deadline);
-        let look = if self.is_parting() { deadline.min(self.common.silent_until(&slot)) } else { deadline };
+        let deadline = self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms));
+        let slot = Slot::new(socket, self.parts.tick, deadline);
+        let look = if self.is_parting() { deadline.min(self.parts.silent_until(&slot)) } else { deadline };
         match self.sessions.insert(slot) {
             Ok(token) => {
-                self.common.clients.seat(token.index, client);
-                self.common.wheel.schedule(token.index, look);
+                self.parts.clients.seat(token.index, client);
+                self.parts.wheel.schedule(token.index, look);
                 if let Some(slot) = self.sessions.get_mut(token) {
-                    slot.watched = true;
+                    slot.set_watched(true);
                     self.reactor.watch(socket, token);
                 }
             }
             Err(_) => {
-                self.common.clients.send_away(client);
+                self.parts.clients.send_away(client);
                 self.turn_away(socket, &Refusal::OverCapacity);
             }
         }
@@ -140,7 +140,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn turn_away(&mut self, socket: Socket, refusal: &Refusal) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.count_turned_away(refusal);
-        self.common.counters.closed.add(&End::TurnedAway);
+        self.parts.counters.closed.add(&End::TurnedAway);
         let answer = self.farewell(refusal);
         // Best effort: the connection is given up either way.
         let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
@@ -173,8 +173,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn count_turned_away(&self, refusal: &Refusal) {
-        self.common.counters.turned_away.add(1);
-        self.common.counters.http_refusals.add(refusal);
+        self.parts.counters.turned_away.add(1);
+        self.parts.counters.http_refusals.add(refusal);
     }
 
     /// Closes the listeners: now, or as soon as the reactor has ended accepting from them.
@@ -225,7 +225,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// A connection has been closed: its descriptor can serve another one.
     pub(in crate::engine) fn released(&mut self, end: End) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.common.counters.closed.add(&end);
+        self.parts.counters.closed.add(&end);
         for at_ms in self.listeners.iter_mut().filter_map(|accepting| accepting.again_ms.as_mut()) {
             *at_ms = self.now_ms;
         }

@@ -10,17 +10,17 @@ use crate::reactor::Reactor;
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out what tasks asked for.
     pub(in crate::engine) fn carry_out_commands(&mut self) {
-        if !self.common.tasks.has_commands() {
+        if !self.parts.tasks.has_commands() {
             return;
         }
-        for command in self.common.tasks.take() {
+        for command in self.parts.tasks.take() {
             match command {
                 Command::Send { token, message, outcome } => {
                     let mut sent = None;
                     self.call(token, |_, session| sent = Some(session.send(message.borrow())));
                     self.flush_and_settle(token);
                     outcome.set(sent.unwrap_or_else(|| {
-                        self.common.counters.messages_dropped.add(&DropReason::SessionGone);
+                        self.parts.counters.messages_dropped.add(&DropReason::SessionGone);
                         Sent::Dropped
                     }));
                 }

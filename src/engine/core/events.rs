@@ -2,10 +2,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::engine::common::Common;
 use crate::engine::core::Core;
 use crate::engine::handler::Handler;
 use crate::engine::handler::Session;
+use crate::engine::parts::Parts;
 use crate::engine::reasons::End;
 use crate::engine::session::{Backlog, Phase, Slot};
 use crate::engine::values::Ended;
@@ -16,12 +16,11 @@ use crate::reactor::{Reactor, Sockets, Token};
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Consumes frames, as many as the session takes, and says how many bytes of input are left.
     pub(in crate::engine) fn consume_frames(&mut self, token: Token, input: &mut [u8]) -> usize {
-        let Self { handler, reactor, sessions, common, .. } = self;
+        let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return 0 };
-        let (received, published) =
-            (common.counters.messages_received.read(), common.counters.messages_published.read());
+        let (received, published) = (parts.counters.messages_received.read(), parts.counters.messages_published.read());
         // One guard for the whole read: what was answered before a panic is still sent.
-        let consumed = catch_unwind(AssertUnwindSafe(|| read_frames(handler, slot, token, common, reactor, input)));
+        let consumed = catch_unwind(AssertUnwindSafe(|| read_frames(handler, slot, token, parts, reactor, input)));
         let rest = match consumed {
             Ok(Ok(rest)) => rest,
             Ok(Err(violation)) => {
@@ -33,11 +32,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 0
             }
         };
-        let counters = &self.common.counters;
+        let counters = &self.parts.counters;
         if counters.messages_received.read() - received > counters.messages_published.read() - published {
-            self.common.others_spoke = Some(self.common.tick);
+            self.parts.pacing.note_other_traffic(self.parts.tick);
         }
-        self.common.note_inflating();
+        let Parts { inflation, pool, .. } = &mut self.parts;
+        inflation.spend(pool.take_inflated_bytes());
         self.flush_and_settle(token);
         rest
     }
@@ -46,24 +46,24 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// aside again and again costs nothing.
     pub(in crate::engine) fn consume_backlog(&mut self, token: Token, mut backlog: Box<Backlog>) -> usize {
         let start = backlog.start;
-        if self.sessions.get_mut(token).is_some_and(|slot| slot.phase != Phase::Open) {
+        if self.sessions.get_mut(token).is_some_and(|slot| slot.phase() != Phase::Open) {
             self.consume(token, &mut backlog.bytes);
             return backlog.bytes.len();
         }
         let rest = self.consume_frames(token, &mut backlog.bytes[start..]);
         backlog.start = backlog.bytes.len() - rest;
         let consumed = backlog.start - start;
-        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| rest > 0 && slot.phase == Phase::Open) {
-            slot.backlog = Some(backlog);
+        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| rest > 0 && slot.phase() == Phase::Open) {
+            slot.keep(backlog);
         }
         consumed
     }
 
     /// Calls the handler for a session. A panic ends the session, and nothing else.
     pub(in crate::engine) fn call(&mut self, token: Token, call: impl FnOnce(&mut H, &mut Session<'_, H::State>)) {
-        let Self { handler, reactor, sessions, common, .. } = self;
+        let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
-        let mut session = Session { slot, token, common, sockets: reactor };
+        let mut session = Session { slot, token, parts, sockets: reactor };
         if catch_unwind(AssertUnwindSafe(|| call(handler, &mut session))).is_err() {
             self.panicked(token);
         }
@@ -71,13 +71,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Fails a connection whose peer broke the protocol.
     pub(in crate::engine) fn fail(&mut self, token: Token, violation: &Violation) {
-        self.common.counters.violations.add(violation);
+        self.parts.counters.violations.add(violation);
         self.fail_with(token, End::Violation, Close::new(violation.close_code(), &violation.to_string()));
     }
 
     /// Ends the session that a handler's call or task was for.
     pub(in crate::engine) fn panicked(&mut self, token: Token) {
-        self.common.counters.handler_panics.add(1);
+        self.parts.counters.handler_panics.add(1);
         let reason = "The server failed while it handled this session.";
         self.fail_with(token, End::HandlerPanic, Close::new(CloseCode::INTERNAL_ERROR, reason));
     }
@@ -85,14 +85,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn fail_with(&mut self, token: Token, end: End, close: Close<'_>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         // After its last word nothing changes, or each further panic would give it another close timeout.
-        if slot.phase == Phase::Open && slot.connection.state() != State::Closed {
-            if slot.connection.fail(&mut self.common.reply, close, None) {
-                self.common.counters.closes_sent.add(&Some(close.code));
+        if slot.phase() == Phase::Open && slot.connection().state() != State::Closed {
+            if slot.connection_mut().fail(&mut self.parts.reply, close, None) {
+                self.parts.counters.closes_sent.add(&Some(close.code));
             }
-            slot.parts(end);
-            slot.backlog = None;
-            self.common.leave_all(slot);
-            self.common.set_deadline(slot, token, self.common.limits.close_timeout_ms);
+            slot.part(end);
+            slot.drop_backlog();
+            self.parts.leave_all(slot);
+            self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
         }
     }
 }
@@ -103,46 +103,46 @@ fn read_frames<H: Handler>(
     handler: &mut H,
     slot: &mut Slot<H::State>,
     token: Token,
-    common: &mut Common,
+    parts: &mut Parts,
     sockets: &mut dyn Sockets,
     input: &mut [u8],
 ) -> Result<usize, Violation> {
-    let mut incoming = Incoming::new(input, common.tick);
+    let mut incoming = Incoming::new(input, parts.tick);
     let mut rest = 0;
-    while let Some(event) = incoming.next(&mut slot.connection, &mut common.pool, &common.limits.messages)? {
+    while let Some(event) = incoming.next(slot.connection_mut(), &mut parts.pool, &parts.limits.messages)? {
         match event {
             Event::Message(message) => {
-                common.counters.messages_received.add(1);
-                handler.message(&mut Session { slot, token, common, sockets }, message);
+                parts.counters.messages_received.add(1);
+                handler.message(&mut Session { slot, token, parts, sockets }, message);
             }
             Event::Ping(payload) => {
-                common.write_pong(slot, token, sockets, payload);
-                handler.ping(&mut Session { slot, token, common, sockets }, payload);
+                parts.write_pong(slot, token, sockets, payload);
+                handler.ping(&mut Session { slot, token, parts, sockets }, payload);
             }
-            Event::Pong(payload) => handler.pong(&mut Session { slot, token, common, sockets }, payload),
+            Event::Pong(payload) => handler.pong(&mut Session { slot, token, parts, sockets }, payload),
             Event::Close(close) => {
                 let code = close.map(|close| close.code);
-                common.counters.closes_received.add(&code);
-                if common.is_over(slot) {
+                parts.counters.closes_received.add(&code);
+                if parts.is_over(slot) {
                     let ended = Ended { code, reason: close.map_or("", |close| close.reason), clean: true };
-                    handler.close(&mut Session { slot, token, common, sockets }, ended);
+                    handler.close(&mut Session { slot, token, parts, sockets }, ended);
                 }
                 // The code is echoed (RFC 6455 5.5.1). Nothing happens when this end began.
-                if slot.connection.close(&mut common.reply, close, None) {
-                    common.counters.closes_sent.add(&code);
+                if slot.connection_mut().close(&mut parts.reply, close, None) {
+                    parts.counters.closes_sent.add(&code);
                 }
-                common.leave_all(slot);
-                common.set_deadline(slot, token, common.limits.close_timeout_ms);
+                parts.leave_all(slot);
+                parts.set_deadline(slot, token, parts.limits.close_timeout_ms);
             }
         }
         // Before the next message: its answer would be dropped if what was said so far does not fit.
-        if slot.paused || slot.held || common.is_full(slot, token, sockets) {
+        if slot.is_held_up() || parts.is_full(slot, token, sockets) {
             rest = incoming.rest().len();
             break;
         }
     }
-    if let Some(since) = slot.connection.assembling_since() {
-        common.wheel.schedule(token.index, since.saturating_add(ticks(common.limits.assembly_timeout_ms)));
+    if let Some(since) = slot.connection().assembling_since() {
+        parts.wheel.schedule(token.index, since.saturating_add(ticks(parts.limits.assembly_timeout_ms)));
     }
     Ok(rest)
 }

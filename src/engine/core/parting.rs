@@ -7,11 +7,9 @@
 
 use super::Core;
 use super::drain::{Drain, HURRY_MS, Parting};
-use crate::engine::common::Common;
 use crate::engine::handler::Handler;
 use crate::engine::reasons::End;
-use crate::engine::session::{Phase, Slot};
-use crate::engine::wheel::ticks;
+use crate::engine::session::Phase;
 use crate::protocol::CloseCode;
 use crate::reactor::{Reactor, Token};
 
@@ -20,11 +18,6 @@ const GOODBYES_PER_TURN_MAX: usize = 1024;
 
 /// Slots searched in a turn for sessions to tell: some microseconds where most are free.
 const SLOTS_PER_TURN_MAX: u32 = 16 * 1024;
-
-/// Silence after which a draining core closes a connection without a session, or half of the drain timeout if that is
-/// less. A client sends its request a round trip after it has connected, or after the answer before; closing earlier would
-/// leave that request without an answer.
-const SILENCE_MS: u64 = 1_000;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Begins to drain: serves on for the drain delay, then accepts nobody any more, tells every session 1001 within the
@@ -36,7 +29,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Begins to drain without delay and spread, or goes on so, and gives sessions little time to end. Said again it changes
     /// nothing.
     pub fn hurry(&mut self, now_ms: u64) {
-        let limits = &mut self.common.limits;
+        let limits = &mut self.parts.limits;
         (limits.drain_delay_ms, limits.drain_spread_ms) = (0, 0);
         limits.drain_timeout_ms = limits.drain_timeout_ms.min(HURRY_MS);
         match &mut self.draining {
@@ -100,7 +93,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes the steps that are due.
     pub(in crate::engine) fn go_on_draining(&mut self) {
         if matches!(self.draining, Some(Drain::Asked)) {
-            let until_ms = self.now_ms.saturating_add(self.common.limits.drain_delay_ms);
+            let until_ms = self.now_ms.saturating_add(self.parts.limits.drain_delay_ms);
             self.draining = Some(Drain::Leaving { until_ms });
         }
         if matches!(self.draining, Some(Drain::Leaving { until_ms }) if self.now_ms >= until_ms) {
@@ -116,9 +109,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn part(&mut self) {
-        let counters = &self.common.counters;
+        let counters = &self.parts.counters;
         let sessions = counters.upgraded.read().saturating_sub(counters.sessions_closed.read());
-        self.draining = Some(Drain::Parting(Parting::begin(self.now_ms, sessions, &self.common.limits)));
+        self.draining = Some(Drain::Parting(Parting::begin(self.now_ms, sessions, &self.parts.limits)));
         self.close_listeners();
     }
 
@@ -130,7 +123,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         parting.looked_at = parting.looked_at.max(until);
         for index in from..until {
             let Some((token, slot)) = self.sessions.at_mut(index) else { continue };
-            if slot.phase == Phase::Head {
+            if slot.phase() == Phase::Head {
                 // A request may have come that nobody has looked at.
                 self.read(token);
                 self.look_at_deadlines(token);
@@ -141,7 +134,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Closes a connection that asks for nothing.
     pub(in crate::engine) fn let_go_of(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.parts(End::Shutdown);
+        slot.part(End::Shutdown);
         self.flush_and_settle(token);
     }
 
@@ -180,25 +173,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.cut_off(token, End::CutOff);
             }
         }
-        let again_ms = self.now_ms.saturating_add(self.common.limits.drain_timeout_ms);
+        let again_ms = self.now_ms.saturating_add(self.parts.limits.drain_timeout_ms);
         let slots = self.sessions.capacity();
         if let Some(Drain::Parting(parting)) = &mut self.draining {
             (parting.looked_at, parting.next) = (slots, slots);
             parting.deadline_ms = again_ms;
         }
-    }
-}
-
-impl Common {
-    /// Returns when a draining core lets go of a connection that asks for nothing.
-    pub(in crate::engine) fn silent_until<S>(&self, slot: &Slot<S>) -> u32 {
-        slot.heard.saturating_add(ticks(SILENCE_MS.min(self.limits.drain_timeout_ms / 2)))
-    }
-}
-
-impl<S> Slot<S> {
-    /// Returns whether it is a connection without a session on which no request has begun.
-    pub(in crate::engine) fn asks_nothing(&self) -> bool {
-        self.phase == Phase::Head && self.backlog.is_none() && !self.parting
     }
 }

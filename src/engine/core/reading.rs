@@ -6,9 +6,8 @@
 use std::io;
 
 use super::{Core, SCRATCH_BYTES};
-use crate::engine::common::{Common, POSTPONED_BYTES_MAX};
 use crate::engine::handler::Handler;
-use crate::engine::session::{Awaits, Phase, Slot};
+use crate::engine::session::{Awaits, List, Phase};
 use crate::protocol::http::Refusal;
 use crate::reactor::{Reactor, Token};
 
@@ -26,16 +25,16 @@ const READ_BYTES_WHEN_CROWDED: usize = 4 * 1024;
 impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn readable(&mut self, token: Token, ended: bool) {
         if let Some(slot) = self.sessions.get_mut(token) {
-            slot.ended |= ended;
+            slot.note_arrival(ended);
             self.read(token);
         }
     }
 
     pub(super) fn go_on_reading(&mut self) {
         // Those that are cut off again queue up for the turn after.
-        for token in std::mem::take(&mut self.common.resumed) {
+        for token in self.parts.lists.take_resumed() {
             if let Some(slot) = self.sessions.get_mut(token) {
-                slot.resuming = false;
+                slot.delist(List::Resumed);
                 self.read(token);
             }
         }
@@ -49,52 +48,50 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let mut bytes = 0;
         while bytes < bytes_max {
             let Some(slot) = self.sessions.get_mut(token) else { break };
-            if !self.common.may_read(slot) {
-                slot.readable = true;
+            if !slot.may_read(self.parts.limits.outbox_bytes_max) {
+                slot.set_readable(true);
                 break;
             }
             if let Some(backlog) = slot.take_consumable_backlog() {
-                if self.common.postpones(slot, backlog.bytes.len() - backlog.start) {
-                    slot.backlog = Some(backlog);
+                if slot.phase() == Phase::Open
+                    && self.parts.inflation.postpones(slot.connection(), backlog.bytes.len() - backlog.start)
+                {
+                    slot.keep(backlog);
                     // What was reported is not read now.
-                    slot.readable = true;
+                    slot.set_readable(true);
                     break;
                 }
                 bytes += self.consume_backlog(token, backlog);
                 continue;
             }
-            let room = self.common.read_size(slot, scratch.len().min(bytes_max));
-            match self.reactor.recv(slot.socket, &mut scratch[..room]) {
+            let room = self.parts.read_size(slot, scratch.len().min(bytes_max));
+            match self.reactor.recv(slot.socket(), &mut scratch[..room]) {
                 Ok(0) => {
-                    slot.finished = true;
-                    slot.readable = false;
+                    slot.note_end_of_stream();
                     self.end_of_stream(token);
                     break;
                 }
                 Ok(count) => {
                     bytes += count;
-                    slot.heard = self.common.tick;
-                    slot.told.note_heard();
-                    let short = count < room && !slot.ended;
-                    slot.readable = !short;
-                    if self.common.postpones(slot, count) {
+                    let is_all = slot.note_read(count, room, self.parts.tick);
+                    if slot.phase() == Phase::Open && self.parts.inflation.postpones(slot.connection(), count) {
                         self.set_aside(token, Phase::Open, &scratch[..count], Awaits::Nothing);
                         break;
                     }
                     self.consume(token, &mut scratch[..count]);
                     // A short read means that there is no more, unless the end waits behind it; what comes later is
                     // reported anew.
-                    if short {
+                    if is_all {
                         break;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    slot.readable = false;
+                    slot.set_readable(false);
                     break;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
-                    slot.broken = true;
+                    slot.note_broken();
                     self.settle(token);
                     break;
                 }
@@ -107,17 +104,17 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn read_on_if_cut_off(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         self.assembled_bytes += bytes.min(slot.incomplete_bytes());
-        let unread = slot.readable || slot.has_consumable_backlog();
-        if unread && self.common.may_read(slot) {
-            self.common.resume_next_turn(slot, token);
+        let unread = slot.has_unread();
+        if unread && slot.may_read(self.parts.limits.outbox_bytes_max) {
+            self.parts.resume_next_turn(slot, token);
         }
     }
 
     pub(in crate::engine) fn consume(&mut self, token: Token, input: &mut [u8]) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        match slot.phase {
+        match slot.phase() {
             // What follows the last answer is served to nobody, even while that answer waits to leave.
-            Phase::Head if slot.parting => self.discard_input(token, input.len()),
+            Phase::Head if slot.is_parting() => self.discard_input(token, input.len()),
             Phase::Head => self.consume_head(token, input),
             Phase::Open => {
                 let rest = self.consume_frames(token, input);
@@ -127,40 +124,5 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Phase::Lingering => self.discard_input(token, input.len()),
             Phase::Ended => {}
         }
-    }
-}
-
-impl Common {
-    /// Whether the session's socket may be read.
-    pub(in crate::engine) fn may_read<S>(&self, slot: &Slot<S>) -> bool {
-        !slot.finished
-            && !slot.broken
-            && match slot.phase {
-                Phase::Open => slot.takes_input(self.limits.outbox_bytes_max),
-                Phase::Head => slot.outbox_bytes() <= self.limits.outbox_bytes_max,
-                Phase::Upgrading | Phase::Lingering => true,
-                Phase::Ended => false,
-            }
-    }
-
-    /// How much of the scratch buffer a read may fill. Of a request head, no byte beyond its limit is ever read; of a body
-    /// whose head was read before, none beyond its end, and its length has been held against its limit. Behind the chunk at
-    /// hand, no more than a head may have.
-    pub(in crate::engine) fn read_size<S>(&self, slot: &Slot<S>, scratch: usize) -> usize {
-        if slot.phase != Phase::Head {
-            let may_wait = self.inflation_left == 0 && slot.connection.compression().is_some();
-            return if may_wait { scratch.min(POSTPONED_BYTES_MAX) } else { scratch };
-        }
-        let (kept, awaits) =
-            slot.backlog.as_ref().map_or((0, Awaits::Nothing), |backlog| (backlog.bytes.len(), backlog.awaits));
-        let head_bytes_max = self.limits.head.head_bytes_max;
-        let room = match awaits {
-            Awaits::BodyEnd(end) => end.saturating_sub(kept),
-            Awaits::LastChunk(_, chunks) => {
-                usize::try_from(chunks.data_bytes_left()).map_or(scratch, |left| left.saturating_add(head_bytes_max))
-            }
-            Awaits::Nothing | Awaits::HeadEnd(_) => head_bytes_max.saturating_sub(kept),
-        };
-        room.clamp(1, scratch)
     }
 }

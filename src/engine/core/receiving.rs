@@ -21,10 +21,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn take_in_from(&mut self, pop: impl Fn(&mut Mesh<Parcel>) -> Option<(Option<u16>, Parcel)>) {
         for _ in 0..PARCELS_PER_TURN_MAX {
-            if self.common.is_congested() {
+            if self.parts.is_congested() {
                 break;
             }
-            let Some((core, Parcel(content))) = pop(&mut self.common.mesh) else { break };
+            let Some((core, Parcel(content))) = pop(&mut self.parts.mesh) else { break };
             self.unpack(core, content);
         }
     }
@@ -32,19 +32,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn unpack(&mut self, core: Option<u16>, content: Content) {
         match (content, core) {
             (Content::Notice(Notice::Interest { key, name }), Some(core)) => {
-                self.common.topics.heard_of_interest(core, key, &name);
+                self.parts.topics.heard_of_interest(core, key, &name);
                 // It waits to hear that this was popped.
-                self.common.mesh.wake_later(core);
+                self.parts.mesh.wake_later(core);
             }
             (Content::Notice(Notice::Disinterest { name }), Some(core)) => {
-                self.common.topics.heard_of_disinterest(core, &name)
+                self.parts.topics.heard_of_disinterest(core, &name)
             }
-            (Content::Batch { key, batch }, _) => self.common.topics.arrived(key, batch),
+            (Content::Batch { key, batch }, _) => self.parts.topics.arrived(key, batch),
             (Content::Publish { name, batch }, _) => {
-                self.common.publish_batch(&name, &batch);
+                self.parts.publish_batch(&name, &batch);
             }
             (Content::Send { token, prepared }, _) => self.send_prepared(token, &prepared),
-            (Content::Count { name, tally }, _) => tally.add(self.common.topics.count(&name)),
+            (Content::Count { name, tally }, _) => tally.add(self.parts.topics.count(&name)),
             // Only cores have interests.
             (Content::Notice(_), None) => {}
         }
@@ -52,7 +52,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn send_prepared(&mut self, token: Token, prepared: &Prepared) {
         if self.sessions.get_mut(token).is_none() {
-            return self.common.counters.messages_dropped.add(&DropReason::SessionGone);
+            return self.parts.counters.messages_dropped.add(&DropReason::SessionGone);
         }
         self.call(token, |_, session| {
             session.send_prepared(prepared);

@@ -41,9 +41,9 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Answers the requests that `input` completes, in order.
     pub(in crate::engine) fn consume_head(&mut self, token: Token, input: &[u8]) {
-        self.common.others_spoke = Some(self.common.tick);
+        self.parts.pacing.note_other_traffic(self.parts.tick);
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        match slot.backlog.take() {
+        match slot.take_backlog() {
             None => {
                 let left = self.answer_all(token, input, HeadScan::default());
                 self.keep_left(token, input, left);
@@ -58,7 +58,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Some(mut backlog) => {
                 if !backlog.add(input) {
-                    slot.backlog = Some(backlog);
+                    slot.keep(backlog);
                     return;
                 }
                 let scan = if let Awaits::HeadEnd(scan) = backlog.awaits { scan } else { HeadScan::default() };
@@ -77,7 +77,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Answers the requests that are whole, behind the PROXY header that may have to come first.
     fn answer_all(&mut self, token: Token, received: &[u8], scan: HeadScan) -> Left {
-        match self.common.clients.read_proxy_header(token.index, received) {
+        match self.parts.clients.read_proxy_header(token.index, received) {
             Ok(Some(bytes)) => self.answer_rest(token, &received[bytes..], scan),
             Ok(None) => Left::Bytes(received.len(), Awaits::HeadEnd(scan)),
             Err(refusal) => {
@@ -90,10 +90,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn answer_rest(&mut self, token: Token, mut rest: &[u8], mut scan: HeadScan) -> Left {
         while !rest.is_empty() {
             let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
-            if waiting + self.common.reply.len() > self.common.limits.outbox_bytes_max {
+            if waiting + self.parts.reply.len() > self.parts.limits.outbox_bytes_max {
                 return Left::Bytes(rest.len(), Awaits::Nothing);
             }
-            let progress = match scan.find_end(rest, &self.common.limits.head) {
+            let progress = match scan.find_end(rest, &self.parts.limits.head) {
                 Ok(Some(head_bytes)) => self.answer(token, rest, head_bytes),
                 Ok(None) => Progress::Partial(Awaits::HeadEnd(scan)),
                 Err(refusal) => self.refuse_last(token, &proxy::explain(refusal, rest)),
@@ -118,7 +118,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn answer(&mut self, token: Token, received: &[u8], head_bytes: usize) -> Progress {
         let mut headers = Headers::default();
         let (head, after) = received.split_at(head_bytes);
-        let limit = self.common.limits.body_bytes_max;
+        let limit = self.parts.limits.body_bytes_max;
         let parsed = Request::parse(head, &mut headers);
         let (request, body_bytes) = match parsed.and_then(|request| Ok((request, body_bytes(&request, limit)?))) {
             Ok(parsed) => parsed,
@@ -150,23 +150,23 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if self.is_parting() {
             return Some(self.refuse_last(token, &Refusal::ShuttingDown));
         }
-        let Self { handler, common, .. } = self;
-        match catch_unwind(AssertUnwindSafe(|| handler.before_body(request, &mut Hub { common }))) {
+        let Self { handler, parts, .. } = self;
+        match catch_unwind(AssertUnwindSafe(|| handler.before_body(request, &mut Hub { parts }))) {
             Ok(None) => {
-                self.common.reply.extend_from_slice(CONTINUE);
+                self.parts.reply.extend_from_slice(CONTINUE);
                 None
             }
             Ok(Some(response)) => {
-                self.common.counters.http_answers.add(1);
+                self.parts.counters.http_answers.add(1);
                 // Whether the body follows nobody can tell, so it is the last one.
                 self.write_last(token, &response, End::Answered);
                 if let Some(slot) = self.sessions.get_mut(token) {
-                    slot.expects_unread_body();
+                    slot.expect_unread_body();
                 }
                 Some(Progress::Last)
             }
             Err(_) => {
-                self.common.counters.handler_panics.add(1);
+                self.parts.counters.handler_panics.add(1);
                 Some(self.refuse_last(token, &Refusal::HandlerFailed))
             }
         }
@@ -175,7 +175,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes what came of a body out of its chunks, and answers the request once it is whole. The bytes answered are those
     /// of `input`.
     fn gather(&mut self, token: Token, mut backlog: Box<Backlog>, input: &[u8]) -> Progress {
-        let (head_bytes, bytes) = match backlog.take_chunks(input, self.common.limits.body_bytes_max) {
+        let (head_bytes, bytes) = match backlog.take_chunks(input, self.parts.limits.body_bytes_max) {
             Ok(Some(whole)) => whole,
             Ok(None) => return Progress::Gathering(backlog),
             Err(refusal) => return self.refuse_last(token, &refusal),
@@ -197,29 +197,29 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.upgrade(token, request, more_follows);
             return Progress::Last;
         }
-        let Self { handler, common, .. } = self;
-        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut Hub { common }))) else {
-            self.common.counters.handler_panics.add(1);
+        let Self { handler, parts, .. } = self;
+        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut Hub { parts }))) else {
+            self.parts.counters.handler_panics.add(1);
             return self.refuse_last(token, &Refusal::HandlerFailed);
         };
-        self.common.counters.http_answers.add(1);
+        self.parts.counters.http_answers.add(1);
         let keep_alive = request.keep_alive() && !self.is_draining();
         let date = self.dates.at(self.now_ms);
-        response.write(&mut self.common.reply, date, keep_alive, request.method() == "HEAD");
+        response.write(&mut self.parts.reply, date, keep_alive, request.method() == "HEAD");
         if let Some(slot) = self.sessions.get_mut(token) {
             if !keep_alive {
-                slot.parts(End::Answered);
+                slot.part(End::Answered);
             }
-            slot.deadline = self.common.tick.saturating_add(ticks(self.common.limits.handshake_timeout_ms));
+            slot.set_deadline(self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms)));
         }
         if keep_alive { Progress::Answered(bytes) } else { Progress::Last }
     }
 
     /// Writes the answer to a request that breaks a rule. It is the last one of the connection.
     pub(super) fn write_refusal(&mut self, token: Token, refusal: &Refusal) {
-        self.common.counters.http_refusals.add(refusal);
+        self.parts.counters.http_refusals.add(refusal);
         if let (Refusal::BodyTooLarge { .. }, Some(slot)) = (refusal, self.sessions.get_mut(token)) {
-            slot.expects_unread_body();
+            slot.expect_unread_body();
         }
         self.write_last(token, &Response::from(refusal), End::Refused);
     }
@@ -230,10 +230,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     pub(super) fn write_last(&mut self, token: Token, response: &Response, end: End) {
-        response.write(&mut self.common.reply, self.dates.at(self.now_ms), false, false);
+        response.write(&mut self.parts.reply, self.dates.at(self.now_ms), false, false);
         if let Some(slot) = self.sessions.get_mut(token) {
-            slot.phase = Phase::Head;
-            slot.parts(end);
+            slot.part_with_answer(end);
         }
     }
 
@@ -255,8 +254,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn keep(&mut self, token: Token, phase: Phase, backlog: Box<Backlog>) {
-        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase == phase) {
-            slot.backlog = Some(backlog);
+        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase() == phase) {
+            slot.keep(backlog);
         }
     }
 }

@@ -4,33 +4,32 @@ use std::io;
 
 use super::Core;
 use crate::engine::handler::Handler;
-use crate::engine::session::Phase;
+use crate::engine::session::{List, Phase};
 use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn sent(&mut self, token: Token, result: io::Result<usize>, more: bool) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.sending = more;
+        slot.set_in_flight(more);
         match result {
             Ok(count) => {
-                if let Some(outbox) = &mut slot.outbox {
-                    outbox.left(count, self.common.tick);
+                if let Some(outbox) = slot.outbox_mut() {
+                    outbox.left(count, self.parts.tick);
                 }
             }
-            Err(_) => slot.broken = true,
+            Err(_) => slot.note_broken(),
         }
-        if slot.phase == Phase::Ended {
+        if slot.phase() == Phase::Ended {
             return self.release(token);
         }
-        if !more && !slot.broken {
-            if slot.outbox.as_ref().is_none_or(|outbox| outbox.is_empty()) {
-                slot.outbox = None;
+        if !more && !slot.is_broken() {
+            if slot.drop_sent_outbox() {
                 // As for nearly everyone whom a message was sent to.
                 if slot.awaits_nothing() {
                     return;
                 }
             } else {
-                self.common.mark_dirty(slot, token);
+                self.parts.mark_dirty(slot, token);
             }
         }
         self.relieve(token);
@@ -39,19 +38,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     pub(super) fn send_all(&mut self) {
-        let mut dirty = std::mem::take(&mut self.common.dirty);
+        let mut dirty = self.parts.lists.take_dirty();
         for token in dirty.drain(..) {
             let Some(slot) = self.sessions.get_mut(token) else { continue };
-            slot.dirty = false;
-            if slot.sending || slot.broken || slot.phase == Phase::Ended {
+            slot.delist(List::Dirty);
+            if slot.is_in_flight() || slot.is_broken() || slot.phase() == Phase::Ended {
                 continue;
             }
-            if let Some(chunks) = slot.outbox.as_mut().and_then(|outbox| outbox.take()) {
-                slot.sending = true;
-                slot.told.note_sent();
-                self.reactor.send(slot.socket, token, chunks);
+            if let Some(chunks) = slot.outbox_mut().and_then(|outbox| outbox.take()) {
+                slot.set_in_flight(true);
+                slot.note_sent();
+                self.reactor.send(slot.socket(), token, chunks);
             }
         }
-        self.common.dirty = dirty;
+        self.parts.lists.give_back_dirty(dirty);
     }
 }

@@ -11,11 +11,9 @@ use super::pending::Asked;
 use crate::engine::handler::{Handler, Upgrade, UpgradeRequest};
 use crate::engine::reasons::End;
 use crate::engine::session::Phase;
-use crate::engine::wheel::NEVER;
 use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
 use crate::protocol::http::{Refusal, Request};
-use crate::protocol::{Connection, Role};
 use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -42,9 +40,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Some(Upgrade::Accept(accept)) => {
                 let headers: Vec<(&str, &str)> =
                     accept.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-                let answer = self.common.answer_compression(handshake::extensions(extensions));
+                let answer = self.parts.compression.answer(&self.parts.limits, handshake::extensions(extensions));
                 let written = handshake::write_switching_protocols(
-                    &mut self.common.reply,
+                    &mut self.parts.reply,
                     self.dates.at(self.now_ms),
                     &accept_key,
                     accept.protocol.as_deref(),
@@ -59,7 +57,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.open(token, accept.state, answer.map(|answer| answer.agreement));
             }
             Some(Upgrade::Reject(response)) => {
-                self.common.counters.http_answers.add(1);
+                self.parts.counters.http_answers.add(1);
                 self.write_last(token, &response, End::Answered);
             }
             Some(Upgrade::Later(decision)) => {
@@ -75,7 +73,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let admitted = match handshake::check(request) {
             // RFC 6455 4.1: a client that does not wait for the answer may be part of a smuggled request.
             Ok(_) if more_follows => Err(Refusal::EarlyData),
-            Ok(handshake) => self.common.clients.admit(token.index, request, self.now_ms).map(|()| handshake),
+            Ok(handshake) => self.parts.clients.admit(token.index, request, self.now_ms).map(|()| handshake),
             Err(refusal) => Err(refusal),
         };
         let handshake = match admitted {
@@ -85,8 +83,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 return;
             }
         };
-        let client = self.common.clients.address(token.index);
-        let Some(socket) = self.sessions.get_mut(token).map(|slot| slot.socket) else { return };
+        let client = self.parts.clients.address(token.index);
+        let Some(socket) = self.sessions.get_mut(token).map(|slot| slot.socket()) else { return };
         let Self { handler, reactor, .. } = self;
         let peer = || reactor.peer_address(socket).ok();
         let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer, client };
@@ -94,8 +92,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.count_panic(&decision);
         let accept_key = handshake::accept_key(handshake.key());
         // Without compression no extension is looked at.
-        let extensions =
-            if self.common.limits.compression.is_some() { handshake.extensions_sent() } else { Vec::new() };
+        let extensions = if self.parts.limits.compression.is_some() { handshake.extensions_sent() } else { Vec::new() };
         self.decide_upgrade(token, accept_key, handshake.protocols(), &extensions, decision);
     }
 
@@ -106,9 +103,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         decision: std::pin::Pin<Box<dyn Future<Output = Upgrade<H::State>>>>,
     ) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.phase = Phase::Upgrading;
+        slot.await_decision();
         let arrived = Rc::clone(&self.upgrades.0);
-        self.common.tasks.spawn_then(decision, move |decision| {
+        self.parts.tasks.spawn_then(decision, move |decision| {
             arrived.borrow_mut().push((token, asked, decision));
         });
     }
@@ -117,7 +114,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(in crate::engine) fn carry_out_upgrades(&mut self) {
         for (token, asked, decision) in self.upgrades.take() {
             self.count_panic(&decision);
-            if self.sessions.get_mut(token).is_none_or(|slot| slot.phase != Phase::Upgrading) {
+            if self.sessions.get_mut(token).is_none_or(|slot| slot.phase() != Phase::Upgrading) {
                 self.let_go(decision);
                 continue;
             }
@@ -129,23 +126,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// A handler that panicked is counted, whether anyone still waits for its decision or not.
     fn count_panic(&self, decision: &Option<Upgrade<H::State>>) {
         if decision.is_none() {
-            self.common.counters.handler_panics.add(1);
+            self.parts.counters.handler_panics.add(1);
         }
     }
 
     /// The 101 is written: from now on it is a WebSocket.
     fn open(&mut self, token: Token, state: H::State, agreement: Option<Agreement>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if let Some(agreement) = agreement {
-            slot.connection = Connection::compressed(Role::Server, agreement);
-            self.common.compression_contexts += usize::from(agreement.has_context_takeover());
-        }
-        slot.phase = Phase::Open;
-        slot.deadline = NEVER;
-        slot.heard = self.common.tick;
-        slot.opened = true;
-        slot.state = Some(state);
-        self.common.counters.upgraded.add(1);
+        slot.open(agreement, state, self.parts.tick);
+        self.parts.compression.note_opened(agreement);
+        self.parts.counters.upgraded.add(1);
         self.call(token, |handler, session| handler.open(session));
         self.look_at_deadlines(token);
     }

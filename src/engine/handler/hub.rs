@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::engine::common::Common;
 use crate::engine::counters::Counters;
+use crate::engine::parts::Parts;
 use crate::engine::topics::TopicError;
 use crate::engine::values::Sent;
 use crate::protocol::Message;
@@ -12,33 +12,33 @@ use crate::protocol::deflate::Compress;
 
 /// See the module.
 pub struct Hub<'a> {
-    pub(in crate::engine) common: &'a mut Common,
+    pub(in crate::engine) parts: &'a mut Parts,
 }
 
 impl Hub<'_> {
     /// Publishes a message to everyone who is subscribed to the topic, or to a pattern that it matches, on whatever core.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
-        self.common.publish(None, topic, message.into(), Compress::IfLarge)
+        self.parts.publish(None, topic, message.into(), Compress::IfLarge)
     }
 
     /// How many sessions of this core are subscribed to a topic or pattern.
     pub fn subscribers_here(&self, topic: &str) -> usize {
-        self.common.topics.count(topic)
+        self.parts.topics.count(topic)
     }
 
     /// What every core of the server has counted, in the order of their numbers.
     pub fn counters(&self) -> &[Arc<Counters>] {
-        &self.common.counters_of_all
+        &self.parts.counters_of_all
     }
 
     /// The number of this core.
     pub fn core(&self) -> u16 {
-        self.common.core
+        self.parts.core
     }
 }
 
 impl fmt::Debug for Hub<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("core", &self.common.core).finish_non_exhaustive()
+        f.debug_struct("Hub").field("core", &self.parts.core).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::common::Common;
+use crate::engine::parts::Parts;
 use crate::engine::reasons::DropReason;
 use crate::engine::session::{Phase, Slot};
 use crate::engine::tasks::SessionHandle;
@@ -20,14 +20,14 @@ use crate::reactor::{Sockets, Token};
 pub struct Session<'a, S> {
     pub(in crate::engine) slot: &'a mut Slot<S>,
     pub(in crate::engine) token: Token,
-    pub(in crate::engine) common: &'a mut Common,
+    pub(in crate::engine) parts: &'a mut Parts,
     pub(in crate::engine) sockets: &'a mut dyn Sockets,
 }
 
 impl<S> Session<'_, S> {
     /// Names this session.
     pub fn id(&self) -> SessionId {
-        SessionId { core: self.common.core, token: self.token }
+        SessionId { core: self.parts.core, token: self.token }
     }
 
     /// What the application keeps for this session.
@@ -35,7 +35,7 @@ impl<S> Session<'_, S> {
     where
         S: Default,
     {
-        self.slot.state.get_or_insert_default()
+        self.slot.state_mut()
     }
 
     /// Sends a message. Never blocks: what does not fit into the socket waits in the outbox, and what does not fit into
@@ -49,35 +49,37 @@ impl<S> Session<'_, S> {
     /// As [`Session::send`], and says whether to compress.
     pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
         let message = message.into();
-        self.send_by(|common, slot, token, sockets| common.write_message(slot, token, sockets, message, compress))
+        self.send_by(|parts, slot, token, sockets| parts.write_message(slot, token, sockets, message, compress))
     }
 
     /// As [`Session::send`], for a message that many sessions are sent: it is encoded and compressed only once.
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Sent {
-        self.send_by(|common, slot, token, sockets| common.write_prepared(slot, token, sockets, prepared))
+        self.send_by(|parts, slot, token, sockets| parts.write_prepared(slot, token, sockets, prepared))
     }
 
     #[inline]
-    fn send_by(&mut self, write: impl FnOnce(&mut Common, &mut Slot<S>, Token, &mut dyn Sockets)) -> Sent {
+    fn send_by(&mut self, write: impl FnOnce(&mut Parts, &mut Slot<S>, Token, &mut dyn Sockets)) -> Sent {
         let full = self.is_full();
         let closing = !self.slot.is_open();
         if full || closing {
-            self.slot.pressed |= full;
+            if full {
+                self.slot.note_backpressure();
+            }
             let reason = if closing { DropReason::Closing } else { DropReason::OutboxFull };
-            self.common.counters.messages_dropped.add(&reason);
+            self.parts.counters.messages_dropped.add(&reason);
             return Sent::Dropped;
         }
-        self.common.counters.messages_sent.add(1);
-        write(self.common, self.slot, self.token, self.sockets);
+        self.parts.counters.messages_sent.add(1);
+        write(self.parts, self.slot, self.token, self.sockets);
         if self.is_full() {
-            self.slot.pressed = true;
+            self.slot.note_backpressure();
             return Sent::Backpressure;
         }
         Sent::Queued
     }
 
     fn is_full(&mut self) -> bool {
-        self.common.is_full(self.slot, self.token, self.sockets)
+        self.parts.is_full(self.slot, self.token, self.sockets)
     }
 
     /// Subscribes to a topic, or to all topics that begin with what stands before the `*` of a pattern, and says whether
@@ -96,37 +98,39 @@ impl<S> Session<'_, S> {
         if !self.slot.is_open() {
             return Err(TopicError::SessionClosing);
         }
-        self.slot.echoless |= !subscribe.echo;
-        let limits = self.common.limits.subscriptions();
-        self.common.topics.subscribe(topic, (self.token, &mut self.slot.membership), subscribe, limits)
+        if !subscribe.echo {
+            self.slot.want_no_echo();
+        }
+        let limits = self.parts.limits.subscriptions();
+        self.parts.topics.subscribe(topic, (self.token, self.slot.membership_mut()), subscribe, limits)
     }
 
     /// Ends a subscription, and says whether there was one. What waits in its outbox already still arrives; what has not
     /// reached it does not.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
-        let left = self.common.topics.unsubscribe(topic, (self.token.index, &mut self.slot.membership));
-        left.map(|member| self.common.note_left(member)).is_some()
+        let left = self.parts.topics.unsubscribe(topic, (self.token.index, self.slot.membership_mut()));
+        left.map(|member| self.parts.note_left(member)).is_some()
     }
 
     /// Whether it is subscribed to a topic or pattern.
     pub fn is_subscribed(&self, topic: &str) -> bool {
-        self.common.topics.is_subscribed(topic, (self.token.index, self.slot.membership))
+        self.parts.topics.is_subscribed(topic, (self.token.index, self.slot.membership()))
     }
 
     /// What it is subscribed to, the latest first.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
-        self.common.topics.of_session(self.slot.membership)
+        self.parts.topics.of_session(self.slot.membership())
     }
 
     /// How many subscriptions it has.
     pub fn subscriptions(&self) -> usize {
-        self.common.topics.subscriptions(self.slot.membership).count as usize
+        self.parts.topics.subscriptions(self.slot.membership()).count as usize
     }
 
     /// How many sessions of this core are subscribed to a topic or pattern. [`ServerHandle`](super::ServerHandle) asks all
     /// cores.
     pub fn subscribers_here(&self, topic: &str) -> usize {
-        self.common.topics.count(topic)
+        self.parts.topics.count(topic)
     }
 
     /// Publishes a message to everyone who is subscribed to the topic, or to a pattern that it matches, on whatever core,
@@ -147,51 +151,55 @@ impl<S> Session<'_, S> {
         message: impl Into<Message<'m>>,
         compress: Compress,
     ) -> Result<Sent, TopicError> {
-        let sender = self.slot.echoless.then_some(self.token);
-        let sent = self.common.publish(sender, topic, message.into(), compress)?;
-        self.slot.pressed |= sent != Sent::Queued;
-        if sent != Sent::Queued || self.common.publishes_much(self.token) {
-            self.common.hold(self.slot, self.token);
+        let sender = self.slot.wants_no_echo().then_some(self.token);
+        let sent = self.parts.publish(sender, topic, message.into(), compress)?;
+        if sent != Sent::Queued {
+            self.slot.note_backpressure();
+        }
+        if sent != Sent::Queued || self.parts.publishers.note_published(self.token) {
+            self.parts.hold(self.slot, self.token);
         }
         Ok(sent)
     }
 
     /// Sends a ping with up to 125 bytes; more are cut off.
     pub fn ping(&mut self, payload: &[u8]) {
-        if self.slot.connection.state() == State::Open {
-            self.common.write_ping(self.token, payload);
+        if self.slot.connection().state() == State::Open {
+            self.parts.write_ping(self.token, payload);
         }
     }
 
     /// Begins the closing handshake: nothing can be sent after it, and what the peer still sends is dropped.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
-        if self.slot.phase == Phase::Open
-            && self.slot.connection.close(&mut self.common.reply, Some(Close::new(code, reason)), None)
+        if self.slot.phase() == Phase::Open
+            && self.slot.connection_mut().close(&mut self.parts.reply, Some(Close::new(code, reason)), None)
         {
-            self.common.counters.closes_sent.add(&Some(code));
-            self.common.set_deadline(self.slot, self.token, self.common.limits.close_timeout_ms);
-            self.common.leave_all(self.slot);
+            self.parts.counters.closes_sent.add(&Some(code));
+            self.parts.set_deadline(self.slot, self.token, self.parts.limits.close_timeout_ms);
+            self.parts.leave_all(self.slot);
             // The peer's Close frame is awaited now, whatever the handler wanted to hear before.
-            self.slot.paused |= std::mem::take(&mut self.slot.held);
+            if self.slot.unthrottle() {
+                self.slot.pause();
+            }
             self.resume();
         }
     }
 
     /// Bytes that wait to be sent.
     pub fn buffered_amount(&self) -> usize {
-        self.slot.outbox_bytes() + self.common.reply.len()
+        self.slot.outbox_bytes() + self.parts.reply.len()
     }
 
     /// Stops reading from this session, until [`Session::resume`]; its peer will feel it through TCP. Control frames are
     /// not read either, so a paused session is not taken for dead.
     pub fn pause(&mut self) {
-        self.slot.paused = true;
+        self.slot.pause();
     }
 
     /// Goes on reading, from the next turn on.
     pub fn resume(&mut self) {
-        if std::mem::take(&mut self.slot.paused) {
-            self.common.read_again(self.slot, self.token);
+        if self.slot.unpause() {
+            self.parts.read_again(self.slot, self.token);
         }
     }
 
@@ -199,30 +207,30 @@ impl<S> Session<'_, S> {
     ///
     /// [`UpgradeRequest::client_address`]: super::handler::UpgradeRequest::client_address
     pub fn client_address(&self) -> Option<IpAddr> {
-        let known = self.common.clients.address(self.token.index);
+        let known = self.parts.clients.address(self.token.index);
         known.or_else(|| self.peer_address().map(|peer| peer.ip().to_canonical()))
     }
 
     /// The address of the connection's other end, which may be a proxy; `None` when it is gone already, or came through a
     /// Unix socket. Costs a system call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.sockets.peer_address(self.slot.socket).ok()
+        self.sockets.peer_address(self.slot.socket()).ok()
     }
 
     /// A handle for tasks of this core, which outlives the call and, harmlessly, the session.
     pub fn handle(&self) -> SessionHandle {
-        self.common.tasks.handle(self.id())
+        self.parts.tasks.handle(self.id())
     }
 
     /// Runs a task on this core, beside its sessions. It may await anything that monoio can. It is not ended with the
     /// session; a task that panics ends the session with 1011.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        self.common.tasks.spawn_for(self.id(), task);
+        self.parts.tasks.spawn_for(self.id(), task);
     }
 }
 
 impl<S> fmt::Debug for Session<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("id", &self.id()).field("phase", &self.slot.phase).finish_non_exhaustive()
+        f.debug_struct("Session").field("id", &self.id()).field("phase", &self.slot.phase()).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::{Endpoint, Place};
 use crate::engine::admission::{Admission, AdmissionPolicy};
@@ -24,10 +24,11 @@ use crate::engine::host::pinning::Pin;
 use crate::engine::host::signals::Signals;
 use crate::engine::host::start_error::{DESCRIPTORS_PER_CORE, StartError};
 use crate::engine::host::thread_clock;
-use crate::engine::host::threads::{Event, Plan, ReactorKind, Seed, Threads};
+use crate::engine::host::threads::{Event, Plan, ReactorKind, Threads};
 use crate::engine::host::watchdog::{StallLog, WATCH_INTERVAL_MS, Watchdog};
 use crate::engine::limits::Limits;
 use crate::engine::reasons::End;
+use crate::engine::seed::Seed;
 use crate::mesh::Mesh;
 use crate::reactor::{self, Inherited, Opened, SocketFile};
 
@@ -208,16 +209,16 @@ impl Cores {
             epoch: plan.epoch,
             _files: files,
         };
-        let seeds =
-            listeners.into_iter().zip(meshes).zip(this.counters.iter()).map(|((listeners, mesh), counters)| Seed {
-                listeners,
-                mesh,
-                limits: this.limits.clone(),
-                counters: Arc::clone(counters),
-                counters_of_all: Arc::clone(&this.counters),
-                connections: Arc::clone(&this.connections),
-                admission: Arc::clone(&this.admission),
-            });
+        let seeds = listeners.into_iter().zip(meshes).zip(0..).map(|((listeners, mesh), core)| Seed {
+            core,
+            listeners,
+            limits: this.limits.clone(),
+            counters_of_all: Arc::clone(&this.counters),
+            connections: Arc::clone(&this.connections),
+            admission: Arc::clone(&this.admission),
+            mesh,
+            clock: SystemTime::now,
+        });
         this.threads = threads.serve(seeds);
         this.await_start(cores)?;
         this.status.ready.store(true, Ordering::Relaxed);

@@ -10,26 +10,22 @@ use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::Waker;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 
-use crate::engine::admission::Admission;
-use crate::engine::core::{Core, CoreSetup};
-use crate::engine::counters::Counters;
+use crate::engine::core::Core;
 use crate::engine::handler::Handler;
 use crate::engine::host::control::{Control, Wish};
 use crate::engine::host::pinning::{Pin, pin, processors};
 use crate::engine::host::runtime;
 use crate::engine::host::start_error::{LockedMemory, StartError};
-use crate::engine::limits::Limits;
-use crate::engine::mail::Parcel;
-use crate::mesh::Mesh;
-use crate::reactor::{self, Listener, Reactor};
+use crate::engine::seed::Seed;
+use crate::engine::tasks::Spawner;
+use crate::reactor::{self, Reactor};
 
 /// Memory that the rings of a core lock: the queues of its own, 4096 submissions of 64 bytes and 32,768 completions of 16.
 /// With those of its runtime it is some 30 KiB more.
@@ -90,17 +86,6 @@ pub(in crate::engine) struct Plan<F> {
     pub(in crate::engine) events: Sender<Event>,
     pub(in crate::engine) epoch: Instant,
     pub(in crate::engine) handler: Arc<F>,
-}
-
-/// What a core is given once every one can serve.
-pub(in crate::engine) struct Seed {
-    pub(in crate::engine) listeners: Vec<Listener>,
-    pub(in crate::engine) mesh: Mesh<Parcel>,
-    pub(in crate::engine) limits: Limits,
-    pub(in crate::engine) counters: Arc<Counters>,
-    pub(in crate::engine) counters_of_all: Arc<[Arc<Counters>]>,
-    pub(in crate::engine) connections: Arc<AtomicUsize>,
-    pub(in crate::engine) admission: Arc<Admission>,
 }
 
 /// Threads that have all they need, and wait for what they are to serve.
@@ -263,20 +248,8 @@ impl Offer {
         let seed = self.seeds.recv().ok()?;
         self.stage.set(Stage::Serving);
         let waker = reactor.waker();
-        let core = Core::new(CoreSetup {
-            core: self.core as u16,
-            handler: handler(self.core),
-            reactor,
-            listeners: seed.listeners,
-            limits: seed.limits,
-            counters: seed.counters,
-            counters_of_all: seed.counters_of_all,
-            connections: seed.connections,
-            admission: seed.admission,
-            mesh: seed.mesh,
-            spawner: Box::new(|task| drop(monoio::spawn(task))),
-            clock: SystemTime::now,
-        });
+        let spawner: Spawner = Box::new(|task| drop(monoio::spawn(task)));
+        let core = Core::new(seed, handler(self.core), reactor, spawner);
         // Only now: making the handler may fail.
         let _ = self.events.send(Event::Started { core: self.core, waker, thread: reactor::thread_id() });
         Some(core)

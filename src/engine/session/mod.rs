@@ -4,9 +4,15 @@
 
 pub(in crate::engine) mod acknowledged;
 mod backlog;
+mod compression;
+mod inflation_budget;
+mod lists;
 pub(in crate::engine) mod outbox;
 pub(in crate::engine) mod slab;
 mod slot;
 
 pub(in crate::engine) use backlog::{Awaits, Backlog};
-pub(in crate::engine) use slot::{Phase, Slot};
+pub(in crate::engine) use compression::Compressing;
+pub(in crate::engine) use inflation_budget::InflationBudget;
+pub(in crate::engine) use lists::Lists;
+pub(in crate::engine) use slot::{List, Phase, Slot};

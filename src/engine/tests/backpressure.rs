@@ -141,7 +141,7 @@ fn what_was_set_aside_stays_where_it_lies_however_often_a_session_is_paused() {
     client.write(&masked(Opcode::Text, b"/pause").repeat(60));
     world.settle();
     let mut places = Vec::new();
-    while let Some(backlog) = world.core.sessions.get_mut(id.token).and_then(|slot| slot.backlog.as_ref()) {
+    while let Some(backlog) = world.core.sessions.get_mut(id.token).and_then(|slot| slot.backlog()) {
         places.push(backlog.bytes.as_ptr());
         world.resume(id);
         world.settle();

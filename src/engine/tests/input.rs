@@ -250,7 +250,7 @@ fn those_who_send_much_are_read_by_turns_and_hold_up_nobody() {
     small.send("a few bytes");
     let held = |world: &mut World| -> usize {
         let slots =
-            ids.iter().map(|id| world.core.sessions.get_mut(id.token).map(|slot| slot.connection.assembled_bytes()));
+            ids.iter().map(|id| world.core.sessions.get_mut(id.token).map(|slot| slot.connection().assembled_bytes()));
         slots.flatten().sum()
     };
     world.turn();

@@ -19,7 +19,7 @@ use super::trace::{Trace, Traced};
 use crate::engine::session::Phase;
 use crate::engine::wheel::TICK_MS;
 use crate::engine::{
-    Admission, AdmissionPolicy, BoxedTask, Core, CoreSetup, Counters, Handler, Limits, Parcel, ServerHandle, SessionId,
+    Admission, AdmissionPolicy, BoxedTask, Core, Counters, Handler, Limits, Parcel, Seed, ServerHandle, SessionId,
 };
 use crate::mesh::Mesh;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
@@ -101,8 +101,8 @@ impl World {
     pub fn longest_message(&mut self, index: u32) -> usize {
         let sessions = &mut self.core.sessions;
         let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return 0 };
-        let of_any = if slot.phase == Phase::Ended { MESSAGE_BYTES_MAX } else { 0 };
-        slot.state.as_ref().map_or(of_any, |member| member.longest)
+        let of_any = if slot.phase() == Phase::Ended { MESSAGE_BYTES_MAX } else { 0 };
+        slot.state().map_or(of_any, |member| member.longest)
     }
 
     pub fn new() -> Self {
@@ -148,20 +148,18 @@ impl<H: Handler> World<H> {
         let counters = Arc::clone(&process.counters[usize::from(core)]);
         let log = Rc::new(Log::of(&process.board));
         let tasks = Executor::default();
-        let core = Core::new(CoreSetup {
+        let seed = Seed {
             core,
-            handler: handler(Rc::clone(&log)),
-            reactor: Traced::new(reactor, Rc::clone(&process.trace)),
             listeners: process.listeners.iter().map(|kind| listen(&network, *kind)).collect(),
             limits,
-            counters: Arc::clone(&counters),
             counters_of_all: Arc::clone(&process.counters),
             connections: Arc::clone(&process.connections),
             admission: Arc::clone(&process.admission),
             mesh: process.mesh.borrow_mut()[usize::from(core)].take().expect("each core is made once"),
-            spawner: tasks.spawner(),
             clock: || UNIX_EPOCH + TIME_OF_DAY,
-        });
+        };
+        let reactor = Traced::new(reactor, Rc::clone(&process.trace));
+        let core = Core::new(seed, handler(Rc::clone(&log)), reactor, tasks.spawner());
         let mut world = Self {
             core,
             network,
@@ -255,7 +253,7 @@ impl<H: Handler> World<H> {
             }
         }
         self.heed();
-        self.process.trace.note("turn: core, time", &[u64::from(self.core.common.core), self.now_ms], b"");
+        self.process.trace.note("turn: core, time", &[u64::from(self.core.parts.core), self.now_ms], b"");
         self.core.awake();
         let more = self.core.turn(self.now_ms);
         // Once it sleeps it does not look at what other cores push: they wake it.
@@ -353,7 +351,7 @@ impl<H: Handler> World<H> {
             let opened = self.log.opened.borrow().clone();
             for id in opened {
                 let slot = self.core.sessions.get_mut(id.token);
-                assert!(slot.is_none_or(|slot| slot.paused), "a session outlives its client");
+                assert!(slot.is_none_or(|slot| slot.is_paused()), "a session outlives its client");
                 self.resume(id);
             }
             self.advance(LONG_MS);
@@ -385,7 +383,7 @@ impl<H: Handler> World<H> {
     pub fn bytes_in_slot(&mut self, index: u32) -> (usize, usize) {
         let sessions = &mut self.core.sessions;
         let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return (0, 0) };
-        (slot.outbox_bytes(), slot.backlog.as_ref().map_or(0, |backlog| backlog.bytes.len()))
+        (slot.outbox_bytes(), slot.backlog().map_or(0, |backlog| backlog.bytes.len()))
     }
 
     /// What holds after every turn.
@@ -396,26 +394,26 @@ impl<H: Handler> World<H> {
         // Each end is counted once, and for a reason.
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
         assert!(counters.sessions_closed.read() <= counters.upgraded.read());
-        let counted = self.core.common.clients.counted();
+        let counted = self.core.parts.clients.counted();
         assert!(counted <= self.core.sessions(), "an address is remembered of a session that is gone");
-        assert!(self.admission.connections_of_busiest() <= self.core.common.limits.connections_per_address_max);
-        assert!(self.core.common.reply.is_empty(), "a reply belongs to the session at hand");
+        assert!(self.admission.connections_of_busiest() <= self.core.parts.limits.connections_per_address_max);
+        assert!(self.core.parts.reply.is_empty(), "a reply belongs to the session at hand");
         assert!(self.core.sessions.is_sound(), "a slot is free twice, or neither free nor in use");
         assert!(!self.log.sent_after_end.get(), "nothing can be sent once a session has ended");
         assert_eq!(*self.log.disorder.borrow(), Vec::<String>::new());
         assert_eq!(counters.upgraded.read(), self.log.opened.borrow().len() as u64);
-        let moment = Moment { tick: self.core.common.tick, turn: self.network.turns() };
+        let moment = Moment { tick: self.core.parts.tick, turn: self.network.turns() };
         let told_all = self.core.has_told_all();
         for index in 0..self.core.sessions.capacity() {
             let Some(token) = self.core.sessions.token_at(index) else { continue };
             let slot = self.core.sessions.get_mut(token).expect("a token of now");
-            let address = self.network.address_of(slot.socket).expect("a session has a socket");
+            let address = self.network.address_of(slot.socket()).expect("a session has a socket");
             assert!(
                 !told_all || !slot.is_open(),
                 "a session was not told that the server ends, though the time for that is over"
             );
-            let seen = Seen { address, taken: self.network.taken(slot.socket) };
-            self.ledger.look(token, slot, seen, &self.core.common.limits, moment);
+            let seen = Seen { address, taken: self.network.taken(slot.socket()) };
+            self.ledger.look(token, slot, seen, &self.core.parts.limits, moment);
         }
     }
 

@@ -5,11 +5,12 @@
 
 mod announcing;
 mod arena;
-pub(super) mod cut;
 mod flow;
 mod interest;
 mod members;
+mod pacing;
 mod policy;
+mod publishers;
 mod rounds;
 mod topic;
 
@@ -23,8 +24,10 @@ use arena::Arena;
 pub(super) use flow::{Flow, Latest, NOBODY, Portion, Round, round_bytes_max};
 pub(super) use interest::{Interest, Notice};
 pub(super) use members::{Member, Members, Membership};
+pub(super) use pacing::Pacing;
 pub use policy::{Overflow, Subscribe, TOPIC_BYTES_MAX, TopicError, check_topic};
 pub(super) use policy::{SubscriptionLimits, check_publishable};
+pub(super) use publishers::Publishers;
 pub(super) use topic::{Remote, Topic, TopicKey};
 
 use crate::reactor::Token;

@@ -26,8 +26,7 @@ pub struct Request<'a> {
     transfer_coding_known: bool,
     expects_continue: bool,
     connection: Connection,
-    upgrade_websocket: bool,
-    websocket_key: bool,
+    asks: WebSocketHeaders,
     body: &'a [u8],
 }
 
@@ -65,8 +64,7 @@ impl<'a> Request<'a> {
             transfer_coding_known: true,
             expects_continue: false,
             connection: Connection::default(),
-            upgrade_websocket: false,
-            websocket_key: false,
+            asks: WebSocketHeaders::default(),
             body: &[],
         };
         for header in request.headers {
@@ -145,7 +143,7 @@ impl<'a> Request<'a> {
     /// Returns whether the client attempts to open a WebSocket: it sent `Upgrade: websocket` or a Sec-WebSocket-Key.
     /// [`handshake::check`](super::handshake::check) checks the attempt.
     pub fn is_upgrade(&self) -> bool {
-        self.upgrade_websocket || self.websocket_key
+        self.asks.upgrade || self.asks.key
     }
 
     /// Returns how the end of the body is found. With GET, HEAD and an upgrade there is no body, or an empty one.
@@ -174,7 +172,7 @@ impl<'a> Request<'a> {
 
     /// Returns whether both halves of the upgrade were sent (RFC 6455 4.2.1, 3 and 4).
     pub(in crate::protocol) fn upgrades_to_websocket(&self) -> bool {
-        self.upgrade_websocket && self.connection.upgrade
+        self.asks.upgrade && self.connection.upgrade
     }
 
     pub(in crate::protocol) fn parsed_headers(&self) -> &'a [Header<'a>] {
@@ -191,9 +189,9 @@ impl<'a> Request<'a> {
         } else if name.eq_ignore_ascii_case("Connection") {
             self.connection.note(value);
         } else if name.eq_ignore_ascii_case("Upgrade") {
-            self.upgrade_websocket |= names_websocket(value);
+            self.asks.upgrade |= names_websocket(value);
         } else if name.eq_ignore_ascii_case("Sec-WebSocket-Key") {
-            self.websocket_key = true;
+            self.asks.key = true;
         } else if name.eq_ignore_ascii_case("Content-Length") {
             self.body_length = match self.body_length {
                 BodyLength::Unannounced => BodyLength::Known(parse_content_length(value)?),
@@ -249,6 +247,15 @@ pub enum BodyLength {
     Known(u64),
     /// The body ends with the last of its [`Chunks`].
     Chunked,
+}
+
+/// The headers that only a request for a WebSocket has.
+#[derive(Clone, Copy, Debug, Default)]
+struct WebSocketHeaders {
+    /// Upgrade names the WebSocket protocol.
+    upgrade: bool,
+    /// There is a Sec-WebSocket-Key.
+    key: bool,
 }
 
 /// The options in the Connection headers.

@@ -317,7 +317,7 @@ impl Storm {
         let sessions: usize = self.seats.iter().map(|seat| seat.world.core.sessions()).sum();
         assert_eq!(self.process.connections(), sessions, "the process counts other connections than its cores have");
         let limited = self.limits.connections_per_address_max > 0;
-        let counted: usize = self.seats.iter().map(|seat| seat.world.core.common.clients.counted()).sum();
+        let counted: usize = self.seats.iter().map(|seat| seat.world.core.parts.clients.counted()).sum();
         let expected = if limited { counted } else { 0 };
         assert_eq!(self.process.admission.connections() as usize, expected, "addresses count what their sessions are");
     }

@@ -1,7 +1,11 @@
-//! How finely a fan-out to very many is cut while others speak: by how long the turns before took.
+//! The pace of a fan-out to very many while there is other traffic: how finely it is cut follows from how long the turns before
+//! took.
 //!
-//! What a send costs differs from machine to machine and from hour to hour, so a number of sends alone says nothing of how
+//! The cost of a send differs from machine to machine and from hour to hour, so a number of sends alone says nothing about how
 //! long others wait. Invariant: no turn is cut coarser or finer than the limits here.
+
+/// A core counts as having other traffic for this many ticks after the last message that was not fan-out.
+const OTHER_TRAFFIC_TICKS: u32 = 2;
 
 /// A turn of this many milliseconds or more was too long. The clock's steps are of one, so such a turn took over one.
 const TURN_MS_MAX: u64 = 2;
@@ -17,20 +21,33 @@ const WEIGHT_STEP: usize = 2;
 
 /// See the module.
 #[derive(Debug)]
-pub(in crate::engine) struct Cut {
+pub(in crate::engine) struct Pacing {
     weight: usize,
-    /// When the turn before began, if it was cut.
+    /// The time at which the turn before began, in milliseconds, if it was cut.
     before_ms: Option<u64>,
+    /// The tick of the last message or request that was no fan-out.
+    other_traffic: Option<u32>,
 }
 
-impl Default for Cut {
+impl Default for Pacing {
     fn default() -> Self {
-        Self { weight: WEIGHT_MIN, before_ms: None }
+        Self { weight: WEIGHT_MIN, before_ms: None, other_traffic: None }
     }
 }
 
-impl Cut {
-    /// For how many of a turn's visits one counts, in a turn that is cut and began at `now_ms`. Asked once in such a turn.
+impl Pacing {
+    /// Notes a message or a request that is no fan-out.
+    #[inline]
+    pub(in crate::engine) fn note_other_traffic(&mut self, tick: u32) {
+        self.other_traffic = Some(tick);
+    }
+
+    /// Returns whether there is traffic beside fan-out, which has to wait for it.
+    pub(in crate::engine) fn has_other_traffic(&self, tick: u32) -> bool {
+        self.other_traffic.is_some_and(|last| tick - last <= OTHER_TRAFFIC_TICKS)
+    }
+
+    /// Returns how many of a turn's visits one counts for, in a turn that is cut and began at `now_ms`. Asked once in such a turn.
     pub(in crate::engine) fn weight(&mut self, now_ms: u64) -> usize {
         if let Some(before_ms) = self.before_ms.replace(now_ms) {
             let was_too_long = now_ms - before_ms >= TURN_MS_MAX;
@@ -40,7 +57,7 @@ impl Cut {
         self.weight
     }
 
-    /// In a turn that is not cut: how long it takes says nothing of the next that is.
+    /// Notes a turn that is not cut: its length says nothing about the next one that is.
     pub(in crate::engine) fn pause(&mut self) {
         self.before_ms = None;
     }
@@ -51,25 +68,25 @@ mod tests {
     use super::*;
 
     /// Turns that take so long, one after another; the weights of all.
-    fn weights(cut: &mut Cut, turns: usize, turn_ms: u64) -> Vec<usize> {
-        (0..turns as u64).map(|turn| cut.weight(1_000 + turn * turn_ms)).collect()
+    fn weights(pacing: &mut Pacing, turns: usize, turn_ms: u64) -> Vec<usize> {
+        (0..turns as u64).map(|turn| pacing.weight(1_000 + turn * turn_ms)).collect()
     }
 
     #[test]
     fn turns_that_take_too_long_are_cut_finer_down_to_a_limit() {
-        let mut cut = Cut::default();
+        let mut cut = Pacing::default();
         assert_eq!(weights(&mut cut, 9, TURN_MS_MAX), [3, 5, 7, 9, 11, 13, 15, 16, 16]);
     }
 
     #[test]
     fn turns_that_are_short_are_cut_coarser_up_to_a_limit() {
-        let mut cut = Cut { weight: 6, before_ms: None };
+        let mut cut = Pacing { weight: 6, ..Pacing::default() };
         assert_eq!(weights(&mut cut, 6, TURN_MS_MAX - 1), [6, 5, 4, 3, 3, 3]);
     }
 
     #[test]
     fn how_long_other_turns_take_changes_nothing() {
-        let mut cut = Cut::default();
+        let mut cut = Pacing::default();
         for turn in 0..100 {
             assert_eq!(cut.weight(turn * 1_000), WEIGHT_MIN);
             cut.pause();

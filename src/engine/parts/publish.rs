@@ -4,7 +4,7 @@
 //! core is bounded by [`Limits::backlog_bytes_max`](super::Limits): long before it is reached, sessions that publish are
 //! not read, and beyond it what is published is dropped and counted.
 
-use crate::engine::common::Common;
+use super::Parts;
 use crate::engine::mail::{Content, Parcel};
 use crate::engine::reasons::DropReason;
 use crate::engine::session::Slot;
@@ -14,16 +14,12 @@ use crate::protocol::deflate::Compress;
 use crate::protocol::{Batch, HEADER_BYTES_MAX, Message};
 use crate::reactor::Token;
 
-/// Messages that a session publishes in a turn before it has to wait for the next: the smallest ones come by ten thousands
-/// in one read, and each costs up to a microsecond.
-const PUBLISHED_PER_TURN_MAX: u32 = 1024;
-
 /// From this part of the backlog's limit on, those who publish are held up.
 const CONGESTED_AT: usize = 4;
 
-impl Common {
+impl Parts {
     /// Publishes a message, from a session that may not want its own back.
-    pub(super) fn publish(
+    pub(in crate::engine) fn publish(
         &mut self,
         sender: Option<Token>,
         topic: &str,
@@ -32,13 +28,13 @@ impl Common {
     ) -> Result<Sent, TopicError> {
         topics::check_publishable(topic)?;
         self.counters.messages_published.add(1);
-        Ok(self.publish_by(topic, |common, target| common.gather(target, sender, message, compress)))
+        Ok(self.publish_by(topic, |parts, target| parts.gather(target, sender, message, compress)))
     }
 
     /// Publishes what is encoded already.
-    pub(super) fn publish_batch(&mut self, topic: &str, batch: &Batch) -> Sent {
+    pub(in crate::engine) fn publish_batch(&mut self, topic: &str, batch: &Batch) -> Sent {
         self.counters.messages_published.add(batch.messages() as u64);
-        self.publish_by(topic, |common, target| common.gather_batch(target, batch))
+        self.publish_by(topic, |parts, target| parts.gather_batch(target, batch))
     }
 
     /// Gathers something for each topic that what is published to this one goes to, and says the worst that came of it.
@@ -50,47 +46,40 @@ impl Common {
         sent
     }
 
-    /// Whether a session has published as much as it may in a turn. Asked once for each message.
-    pub(super) fn publishes_much(&mut self, token: Token) -> bool {
-        let before = self.publishing.filter(|(last, _)| *last == token).map_or(0, |(_, count)| count);
-        self.publishing = Some((token, before + 1));
-        before + 1 >= PUBLISHED_PER_TURN_MAX
-    }
-
     /// Whether more waits to be delivered here than should.
-    pub(super) fn is_congested(&self) -> bool {
+    pub(in crate::engine) fn is_congested(&self) -> bool {
         self.topics.backlog_bytes > self.limits.backlog_bytes_max / CONGESTED_AT
     }
 
     /// Whether those who publish have to wait: too much is to be delivered here, or is on its way to another core.
-    pub(super) fn holds_publishers(&self) -> bool {
+    pub(in crate::engine) fn holds_publishers(&self) -> bool {
         self.is_congested() || self.mesh.others().any(|core| self.mesh.is_crowded(core))
     }
 
     /// Ends a session's subscriptions: it is closing, and is sent nothing more.
-    pub(super) fn leave_all<S>(&mut self, slot: &mut Slot<S>) {
-        while let Some(member) = self.topics.leave_one(&mut slot.membership) {
+    pub(in crate::engine) fn leave_all<S>(&mut self, slot: &mut Slot<S>) {
+        while let Some(member) = self.topics.leave_one(slot.membership_mut()) {
             self.note_left(member);
         }
-        slot.behind = false;
+        slot.set_lagging(false);
     }
 
     /// After a subscription ended.
-    pub(super) fn note_left(&self, member: Member) {
+    pub(in crate::engine) fn note_left(&self, member: Member) {
         // What it waited for it does not get.
         self.count_dropped(DropReason::TopicLatest, usize::from(member.is_behind()));
     }
 
     /// Has a session that published not be read until there is room again.
-    pub(super) fn hold<S>(&mut self, slot: &mut Slot<S>, token: Token) {
-        if !std::mem::replace(&mut slot.held, true) {
+    pub(in crate::engine) fn hold<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        if slot.throttle() {
             self.counters.publishers_held.add(1);
-            self.held.push(token);
+            self.publishers.note_throttled(token);
         }
     }
 
     /// At the end of a turn: makes batches of what was gathered, for subscribers here and for other cores.
-    pub(super) fn seal_all(&mut self) {
+    pub(in crate::engine) fn seal_all(&mut self) {
         let mut gathered = std::mem::take(&mut self.topics.gathered);
         for topic in gathered.drain(..) {
             self.seal(topic);

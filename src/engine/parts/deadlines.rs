@@ -1,0 +1,153 @@
+//! The times that a session has, and what falls due for it: computed here, acted on by the core.
+
+use super::Parts;
+use crate::engine::session::acknowledged::{Clock, Reading};
+use crate::engine::session::outbox::Outbox;
+use crate::engine::session::{Phase, Slot};
+use crate::engine::wheel::{NEVER, ticks};
+use crate::protocol::State;
+use crate::reactor::Token;
+
+/// Silence after which a draining core closes a connection without a session, or half of the drain timeout if that is
+/// less. A client sends its request a round trip after it has connected, or after the answer before; closing earlier would
+/// leave that request without an answer.
+const SILENCE_MS: u64 = 1_000;
+
+impl Parts {
+    /// Returns when a draining core lets go of a connection that asks for nothing.
+    pub(in crate::engine) fn silent_until<S>(&self, slot: &Slot<S>) -> u32 {
+        slot.heard().saturating_add(ticks(SILENCE_MS.min(self.limits.drain_timeout_ms / 2)))
+    }
+
+    /// Gives the session's phase, or its closing handshake, this long.
+    pub(in crate::engine) fn set_deadline<S>(&mut self, slot: &mut Slot<S>, token: Token, milliseconds: u64) {
+        let length = ticks(milliseconds);
+        slot.set_deadline(self.tick.saturating_add(length).min(NEVER - 1));
+        self.wheel.schedule(token.index, Clock::new(self.tick, length).first_look());
+    }
+
+    /// Counts from now on how long nothing leaves the session's outbox.
+    pub(in crate::engine) fn begin_waiting(&mut self, outbox: &mut Outbox, token: Token) {
+        outbox.progress = self.tick;
+        self.wheel.schedule(token.index, Clock::new(self.tick, ticks(self.limits.send_timeout_ms)).first_look());
+    }
+
+    pub(in crate::engine) fn due<S>(&mut self, slot: &Slot<S>, token: Token) -> Due {
+        let looked = self.acknowledged.looked(token.index);
+        let clocks = self.clocks(slot, token);
+        let mut due = Due { action: None, next: NEVER - 1 };
+        if clocks.closing.is_none() {
+            due.consider(self.tick, slot.deadline(), Action::EndPhase);
+        }
+        for (clock, action) in clocks.each() {
+            match clock.read(self.tick, looked) {
+                Reading::RunOut => due.action = due.action.or(Some(action)),
+                // What is seen may change everything else.
+                Reading::LookNow => return Due { action: Some(Action::LookAtSocket), ..due },
+                Reading::Until(next) => due.next = due.next.min(next),
+            }
+        }
+        if slot.phase() == Phase::Open {
+            self.consider_the_open(slot, &mut due);
+        }
+        if looked.is_some_and(|at| clocks.each().all(|(clock, _)| !clock.covers(at))) {
+            self.acknowledged.forget(token.index);
+        }
+        due
+    }
+
+    /// What is due for an open session whatever its peer acknowledges.
+    fn consider_the_open<S>(&self, slot: &Slot<S>, due: &mut Due) {
+        let limits = &self.limits;
+        if let Some(since) = slot.connection().assembling_since() {
+            due.consider(self.tick, since.saturating_add(ticks(limits.assembly_timeout_ms)), Action::FailAssembly);
+        }
+        if limits.ping_interval_ms > 0 && slot.connection().state() == State::Open {
+            let interval = ticks(limits.ping_interval_ms);
+            if !slot.signs().is_pinged() {
+                due.consider(self.tick, slot.heard().saturating_add(interval), Action::Ping);
+            } else {
+                // Once the peer has answered, another interval begins, and nothing else looks at its end.
+                due.next = due.next.min(self.tick.saturating_add(interval));
+            }
+        }
+    }
+
+    /// The clocks that what the peer acknowledges puts back.
+    pub(in crate::engine) fn clocks<S>(&self, slot: &Slot<S>, token: Token) -> Clocks {
+        let limits = &self.limits;
+        let closing = || {
+            // From the tick after it began: the last word itself is no evidence that more of it is taken.
+            let length = ticks(limits.close_timeout_ms) - 1;
+            Clock::new(slot.deadline().saturating_sub(length), length)
+        };
+        let silence = || {
+            let since = slot.heard().max(self.acknowledged.taken(token.index));
+            let looks = slot.signs().is_untaken() || slot.has_outbox();
+            Clock { looks, ..Clock::new(since, ticks(limits.dead_peer_timeout_ms)) }
+        };
+        if slot.phase() != Phase::Open {
+            return Clocks { closing: slot.lingers_as_websocket().then(closing), ..Clocks::default() };
+        }
+        Clocks {
+            closing: (slot.deadline() != NEVER).then(closing),
+            sending: slot.outbox().map(|outbox| Clock::new(outbox.progress, ticks(limits.send_timeout_ms))),
+            silence: (limits.dead_peer_timeout_ms > 0).then(silence),
+        }
+    }
+}
+
+/// The clocks that a session has now.
+#[derive(Clone, Copy, Default)]
+pub(in crate::engine) struct Clocks {
+    pub(in crate::engine) closing: Option<Clock>,
+    pub(in crate::engine) sending: Option<Clock>,
+    pub(in crate::engine) silence: Option<Clock>,
+}
+
+impl Clocks {
+    /// Each, and what is to be done when it runs out.
+    fn each(self) -> impl Iterator<Item = (Clock, Action)> {
+        let actions =
+            [(self.closing, Action::EndPhase), (self.sending, Action::SendStalled), (self.silence, Action::DeadPeer)];
+        actions.into_iter().filter_map(|(clock, action)| clock.map(|clock| (clock, action)))
+    }
+}
+
+/// What has fallen due for a session.
+#[derive(Clone, Copy)]
+pub(in crate::engine) enum Action {
+    /// Whether its peer takes what it is sent has to be known.
+    LookAtSocket,
+    /// Its phase, or the closing handshake, took too long.
+    EndPhase,
+    /// It was silent long enough to be asked whether it is still there.
+    Ping,
+    /// A message began too long ago.
+    FailAssembly,
+    /// It was silent for too long.
+    DeadPeer,
+    /// Nothing left for too long.
+    SendStalled,
+}
+
+/// What is due now, or else the tick at which something may be.
+pub(in crate::engine) struct Due {
+    pub(in crate::engine) action: Option<Action>,
+    pub(in crate::engine) next: u32,
+}
+
+impl Due {
+    /// Returns whether something was to come from the peer by now, or else shows at its socket.
+    pub(in crate::engine) fn is_over_for_want_of_input(&self) -> bool {
+        !matches!(self.action, None | Some(Action::Ping | Action::SendStalled))
+    }
+
+    fn consider(&mut self, tick: u32, at: u32, action: Action) {
+        if at > tick {
+            self.next = self.next.min(at);
+        } else {
+            self.action = self.action.or(Some(action));
+        }
+    }
+}

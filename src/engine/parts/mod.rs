@@ -1,0 +1,136 @@
+//! The parts of a core that its sessions share, and that a handler's calls may touch.
+//!
+//! Each part keeps its own rules; what needs several of them is written in the files beside this one. Knows no handler and no
+//! reactor beyond its sockets.
+
+mod deadlines;
+mod publish;
+mod sharing;
+mod writing;
+
+pub(in crate::engine) use deadlines::{Action, Due};
+
+use std::sync::Arc;
+
+use crate::engine::admission::clients::Clients;
+use crate::engine::counters::Counters;
+use crate::engine::limits::Limits;
+use crate::engine::mail::Parcel;
+use crate::engine::session::acknowledged::Acknowledged;
+use crate::engine::session::outbox::Outbox;
+use crate::engine::session::{Compressing, InflationBudget, List, Lists, Phase, Slot};
+use crate::engine::tasks::Tasks;
+use crate::engine::topics::{Pacing, Publishers, Topics, round_bytes_max};
+use crate::engine::wheel::Wheel;
+use crate::mesh::Mesh;
+use crate::protocol::AssemblyPool;
+use crate::reactor::Token;
+
+/// The reply buffer is sent when it holds this much, even if more is to come: it stays within the second-level cache.
+const REPLY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes read at a time from a session that may have to wait with them, since they are kept meanwhile.
+const POSTPONED_BYTES_MAX: usize = 64 * 1024;
+
+/// See the module.
+pub(in crate::engine) struct Parts {
+    pub(in crate::engine) core: u16,
+    pub(in crate::engine) limits: Limits,
+    pub(in crate::engine) counters: Arc<Counters>,
+    /// Those of every core, to be read.
+    pub(in crate::engine) counters_of_all: Arc<[Arc<Counters>]>,
+    pub(in crate::engine) clients: Clients,
+    pub(in crate::engine) wheel: Wheel,
+    pub(in crate::engine) acknowledged: Acknowledged,
+    pub(in crate::engine) pool: AssemblyPool,
+    pub(in crate::engine) compression: Compressing,
+    pub(in crate::engine) tasks: Tasks,
+    pub(in crate::engine) inflation: InflationBudget,
+    pub(in crate::engine) topics: Topics,
+    pub(in crate::engine) mesh: Mesh<Parcel>,
+    /// Room for the topics that a message goes to; empty between calls.
+    pub(in crate::engine) targets: Vec<u32>,
+    pub(in crate::engine) publishers: Publishers,
+    pub(in crate::engine) pacing: Pacing,
+    /// The time of this turn.
+    pub(in crate::engine) tick: u32,
+    /// What the session at hand has said and not sent.
+    pub(in crate::engine) reply: Vec<u8>,
+    pub(in crate::engine) lists: Lists,
+}
+
+impl Parts {
+    pub(in crate::engine) fn new(
+        core: u16,
+        limits: Limits,
+        counters_of_all: Arc<[Arc<Counters>]>,
+        clients: Clients,
+        tasks: Tasks,
+        mesh: Mesh<Parcel>,
+    ) -> Self {
+        let mut reply = vec![0; REPLY_BYTES_MAX];
+        // Written once, so that its memory is there from the start.
+        reply.clear();
+        Self {
+            core,
+            topics: Topics::new(mesh.is_alone(), round_bytes_max(limits.outbox_bytes_max)),
+            limits,
+            counters: counters_of_all.get(usize::from(core)).cloned().unwrap_or_default(),
+            counters_of_all,
+            clients,
+            wheel: Wheel::default(),
+            acknowledged: Acknowledged::default(),
+            pool: AssemblyPool::default(),
+            compression: Compressing::default(),
+            inflation: InflationBudget::default(),
+            mesh,
+            targets: Vec::new(),
+            publishers: Publishers::default(),
+            pacing: Pacing::default(),
+            tasks,
+            tick: 0,
+            reply,
+            lists: Lists::default(),
+        }
+    }
+
+    /// Marks a session as having something to send at the end of the turn.
+    pub(in crate::engine) fn mark_dirty<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        if !slot.is_in_flight() {
+            self.lists.add(List::Dirty, slot, token);
+        }
+    }
+
+    /// Has a session read on in the next turn.
+    pub(in crate::engine) fn resume_next_turn<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        self.lists.add(List::Resumed, slot, token);
+    }
+
+    /// Has a session read on that was kept from it: it could not be heard meanwhile, nor complete a message.
+    pub(in crate::engine) fn read_again<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        slot.excuse_silence(self.tick);
+        self.resume_next_turn(slot, token);
+    }
+
+    pub(in crate::engine) fn hold_back<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {
+        self.begin_waiting(&mut outbox, token);
+        slot.set_outbox(outbox);
+        self.mark_dirty(slot, token);
+    }
+
+    /// Returns how much of the scratch buffer a read may fill.
+    pub(in crate::engine) fn read_size<S>(&self, slot: &Slot<S>, scratch: usize) -> usize {
+        if slot.phase() == Phase::Head {
+            return slot.request_bytes_wanted(self.limits.head.head_bytes_max, scratch);
+        }
+        let may_wait = self.inflation.is_spent() && slot.connection().compression().is_some();
+        if may_wait { scratch.min(POSTPONED_BYTES_MAX) } else { scratch }
+    }
+
+    /// Notes that an open session is over. Returns whether the handler is to be told, which it is once.
+    pub(in crate::engine) fn is_over<S>(&self, slot: &mut Slot<S>) -> bool {
+        let over = slot.take_opened();
+        self.counters.sessions_closed.add(u64::from(over));
+        over
+    }
+}

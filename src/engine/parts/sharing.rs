@@ -1,0 +1,96 @@
+//! Sharing: frames that many sessions are sent go into their outboxes by reference.
+
+use bytes::Bytes;
+
+use super::Parts;
+use crate::engine::reasons::DropReason;
+use crate::engine::session::outbox::SharedFrames;
+use crate::engine::session::{List, Slot};
+use crate::engine::topics::{Latest, Member, Round};
+use crate::engine::wheel::{NEVER, ticks};
+use crate::protocol::Encoding;
+use crate::reactor::Token;
+
+impl Parts {
+    /// Whether a subscriber does not keep up: too much waits for it, or what was published has waited for too long.
+    pub(in crate::engine) fn is_late<S>(&self, slot: &Slot<S>) -> bool {
+        slot.outbox().is_some_and(|outbox| {
+            let since = outbox.shared_since();
+            outbox.bytes() > self.limits.outbox_bytes_max
+                || (since != NEVER && self.tick >= since.saturating_add(ticks(self.limits.outbox_age_ms_max)))
+        })
+    }
+
+    /// Queues a round for a session, without what it published itself if it does not want that back.
+    #[inline]
+    pub(in crate::engine) fn share_round<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        member: Member,
+        round: &mut Round,
+    ) {
+        let Some(topic) = self.topics.key(member.topic()) else { return };
+        let (overflow, since) = (member.overflow(), self.tick);
+        let own: Vec<usize> = if member.is_echoless() { round.own_messages(token).collect() } else { Vec::new() };
+        let (window, compressors) = self.compression.window_and_compressors(slot.connection(), &self.limits);
+        if window.is_some() {
+            // The session's own stream begins anew after shared frames.
+            slot.connection_mut().forget_sent();
+        }
+        let encoding = round.encoding(window, compressors);
+        if own.is_empty() {
+            let (frames, messages) = (encoding.frames().clone(), encoding.messages() as u32);
+            return self.share(slot, token, SharedFrames { frames, messages, topic, overflow, since });
+        }
+        for (frames, messages) in without(encoding, &own) {
+            self.share(slot, token, SharedFrames { frames, messages, topic, overflow, since });
+        }
+    }
+
+    pub(in crate::engine) fn share_latest<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        member: Member,
+        latest: &Latest,
+    ) {
+        let (window, compressors) = self.compression.window_and_compressors(slot.connection(), &self.limits);
+        if window.is_some() {
+            slot.connection_mut().forget_sent();
+        }
+        let frames = latest.batch.encoding(window, compressors).frames().clone();
+        let Some(topic) = self.topics.key(member.topic()) else { return };
+        let shared = SharedFrames { frames, messages: 1, topic, overflow: member.overflow(), since: self.tick };
+        self.share(slot, token, shared);
+    }
+
+    #[inline]
+    pub(in crate::engine) fn share<S>(&mut self, slot: &mut Slot<S>, token: Token, shared: SharedFrames) {
+        self.counters.messages_sent.add(u64::from(shared.messages));
+        if !slot.has_outbox() {
+            self.hold_back(slot, token, Box::default());
+        }
+        if let Some(outbox) = slot.outbox_mut() {
+            outbox.share(shared);
+        }
+        self.mark_dirty(slot, token);
+    }
+
+    /// Has a session looked at again that waits for a latest message and for nothing whose end would tell.
+    pub(in crate::engine) fn catch_up_next_turn<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        self.lists.add(List::CatchingUp, slot, token);
+    }
+
+    pub(in crate::engine) fn count_dropped(&self, reason: DropReason, messages: usize) {
+        self.counters.messages_dropped.add_many(&reason, messages as u64);
+    }
+}
+
+/// The frames before, between and after some messages, and how many messages they are.
+fn without(encoding: &Encoding, own: &[usize]) -> Vec<(Bytes, u32)> {
+    let mut from = 0;
+    let gaps = own.iter().copied().chain([encoding.messages()]).map(|to| std::mem::replace(&mut from, to + 1)..to);
+    let some = gaps.filter(|gap| !gap.is_empty());
+    some.map(|gap| (encoding.slice(gap.clone()), gap.len() as u32)).collect()
+}

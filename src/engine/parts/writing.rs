@@ -1,0 +1,203 @@
+//! Writing: from a message to the socket, or to an outbox.
+//!
+//! Invariant: between two sessions the reply buffer is empty. What a session is sent during its own callbacks is gathered there and
+//! leaves in one `send(2)` when the callbacks are over; only what the socket does not take then goes into an outbox, which is sent
+//! through the reactor at the end of the turn.
+
+use std::io::{ErrorKind, IoSlice};
+
+use super::{Parts, REPLY_BYTES_MAX};
+use crate::engine::session::Slot;
+use crate::engine::session::outbox::Outbox;
+use crate::protocol::deflate::Compress;
+use crate::protocol::{CONTROL_PAYLOAD_MAX, FrameHeader, Message, Opcode, Prepared};
+use crate::protocol::{write_compressed_frame, write_frame};
+use crate::reactor::{Sockets, Token};
+
+/// A payload from this size on goes to the socket straight from where it lies. Below, copying it into the reply buffer
+/// costs less than a system call for each message of a batch.
+const DIRECT_BYTES_MIN: usize = 8 * 1024;
+
+/// Pongs are handed to the socket when the reply holds this much: of a flood of pings no more than this waits for a peer
+/// that does not read, however many of them one read brought.
+const REPLY_BYTES_BEHIND_PONG_MAX: usize = 4 * 1024;
+
+impl Parts {
+    /// Writes a message frame for the session at hand.
+    #[inline]
+    pub(in crate::engine) fn write_message<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+        message: Message<'_>,
+        compress: Compress,
+    ) {
+        let compressors = self.compression.compressors_for(slot.connection(), &self.limits);
+        if compressors.is_some_and(|with| with.should_compress(compress, message.len())) {
+            return self.write_compressed(slot, token, sockets, message);
+        }
+        self.write_payload(slot, token, sockets, message.kind().opcode(), false, message.as_bytes());
+    }
+
+    fn write_compressed<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+        message: Message<'_>,
+    ) {
+        let Some(mut compressors) = self.compression.take() else { return };
+        let opcode = message.kind().opcode();
+        match slot.connection_mut().compress(message.as_bytes(), &mut compressors) {
+            Some(compressed) => {
+                self.counters.messages_compressed.add(1);
+                self.write_payload(slot, token, sockets, opcode, true, compressed);
+            }
+            None => self.write_payload(slot, token, sockets, opcode, false, message.as_bytes()),
+        }
+        self.compression.put_back(compressors);
+    }
+
+    /// Writes a message that was prepared for many.
+    pub(in crate::engine) fn write_prepared<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+        prepared: &Prepared,
+    ) {
+        let compressors = self.compression.compressors_for(slot.connection(), &self.limits);
+        let frame = prepared.frame(slot.connection_mut(), compressors);
+        if frame.len() >= DIRECT_BYTES_MIN && !slot.has_outbox() {
+            return self.send_directly(slot, token, sockets, frame);
+        }
+        self.reply.extend_from_slice(frame);
+        if self.reply.len() >= REPLY_BYTES_MAX {
+            self.flush(slot, token, sockets);
+        }
+    }
+
+    #[inline]
+    fn write_payload<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+        opcode: Opcode,
+        compressed: bool,
+        payload: &[u8],
+    ) {
+        if payload.len() >= DIRECT_BYTES_MIN && !slot.has_outbox() {
+            let payload_bytes = payload.len() as u64;
+            FrameHeader { fin: true, opcode, compressed, mask: None, payload_bytes }.write(&mut self.reply);
+            return self.send_directly(slot, token, sockets, payload);
+        }
+        if compressed {
+            write_compressed_frame(&mut self.reply, opcode, payload, None);
+        } else {
+            write_frame(&mut self.reply, opcode, payload, None);
+        }
+        if self.reply.len() >= REPLY_BYTES_MAX {
+            self.flush(slot, token, sockets);
+        }
+    }
+
+    /// Sends what was said before together with many bytes, from where they lie.
+    fn send_directly<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets, payload: &[u8]) {
+        slot.note_sent();
+        let parts = [IoSlice::new(&self.reply), IoSlice::new(payload)];
+        let sent = match sockets.send_now(slot.socket(), &parts) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(_) => {
+                slot.note_broken();
+                self.reply.clear();
+                return;
+            }
+        };
+        let head = self.reply.len();
+        if sent < head + payload.len() {
+            let mut outbox = Box::<Outbox>::default();
+            outbox.push(&self.reply[sent.min(head)..]);
+            outbox.push(&payload[sent.saturating_sub(head)..]);
+            self.hold_back(slot, token, outbox);
+        }
+        self.reply.clear();
+    }
+
+    /// Writes a ping.
+    pub(in crate::engine) fn write_ping(&mut self, token: Token, payload: &[u8]) {
+        let payload = &payload[..payload.len().min(CONTROL_PAYLOAD_MAX)];
+        let before = self.reply.len();
+        write_frame(&mut self.reply, Opcode::Ping, payload, None);
+        self.acknowledged.discount(token.index, self.reply.len() - before);
+        self.counters.pings_sent.add(1);
+    }
+
+    /// Answers a ping. While the peer does not read, pongs are bounded by the outbox.
+    pub(in crate::engine) fn write_pong<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+        payload: &[u8],
+    ) {
+        if !slot.has_outbox() {
+            write_frame(&mut self.reply, Opcode::Pong, payload, None);
+            if self.reply.len() >= REPLY_BYTES_BEHIND_PONG_MAX {
+                self.flush(slot, token, sockets);
+            }
+            return;
+        }
+        self.flush(slot, token, sockets);
+        if slot.outbox_mut().is_some_and(|outbox| outbox.pong(payload)) {
+            self.counters.pongs_coalesced.add(1);
+        }
+        self.mark_dirty(slot, token);
+    }
+
+    /// Sends what the session at hand has said. Costs one system call if that was anything.
+    #[inline]
+    pub(in crate::engine) fn flush<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets) {
+        if self.reply.is_empty() {
+            return;
+        }
+        if let Some(outbox) = slot.outbox_mut() {
+            outbox.push(&self.reply);
+            self.reply.clear();
+            return self.mark_dirty(slot, token);
+        }
+        slot.note_sent();
+        let sent = match sockets.send_now(slot.socket(), &[IoSlice::new(&self.reply)]) {
+            Ok(sent) => sent,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(_) => {
+                slot.note_broken();
+                self.reply.len()
+            }
+        };
+        if sent < self.reply.len() {
+            let mut outbox = Box::<Outbox>::default();
+            outbox.push(&self.reply[sent..]);
+            self.hold_back(slot, token, outbox);
+        }
+        self.reply.clear();
+    }
+
+    /// Whether more waits for the session at hand than may. What was only gathered so far is given to the socket before
+    /// that is said: the end of backpressure is noticed when something leaves the outbox, so it has to be there.
+    #[inline]
+    pub(in crate::engine) fn is_full<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        sockets: &mut dyn Sockets,
+    ) -> bool {
+        let bytes_max = self.limits.outbox_bytes_max;
+        if slot.outbox_bytes() + self.reply.len() > bytes_max {
+            self.flush(slot, token, sockets);
+        }
+        slot.outbox_bytes() > bytes_max
+    }
+}

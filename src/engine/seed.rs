@@ -1,0 +1,33 @@
+//! The value that a core is made from, beside its handler, its reactor and its runtime.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::SystemTime;
+
+use crate::engine::admission::Admission;
+use crate::engine::counters::Counters;
+use crate::engine::limits::Limits;
+use crate::engine::mail::Parcel;
+use crate::mesh::Mesh;
+use crate::reactor::Listener;
+
+/// See the module. The supervisor makes one for each core, and the core's thread makes the core of it.
+#[derive(Debug)]
+pub struct Seed {
+    /// The number of the core, from 0.
+    pub core: u16,
+    /// Its listeners, which it closes when it drains.
+    pub listeners: Vec<Listener>,
+    /// The limits of its sessions.
+    pub limits: Limits,
+    /// The counters of every core of the server, in the order of their numbers; this one counts in its own.
+    pub counters_of_all: Arc<[Arc<Counters>]>,
+    /// Connections of the whole process, over all cores.
+    pub connections: Arc<AtomicUsize>,
+    /// The rules about who may come in, and what is known of addresses over all cores.
+    pub admission: Arc<Admission>,
+    /// Its end of the rings between cores.
+    pub mesh: Mesh<Parcel>,
+    /// Tells the time of day, for the dates of answers.
+    pub clock: fn() -> SystemTime,
+}

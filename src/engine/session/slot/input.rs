@@ -1,0 +1,95 @@
+//! The reasons to read a socket, and not to.
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Input {
+    stream: Stream,
+    /// An arrival was reported that has not been read to its end.
+    readable: bool,
+    /// The handler wants no more input.
+    paused: bool,
+    /// The session published more than can be delivered now: no more input until that is over.
+    throttled: bool,
+}
+
+/// The stream of bytes from the peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stream {
+    #[default]
+    Flowing,
+    /// Its end or an error waits in the socket, perhaps behind bytes.
+    EndWaits,
+    /// The peer has ended it.
+    Finished,
+    /// The socket does not work any more.
+    Broken,
+}
+
+impl Input {
+    /// Notes that the stream's end or an error waits in the socket.
+    pub(super) fn note_waiting_end(&mut self) {
+        if self.stream == Stream::Flowing {
+            self.stream = Stream::EndWaits;
+        }
+    }
+
+    /// Notes a read of so many bytes into so much room. Returns whether nothing more can be there: what comes later is reported
+    /// anew, unless the stream's end waits behind these bytes.
+    #[inline]
+    pub(super) fn note_read(&mut self, bytes: usize, room: usize) -> bool {
+        let is_all = bytes < room && self.stream != Stream::EndWaits;
+        self.readable = !is_all;
+        is_all
+    }
+
+    pub(super) fn note_end(&mut self) {
+        self.stream = Stream::Finished;
+        self.readable = false;
+    }
+
+    pub(super) fn note_broken(&mut self) {
+        self.stream = Stream::Broken;
+    }
+
+    #[inline]
+    pub(super) fn is_finished(&self) -> bool {
+        self.stream == Stream::Finished
+    }
+
+    #[inline]
+    pub(super) fn is_broken(&self) -> bool {
+        self.stream == Stream::Broken
+    }
+
+    #[inline]
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    pub(super) fn set_readable(&mut self, readable: bool) {
+        self.readable = readable;
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(super) fn set_paused(&mut self, paused: bool) -> bool {
+        std::mem::replace(&mut self.paused, paused)
+    }
+
+    #[inline]
+    pub(super) fn is_throttled(&self) -> bool {
+        self.throttled
+    }
+
+    pub(super) fn set_throttled(&mut self, throttled: bool) -> bool {
+        std::mem::replace(&mut self.throttled, throttled)
+    }
+
+    #[inline]
+    pub(super) fn is_held_up(&self) -> bool {
+        self.paused || self.throttled
+    }
+}

@@ -1,0 +1,32 @@
+//! The lists of its core that a session is on, so that it is put on each at most once.
+
+/// A list of sessions that the core goes through.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(in crate::engine) enum List {
+    /// Sessions with something in their outbox that is not in flight.
+    Dirty = 1,
+    /// Sessions that are read on in the next turn.
+    Resumed = 2,
+    /// Sessions that wait for the latest message of a topic, and are looked at in the next turn.
+    CatchingUp = 4,
+}
+
+/// A set of lists.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Listed(u8);
+
+impl Listed {
+    /// Returns whether it was not there.
+    #[inline]
+    pub(super) fn insert(&mut self, list: List) -> bool {
+        let is_new = self.0 & list as u8 == 0;
+        self.0 |= list as u8;
+        is_new
+    }
+
+    #[inline]
+    pub(super) fn remove(&mut self, list: List) {
+        self.0 &= !(list as u8);
+    }
+}

@@ -1,0 +1,80 @@
+//! The state of what is sent to a peer, and the signs of its life that depend on it.
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Output {
+    /// A send is in flight.
+    in_flight: bool,
+    /// The handler was told of backpressure and not yet of its end.
+    backpressured: bool,
+    signs: Signs,
+}
+
+impl Output {
+    #[inline]
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    #[inline]
+    pub(super) fn set_in_flight(&mut self, in_flight: bool) {
+        self.in_flight = in_flight;
+    }
+
+    #[inline]
+    pub(super) fn is_backpressured(&self) -> bool {
+        self.backpressured
+    }
+
+    #[inline]
+    pub(super) fn set_backpressured(&mut self, backpressured: bool) {
+        self.backpressured = backpressured;
+    }
+
+    pub(super) fn signs(&self) -> Signs {
+        self.signs
+    }
+
+    #[inline]
+    pub(super) fn signs_mut(&mut self) -> &mut Signs {
+        &mut self.signs
+    }
+}
+
+/// The things sent to a peer that signs of its life depend on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine) struct Signs(u8);
+
+impl Signs {
+    const PINGED: u8 = 1;
+    const UNTAKEN: u8 = 2;
+
+    /// Returns whether a ping was sent since the last byte came.
+    pub(in crate::engine) fn is_pinged(self) -> bool {
+        self.0 & Self::PINGED != 0
+    }
+
+    pub(in crate::engine) fn note_ping(&mut self) {
+        self.0 |= Self::PINGED;
+    }
+
+    #[inline]
+    pub(super) fn note_heard(&mut self) {
+        self.0 &= !Self::PINGED;
+    }
+
+    /// Returns whether the peer may still have to take something: more than a ping was sent since the last look at its socket
+    /// found nothing there.
+    pub(in crate::engine) fn is_untaken(self) -> bool {
+        self.0 & Self::UNTAKEN != 0
+    }
+
+    #[inline]
+    pub(super) fn note_sent(&mut self) {
+        self.0 |= Self::UNTAKEN;
+    }
+
+    pub(super) fn note_all_taken(&mut self) {
+        self.0 &= !Self::UNTAKEN;
+    }
+}

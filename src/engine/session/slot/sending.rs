@@ -1,0 +1,101 @@
+//! Sending: what waits in a session's outbox, and what its peer has yet to take.
+
+use super::Slot;
+use super::output::Signs;
+use crate::engine::session::outbox::Outbox;
+
+impl<S> Slot<S> {
+    pub(in crate::engine) fn signs(&self) -> Signs {
+        self.output.signs()
+    }
+
+    pub(in crate::engine) fn set_signs(&mut self, signs: Signs) {
+        *self.output.signs_mut() = signs;
+    }
+
+    /// Notes that bytes came from the peer.
+    #[inline]
+    pub(super) fn note_heard(&mut self) {
+        self.output.signs_mut().note_heard();
+    }
+
+    /// Notes that something is handed to the socket.
+    #[inline]
+    pub(in crate::engine) fn note_sent(&mut self) {
+        self.output.signs_mut().note_sent();
+    }
+
+    /// Notes that nothing is left in the socket that the peer has to take.
+    pub(in crate::engine) fn note_all_taken(&mut self) {
+        self.output.signs_mut().note_all_taken();
+    }
+
+    /// Notes whether a send is in flight.
+    #[inline]
+    pub(in crate::engine) fn set_in_flight(&mut self, in_flight: bool) {
+        self.output.set_in_flight(in_flight);
+    }
+
+    #[inline]
+    pub(in crate::engine) fn is_in_flight(&self) -> bool {
+        self.output.is_in_flight()
+    }
+
+    /// Notes that the handler was told of backpressure.
+    #[inline]
+    pub(in crate::engine) fn note_backpressure(&mut self) {
+        self.output.set_backpressured(true);
+    }
+
+    /// Returns whether the handler was told of backpressure and not yet of its end.
+    #[inline]
+    pub(in crate::engine) fn is_backpressured(&self) -> bool {
+        self.output.is_backpressured()
+    }
+
+    /// Notes that the handler is told now that it may send again.
+    pub(in crate::engine) fn end_backpressure(&mut self) {
+        self.output.set_backpressured(false);
+    }
+
+    #[inline]
+    pub(in crate::engine) fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.as_deref()
+    }
+
+    #[inline]
+    pub(in crate::engine) fn outbox_mut(&mut self) -> Option<&mut Outbox> {
+        self.outbox.as_deref_mut()
+    }
+
+    #[inline]
+    pub(in crate::engine) fn has_outbox(&self) -> bool {
+        self.outbox.is_some()
+    }
+
+    pub(in crate::engine) fn set_outbox(&mut self, outbox: Box<Outbox>) {
+        self.outbox = Some(outbox);
+    }
+
+    /// Returns how many bytes wait to leave, without those in the reply buffer.
+    #[inline]
+    pub(in crate::engine) fn outbox_bytes(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
+    }
+
+    /// Gives up an outbox from which everything has left. Returns whether there is none any more.
+    pub(in crate::engine) fn drop_sent_outbox(&mut self) -> bool {
+        let is_empty = self.outbox.as_ref().is_none_or(|outbox| outbox.is_empty());
+        if is_empty {
+            self.outbox = None;
+        }
+        is_empty
+    }
+
+    /// Gives up an outbox in which nothing waits any more, because it was dropped.
+    pub(in crate::engine) fn drop_empty_outbox(&mut self) {
+        if !self.output.is_in_flight() && self.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
+            self.outbox = None;
+        }
+    }
+}
