@@ -23,7 +23,7 @@ const COLUMNS: usize = 110;
 /// `ringsock tune`.
 #[derive(clap::Args)]
 pub struct Tune {
-    /// Connections that the host has to hold; 0 for as many as the open-file limit allows [default: the setting of serve]
+    /// Connections to hold; 0 for as many as the open-file limit allows [default: the setting of serve]
     #[arg(long, short, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     connections: Option<u64>,
     /// Cores of all processes; 0 for one per processor [default: the setting of serve]

@@ -80,7 +80,8 @@ impl Handler for Admin {
         let response = match request.path() {
             "/" => Response::text(
                 200,
-                "ringsock: /metrics for Prometheus, /metrics?per=core for each core, /health and /readyz for load balancers.\n",
+                "ringsock: /metrics for Prometheus, /metrics?per=core for each core, /health and /readyz for load \
+                 balancers.\n",
             ),
             "/metrics" => {
                 return methods::restrict(request, methods::READ, || self.metrics(request.query(), Instant::now()));

@@ -111,8 +111,8 @@ enum ApiError {
     #[error("Unknown path. Use POST /api/publish or GET /api/cores.")]
     NotFound,
     #[error(
-        "Publishing over HTTP is off. The operator of the server turns it on with api.key or, for programs on its own host \
-         only, with api.insecure."
+        "Publishing over HTTP is off. The operator of the server turns it on with api.key or, for programs on its own \
+         host only, with api.insecure."
     )]
     Off,
     #[error("This method is not allowed here. Use {allow}.")]
@@ -122,8 +122,8 @@ enum ApiError {
     #[error("Wrong key. Send the key that the server was started with.")]
     KeyWrong,
     #[error(
-        "A web page may not publish without a key. The operator of the server sets one with api.key, or lists the page's \
-         origin in api.allow-origin."
+        "A web page may not publish without a key. The operator of the server sets one with api.key, or lists the \
+         page's origin in api.allow-origin."
     )]
     FromPage,
     #[error("The topic is missing. Name it in the query, as in /api/publish?topic=news.")]
@@ -389,8 +389,12 @@ mod tests {
         let mut headers = Headers::default();
         let request = Request::parse(b"GET /api/cores HTTP/1.1\r\nHost: a\r\n\r\n", &mut headers).unwrap();
         let response = cores(&request, &counters).unwrap();
-        let idle = r#"{"core":0,"connections":0,"messages_received":0,"messages_sent":0,"messages_published":0,"messages_dropped":0,"topics":0,"subscriptions":0}"#;
-        let busy = r#"{"core":1,"connections":2,"messages_received":4,"messages_sent":5,"messages_published":6,"messages_dropped":1,"topics":8,"subscriptions":9}"#;
+        let idle = r#"{"core":0,"connections":0,"messages_received":0,"messages_sent":0,"messages_published":0,"#
+            .to_owned()
+            + r#""messages_dropped":0,"topics":0,"subscriptions":0}"#;
+        let busy = r#"{"core":1,"connections":2,"messages_received":4,"messages_sent":5,"messages_published":6,"#
+            .to_owned()
+            + r#""messages_dropped":1,"topics":8,"subscriptions":9}"#;
         assert_eq!(response.status(), 200);
         assert_eq!(response.body(), format!("{{\"cores\":[{idle},{busy}]}}").as_bytes());
     }

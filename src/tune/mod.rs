@@ -1,8 +1,8 @@
 //! The requirements of a host for a number of connections, and how far a host is from them: the layer behind
 //! `ringsock tune`.
 //!
-//! [`Host`] is a host as it was read, [`Goal`] what it has to carry; [`settings()`] compares the two and changes nothing.
-//! [`apply`] alone writes, after it has recorded the original values. Knows nothing of servers.
+//! [`Host`] is a host as it was read, [`Goal`] what it has to carry; [`settings()`] compares the two and changes
+//! nothing. [`apply`] alone writes, after it has recorded the original values. Knows nothing of servers.
 
 pub mod apply;
 mod bound;

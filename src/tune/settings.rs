@@ -224,7 +224,8 @@ fn open_files(host: &Host, goal: &Goal) -> Setting {
     let reserved = goal.descriptors_least() - goal.connections_per_process();
     let processes = goal.connections.div_ceil(hard.saturating_sub(reserved).max(1));
     let mut how = format!(
-        "LimitNOFILE={wanted} in the unit, * hard nofile {wanted} in limits.conf, or docker run --ulimit nofile={wanted}:{wanted}."
+        "LimitNOFILE={wanted} in the unit, * hard nofile {wanted} in limits.conf, or docker run --ulimit \
+         nofile={wanted}:{wanted}."
     );
     if role == Role::Server && processes <= PROCESSES_MAX {
         how += &format!(" Without that: {processes} processes with listen.share-port (--processes {processes}).");
@@ -242,7 +243,8 @@ fn locked_memory(host: &Host, goal: &Goal) -> Setting {
     let (needed, hard) = (goal.locked_bytes(), host.locked_memory.hard);
     let reason = "The rings of all cores of one user count as locked memory, some 0.9 MiB each.";
     let otherwise = "If one core cannot create its ring, all of them use epoll.";
-    let how = "LimitMEMLOCK=infinity in the unit, * hard memlock unlimited in limits.conf, or docker run --ulimit memlock=-1.";
+    let how = "LimitMEMLOCK=infinity in the unit, * hard memlock unlimited in limits.conf, or docker run --ulimit \
+               memlock=-1.";
     // Without io_uring no ring is created.
     let fine = host.may_lock_memory || hard >= needed || host.io_uring.is_err();
     setting("locked memory (RLIMIT_MEMLOCK)", Kind::Limit, Severity::Required, reason, otherwise).unless(
@@ -326,7 +328,8 @@ fn huge_pages(host: &Host) -> Option<Setting> {
     let current = host.huge_pages.clone()?;
     let reason = "Sessions allocate and free memory in small pieces.";
     let otherwise = "Memory grows in steps of 2 MiB, and less of it is returned.";
-    let how = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, or transparent_hugepage=madvise on the kernel's command line.";
+    let how = "echo madvise > /sys/kernel/mm/transparent_hugepage/enabled, or transparent_hugepage=madvise on the \
+               kernel's command line.";
     Some(setting("transparent huge pages", Kind::Kernel, Severity::Advised, reason, otherwise).unless(
         current != "always",
         current,

@@ -146,7 +146,8 @@ impl Plot<'_> {
             let shown = format!("{name}: {} at {} {}", (self.y.written)(*y), (self.x.written)(*x), self.x.title);
             writeln!(
                 page,
-                "<circle class=\"{kind} line-{number}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\"><title>{shown}</title></circle>",
+                "<circle class=\"{kind} line-{number}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"4\">\
+                 <title>{shown}</title></circle>",
                 frame.x(*x),
                 frame.y(*y)
             )?;
