@@ -16,9 +16,10 @@ pub mod request_head;
 mod ending;
 mod head;
 mod input;
-mod memory;
 mod sent;
 
+#[path = "../../tests/protocol/allocator.rs"]
+mod allocator;
 #[allow(dead_code, reason = "the protocol's tests use all of it")]
 #[path = "../../tests/protocol/harness.rs"]
 mod harness;

@@ -3,10 +3,10 @@
 
 use ringsock::protocol::{AssemblyPool, Connection, Event, Incoming, Limits, Violation};
 
+use crate::allocator::Growth;
 use crate::frame_stream;
 use crate::harness::{End, Endpoint, Outcome, Received};
 use crate::input::{Input, Split};
-use crate::memory::Growth;
 use crate::sent::{self, Frame};
 use crate::wire::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
 

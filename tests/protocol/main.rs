@@ -2,6 +2,7 @@
 //!
 //! Every byte string goes through [`harness::Endpoint::receive`], which cuts it in many ways and demands one outcome.
 
+mod allocator;
 mod closing;
 mod compression;
 mod harness;

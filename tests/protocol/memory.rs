@@ -1,64 +1,10 @@
 //! What a peer can make a connection allocate, counted by the allocator itself.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use ringsock::protocol::{AssemblyPool, Connection, Incoming, Limits, Role, Violation};
 
+use crate::allocator::Growth;
 use crate::harness::Random;
 use crate::wire::*;
-
-/// The system's allocator, counting the bytes that each thread, and so each test, holds.
-struct Counting;
-
-thread_local! {
-    /// Signed, for a thread may free what another one allocated.
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(added: usize, removed: usize) {
-    // A thread that ends frees its last blocks after its counters are gone.
-    let _ = HELD.try_with(|held| {
-        held.set(held.get() + added as isize - removed as isize);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
-    });
-}
-
-// SAFETY: every call is passed on to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        count(0, layout.size());
-        // SAFETY: the block came from `System`, for it is all that `alloc` and `realloc` return.
-        unsafe { System.dealloc(block, layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
-        count(bytes, layout.size());
-        // SAFETY: as for `dealloc`, and the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(block, layout, bytes) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Bytes held more than `before`, now and at most since.
-fn growth(before: isize) -> (isize, isize) {
-    (HELD.get() - before, PEAK.get() - before)
-}
-
-/// Bytes held now; the peak is counted from here.
-fn held() -> isize {
-    PEAK.set(HELD.get());
-    HELD.get()
-}
 
 /// What an incomplete message may cost beyond its bytes: the assembly itself and the smallest buffer.
 const SMALL: isize = 8 * 1024;
@@ -77,11 +23,11 @@ fn read(
 
 #[test]
 fn the_counter_counts() {
-    let before = held();
+    let growth = Growth::start();
     let block = std::hint::black_box(vec![0u8; 1000]);
-    assert_eq!(growth(before), (1000, 1000));
+    assert_eq!((growth.now(), growth.peak()), (1000, 1000));
     drop(block);
-    assert_eq!(growth(before), (0, 1000));
+    assert_eq!((growth.now(), growth.peak()), (0, 1000));
 }
 
 #[test]
@@ -96,13 +42,13 @@ fn ten_thousand_frames_that_claim_exabytes_grow_nothing() {
             header([TEXT, BINARY, FIN | TEXT, FIN | BINARY][random.below(4)], Some(KEY), length)
         })
         .collect();
-    let before = held();
+    let growth = Growth::start();
     for (connection, header) in connections.iter_mut().zip(&mut headers) {
         let refused = read(header, connection, &mut pool, &limits);
         assert!(matches!(refused, Err(Violation::MessageTooLarge { .. })));
         assert_eq!(connection.assembling_since(), None);
     }
-    assert_eq!(growth(before), (0, 0));
+    assert_eq!((growth.now(), growth.peak()), (0, 0));
 
     // In two reads, the beginning of the header must be kept, and nothing more.
     for (connection, header) in connections.iter_mut().zip(&mut headers) {
@@ -111,7 +57,7 @@ fn ten_thousand_frames_that_claim_exabytes_grow_nothing() {
         assert!(read(second, connection, &mut pool, &limits).is_err());
         assert_eq!(connection.assembling_since(), None);
     }
-    let (now, peak) = growth(before);
+    let (now, peak) = (growth.now(), growth.peak());
     assert!(now <= SMALL && peak <= SMALL, "{now}, at most {peak}");
 }
 
@@ -121,9 +67,9 @@ fn a_claim_within_a_huge_limit_is_paid_for_only_as_bytes_arrive() {
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let mut bytes = header(BINARY, Some(KEY), (1 << 63) - 1);
     bytes.extend([0; 100_000]);
-    let before = held();
+    let growth = Growth::start();
     assert_eq!(read(&mut bytes, &mut connection, &mut pool, &limits), Ok(()));
-    assert!(growth(before).1 <= 2 * 100_000 + SMALL, "{:?}", growth(before));
+    assert!(growth.peak() <= 2 * 100_000 + SMALL, "{growth:?}: {}", growth.peak());
 }
 
 #[test]
@@ -133,11 +79,11 @@ fn an_unfinished_message_costs_at_most_twice_the_limit() {
             let limits = Limits { message_bytes_max, ..Limits::default() };
             let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
             let mut bytes = masked(BINARY, &vec![0; message_bytes_max as usize]);
-            let before = held();
+            let growth = Growth::start();
             for piece in bytes.chunks_mut(read_bytes) {
                 assert_eq!(read(piece, &mut connection, &mut pool, &limits), Ok(()));
             }
-            let (_, peak) = growth(before);
+            let peak = growth.peak();
             let allowed = 2 * message_bytes_max as isize + SMALL;
             assert!(peak <= allowed, "{peak} for {message_bytes_max} in reads of {read_bytes}");
         }
@@ -157,19 +103,19 @@ fn tiny_fragments_on_64_connections_cost_what_their_bytes_cost() {
     fragments.extend(masked(CONTINUATION, b"x").repeat(130_999));
     let stalled = fragments.len() / 131_000 * 60_000;
     let mut scratch = vec![0; fragments.len()];
-    let before = held();
+    let growth = Growth::start();
     for connection in &mut connections {
         scratch.copy_from_slice(&fragments);
         assert_eq!(read(&mut scratch[..stalled], connection, &mut pool, &limits), Ok(()));
     }
-    let (now, _) = growth(before);
+    let now = growth.now();
     assert!(now <= allowed, "{now} while 60,000 fragments wait for more");
     for connection in &mut connections {
         scratch.copy_from_slice(&fragments);
         let refused = read(&mut scratch[stalled..], connection, &mut pool, &limits);
         assert_eq!(refused, Err(Violation::MessageTooLarge { bytes: 65_537, max: 65_536 }));
     }
-    let (now, peak) = growth(before);
+    let (now, peak) = (growth.now(), growth.peak());
     assert!(peak <= allowed && now <= AssemblyPool::BYTES_MAX as isize, "{now}, at most {peak}");
 }
 
@@ -178,11 +124,11 @@ fn a_control_frame_that_is_cut_costs_hardly_more_than_its_bytes() {
     let limits = Limits::default();
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let mut bytes = masked(FIN | PING, &[0; 125]);
-    let before = held();
+    let growth = Growth::start();
     for byte in bytes.chunks_mut(1).take(130) {
         assert_eq!(read(byte, &mut connection, &mut pool, &limits), Ok(()));
     }
-    let (now, peak) = growth(before);
+    let (now, peak) = (growth.now(), growth.peak());
     assert!(now <= 512 && peak <= 512, "{now}, at most {peak}");
 }
 
@@ -192,7 +138,7 @@ fn what_connections_finish_with_is_reused() {
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let message = masked(FIN | BINARY, &[0; 60_000]);
     let mut scratch = message.clone();
-    let mut before = 0;
+    let mut growth = Growth::start();
     for round in 0..100 {
         scratch.copy_from_slice(&message);
         let (first, second) = scratch.split_at_mut(30_000);
@@ -201,8 +147,8 @@ fn what_connections_finish_with_is_reused() {
         assert!(matches!(incoming.next(&mut connection, &mut pool, &limits), Ok(Some(_))));
         assert_eq!(incoming.next(&mut connection, &mut pool, &limits), Ok(None));
         if round == 0 {
-            before = held();
+            growth = Growth::start();
         }
     }
-    assert_eq!(growth(before), (0, 0));
+    assert_eq!((growth.now(), growth.peak()), (0, 0));
 }

@@ -1,4 +1,6 @@
-//! Bytes that the allocator has handed out, counted for each thread.
+//! The system's allocator, counting the bytes that each thread, and so each test, holds.
+//!
+//! Owns the global allocator of the program that includes it: the protocol's tests and the fuzz targets.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -6,7 +8,7 @@ use std::cell::Cell;
 struct Counting;
 
 thread_local! {
-    /// Signed, for a thread may free what another one allocated.
+    /// Signed, because a thread may free memory that another one allocated.
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
@@ -49,22 +51,25 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What this thread holds and has held at most since it was made.
+/// The bytes that this thread holds more than at the start of the measurement, now and at most since.
 #[derive(Debug)]
 pub struct Growth {
     before: isize,
 }
 
 impl Growth {
+    /// Starts a measurement, and the peak of the thread with it.
     pub fn start() -> Self {
         PEAK.set(HELD.get());
         Self { before: HELD.get() }
     }
 
+    /// Returns the bytes held now.
     pub fn now(&self) -> isize {
         HELD.get() - self.before
     }
 
+    /// Returns the most bytes held since the start.
     pub fn peak(&self) -> isize {
         PEAK.get() - self.before
     }
