@@ -45,6 +45,8 @@ pub mod engine;
 pub mod load;
 #[cfg(feature = "server")]
 pub mod mesh;
+#[cfg(feature = "server")]
+mod proc;
 pub mod protocol;
 #[cfg(feature = "server")]
 pub mod reactor;

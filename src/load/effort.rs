@@ -12,6 +12,8 @@ use std::str;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proc::sched_stat;
+
 /// Above this share of its time, in percent, a load thread is saturated. Not used in an open loop: there a thread that
 /// waits a few microseconds for the next due message is busy waiting.
 pub const BUSY_MAX_PERCENT: f64 = 95.0;
@@ -127,12 +129,11 @@ impl SchedStat {
     }
 }
 
-/// Reads the first two of the file's three numbers.
 fn read(file: &File) -> Option<Effort> {
     let mut line = [0; 96];
     let length = file.read_at(&mut line, 0).ok()?;
-    let mut numbers = str::from_utf8(&line[..length]).ok()?.split_whitespace().map_while(|number| number.parse().ok());
-    Some(Effort { busy_ns: numbers.next()?, waited_ns: numbers.next()? })
+    let (busy_ns, waited_ns) = sched_stat(str::from_utf8(&line[..length]).ok()?)?;
+    Some(Effort { busy_ns, waited_ns })
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::proc::{bytes_after, sched_stat};
+
 /// The resource use of the server's processes and of the kernel at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -21,11 +23,11 @@ pub struct Usage {
 impl Usage {
     /// Reads the resource use of these processes.
     pub fn of(pids: &[u32]) -> Self {
-        let total = |read: fn(u32) -> Option<u64>| pids.iter().filter_map(|pid| read(*pid)).sum();
+        let total = |of: fn(u32) -> Option<u64>| pids.iter().filter_map(|pid| of(*pid)).sum();
         Self {
             cpu: Duration::from_nanos(total(cpu_ns)),
             resident_bytes: total(resident_bytes),
-            kernel_bytes: kibibytes("/proc/meminfo", "Slab:").unwrap_or(0),
+            kernel_bytes: read("/proc/meminfo").and_then(|text| bytes_after(&text, "Slab:")).unwrap_or(0),
         }
     }
 }
@@ -54,20 +56,17 @@ fn cpu_ns(pid: u32) -> Option<u64> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let spent = threads.filter_map(|thread| {
         let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse::<u64>().ok()
+        sched_stat(&text).map(|(busy_ns, _)| busy_ns)
     });
     Some(spent.sum())
 }
 
 fn resident_bytes(pid: u32) -> Option<u64> {
-    kibibytes(&format!("/proc/{pid}/status"), "VmRSS:")
+    bytes_after(&read(&format!("/proc/{pid}/status"))?, "VmRSS:")
 }
 
-/// Returns the value of a line such as `Slab:  1234 kB`, in bytes.
-fn kibibytes(path: &str, name: &str) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
 }
 
 #[cfg(test)]

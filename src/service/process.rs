@@ -5,6 +5,8 @@
 
 use std::fs;
 
+use crate::proc::{bytes_after, number_after};
+
 /// Clock ticks per second in /proc (USER_HZ): 100 on every architecture that Rust's standard library supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -34,14 +36,14 @@ impl Process {
         // first.
         let fields: Vec<&str> = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').collect();
         let seconds = |number: usize| Some(fields.get(number - 3)?.parse::<f64>().ok()? / TICKS_PER_SECOND);
-        let booted = word_after(&read("/proc/stat"), "btime ").map(|seconds| seconds as f64);
+        let booted = number_after(&read("/proc/stat"), "btime ").map(|seconds| seconds as f64);
         Self {
             cpu_seconds: seconds(14).zip(seconds(15)).map(|(user, system)| user + system),
             start_time_seconds: booted.zip(seconds(22)).map(|(booted, after)| booted + after),
-            resident_memory_bytes: word_after(&status, "VmRSS:").map(|kibibytes| kibibytes * 1024),
-            virtual_memory_bytes: word_after(&status, "VmSize:").map(|kibibytes| kibibytes * 1024),
+            resident_memory_bytes: bytes_after(&status, "VmRSS:"),
+            virtual_memory_bytes: bytes_after(&status, "VmSize:"),
             open_fds: open_fds(),
-            max_fds: word_after(&read("/proc/self/limits"), "Max open files"),
+            max_fds: number_after(&read("/proc/self/limits"), "Max open files"),
         }
     }
 }
@@ -54,12 +56,6 @@ fn open_fds() -> Option<u64> {
         0 => Some((fs::read_dir(DIRECTORY).ok()?.count() as u64).saturating_sub(1)),
         open => Some(open),
     }
-}
-
-/// Returns the number that follows `name` at the start of a line.
-fn word_after(text: &str, name: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-    rest.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -91,12 +87,5 @@ mod tests {
             counted = (open_fds().unwrap(), fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1);
         }
         assert!(counted.0 >= files.len() as u64, "{counted:?}");
-    }
-
-    #[test]
-    fn a_number_is_found_by_the_beginning_of_its_line() {
-        assert_eq!(word_after("A: 1\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12));
-        assert_eq!(word_after("Max open files            unlimited  unlimited files", "Max open files"), None);
-        assert_eq!(word_after("", "VmRSS:"), None);
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::bound::normalized;
 use super::host::{Cgroup, Host, Interface, Limit, Memory, Sysctl};
 use super::sysctls;
+use crate::proc::{bytes_after, rest_after, word_after};
 
 /// Sysctls that are read, but never recommended for change.
 const ALSO_READ: &[&str] = &[
@@ -34,7 +35,7 @@ impl Host {
         let status = files.text("proc/self/status");
         let limits = files.text("proc/self/limits");
         let memory = files.text("proc/meminfo");
-        let kibibytes = |name: &str| word_after(&memory, name).and_then(number).unwrap_or(0) * 1024;
+        let bytes = |name: &str| bytes_after(&memory, name).unwrap_or(0);
         let sysctls = files.sysctls();
         // These exist only in the host's initial network namespace.
         let has_own_network = sysctls.contains_key("net.ipv4.tcp_rmem")
@@ -45,9 +46,9 @@ impl Host {
             kernel: files.text("proc/sys/kernel/osrelease").trim().to_owned(),
             processors: word_after(&status, "Cpus_allowed_list:").map_or(1, processors_in).max(1),
             memory: Memory {
-                total_bytes: kibibytes("MemTotal:"),
-                available_bytes: kibibytes("MemAvailable:"),
-                swap_bytes: kibibytes("SwapTotal:"),
+                total_bytes: bytes("MemTotal:"),
+                available_bytes: bytes("MemAvailable:"),
+                swap_bytes: bytes("SwapTotal:"),
             },
             page_bytes: files.page_bytes().unwrap_or(4096),
             open_files: limit(&limits, "Max open files"),
@@ -225,15 +226,9 @@ fn quota(quota_us: Option<u64>, period_us: Option<u64>) -> Option<f64> {
     (period > 0).then(|| quota as f64 / period as f64)
 }
 
-/// Returns the word that follows `name` at the start of a line.
-fn word_after<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
-    rest.split_whitespace().next()
-}
-
 /// Parses a row of /proc/self/limits; a missing row means no limit.
 fn limit(limits: &str, name: &str) -> Limit {
-    let rest = limits.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    let rest = rest_after(limits, name).unwrap_or_default();
     let mut values = rest.split_whitespace().map(|word| number(word).unwrap_or(u64::MAX));
     Limit { soft: values.next().unwrap_or(u64::MAX), hard: values.next().unwrap_or(u64::MAX) }
 }

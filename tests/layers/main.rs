@@ -17,15 +17,16 @@ use source::{File, Source};
 /// Each layer and those it may import. A layer that is not here has no place in the house yet.
 const FLOORS: &[(&str, &[&str])] = &[
     ("address", &[]),
+    ("proc", &[]),
     ("protocol", &[]),
     ("reactor", &["address"]),
     ("mesh", &[]),
     ("bus", &[]),
     ("config", &["address", "protocol", "engine", "service"]),
-    ("tune", &[]),
-    ("load", &["protocol", "reactor"]),
+    ("tune", &["proc"]),
+    ("load", &["proc", "protocol", "reactor"]),
     ("engine", &["address", "protocol", "reactor", "mesh"]),
-    ("service", &["engine", "protocol", "reactor", "mesh", "bus"]),
+    ("service", &["proc", "engine", "protocol", "reactor", "mesh", "bus"]),
     ("server", &["address", "service", "engine", "protocol", "reactor", "mesh", "bus", "config"]),
 ];
 
