@@ -56,6 +56,8 @@ pub mod server;
 pub mod service;
 #[cfg(feature = "cli")]
 pub mod tune;
+#[cfg(feature = "cli")]
+mod units;
 
 #[cfg(feature = "server")]
 pub use engine::{

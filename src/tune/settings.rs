@@ -8,6 +8,7 @@ use super::bound::{adjust, target};
 use super::goal::{Goal, Role, Severity};
 use super::host::{Host, Sysctl};
 use super::sysctls::{Row, Scope, TABLE};
+use crate::units::Bytes;
 
 /// A setting of a host, or a resource that it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,23 +102,7 @@ pub fn settings(host: &Host, goal: &Goal) -> Vec<Setting> {
 
 /// Formats a number of bytes; `u64::MAX` is "unlimited".
 pub fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes == u64::MAX {
-        return "unlimited".to_owned();
-    }
-    let mut value = bytes as f64;
-    let mut unit = "bytes";
-    for next in UNITS {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, next);
-    }
-    if unit == "bytes" || value >= 100.0 || value.fract() == 0.0 {
-        format!("{value:.0} {unit}")
-    } else {
-        format!("{value:.1} {unit}")
-    }
+    if bytes == u64::MAX { "unlimited".to_owned() } else { Bytes(bytes as f64).to_string() }
 }
 
 /// Returns a setting that is fine; [`Setting::unless`] covers the other case.
@@ -393,24 +378,4 @@ fn quoted(name: &str, value: &str) -> String {
 
 fn count(value: u64) -> String {
     if value == u64::MAX { "unlimited".to_owned() } else { value.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_shown_in_the_unit_that_fits() {
-        for (value, shown) in [
-            (0, "0 bytes"),
-            (1023, "1023 bytes"),
-            (1024, "1 KiB"),
-            (1536, "1.5 KiB"),
-            (8 << 20, "8 MiB"),
-            (25_276_035_072, "23.5 GiB"),
-            (u64::MAX, "unlimited"),
-        ] {
-            assert_eq!(bytes(value), shown);
-        }
-    }
 }

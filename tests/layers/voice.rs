@@ -3,7 +3,8 @@
 //! Owns the list of rooms that keep these rules. Never judges code or strings, except for the length of a line.
 
 /// Rooms of `src` whose text has been brought to plain English. A room is added once it has no fault left.
-const CLEAN: &[&str] = &["address", "lib", "load", "mesh", "proc", "protocol", "reactor", "server", "service", "tune"];
+const CLEAN: &[&str] =
+    &["address", "lib", "load", "mesh", "proc", "protocol", "reactor", "server", "service", "tune", "units"];
 
 /// Words that no sentence begins with: the thing itself is named instead.
 const RIDDLES: &[&str] = &["What", "Who", "Whoever", "Whose", "Whether"];

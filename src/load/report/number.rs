@@ -2,38 +2,7 @@
 
 use std::fmt;
 
-/// Bytes of a mebibyte.
-pub(super) const MIB: f64 = 1024.0 * 1024.0;
-
-/// A time in microseconds, displayed in a suitable unit.
-pub(super) struct Time(pub f64);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.0 {
-            us if us < 1_000.0 => format!("{us:.0} µs"),
-            us if us < 1_000_000.0 => format!("{} ms", digits(us / 1e3)),
-            us => format!("{} s", digits(us / 1e6)),
-        };
-        f.pad(&text)
-    }
-}
-
-/// A number of bytes, displayed in a suitable unit.
-pub(super) struct Bytes(pub f64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const KIB: f64 = 1024.0;
-        let text = match self.0 {
-            bytes if bytes.abs() < 10.0 * KIB => format!("{bytes:.0} B"),
-            bytes if bytes < MIB => format!("{} KiB", digits(bytes / KIB)),
-            bytes if bytes < KIB * MIB => format!("{} MiB", digits(bytes / MIB)),
-            bytes => format!("{} GiB", digits(bytes / KIB / MIB)),
-        };
-        f.pad(&text)
-    }
-}
+use crate::units::digits;
 
 /// A share from 0 to 1, displayed in percent.
 pub(super) struct Percent(pub f64);
@@ -64,15 +33,6 @@ impl fmt::Display for Grouped {
             text.push(digit);
         }
         f.pad(&text)
-    }
-}
-
-/// Formats a number with three significant digits: 1.23, 12.3, 123.
-fn digits(number: f64) -> String {
-    match number {
-        _ if number < 9.995 => format!("{number:.2}"),
-        _ if number < 99.95 => format!("{number:.1}"),
-        _ => format!("{number:.0}"),
     }
 }
 
@@ -124,20 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_shown_in_a_unit_that_suits_them() {
-        for (us, shown) in
-            [(0.4, "0 µs"), (999.0, "999 µs"), (1_234.0, "1.23 ms"), (93_640.0, "93.6 ms"), (1_234_567.0, "1.23 s")]
-        {
-            assert_eq!(Time(us).to_string(), shown);
-        }
-        assert_eq!(format!("{:>8}", Time(5.0)), "    5 µs");
-    }
-
-    #[test]
-    fn bytes_parts_and_counts_are_shown_as_people_write_them() {
-        for (bytes, shown) in [(272.0, "272 B"), (-3.0, "-3 B"), (51_200.0, "50.0 KiB"), (1.5e9, "1.40 GiB")] {
-            assert_eq!(Bytes(bytes).to_string(), shown);
-        }
+    fn parts_and_counts_are_shown_as_people_write_them() {
         for (part, shown) in [(0.0, "0 %"), (1e-6, "<0.01 %"), (0.0123, "1.23 %"), (1.0, "100 %")] {
             assert_eq!(Percent(part).to_string(), shown);
         }

@@ -2,7 +2,7 @@
 
 use super::axis::{Axis, Scale};
 use super::document::{About, Document};
-use super::number::{Bytes, Grouped, MIB, Time, plain, short, short_time};
+use super::number::{Grouped, plain, short, short_time};
 use super::plot::Plot;
 use super::table::Table;
 use super::{Summary, mode_name};
@@ -10,6 +10,7 @@ use crate::load::plan::Mode;
 use crate::load::run::Outcome;
 use crate::load::samples::Sample;
 use crate::load::tally::{Latencies, Stage};
+use crate::units::{Bytes, MIB, Time};
 
 /// Points per nine of a plot over percentiles.
 const POINTS_PER_NINE: u32 = 12;

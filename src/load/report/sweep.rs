@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::axis::{Axis, Scale};
 use super::document::{About, Document};
 use super::markup::escaped;
-use super::number::{Bytes, Grouped, MIB, Percent, Time, plain, short, short_time};
+use super::number::{Grouped, Percent, plain, short, short_time};
 use super::plot::Plot;
 use super::table::write_faults;
 use super::{LoadGenerator, Percentiles, Server, Summary};
@@ -16,6 +16,7 @@ use crate::load::effort::Bottleneck;
 use crate::load::knee::{ACHIEVED_MIN, ERRORS_MAX, Knee, SLOW_US, SLOWER_TIMES, Sign};
 use crate::load::run::Outcome;
 use crate::load::sweep::SweepOutcome;
+use crate::units::{Bytes, MIB, Time};
 
 /// The figures of a sweep; the fields of its JSON.
 #[derive(Clone, Debug, Serialize)]

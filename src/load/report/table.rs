@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::number::{Bytes, Grouped, Time};
+use super::number::Grouped;
 use super::{LoadGenerator, Summary, mode_name};
 use crate::load::plan::Mode;
 use crate::load::run::Outcome;
+use crate::units::{Bytes, Time};
 
 /// The fewest connections for which kernel memory is shown: it is that of the whole host, which varies by more than
 /// fewer connections take.
