@@ -67,7 +67,7 @@ fn the_text_has_for_each_knob_what_it_is_what_it_should_be_why_and_what_happens_
     let shown = text(&tune(&stock, &MILLION));
     for words in [
         "For a server of 1000000 connections on 16 cores:",
-        "memory  5.37 GiB needed, 57.2 GiB of 62.5 GiB available; 4005 bytes per idle connection",
+        "memory  5.38 GiB needed, 57.2 GiB of 62.5 GiB available; 4005 bytes per idle connection",
         "  net.core.somaxconn  4096 → 65535\n    why        The cap on connections",
         "    otherwise  When all clients reconnect",
         "  open files (RLIMIT_NOFILE)  524288 → 1004096\n",

@@ -109,7 +109,7 @@ fn each_limit_of_the_process_or_its_group_is_named() {
         only(settings(&host, &MILLION).into_iter().filter(|setting| !setting.is_fine()).collect())
     };
     let setting = wrong(&|host| host.memory.available_bytes = 4 << 30);
-    assert_eq!((setting.name, &*setting.current, &*setting.wanted), ("memory", "4 GiB", "5.37 GiB"));
+    assert_eq!((setting.name, &*setting.current, &*setting.wanted), ("memory", "4 GiB", "5.38 GiB"));
     assert!(setting.is_missing() && setting.state == State::OutOfReach, "{setting:?}");
     let setting = wrong(&|host| host.processors = 8);
     assert_eq!((setting.name, &*setting.current, &*setting.wanted), ("processors", "8", "16"));
