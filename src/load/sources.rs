@@ -8,6 +8,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::protocol::http::parse_network;
+
 /// The addresses of a network such as `127.1.0.0/24`, a single address, or none: then the kernel chooses.
 ///
 /// The first and the last address of an IPv4 network of more than two are left out: they are the network's own and its
@@ -51,26 +53,12 @@ impl FromStr for Sources {
     type Err = InvalidSources;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidSources(text.to_owned());
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse::<u32>().map_err(|_| invalid())?)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| invalid())?;
-        let width: u32 = if address.is_ipv4() { 32 } else { 128 };
-        let host_bits = width.checked_sub(bits.unwrap_or(width)).ok_or_else(invalid)?;
+        let network = parse_network(text).ok_or_else(|| InvalidSources(text.to_owned()))?;
+        let host_bits = u32::from(network.max_prefix_len() - network.prefix_len());
         let all = 1usize.checked_shl(host_bits).unwrap_or(usize::MAX).min(Self::LEN_MAX + 2);
-        let first = match address {
-            IpAddr::V4(v4) => {
-                let network = u32::from(v4) & u32::MAX.checked_shl(host_bits).unwrap_or(0);
-                IpAddr::V4(Ipv4Addr::from(network + u32::from(host_bits > 1)))
-            }
-            IpAddr::V6(v6) => {
-                IpAddr::V6(Ipv6Addr::from(u128::from(v6) & u128::MAX.checked_shl(host_bits).unwrap_or(0)))
-            }
-        };
-        let len = if address.is_ipv4() && host_bits > 1 { all - 2 } else { all.min(Self::LEN_MAX) };
-        Ok(Self { first: Some(first), len })
+        let is_reduced = network.addr().is_ipv4() && host_bits > 1;
+        let len = if is_reduced { all - 2 } else { all.min(Self::LEN_MAX) };
+        Ok(Self { first: network.hosts().next(), len })
     }
 }
 

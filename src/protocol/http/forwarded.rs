@@ -7,7 +7,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::{self, FromStr};
 
-use super::grammar::{is_digits, trim};
+use ipnet::IpNet;
+
+use super::grammar::trim;
+use super::parse_network;
 use super::request::Request;
 
 /// The proxies whose X-Forwarded-For is believed: addresses and networks. By default none.
@@ -17,7 +20,7 @@ use super::request::Request;
 /// that IPv4 address, here and wherever one is compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies {
-    networks: Vec<Network>,
+    networks: Vec<IpNet>,
     unix: bool,
 }
 
@@ -30,7 +33,7 @@ impl TrustedProxies {
     /// Returns whether this is the address of a trusted proxy; `None` stands for the other end of a Unix socket.
     pub fn contains(&self, address: Option<IpAddr>) -> bool {
         let Some(address) = address.map(|address| address.to_canonical()) else { return self.unix };
-        self.networks.iter().any(|network| network.contains(address))
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     /// Returns the address of the client that sent `request`, as far as it is known. `nearest` is the other end of the
@@ -70,7 +73,7 @@ impl FromStr for TrustedProxies {
             match text {
                 // `unix:` is the form that nginx writes.
                 UNIX | "unix:" => proxies.unix = true,
-                _ => proxies.networks.push(Network::parse(text).ok_or(InvalidNetwork { text: text.to_owned() })?),
+                _ => proxies.networks.push(network(text).ok_or(InvalidNetwork { text: text.to_owned() })?),
             }
         }
         Ok(proxies)
@@ -83,7 +86,10 @@ impl fmt::Display for TrustedProxies {
         if self.is_empty() {
             return f.write_str(NONE);
         }
-        let networks = self.networks.iter().map(Network::to_string);
+        let networks = self.networks.iter().map(|network| match network.prefix_len() == network.max_prefix_len() {
+            true => network.addr().to_string(),
+            false => network.to_string(),
+        });
         f.write_str(&networks.chain(self.unix.then(|| UNIX.to_owned())).collect::<Vec<_>>().join(", "))
     }
 }
@@ -105,65 +111,9 @@ const NONE: &str = "none";
 /// The word for the other end of every Unix socket.
 const UNIX: &str = "unix";
 
-/// The network of all addresses with the same prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    /// The first address; IPv4 where that is possible.
-    first: IpAddr,
-    prefix_bits: u32,
-}
-
-impl Network {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().ok()?;
-        let first = address.to_canonical();
-        let prefix_bits = match prefix {
-            None => bits(first),
-            Some(digits) if is_digits(digits.as_bytes()) => {
-                // The prefix of an IPv4 address in its IPv6 form counts the bits of that form.
-                let prefix: u32 = digits.parse().ok()?;
-                prefix.checked_sub(bits(address) - bits(first)).filter(|prefix| *prefix <= bits(first))?
-            }
-            Some(_) => return None,
-        };
-        // Bits behind the prefix would be ignored, so they are a mistake.
-        let network = Self { first, prefix_bits };
-        (network.start_of(first) == number(first)).then_some(network)
-    }
-
-    fn contains(&self, address: IpAddr) -> bool {
-        self.first.is_ipv4() == address.is_ipv4() && self.start_of(address) == number(self.first)
-    }
-
-    /// Returns the number of the first address that shares this address's prefix.
-    fn start_of(&self, address: IpAddr) -> u128 {
-        let behind = bits(self.first) - self.prefix_bits;
-        number(address).checked_shr(behind).and_then(|start| start.checked_shl(behind)).unwrap_or(0)
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.prefix_bits == bits(self.first) {
-            return self.first.fmt(f);
-        }
-        write!(f, "{}/{}", self.first, self.prefix_bits)
-    }
-}
-
-fn bits(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
+/// Parses a network that is written by its first address: bits behind the prefix would be ignored, so they are a mistake.
+fn network(text: &str) -> Option<IpNet> {
+    parse_network(text).filter(|network| network.addr() == network.network())
 }
 
 /// Parses an element of X-Forwarded-For: an address, with or without a port; IPv6 with or without brackets.
@@ -346,6 +296,17 @@ mod tests {
         }
     }
 
+    fn bits(address: IpAddr) -> u32 {
+        if address.is_ipv4() { 32 } else { 128 }
+    }
+
+    fn number(address: IpAddr) -> u128 {
+        match address {
+            IpAddr::V4(address) => address.to_bits().into(),
+            IpAddr::V6(address) => address.to_bits(),
+        }
+    }
+
     proptest! {
         #[test]
         fn a_network_is_what_shares_its_first_bits(
@@ -355,8 +316,8 @@ mod tests {
         ) {
             let (one, other) = (one.to_canonical(), other.to_canonical());
             let prefix_bits = bits_of.min(bits(one));
-            let whole = Network { first: one, prefix_bits };
-            let start = whole.start_of(one);
+            let behind = bits(one) - prefix_bits;
+            let start = number(one).checked_shr(behind).and_then(|start| start.checked_shl(behind)).unwrap_or(0);
             let first = if one.is_ipv4() { IpAddr::V4((start as u32).into()) } else { IpAddr::V6(start.into()) };
             prop_assume!(first.to_canonical() == first);
             let proxies: TrustedProxies = format!("{first}/{prefix_bits}").parse().unwrap();
