@@ -111,7 +111,7 @@ const NONE: &str = "none";
 /// The word for the other end of every Unix socket.
 const UNIX: &str = "unix";
 
-/// Parses a network that is written by its first address: bits behind the prefix would be ignored, so they are a mistake.
+/// Parses a network, written by its first address: bits behind the prefix would be ignored, so they are a mistake.
 fn network(text: &str) -> Option<IpNet> {
     parse_network(text).filter(|network| network.addr() == network.network())
 }
