@@ -1,7 +1,7 @@
 //! The formats of the kernel's text files in /proc.
 //!
-//! Owns the parsing of their lines. Never opens a file: callers read below `/` or another root. Invariant: a value that is
-//! missing or malformed is `None`.
+//! Owns the parsing of their lines. Never opens a file: callers read below `/` or another root. Invariant: a value that
+//! is missing or malformed is `None`.
 
 /// Returns the text that follows `name` at the start of a line.
 pub(crate) fn rest_after<'a>(text: &'a str, name: &str) -> Option<&'a str> {

@@ -215,8 +215,8 @@ impl Builder {
         self
     }
 
-    /// Sets the addresses to listen on, like [`Builder::listen`], from parsed addresses, or from [`Listen`]s, which have
-    /// settings of their own.
+    /// Sets the addresses to listen on, like [`Builder::listen`], from parsed addresses, or from [`Listen`]s, which
+    /// have settings of their own.
     pub fn listen_on(mut self, addresses: impl IntoIterator<Item = impl Into<Listen>>) -> Self {
         self.listen = Ok(addresses.into_iter().map(Into::into).collect());
         self
