@@ -1,7 +1,7 @@
 //! The settings of a command line: the flags that one sets every day, `--config` and `--set`.
 //!
-//! The flags are made from the table of keys, which has their names, meanings and defaults. Never reads a value: the layers of
-//! the configuration do.
+//! The flags are made from the table of keys, which has their names, meanings and defaults. Never reads a value: the
+//! layers of the configuration do.
 
 use std::env;
 use std::path::PathBuf;
@@ -69,7 +69,8 @@ impl Args for Given {
                     .value_parser(clap::value_parser!(PathBuf))
                     .help("TOML file with settings, such as ringsock config defaults prints")
                     .long_help(format!(
-                        "TOML file with settings, such as ringsock config defaults prints. Variables are stronger than the \
+                        "TOML file with settings, such as ringsock config defaults prints. Variables are \
+                         stronger than the \
                          file, and flags stronger than variables. [variable: {CONFIG_VARIABLE}]"
                     )),
             )
@@ -125,7 +126,8 @@ fn help_heading(section: &str) -> &'static str {
     }
 }
 
-/// Returns the error of a flag that does not exist with the key that sets what it was meant for, if it is not another flag.
+/// Returns the error of a flag that does not exist with the key that sets what it was meant for, if it is not another
+/// flag.
 pub fn with_hint(error: clap::Error, mut program: Command) -> clap::Error {
     let command = env::args().nth(1).filter(|name| COMMANDS.contains(&name.as_str()));
     let (Some(name), Some(ContextValue::String(flag)), ErrorKind::UnknownArgument) =

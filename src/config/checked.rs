@@ -12,7 +12,8 @@ use super::kind::NONE;
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// The longest key: four times a random one of 32 bytes in hexadecimal digits, and a small part of a request's head.
+    /// The longest key: four times a random one of 32 bytes in hexadecimal digits, and a small part of a request's
+    /// head.
     pub const BYTES_MAX: usize = 256;
 
     /// Returns the key.

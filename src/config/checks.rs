@@ -18,8 +18,8 @@ impl Settings {
         }
         if config.listen.iter().any(|listen| listen.proxy_protocol) && config.trusted_proxies.is_empty() {
             errors.push(ConfigError::Together(self.explain(
-                "proxy_protocol is true, but PROXY headers are accepted from trusted proxies only, and trusted_proxies is none. \
-                 Name the proxies' addresses there, or leave proxy_protocol out.",
+                "proxy_protocol is true, but PROXY headers are accepted from trusted proxies only, and \
+                 trusted_proxies is none. Name the proxies' addresses there, or leave proxy_protocol out.",
             )));
         }
         if let Err(contradiction) = config.limits().check(config.stall_timeout_ms) {

@@ -14,8 +14,8 @@ const REFERENCE_INTRODUCTION: &str = include_str!("reference.md");
 /// Returns a file with every key at its default, and a comment that says what it means.
 pub fn defaults() -> String {
     let mut text = comment(
-        "Every setting of ringsock at its default. A file needs only the keys that it changes. A time may be written as \"25s\" \
-         or \"500ms\", and a size as \"64KiB\" or \"64KB\". Check it with ringsock config check.",
+        "Every setting of ringsock at its default. A file needs only the keys that it changes. A time may be \
+         written as \"25s\" or \"500ms\", and a size as \"64KiB\" or \"64KB\". Check it with ringsock config check.",
     );
     for section in SECTIONS {
         let _ = write!(text, "\n{}{}\n", comment(section.about), heading(section));

@@ -62,8 +62,8 @@ pub enum ConfigError {
     ApiKeyAndInsecure,
     /// Any web page could publish.
     #[error(
-        "api.insecure lets programs publish without a key, but with {word} in api.allow-origin any web page could, too. List \
-         the origins of the pages one by one, or give an api.key instead."
+        "api.insecure lets programs publish without a key, but with {word} in api.allow-origin any web page \
+         could, too. List the origins of the pages one by one, or give an api.key instead."
     )]
     ApiInsecureForPages {
         /// The word that stands for pages that nobody knows.
@@ -71,8 +71,8 @@ pub enum ConfigError {
     },
     /// Strangers could publish.
     #[error(
-        "api.insecure lets everyone publish who can connect, so it needs an address that only this host reaches, such as \
-         127.0.0.1:9000, but listen.address is {listen}. Listen there, or give an api.key instead."
+        "api.insecure lets everyone publish who can connect, so it needs an address that only this host \
+         reaches, such as 127.0.0.1:9000, but listen.address is {listen}. Listen there, or give an api.key instead."
     )]
     ApiInsecure {
         /// The address.

@@ -1,7 +1,7 @@
 //! Kinds of values: how each is read from what was written, in which unit, and how it is written again.
 //!
-//! Never knows which key it reads for. Invariants: a value that was read can be used as it is; what `write` returns is TOML,
-//! and is read as the same value.
+//! Never knows which key it reads for. Invariants: a value that was read can be used as it is; what `write` returns
+//! is TOML, and is read as the same value.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;

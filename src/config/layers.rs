@@ -1,8 +1,8 @@
 //! The layers of a configuration: defaults, a file, variables, flags and `--set`, from the weakest to the strongest.
 //!
-//! A layer is a list of entries: a key, what was written, and where. Of all entries of a key the last one holds, and only that
-//! one is read, so a value that another one overrides cannot be wrong. Invariant: a configuration comes only out of layers
-//! without a fault.
+//! A layer is a list of entries: a key, what was written, and where. Of all entries of a key the last one holds, and
+//! only that one is read, so a value that another one overrides cannot be wrong. Invariant: a configuration comes
+//! only out of layers without a fault.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -45,8 +45,8 @@ impl Layers {
         Self { file, ..Self::default() }
     }
 
-    /// Adds what the environment says. A variable that is empty or blank is not set, and white space around a value is not
-    /// part of it, which a file that a secret was made from ends with.
+    /// Adds what the environment says. A variable that is empty or blank is not set, and white space around a value
+    /// is not part of it, which a file that a secret was made from ends with.
     pub fn variables(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
@@ -168,7 +168,7 @@ fn listen_on(element: &Element, settings: &mut Settings, errors: &mut Vec<Config
     let mut part = Config::default();
     for entry in &element.entries {
         if let Err(error) = apply(entry, &mut part) {
-            // What follows would be about the default address.
+            // Later faults would be about the default address.
             return errors.push(error.into());
         }
     }

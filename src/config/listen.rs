@@ -1,7 +1,7 @@
 //! `[[listen]]`: the addresses that a server listens on, and the settings of each.
 //!
-//! Each kind reads into all listeners of a list: those of one element of a file, or of the whole server where a variable or a
-//! flag says it.
+//! Each kind reads into all listeners of a list: those of one element of a file, or of the whole server where a
+//! variable or a flag says it.
 
 use super::kind::{Kind, Reason, Unit, quoted, rule, sentence};
 use super::written::Written;

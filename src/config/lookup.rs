@@ -10,8 +10,8 @@ pub fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.section == section && key.name == name)
 }
 
-/// Finds the key that a word of another form stands for: its flag, its name alone, the words of its section and its name, or the
-/// nearest of all names.
+/// Finds the key that a word of another form stands for: its flag, its name alone, the words of its section and its
+/// name, or the nearest of all names.
 pub(super) fn meant_by(word: &str) -> Option<&'static Key> {
     let word = word.to_ascii_lowercase().replace('_', "-");
     // A key of another section.
@@ -64,7 +64,8 @@ pub(super) fn named_by_variable(name: &str) -> Named {
     }
 }
 
-/// Returns the words of a name in the order of the alphabet: `max-compression-contexts` has those of `compression-max-contexts`.
+/// Returns the words of a name in the order of the alphabet: `max-compression-contexts` has those of
+/// `compression-max-contexts`.
 fn sorted_words(name: &str) -> Vec<&str> {
     let mut words: Vec<&str> = name.split('-').collect();
     words.sort_unstable();

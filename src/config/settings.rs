@@ -26,8 +26,8 @@ impl Settings {
         self.sources.get(key).unwrap_or(&Source::Default)
     }
 
-    /// Returns an error of the library with the settings that it names as they are named here: each with its key and, where it
-    /// is not the default, with the place that its value comes from.
+    /// Returns an error of the library with the settings that it names as they are named here: each with its key and,
+    /// where it is not the default, with the place that its value comes from.
     pub fn explain(&self, error: &str) -> String {
         let is_in_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let (mut text, mut rest) = (String::new(), error);

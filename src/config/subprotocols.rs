@@ -29,7 +29,8 @@ impl Subprotocols {
         for (at, name) in names.iter().enumerate() {
             if !is_token(name) {
                 return Err(format!(
-                    "{name:?} is no name of a subprotocol; give letters, digits and marks such as . and -, without spaces"
+                    "{name:?} is no name of a subprotocol; give letters, digits and marks such as . and -, \
+                     without spaces"
                 ));
             }
             if name.len() > Self::BYTES_MAX {

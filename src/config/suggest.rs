@@ -1,7 +1,7 @@
 //! The nearest word to one that is not known.
 
-/// Above this similarity (Jaro-Winkler, from 0 to 1) a word is taken for a misspelling of another: a swapped, missing or
-/// wrong letter of a short word is within it.
+/// Above this similarity (Jaro-Winkler, from 0 to 1) a word is taken for a misspelling of another: a swapped, missing
+/// or wrong letter of a short word is within it.
 const SIMILARITY_MIN: f64 = 0.85;
 
 /// Returns the candidate that is most similar to `word`, if one is similar enough to be meant.

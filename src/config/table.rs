@@ -1,7 +1,7 @@
 //! The table of all keys.
 //!
-//! Each key is one row: where its value is kept (and so its default), how it is read, its flag and its meaning. The file of
-//! defaults, `--help`, docs/configuration.md and the names of variables all follow from here.
+//! Each key is one row: where its value is kept (and so its default), how it is read, its flag and its meaning. The
+//! file of defaults, `--help`, docs/configuration.md and the names of variables all follow from here.
 
 use super::key::{Flag, Key, Section};
 use super::kind::{Bytes, Ceiling, Checked, Choice, Count, Kind, List, Millis, OptionalAddress, Switch, Unit, Window};
@@ -74,8 +74,8 @@ keys! {
     "listen", "Addresses to listen on. A file may have several of these sections, one for each address." {
         /// Addresses to listen on
         /// Forms: 127.0.0.1:9000, [::1]:9000, localhost:9000, :9000 for all addresses of this host,
-        /// unix:/run/ringsock.sock, unix:@ringsock. The default is reached from this host alone. A flag or a variable with
-        /// one address or several replaces all sections of the file.
+        /// unix:/run/ringsock.sock, unix:@ringsock. The default is reached from this host alone. A flag or a
+        /// variable with one address or several replaces all sections of the file.
         "address" flag "listen" "ADDRESSES" => listen as Addresses;
         /// Permissions of a Unix socket's file
         /// Any user who may write to it may connect.
@@ -90,7 +90,8 @@ keys! {
     }
     "admin", "The administrator's listener: /metrics, /health and /readyz. It has no password." {
         /// Address for metrics; none: nowhere
-        /// Any form of listen.address. Keep it private. If the default is in use, the server warns and runs without.
+        /// Any form of listen.address. Keep it private. If the default is in use, the server warns and runs
+        /// without.
         "listen" flag "admin-listen" "ADDRESS" => admin_listen as OptionalAddress;
     }
     "cores", "Threads that serve, each with a listener, a ring and sessions of its own." {
@@ -103,8 +104,8 @@ keys! {
             ("auto", ReactorKind::Auto), ("uring", ReactorKind::Uring), ("epoll", ReactorKind::Epoll),
         ]);
         /// When to pin each core to a processor
-        /// auto: if there are as many cores as processors that the process may use. With fewer cores, two servers on a host
-        /// would share one processor while others idle.
+        /// auto: if there are as many cores as processors that the process may use. With fewer cores, two servers
+        /// on a host would share one processor while others idle.
         "pin" => pin as Choice(&[("auto", Pin::Auto), ("always", Pin::Always), ("never", Pin::Never)]);
         /// How long a core may be blocked by a handler before the server ends; 0: for ever
         /// At least 1000: an idle core shows every 500 ms that it is alive.
@@ -133,7 +134,8 @@ keys! {
         "max-empty-fragments" => limits.messages.empty_fragments_max as Count("fragments", 0..=U32_MAX);
         /// Bytes of a request line; above it 414
         /// Room for a token in the query.
-        "max-request-line-bytes" => limits.head.request_line_bytes_max as Bytes(REQUEST_LINE_BYTES_MIN..=HEAD_BYTES_MAX);
+        "max-request-line-bytes" => limits.head.request_line_bytes_max as
+            Bytes(REQUEST_LINE_BYTES_MIN..=HEAD_BYTES_MAX);
         /// Bytes of a request head; above it 431
         /// Bounds what a client can make the server hold before it is known.
         "max-head-bytes" => limits.head.head_bytes_max as Bytes(HEAD_BYTES_MIN..=HEAD_BYTES_MAX);
@@ -174,8 +176,8 @@ keys! {
     }
     "topics", "Messages that are published to topics." {
         /// Policy for messages that a subscriber cannot take: close, drop-newest, drop-oldest or latest
-        /// One policy for all topics, and others for some: ["close", "prices/*=latest"]. The first rule that matches
-        /// applies. close ends the session with 1013.
+        /// One policy for all topics, and others for some: ["close", "prices/*=latest"]. The first rule that
+        /// matches applies. close ends the session with 1013.
         "overflow" => overflow as List("policies");
         /// How long a published message may wait for a subscriber before its outbox counts as full
         /// Older messages are news to nobody.
@@ -192,10 +194,12 @@ keys! {
     }
     "compression", "permessage-deflate (RFC 7692). It costs CPU and saves bytes." {
         /// Compression of messages: off, shared or dedicated
-        /// shared: each message by itself, with no memory per session. dedicated: messages refer to earlier ones, with up to
-        /// 320 KiB per session.
+        /// shared: each message by itself, with no memory per session. dedicated: messages refer to earlier ones,
+        /// with up to 320 KiB per session.
         "mode" flag "compression" "MODE" => compression_mode as Choice(&[
-            ("off", CompressionMode::Off), ("shared", CompressionMode::Shared), ("dedicated", CompressionMode::Dedicated),
+            ("off", CompressionMode::Off),
+            ("shared", CompressionMode::Shared),
+            ("dedicated", CompressionMode::Dedicated),
         ]);
         /// Effort, from 1, the fastest, to 9, the smallest messages
         "level" => compression.level as Count("1 to 9", 1..=9);
@@ -221,13 +225,14 @@ keys! {
     }
     "origin", "Web pages that may open a WebSocket." {
         /// Origins of pages that may connect; *: all
-        /// Others get 403. Each is scheme://host or scheme://host:port; same-host stands for pages of the server's own host and port, null
-        /// for pages without an origin.
+        /// Others get 403. Each is scheme://host or scheme://host:port; same-host stands for pages of the server's
+        /// own host and port, null for pages without an origin.
         "allow" flag "allow-origin" "ORIGINS" => origins as List("origins");
     }
     "proxies", "Proxies in front of the server." {
         /// Proxies whose X-Forwarded-For is believed
-        /// PROXY headers are believed, too, where listen.proxy-protocol is true. Addresses and networks, such as 127.0.0.1 or 10.0.0.0/8; unix for clients of a Unix socket; none for none.
+        /// PROXY headers are believed, too, where listen.proxy-protocol is true. Addresses and networks, such as
+        /// 127.0.0.1 or 10.0.0.0/8; unix for clients of a Unix socket; none for none.
         "trusted" flag "trusted-proxies" "NETWORKS" => trusted_proxies as List("networks");
     }
     "api", "Publishing over HTTP: POST /api/publish." {

@@ -1,7 +1,8 @@
 //! The configuration of a server: every setting, parsed.
 //!
-//! Owns the way from settings to what the engine and the services are made of. Invariant: a value that is here was checked by
-//! itself; what several of them must keep together is checked by [`Config::contradictions`](super::checks).
+//! Owns the way from settings to what the engine and the services are made of. Invariant: a value that is here was
+//! checked by itself; what several of them must keep together is checked by
+//! [`Config::contradictions`](super::checks).
 
 use std::net::Ipv4Addr;
 

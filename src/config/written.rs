@@ -1,7 +1,7 @@
 //! A value as it was written, before any key has read it.
 //!
-//! Owns the difference between plain text (a variable, a flag, `--set`) and the types of a TOML file. Never judges a value:
-//! kinds do (`kind`).
+//! Owns the difference between plain text (a variable, a flag, `--set`) and the types of a TOML file. Never judges a
+//! value: kinds do (`kind`).
 
 use std::fmt;
 
