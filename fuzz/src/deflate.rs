@@ -7,8 +7,8 @@ use std::time::UNIX_EPOCH;
 use miniz_oxide::deflate::compress_to_vec;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use ringsock::protocol::deflate::{Agreement, Compress, Compression, Compressors, WindowBits};
-use ringsock::protocol::handshake::{Answer, NAME, Offer, answer};
 use ringsock::protocol::handshake::{self, Extension};
+use ringsock::protocol::handshake::{Answer, NAME, Offer, answer};
 use ringsock::protocol::http::Date;
 use ringsock::protocol::{Batch, BatchBuilder, Connection, Encoding, Limits, Message, Prepared, Role};
 

@@ -5,9 +5,9 @@ use std::time::UNIX_EPOCH;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use ringsock::protocol::handshake::client::ClientHandshake;
 use ringsock::protocol::deflate::Compression;
 use ringsock::protocol::handshake::Offer;
+use ringsock::protocol::handshake::client::ClientHandshake;
 use ringsock::protocol::handshake::{self, Handshake, PROTOCOLS_MAX};
 use ringsock::protocol::http::{Date, HeadLimits, Headers, Request};
 
