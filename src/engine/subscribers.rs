@@ -41,7 +41,7 @@ impl Drop for Tally {
     }
 }
 
-/// A number of subscribers that is being counted; see [`ServerHandle::subscribers`].
+/// A number of subscribers that is being counted; see [`ServerHandle::subscribers`](super::ServerHandle::subscribers).
 #[derive(Debug)]
 #[must_use = "nothing is known before it is awaited"]
 pub struct Subscribers(Arc<Count>);

@@ -75,7 +75,8 @@ pub trait Handler: Sized + 'static {
         let _ = (session, topic, messages);
     }
 
-    /// After [`Sent::Backpressure`] or [`Sent::Dropped`]: less than half of the outbox's limit waits by now, or what was
+    /// After [`Sent::Backpressure`](super::Sent::Backpressure) or [`Sent::Dropped`](super::Sent::Dropped): less than half of
+    /// the outbox's limit waits by now, or what was
     /// published can be delivered again.
     fn drain(&mut self, session: &mut Session<'_, Self::State>) {
         let _ = session;

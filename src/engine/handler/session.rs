@@ -205,7 +205,7 @@ impl<S> Session<'_, S> {
 
     /// The client's address, behind a trusted proxy too: see [`UpgradeRequest::client_address`].
     ///
-    /// [`UpgradeRequest::client_address`]: super::handler::UpgradeRequest::client_address
+    /// [`UpgradeRequest::client_address`]: super::UpgradeRequest::client_address
     pub fn client_address(&self) -> Option<IpAddr> {
         let known = self.parts.clients.address(self.token.index);
         known.or_else(|| self.peer_address().map(|peer| peer.ip().to_canonical()))

@@ -119,8 +119,8 @@ impl ClientHandshake {
         Ok(Self { accept: accept_key(&key), offer })
     }
 
-    /// Checks the head of the response, as delimited by [`HeadScan::find_end`](super::http::HeadScan::find_end); frames
-    /// follow it. `protocols` are the subprotocols offered.
+    /// Checks the head of the response, as delimited by
+    /// [`HeadScan::find_end`](crate::protocol::http::HeadScan::find_end); frames follow it. `protocols` are the subprotocols offered.
     pub fn check_response<'p>(
         &self,
         head: &[u8],

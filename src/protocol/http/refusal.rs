@@ -1,6 +1,6 @@
 //! The refusals of a request: every reason, the party at fault, and the status of the response.
 //!
-//! Never writes a response: that is for [`Response`](super::http::Response). Invariant: the text repeats no byte of a
+//! Never writes a response: that is for [`Response`](super::Response). Invariant: the text repeats no byte of a
 //! peer but an origin and a host, escaped and truncated.
 
 use super::foreign_origin::ForeignOrigin;

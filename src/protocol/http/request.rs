@@ -31,8 +31,9 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Parses a request from `head`, which must be exactly what [`HeadScan::find_end`] delimited. Its headers are kept
-    /// in `headers`, which the caller creates with [`Headers::default`].
+    /// Parses a request from `head`, which must be exactly what
+    /// [`HeadScan::find_end`](super::HeadScan::find_end) delimited. Its headers are kept in `headers`, which the caller
+    /// creates with [`Headers::default`].
     ///
     /// Refuses, whatever the request is for: any version but HTTP/1.0 and 1.1; a target other than a path,
     /// `http://host/path` (also `https`, `ws` and `wss`), or the `*` of OPTIONS; no Host in HTTP/1.1, or more than one,
@@ -141,7 +142,7 @@ impl<'a> Request<'a> {
     }
 
     /// Returns whether the client attempts to open a WebSocket: it sent `Upgrade: websocket` or a Sec-WebSocket-Key.
-    /// [`handshake::check`](super::handshake::check) checks the attempt.
+    /// [`handshake::check`](crate::protocol::handshake::check) checks the attempt.
     pub fn is_upgrade(&self) -> bool {
         self.asks.upgrade || self.asks.key
     }
@@ -245,7 +246,7 @@ pub enum BodyLength {
     Unannounced,
     /// The body has this number of bytes.
     Known(u64),
-    /// The body ends with the last of its [`Chunks`].
+    /// The body ends with the last of its [`Chunks`](super::Chunks).
     Chunked,
 }
 
