@@ -208,9 +208,9 @@ fn a_request_that_cannot_be_carried_out_is_told_why_and_changes_nothing() {
     let server = Program::start(&["--cores", "1", "--api-key", KEY]);
     let key = format!("X-API-Key: {KEY}");
     for (request_line, headers, body, status, why) in [
-        ("POST /api/publish?topic=x", &[][..], &b"hello"[..], 401, "A key is needed"),
-        ("POST /api/publish?topic=x", &["X-API-Key: wrong"], b"hello", 401, "not the key"),
-        ("POST /api/publish?topic=x", &["Authorization: Basic a2V5"], b"hello", 401, "A key is needed"),
+        ("POST /api/publish?topic=x", &[][..], &b"hello"[..], 401, "needs a key"),
+        ("POST /api/publish?topic=x", &["X-API-Key: wrong"], b"hello", 401, "Wrong key"),
+        ("POST /api/publish?topic=x", &["Authorization: Basic a2V5"], b"hello", 401, "needs a key"),
         ("POST /api/publish", &[&key], b"hello", 400, "topic is missing"),
         ("POST /api/publish?topic=", &[&key], b"hello", 400, "empty"),
         ("POST /api/publish?topic=a*", &[&key], b"hello", 400, "pattern"),

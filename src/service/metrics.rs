@@ -115,7 +115,7 @@ impl Metrics {
         encode_gauge(encoder, "ringsock_cores", help, &(self.cores.len() as u64))?;
         let help = "The limit of open connections, over all cores.";
         encode_gauge(encoder, "ringsock_connections_max", help, &self.connections_max)?;
-        let help = "1 if the server accepts load, 0 while it drains or a core is stalled.";
+        let help = "Readiness: 1 if the server accepts load, 0 while it drains or a core is stalled.";
         encode_gauge(encoder, "ringsock_ready", help, &u32::from(self.status.is_ready()))?;
         let help = "Always 1; the labels name the version and the reactor in use.";
         let labels = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("reactor", self.reactor.to_string())];
