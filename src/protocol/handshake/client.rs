@@ -120,7 +120,8 @@ impl ClientHandshake {
     }
 
     /// Checks the head of the response, as delimited by
-    /// [`HeadScan::find_end`](crate::protocol::http::HeadScan::find_end); frames follow it. `protocols` are the subprotocols offered.
+    /// [`HeadScan::find_end`](crate::protocol::http::HeadScan::find_end); frames follow it. `protocols` are the
+    /// subprotocols offered.
     pub fn check_response<'p>(
         &self,
         head: &[u8],
