@@ -1,4 +1,4 @@
-//! What the lines at start say of where the server listens.
+//! The lines at start that name the addresses the server listens on.
 
 use ringsock::address::{Endpoint, Families, UnixAddress, UnixName};
 
@@ -20,7 +20,7 @@ pub fn url(endpoints: &[Endpoint], scheme: &str, path: &str) -> String {
     }
 }
 
-/// What to do to see whether it answers.
+/// Returns the URL or the command by which a person can try the server.
 pub fn to_try_it(endpoints: &[Endpoint]) -> String {
     match first(endpoints) {
         Some(Place::Tcp(endpoint)) => match endpoint.reached_at() {

@@ -124,18 +124,23 @@ fn come(address: std::net::SocketAddr, stop: &AtomicBool) -> Arrivals {
 fn row_23_a_second_sigterm_ends_the_process_at_once() {
     on_each_reactor(|reactor| {
         let mut server = Server::start(reactor, &[]);
-        // They never answer the goodbye, so the server would wait for them.
-        let mut deaf = Peer::open_many(server.address, 100);
-        server.signal("TERM");
-        // Two signals that come at the same moment are one.
-        assert_eq!(deaf[0].read_close(), Ok(Some(1001)));
-        assert_eq!(server.await_exit(Duration::from_millis(700)), None, "it did not wait for anyone");
-        server.signal("TERM");
-        let (status, took) = server.await_end();
-        figure(23, format!("second SIGTERM: {status} after {took:.2?}"), "1 s, not 0");
-        assert_eq!(status.code(), Some(1));
+        let took = second_sigterm(23, &mut server);
         assert!(server.log().contains("before all sessions were told"));
         in_time(took <= Duration::from_secs(1));
-        drop(deaf);
     });
+}
+
+/// Sends a server a second SIGTERM while it waits for clients that never answer its goodbye. Demands that it ends with 1, and
+/// returns how long that took.
+pub fn second_sigterm(row: u32, server: &mut Server) -> Duration {
+    let mut deaf = Peer::open_many(server.address, 100);
+    server.signal("TERM");
+    // Two signals that come at the same moment are one.
+    assert_eq!(deaf[0].read_close(), Ok(Some(1001)));
+    assert_eq!(server.await_exit(Duration::from_millis(700)), None, "it did not wait for anyone");
+    server.signal("TERM");
+    let (status, took) = server.await_end();
+    figure(row, format!("second SIGTERM: {status} after {took:.2?}"), "1 s, not 0");
+    assert_eq!(status.code(), Some(1));
+    took
 }

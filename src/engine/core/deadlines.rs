@@ -1,4 +1,4 @@
-//! What falls due for a session: pings, silence, slow messages, stalled sends, and the end of each phase.
+//! The actions that fall due for a session: pings, silence, slow messages, stalled sends, and the end of each phase.
 
 use crate::engine::core::Core;
 use crate::engine::handler::Handler;
@@ -15,7 +15,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(in crate::engine) fn look_at_deadlines(&mut self, token: Token) {
         let Some(mut due) = self.due(token) else { return };
         if due.is_over_for_want_of_input() {
-            // What has come in time counts, though nobody has read it yet: a core that has much to do, or was kept from
+            // Input that has come in time counts, though nobody has read it yet: a core that has much to do, or was kept from
             // running, may know that the time is over before it is told of that.
             self.read(token);
             let Some(anew) = self.due(token) else { return };
@@ -36,8 +36,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// What is due for a session; `None` when it is over. Input that the server itself does not read is not missed: until it is
-    /// read again, the session cannot be heard, nor complete a message.
+    /// Returns what is due for a session; `None` when it is over. While the server itself does not read the session, its
+    /// silence and its incomplete message do not count.
     fn due(&mut self, token: Token) -> Option<Due> {
         let Self { sessions, parts, .. } = self;
         let slot = sessions.get_mut(token).filter(|slot| slot.phase() != Phase::Ended)?;
@@ -55,7 +55,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 slot.settle_end(End::HandshakeTimeout);
                 // An answer that the client does not read must not keep the connection for ever.
                 self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
-                // Who has sent nothing is told nothing.
+                // A client that has sent nothing gets no answer.
                 if slot.has_backlog() {
                     self.refuse(token, &Refusal::HandshakeTimeout);
                 } else {

@@ -30,7 +30,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes the next step towards the end, if it is time for one.
     pub(in crate::engine) fn settle(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        // Whose watch or send is still awaited takes no further step.
+        // Already ended; only its watch or send is outstanding.
         if slot.phase() == Phase::Ended {
             return;
         }

@@ -27,7 +27,7 @@ impl Parts {
     }
 
     /// Counts from now on how long nothing leaves the session's outbox.
-    pub(in crate::engine) fn begin_waiting(&mut self, outbox: &mut Outbox, token: Token) {
+    pub(super) fn begin_waiting(&mut self, outbox: &mut Outbox, token: Token) {
         outbox.progress = self.tick;
         self.wheel.schedule(token.index, Clock::new(self.tick, ticks(self.limits.send_timeout_ms)).first_look());
     }

@@ -49,7 +49,7 @@ pub(in crate::engine) struct Parts {
     pub(in crate::engine) topics: Topics,
     pub(in crate::engine) mesh: Mesh<Parcel>,
     /// Room for the topics that a message goes to; empty between calls.
-    pub(in crate::engine) targets: Vec<u32>,
+    targets: Vec<u32>,
     pub(in crate::engine) publishers: Publishers,
     pub(in crate::engine) pacing: Pacing,
     /// The time of this turn.
@@ -112,7 +112,7 @@ impl Parts {
         self.resume_next_turn(slot, token);
     }
 
-    pub(in crate::engine) fn hold_back<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {
+    fn hold_back<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {
         self.begin_waiting(&mut outbox, token);
         slot.set_outbox(outbox);
         self.mark_dirty(slot, token);

@@ -33,11 +33,7 @@ impl Parts {
         let Some(topic) = self.topics.key(member.topic()) else { return };
         let (overflow, since) = (member.overflow(), self.tick);
         let own: Vec<usize> = if member.is_echoless() { round.own_messages(token).collect() } else { Vec::new() };
-        let (window, compressors) = self.compression.window_and_compressors(slot.connection(), &self.limits);
-        if window.is_some() {
-            // The session's own stream begins anew after shared frames.
-            slot.connection_mut().forget_sent();
-        }
+        let (window, compressors) = self.compression.for_shared_frames(slot.connection_mut(), &self.limits);
         let encoding = round.encoding(window, compressors);
         if own.is_empty() {
             let (frames, messages) = (encoding.frames().clone(), encoding.messages() as u32);
@@ -55,10 +51,7 @@ impl Parts {
         member: Member,
         latest: &Latest,
     ) {
-        let (window, compressors) = self.compression.window_and_compressors(slot.connection(), &self.limits);
-        if window.is_some() {
-            slot.connection_mut().forget_sent();
-        }
+        let (window, compressors) = self.compression.for_shared_frames(slot.connection_mut(), &self.limits);
         let frames = latest.batch.encoding(window, compressors).frames().clone();
         let Some(topic) = self.topics.key(member.topic()) else { return };
         let shared = SharedFrames { frames, messages: 1, topic, overflow: member.overflow(), since: self.tick };
@@ -66,7 +59,7 @@ impl Parts {
     }
 
     #[inline]
-    pub(in crate::engine) fn share<S>(&mut self, slot: &mut Slot<S>, token: Token, shared: SharedFrames) {
+    fn share<S>(&mut self, slot: &mut Slot<S>, token: Token, shared: SharedFrames) {
         self.counters.messages_sent.add(u64::from(shared.messages));
         if !slot.has_outbox() {
             self.hold_back(slot, token, Box::default());

@@ -49,9 +49,23 @@ impl Compressing {
         self.window_and_compressors(connection, limits).1
     }
 
-    /// Returns the window that a session is sent compressed messages with, and the compressors; `None` when it is not.
+    /// Returns the window that a session is sent shared frames with, and the compressors; `None` when it is sent plain ones. The
+    /// session's own stream begins anew after them.
     #[inline]
-    pub(in crate::engine) fn window_and_compressors(
+    pub(in crate::engine) fn for_shared_frames(
+        &mut self,
+        connection: &mut Connection,
+        limits: &Limits,
+    ) -> (Option<WindowBits>, Option<&mut Compressors>) {
+        let with = self.window_and_compressors(connection, limits);
+        if with.0.is_some() {
+            connection.forget_sent();
+        }
+        with
+    }
+
+    #[inline]
+    fn window_and_compressors(
         &mut self,
         connection: &Connection,
         limits: &Limits,
