@@ -376,16 +376,15 @@ fn a_storm_of_scrapers_holds_up_no_echo_and_ends_with_an_answer_for_everyone() {
     }
     // Who does not read is cut off after a while: after a long one where others leave little to a thread of lowest priority.
     let begun = Instant::now();
-    loop {
+    let metrics = loop {
         let answer = exchange_until_reset(&server.admin, get("/metrics").as_bytes());
         if answer.starts_with("HTTP/1.1 200 ") {
-            break;
+            break Metrics::parse(answer.split_once("\r\n\r\n").unwrap().1);
         }
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(begun.elapsed() < PATIENCE * 10, "no scrape is answered any more");
         thread::sleep(Duration::from_millis(20));
-    }
-    let metrics = server.scrape();
+    };
     assert_eq!(metrics.sum("ringsock_connections_accepted_total", &[]), 1, "scrapers do not count as clients");
     metrics.assert_reconciled();
     drop(storm);

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ringsock::config::{Config, Settings, Source};
-use ringsock::engine::StartError;
-use ringsock::reactor::{InheritError, Passed};
+use ringsock::engine::{ENDING, StartError};
+use ringsock::reactor::{self, InheritError, Passed};
 use ringsock::server::Builder;
 use ringsock::service::{ApiAccess, Router};
 use ringsock::tune::{self, Goal, Host, Setting};
@@ -37,6 +37,8 @@ impl Serve {
     pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         // Before there is a second thread, which would keep the variables in the environment.
         let passed = Passed::take();
+        // The threads of the program leave the signals that end it to the thread of the server that waits for them.
+        reactor::block(&ENDING)?;
         let log = Log::start().map_err(|error| {
             format!(
                 "The log cannot be written: {error}. It takes two threads and two descriptors: raise their limits \
@@ -44,6 +46,8 @@ impl Serve {
             )
         })?;
         signals::endure().map_err(|source| StartError::Signals { source })?;
+        // Until there is a server, a signal ends the program, for example while it reads its configuration.
+        reactor::unblock(&ENDING)?;
         let settings = match self.given.resolve() {
             Ok(settings) => settings,
             Err(errors) => {
@@ -77,6 +81,7 @@ fn serve(settings: &Settings, log: &Log, passed: Result<Passed, InheritError>) -
     };
     let (overflow, api, pages) = (config.overflow.clone(), config.api_access(), config.api_allow_origin.clone());
     let subprotocols: Arc<[String]> = config.subprotocols.names().into();
+    reactor::block(&ENDING)?;
     let server = builder.start_with_status(status, move |_core| {
         Router::new(Arc::clone(&told), overflow.clone(), api.clone())
             .with_api_origins(pages.clone())

@@ -38,7 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use connect::connect;
-pub use disposition::{ignore, is_ignored};
+pub use disposition::{block, ignore, is_ignored, unblock};
 pub use inherited::{InheritError, Inherited, Passed, share};
 pub use listener::{Listener, Opened, Owner, listen, unlisten};
 pub use priority::{thread_id, yield_to_others};

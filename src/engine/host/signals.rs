@@ -2,6 +2,9 @@
 //!
 //! One thread waits for them, from before the server starts until the process ends, and passes them on to the server's
 //! [`Controller`]. It ends the process itself only where a start hangs, or where a signal comes after the server's end.
+//! Where a program blocks [`ENDING`] in its other threads, this thread handles all signals, so it hears of those that come
+//! together at once. Otherwise a busy host can keep a thread that handles one of them waiting for longer than
+//! [`SAME_EVENT`].
 //! Invariant: a signal that was ignored when the process began stays ignored, as nohup and the background jobs of scripts
 //! want it; SIGTERM is the exception, because it is how a supervisor says that it will kill.
 
@@ -68,9 +71,11 @@ impl Signals {
         let stage = Mutex::new(Stage::Starting { cancelled: false });
         let this = Self(Arc::new(Shared { stage, changed: Condvar::new() }));
         let shared = Arc::clone(&this.0);
-        thread::Builder::new()
-            .name("ringsock-signals".to_owned())
-            .spawn(move || follow(signals, |signal, rank| shared.pass_on(signal, rank)))?;
+        thread::Builder::new().name("ringsock-signals".to_owned()).spawn(move || {
+            // A program may have blocked them in its threads, so that this one handles all of them.
+            let _ = reactor::unblock(&ENDING);
+            follow(signals, |signal, rank| shared.pass_on(signal, rank));
+        })?;
         Ok(this)
     }
 
