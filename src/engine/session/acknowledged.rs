@@ -1,121 +1,124 @@
-//! What peers were last seen to have acknowledged, and the clocks that run out only on those that acknowledge nothing more.
+//! The bytes that peers have acknowledged, and the timeouts that expire only for a peer that acknowledges nothing.
 //!
-//! A peer that takes what it is sent is alive, however little it says and however much of it the socket's own buffer hides.
-//! Only the kernel knows, and it is asked rarely: once a clock has run for a while without another sign of the peer.
-//! Invariant: what was seen before a clock began is no evidence on it, and that a ping arrived is none either.
+//! A peer that acknowledges bytes is alive, even if it sends nothing and the socket's own buffer hides its progress.
+//! Only the kernel knows, and it is asked rarely: once a timeout has run for a while without another sign of life.
+//! Invariant: an acknowledgement from before a timeout began does not extend it, and neither does the acknowledgement
+//! of a ping.
 
 use std::collections::BTreeMap;
 
-/// The first look is due after this part of a clock's length, and each further one so much later: early enough that a peer
-/// which acknowledges something now and then does so before the end, and late enough that most clocks are put back by then.
+/// The first look is due after this part of a timeout's length, and each further look after the same time again. It is
+/// early enough that a peer which acknowledges something now and then is seen to do so before the end, and late enough
+/// that most timeouts have been extended by then.
 const LOOKS_PER_CLOCK: u32 = 4;
 
-/// The latest look at each session that had one of late, by its index.
+/// The latest look at each session that had one recently, by the session's index.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Acknowledged(BTreeMap<u32, Look>);
 
-/// What a session's socket said when it was looked at.
+/// The state of a session's socket at a look.
 #[derive(Clone, Copy, Debug)]
 struct Look {
     tick: u32,
     /// See [`Intake::acknowledged`](crate::reactor::Intake::acknowledged).
     count: u64,
-    /// The tick at which the peer last took something, as far as looks tell; 0 if it did not.
+    /// The tick at which the peer was last seen to have acknowledged something; 0 if it never was.
     taken: u32,
 }
 
 impl Acknowledged {
-    /// Notes a look, and says whether the peer has acknowledged something since the one before it.
+    /// Records a look. Returns whether the peer has acknowledged something since the look before.
     pub(in crate::engine) fn note(&mut self, index: u32, tick: u32, count: u64) -> bool {
         let look = Look { tick, count, taken: self.taken(index) };
         self.0.insert(index, look).is_some_and(|before| count.wrapping_sub(before.count) as i64 > 0)
     }
 
-    /// Has this tick be the last at which the peer of a session that was looked at took something.
+    /// Records that the peer of a session was seen to have acknowledged something at this tick.
     pub(in crate::engine) fn note_taken(&mut self, index: u32, tick: u32) {
         if let Some(look) = self.0.get_mut(&index) {
             look.taken = tick;
         }
     }
 
-    /// Has the acknowledgement of so many bytes prove nothing.
+    /// Ignores the acknowledgement of so many bytes.
     pub(in crate::engine) fn discount(&mut self, index: u32, bytes: usize) {
         if let Some(look) = self.0.get_mut(&index) {
             look.count = look.count.wrapping_add(bytes as u64);
         }
     }
 
-    /// The tick of the latest look at a session.
+    /// Returns the tick of the latest look at a session.
     pub(in crate::engine) fn looked(&self, index: u32) -> Option<u32> {
         self.0.get(&index).map(|look| look.tick)
     }
 
-    /// The tick at which a session's peer last took something, as far as looks tell; 0 if it did not.
+    /// Returns the tick at which a session's peer was last seen to have acknowledged something; 0 if it never was.
     pub(in crate::engine) fn taken(&self, index: u32) -> u32 {
         self.0.get(&index).map_or(0, |look| look.taken)
     }
 
-    /// Forgets a session, because it is gone or was heard since.
+    /// Forgets a session, because it has ended or because bytes have arrived from it since.
     pub(in crate::engine) fn forget(&mut self, index: u32) {
         self.0.remove(&index);
     }
 }
 
-/// A time that runs out on a peer that acknowledges nothing meanwhile, in ticks.
+/// A timeout that expires for a peer that acknowledges nothing meanwhile, in ticks.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Clock {
-    /// When it began.
+    /// The tick at which it began.
     pub(in crate::engine) since: u32,
     pub(in crate::engine) length: u32,
-    /// Whether the peer has anything to acknowledge.
+    /// The peer has something to acknowledge.
     pub(in crate::engine) looks: bool,
 }
 
-/// What a clock says at some moment.
+/// The state of a timeout at some tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Reading {
-    /// Its time is over, and no look can put it back.
+    /// It has expired, and no look can extend it.
     RunOut,
-    /// The socket is to be looked at before anything can be said.
+    /// The socket must be looked at before the timeout can be judged.
     LookNow,
     /// Nothing is due before this tick.
     Until(u32),
 }
 
 impl Clock {
-    /// A clock that what the peer acknowledges puts back.
+    /// Returns a timeout that is extended by acknowledgements.
     pub(in crate::engine) fn new(since: u32, length: u32) -> Self {
         Self { since, length, looks: true }
     }
 
-    /// The tick of its first look. It never comes at once: what is just being sent would count as taken.
+    /// Returns the tick of its first look. That is never immediate: bytes that are being sent would count as
+    /// acknowledged.
     pub(in crate::engine) fn first_look(self) -> u32 {
         self.since.saturating_add(self.interval())
     }
 
-    /// The tick at which it runs out.
+    /// Returns the tick at which it expires.
     pub(in crate::engine) fn end(self) -> u32 {
         self.since.saturating_add(self.length)
     }
 
-    /// When it would have had to begin to run out with the look after one at this tick.
+    /// Returns when it would have to begin so that it expires at the look after one at this tick.
     pub(in crate::engine) fn until_next_look(self, tick: u32) -> u32 {
         tick.saturating_add(self.interval()).saturating_sub(self.length)
     }
 
-    /// Returns whether a look at this tick is evidence on it.
+    /// Returns whether a look at this tick counts for it.
     pub(in crate::engine) fn covers(self, tick: u32) -> bool {
         tick >= self.since
     }
 
-    /// What it says at this tick, when the latest look was at that one.
+    /// Returns its state at this tick, given the tick of the latest look.
     pub(in crate::engine) fn read(self, tick: u32, looked: Option<u32>) -> Reading {
         let end = self.end();
         if tick >= end && (!self.looks || looked == Some(tick)) {
             return Reading::RunOut;
         }
         let next = match looked.filter(|at| self.covers(*at)) {
-            // The next quarter: by then something may have been sent.
+            // The next quarter: something may have been sent by then.
             _ if !self.looks => tick - tick.saturating_sub(self.since) % self.interval() + self.interval(),
             Some(at) => at.saturating_add(self.interval()),
             None => self.first_look(),
@@ -187,7 +190,7 @@ mod tests {
         assert!(!acknowledged.note(7, 2, 500));
         assert!(acknowledged.note(7, 3, 501));
         assert!(!acknowledged.note(8, 4, 502), "that was another session");
-        // What waits in a Unix socket, as negative numbers: 10 bytes, then 30, then none.
+        // The bytes that wait in a Unix socket, as negative numbers: 10 bytes, then 30, then none.
         let waiting = |bytes: u64| bytes.wrapping_neg();
         assert!(!acknowledged.note(9, 1, waiting(10)));
         assert!(!acknowledged.note(9, 2, waiting(30)));

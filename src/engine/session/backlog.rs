@@ -4,35 +4,35 @@
 
 use crate::protocol::http::{Chunks, HeadScan, Refusal};
 
-/// Bytes that were received and not consumed: part of a request, or frames that came while input was paused.
+/// Bytes that were received and not consumed: a part of a request, or frames that arrived while input was paused.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Backlog {
     pub(in crate::engine) bytes: Vec<u8>,
-    /// Where what was not consumed begins.
+    /// The index of the first byte that was not consumed.
     pub(in crate::engine) start: usize,
-    /// What has to come before it is worth looking at them again.
+    /// The event before which it is useless to look at the bytes again.
     pub(in crate::engine) awaits: Awaits,
 }
 
-/// What a backlog waits for.
+/// The event that unconsumed input waits for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::engine) enum Awaits {
-    /// Nothing: it was not looked at yet.
+    /// None: the bytes were not looked at yet.
     #[default]
     Nothing,
-    /// The end of a request's head, which was searched for this far, in vain.
+    /// The end of a request's head, which was searched for up to here.
     HeadEnd(HeadScan),
-    /// The end of a request's body, which is where so many bytes are here.
+    /// The end of a request's body, which is complete with this many bytes.
     BodyEnd(usize),
-    /// The end of a body in chunks. Of the bytes here so many are the request's head, and what follows has been taken out of
-    /// its chunks already.
+    /// The end of a chunked body: the bytes of the request's head, which come first here, and the state of the chunk
+    /// reader. The bytes after the head are already without their chunk framing.
     LastChunk(usize, Chunks),
 }
 
 impl Backlog {
-    /// Adds what came, and says whether it is worth looking at now. The room for a body doubles as bytes really come,
-    /// whatever length its head claims, and ends where the body does; so bytes that come one by one cost no more than in
-    /// one piece, and twice what may be kept is never taken.
+    /// Adds input. Returns whether it is worth looking at now. The room for a body doubles as bytes arrive, whatever
+    /// length its head claims, and ends where the body does. So bytes that arrive one by one cost no more than in one
+    /// piece, and the room never exceeds twice the limit.
     pub(in crate::engine) fn add(&mut self, input: &[u8]) -> bool {
         let Awaits::BodyEnd(end) = self.awaits else {
             self.bytes.extend_from_slice(input);
@@ -42,7 +42,7 @@ impl Backlog {
         self.bytes.len() >= end
     }
 
-    /// Begins with the head of a request whose body comes in chunks.
+    /// Begins with the head of a request whose body is chunked.
     pub(in crate::engine) fn in_chunks(head: &[u8]) -> Self {
         Self { bytes: head.to_vec(), start: 0, awaits: Awaits::LastChunk(head.len(), Chunks::default()) }
     }
@@ -51,8 +51,8 @@ impl Backlog {
         matches!(self.awaits, Awaits::LastChunk(..))
     }
 
-    /// Takes what came of a body out of its chunks. Gives the length of the head and the bytes of `input` that are the body's
-    /// once it is whole. Room for it grows as in [`Backlog::add`].
+    /// Removes the chunk framing from a part of a body. Returns the length of the head and the bytes of `input` that
+    /// belong to the body, once it is complete. The room grows as in [`Backlog::add`].
     pub(in crate::engine) fn take_chunks(
         &mut self,
         input: &[u8],
@@ -65,7 +65,7 @@ impl Backlog {
     }
 }
 
-/// Adds bytes to those that will be `end` at most. Room doubles, but not beyond `end`.
+/// Appends bytes to a buffer that will hold at most `end`. Its room doubles, but not beyond `end`.
 fn extend_towards(end: usize, bytes: &mut Vec<u8>, input: &[u8]) {
     let length = bytes.len() + input.len();
     if length > bytes.capacity() {

@@ -1,6 +1,6 @@
-//! The compression of a core: its compressors, and how many sessions keep streams of their own.
+//! The compression of a core: its compressors, and the number of sessions with compression streams of their own.
 //!
-//! Invariant: compressors are made when a message is first to be compressed, and there is one set of them for the core.
+//! Invariant: a core has one set of compressors, made when a message is first to be compressed.
 
 use crate::engine::limits::Limits;
 use crate::protocol::Connection;
@@ -11,12 +11,12 @@ use crate::protocol::handshake::{Answer, Extension, answer};
 #[derive(Default)]
 pub(in crate::engine) struct Compressing {
     compressors: Option<Box<Compressors>>,
-    /// Sessions that may keep compression streams of their own.
+    /// Sessions with context takeover, which may keep compression streams of their own.
     contexts: usize,
 }
 
 impl Compressing {
-    /// Returns the answer to a client's offers of compression; `None` when it is left out.
+    /// Returns the answer to a client's offers of compression; `None` if the session stays uncompressed.
     pub(in crate::engine) fn answer<'a>(
         &self,
         limits: &Limits,
@@ -29,7 +29,7 @@ impl Compressing {
         answer(offers, compression)
     }
 
-    /// Counts a session that is opened.
+    /// Counts a session that has opened.
     pub(in crate::engine) fn note_opened(&mut self, agreement: Option<Agreement>) {
         self.contexts += usize::from(keeps_streams(agreement));
     }
@@ -39,7 +39,7 @@ impl Compressing {
         self.contexts -= usize::from(keeps_streams(agreement));
     }
 
-    /// Returns the compressors, if the session is sent compressed messages.
+    /// Returns the compressors, if messages to the session are compressed.
     #[inline]
     pub(in crate::engine) fn compressors_for(
         &mut self,
@@ -49,8 +49,8 @@ impl Compressing {
         self.window_and_compressors(connection, limits).1
     }
 
-    /// Returns the window that a session is sent shared frames with, and the compressors; `None` when it is sent plain ones. The
-    /// session's own stream begins anew after them.
+    /// Returns the window for shared frames to a session, and the compressors; `None` if they are sent uncompressed.
+    /// The session's own stream begins anew after them.
     #[inline]
     pub(in crate::engine) fn for_shared_frames(
         &mut self,
@@ -77,7 +77,7 @@ impl Compressing {
         (Some(window), self.compressors.as_deref_mut())
     }
 
-    /// Takes the compressors, if there are any, for a message that is written meanwhile.
+    /// Takes the compressors, if there are any, to write a message with them.
     pub(in crate::engine) fn take(&mut self) -> Option<Box<Compressors>> {
         self.compressors.take()
     }

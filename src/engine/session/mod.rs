@@ -1,4 +1,4 @@
-//! One client connection: its state, what it has received and not consumed, and what waits to be sent to it.
+//! One client connection: its state, the input that it has not consumed, and the output that waits to be sent.
 //!
 //! Knows neither cores nor handlers.
 

@@ -1,9 +1,9 @@
-//! What waits to be sent to one session, in order.
+//! The bytes that wait to be sent to one session, in order.
 //!
-//! It exists only while something waits. What has been handed to the reactor is only counted here: it lives there until
-//! it has left. What is shared with other sessions is referred to and never copied; what is the session's own is kept in
-//! pieces that stay where they are, because a buffer that doubles would take twice as much, and leave as much behind in
-//! the allocator. Invariant: its own bytes take hardly more memory than they are.
+//! An outbox exists only while something waits. Bytes in flight belong to the reactor until they are sent, and are only
+//! counted here. Shared frames are referred to and never copied. The session's own frames are kept in pieces that never
+//! move, because a buffer that doubles would take twice the memory and leave as much behind in the allocator.
+//! Invariant: the session's own bytes take hardly more memory than their number.
 
 use std::collections::VecDeque;
 
@@ -14,19 +14,19 @@ use crate::engine::wheel::NEVER;
 use crate::protocol::{CONTROL_PAYLOAD_MAX, HEADER_BYTES_MAX, Opcode, write_frame};
 use crate::reactor::Chunks;
 
-/// Pongs that may wait at a time; further pings are answered by the latest pong alone (RFC 6455 5.5.3). Peers that wait
-/// for each of a handful of pongs get them; a flood costs at most this many.
+/// Pongs that may wait at a time. Further pings are answered by the latest pong alone (RFC 6455 5.5.3). A peer that
+/// waits for each of a handful of pongs gets them all, and a flood costs at most this many.
 pub const PONGS_WAITING_MAX: u8 = 16;
 
-/// Bytes of a piece, unless more came at once: as much as the kernel takes in a few segments, so that one send of 64
+/// The size of a piece, unless more was queued at once: what the kernel takes in a few segments, so that one send of 64
 /// pieces carries a megabyte.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// The first piece of an outbox, which grows to a whole one: a few pongs take no more than they need.
+/// The first piece of an outbox, in bytes. It grows to a whole piece, so that a few pongs take no more than they need.
 const PIECE_BYTES_FIRST: usize = 512;
 
-/// What referring to shared frames costs beside their bytes, and what keeping them for a slow session alone may cost: it
-/// counts like bytes, so that many small messages cannot take many times as much memory as their limit says.
+/// The cost of a reference to shared frames beside their bytes, including what it may cost to keep them for one slow
+/// session alone. It counts like bytes, so that many small messages cannot take many times their limit in memory.
 const SHARED_BYTES: usize = 128;
 
 /// See the module.
@@ -35,11 +35,11 @@ pub(in crate::engine) struct Outbox {
     pieces: Pieces,
     queued_bytes: usize,
     in_flight_bytes: usize,
-    /// The payload of the latest ping that no pong was queued for.
+    /// The payload of the latest ping without a queued pong.
     latest_ping: Option<Vec<u8>>,
-    /// Tick at which something last left, or waiting began.
+    /// The tick at which bytes were last sent, or at which waiting began.
     pub(in crate::engine) progress: u32,
-    /// Tick since which the oldest shared frames in flight wait; [`NEVER`] if there are none.
+    /// The tick since which the oldest shared frames in flight have waited; [`NEVER`] if there are none.
     in_flight_since: u32,
     pongs: u8,
 }
@@ -58,7 +58,7 @@ impl Default for Outbox {
     }
 }
 
-/// What is queued, in order: mostly one piece.
+/// The queue, in order: mostly one piece.
 #[derive(Debug)]
 enum Pieces {
     None,
@@ -72,16 +72,16 @@ enum Piece {
     Shared(SharedFrames),
 }
 
-/// Frames that many sessions are sent.
+/// Frames that are sent to many sessions.
 #[derive(Debug)]
 pub(in crate::engine) struct SharedFrames {
     pub(in crate::engine) frames: Bytes,
     pub(in crate::engine) messages: u32,
-    /// The topic that they belong to.
+    /// The topic of the frames.
     pub(in crate::engine) topic: TopicKey,
-    /// When they may be dropped again while they wait, if ever.
+    /// The policy by which they may be dropped while they wait.
     pub(in crate::engine) overflow: Overflow,
-    /// Tick at which they were queued.
+    /// The tick at which they were queued.
     pub(in crate::engine) since: u32,
 }
 
@@ -92,17 +92,17 @@ impl SharedFrames {
 }
 
 impl Outbox {
-    /// Bytes that have not left, and what they cost to keep.
+    /// Returns the bytes that were not sent yet, including the cost of keeping them.
     pub(in crate::engine) fn bytes(&self) -> usize {
         self.queued_bytes + self.in_flight_bytes
     }
 
-    /// Whether nothing waits.
+    /// Returns whether nothing waits.
     pub(in crate::engine) fn is_empty(&self) -> bool {
         self.bytes() == 0 && self.latest_ping.is_none()
     }
 
-    /// Tick since which the oldest shared frames wait; [`NEVER`] if there are none.
+    /// Returns the tick since which the oldest shared frames have waited; [`NEVER`] if there are none.
     pub(in crate::engine) fn shared_since(&self) -> u32 {
         let queued = self.pieces.iter().find_map(|piece| match piece {
             Piece::Shared(shared) => Some(shared.since),
@@ -111,20 +111,20 @@ impl Outbox {
         self.in_flight_since.min(queued.unwrap_or(NEVER))
     }
 
-    /// Queues whole frames, behind the pong of every ping that came before: nothing follows a Close frame.
+    /// Queues whole frames, after the pongs to all earlier pings, since nothing may follow a Close frame.
     pub(in crate::engine) fn push(&mut self, frames: &[u8]) {
         self.queue_latest_pong();
         self.queue(frames);
     }
 
-    /// Queues frames that others are sent too.
+    /// Queues frames that are shared with other sessions.
     pub(in crate::engine) fn share(&mut self, shared: SharedFrames) {
         self.queue_latest_pong();
         self.queued_bytes += shared.cost();
         self.pieces.push(Piece::Shared(shared));
     }
 
-    /// Queues a pong, unless enough of them wait: then the latest replaces the one before it. Says whether one was lost.
+    /// Queues a pong. If enough pongs wait, it replaces the latest one instead. Returns whether one was replaced.
     pub(in crate::engine) fn pong(&mut self, payload: &[u8]) -> bool {
         debug_assert!(payload.len() <= CONTROL_PAYLOAD_MAX);
         if self.pongs < PONGS_WAITING_MAX {
@@ -138,8 +138,8 @@ impl Outbox {
         replaced
     }
 
-    /// Drops what waits of topics of which the oldest is to be dropped: what has waited since `since_max`, and more until
-    /// no more than `bytes_max` wait. Gives the numbers of messages, topic by topic.
+    /// Drops waiting frames of topics with the policy [`Overflow::DropOldest`]: those queued up to `since_max`, and
+    /// more until at most `bytes_max` remain. Returns the number of messages for each topic.
     pub(in crate::engine) fn drop_oldest(&mut self, bytes_max: usize, since_max: u32) -> Vec<(TopicKey, u32)> {
         let mut excess = self.bytes().saturating_sub(bytes_max);
         let mut dropped: Vec<(TopicKey, u32)> = Vec::new();
@@ -157,7 +157,7 @@ impl Outbox {
         dropped
     }
 
-    /// Drops what waits of a topic of which only the latest is to be kept. Gives the number of messages.
+    /// Drops the waiting frames of a topic with the policy [`Overflow::Latest`]. Returns the number of messages.
     pub(in crate::engine) fn drop_topic(&mut self, topic: TopicKey) -> u32 {
         let mut messages = 0;
         self.drop_shared(|shared| {
@@ -168,7 +168,7 @@ impl Outbox {
         messages
     }
 
-    /// Takes what waits, as much as one send may carry; `None` when nothing does. What is taken counts as in flight until
+    /// Takes as much as one send may carry; `None` if nothing waits. The bytes count as in flight until
     /// [`Outbox::left`].
     pub(in crate::engine) fn take(&mut self) -> Option<Chunks> {
         self.queue_latest_pong();
@@ -191,7 +191,7 @@ impl Outbox {
         Some(chunks)
     }
 
-    /// Notes that `bytes` of what was taken have left.
+    /// Records that `bytes` of those in flight were sent.
     pub(in crate::engine) fn left(&mut self, bytes: usize, tick: u32) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
         self.progress = tick;
@@ -227,7 +227,7 @@ impl Outbox {
     fn queue(&mut self, mut bytes: &[u8]) {
         self.queued_bytes += bytes.len();
         if let Some(Piece::Own(last)) = self.pieces.last_mut() {
-            // Only the first piece grows, and never beyond a whole one.
+            // Only the first piece grows, and never beyond the size of a whole one.
             let (now, later) = bytes.split_at(bytes.len().min(PIECE_BYTES.saturating_sub(last.len())));
             let capacity = (last.len() + now.len()).next_power_of_two().min(PIECE_BYTES);
             last.reserve_exact(capacity.saturating_sub(last.len()));
@@ -244,7 +244,7 @@ impl Outbox {
 }
 
 impl Piece {
-    /// What is to be sent; takes off what it counted for while it was queued.
+    /// Returns the bytes to send, and subtracts their cost from the queue.
     fn into_bytes(self, shared_since: &mut u32, queued_bytes: &mut usize) -> Bytes {
         match self {
             Piece::Own(bytes) => {

@@ -1,18 +1,18 @@
-//! The sessions of a core: a slab whose entries never move and whose keys go stale.
+//! A slab whose entries never move and whose keys go stale: the sessions of a core.
 //!
-//! Memory grows in chunks, so no growth copies what is there or doubles it. A removed entry's generation is raised, so
-//! a key that outlived its session finds nobody.
+//! Memory grows in chunks, so growth neither copies nor doubles what is there. Invariant: the removal of an entry
+//! raises its generation, so that a key which outlived its session finds nothing.
 
 use crate::reactor::{SESSIONS_PER_CORE_MAX, Token};
 
-/// Entries added at a time: some 100 KiB, small enough to be lost in an idle server, large enough to be rare.
+/// Entries in a chunk: some 100 KiB, too little to matter in an idle server, and enough that growth is rare.
 const CHUNK: usize = 1024;
 
 /// A slab of `T`, keyed by [`Token`].
 #[derive(Debug)]
 pub struct Slab<T> {
     chunks: Vec<Vec<Entry<T>>>,
-    /// First of the free entries, each naming the next.
+    /// The first free entry; each names the next.
     free: Option<u32>,
     occupied: usize,
 }
@@ -36,25 +36,25 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// What one entry costs.
+    /// Bytes of one entry.
     pub const ENTRY_BYTES: usize = size_of::<Entry<T>>();
 
-    /// Entries in use.
+    /// Returns the number of entries in use.
     pub fn len(&self) -> usize {
         self.occupied
     }
 
-    /// Whether none is in use.
+    /// Returns whether no entry is in use.
     pub fn is_empty(&self) -> bool {
         self.occupied == 0
     }
 
-    /// Indexes there have been so far; every token's index is below.
+    /// Returns the number of indexes that have ever been used; every token's index is lower.
     pub fn capacity(&self) -> u32 {
         self.chunks.last().map_or(0, |last| ((self.chunks.len() - 1) * CHUNK + last.len()) as u32)
     }
 
-    /// Stores `value`; gives it back when [`SESSIONS_PER_CORE_MAX`] are stored already.
+    /// Stores `value`, or gives it back if [`SESSIONS_PER_CORE_MAX`] are stored already.
     pub fn insert(&mut self, value: T) -> Result<Token, T> {
         if let Some(index) = self.free {
             let Some(entry) = self.entry_mut(index) else { return Err(value) };
@@ -82,7 +82,7 @@ impl<T> Slab<T> {
         Ok(Token { index, generation: 0 })
     }
 
-    /// The entry, unless the token is stale.
+    /// Returns the entry, unless the token is stale.
     #[inline]
     pub fn get_mut(&mut self, token: Token) -> Option<&mut T> {
         match self.entry_mut(token.index)? {
@@ -91,7 +91,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// The entry at an index, and its token.
+    /// Returns the entry at an index, and its token.
     #[inline]
     pub fn at_mut(&mut self, index: u32) -> Option<(Token, &mut T)> {
         match self.entry_mut(index)? {
@@ -102,7 +102,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Takes the entry out, unless the token is stale; the token is stale from now on.
+    /// Removes and returns the entry, unless the token is stale. The token is stale afterwards.
     pub fn remove(&mut self, token: Token) -> Option<T> {
         let free = self.free;
         let entry = self.entry_mut(token.index)?;
@@ -116,13 +116,13 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// The token of whoever occupies `index` now.
+    /// Returns the token of the entry that occupies `index` now.
     pub fn token_at(&self, index: u32) -> Option<Token> {
         let entry = self.chunks.get(index as usize / CHUNK)?.get(index as usize % CHUNK)?;
         matches!(entry.content, Content::Occupied(_)).then_some(Token { index, generation: entry.generation })
     }
 
-    /// Whether every entry is in use or on the list of free ones, and on that once.
+    /// Returns whether every entry is either in use or on the free list exactly once.
     #[cfg(test)]
     pub fn is_sound(&self) -> bool {
         let mut seen = vec![false; self.capacity() as usize];

@@ -1,27 +1,27 @@
-//! The end of a connection, as far as it is settled.
+//! The end of a connection, as far as it is decided.
 
 use crate::engine::reasons::End;
 
-/// See the module. The first reason stays, whatever comes after it.
+/// See the module. The first reason stays; later ones are ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ending {
     #[default]
     NotSettled,
-    /// It ends for this reason.
+    /// The connection ends for this reason.
     Settled(End),
-    /// It ends for this reason: the connection lingers once all is sent, and is asked nothing any more.
+    /// The connection ends for this reason: it lingers once everything is sent, and no further request is read.
     Parting(End),
 }
 
 impl Ending {
-    /// Settles the reason, unless there is one already.
+    /// Records the reason, unless one is recorded already.
     pub(super) fn settle(&mut self, end: End) {
         if *self == Self::NotSettled {
             *self = Self::Settled(end);
         }
     }
 
-    /// Has the connection part, for this reason unless there is another already.
+    /// Makes the connection linger once everything is sent, for this reason unless another is recorded already.
     pub(super) fn part(&mut self, end: End) {
         *self = Self::Parting(self.reason().unwrap_or(end));
     }
@@ -31,7 +31,7 @@ impl Ending {
         matches!(self, Self::Parting(_))
     }
 
-    /// Returns the reason, once there is one.
+    /// Returns the reason, if one is recorded.
     pub(super) fn reason(self) -> Option<End> {
         match self {
             Self::NotSettled => None,

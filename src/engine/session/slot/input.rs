@@ -1,40 +1,40 @@
-//! The reasons to read a socket, and not to.
+//! The conditions on which a socket may be read.
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Input {
     stream: Stream,
-    /// An arrival was reported that has not been read to its end.
+    /// The reactor reported input that has not been read to its end.
     readable: bool,
-    /// The handler wants no more input.
+    /// The handler has paused input.
     paused: bool,
-    /// The session published more than can be delivered now: no more input until that is over.
+    /// The session is throttled: it published more than can be delivered now.
     throttled: bool,
 }
 
-/// The stream of bytes from the peer.
+/// The state of the stream of bytes from the peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stream {
     #[default]
     Flowing,
-    /// Its end or an error waits in the socket, perhaps behind bytes.
+    /// The end of the stream or an error waits in the socket, perhaps behind bytes.
     EndWaits,
-    /// The peer has ended it.
+    /// The peer has ended the stream.
     Finished,
-    /// The socket does not work any more.
+    /// The socket has failed.
     Broken,
 }
 
 impl Input {
-    /// Notes that the stream's end or an error waits in the socket.
+    /// Records that the stream's end or an error waits in the socket.
     pub(super) fn note_waiting_end(&mut self) {
         if self.stream == Stream::Flowing {
             self.stream = Stream::EndWaits;
         }
     }
 
-    /// Notes a read of so many bytes into so much room. Returns whether nothing more can be there: what comes later is reported
-    /// anew, unless the stream's end waits behind these bytes.
+    /// Records a read of so many bytes into so much room. Returns whether the socket is empty. If so, the reactor
+    /// reports later bytes again; if the stream's end waits behind these bytes, it does not.
     #[inline]
     pub(super) fn note_read(&mut self, bytes: usize, room: usize) -> bool {
         let is_all = bytes < room && self.stream != Stream::EndWaits;

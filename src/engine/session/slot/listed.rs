@@ -1,14 +1,14 @@
-//! The lists of its core that a session is on, so that it is put on each at most once.
+//! The lists of its core that a session is on.
 
-/// A list of sessions that the core goes through.
+/// A list of sessions that a core goes through.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(in crate::engine) enum List {
     /// Sessions with something in their outbox that is not in flight.
     Dirty = 1,
-    /// Sessions that are read on in the next turn.
+    /// Sessions that resume reading in the next turn.
     Resumed = 2,
-    /// Sessions that wait for the latest message of a topic, and are looked at in the next turn.
+    /// Sessions that wait for a topic's latest message and are visited in the next turn.
     CatchingUp = 4,
 }
 

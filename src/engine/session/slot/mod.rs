@@ -1,8 +1,8 @@
-//! The state of one client connection: all that a core remembers of it while it is idle.
+//! The state of one client connection: everything that a core keeps of it while it is idle.
 //!
-//! Performs no I/O and calls no handler; the steps of a core do, and report here what happened. What a session has received lies in
-//! `receiving`, what it is to be sent in `sending`, and its way to the end in `closing`. Invariant: an idle session is this and nothing
-//! else in memory, at most [`SESSION_BYTES_MAX`] bytes.
+//! Performs no I/O and calls no handler; the steps of a core do, and report here. Input that was received and not
+//! consumed is in `receiving`, output in `sending`, and the steps towards the end in `closing`. Invariant: an idle
+//! session takes no other memory, and at most [`SESSION_BYTES_MAX`] bytes.
 
 mod closing;
 mod ending;
@@ -38,23 +38,24 @@ use crate::reactor::Socket;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Phase {
-    /// A request is awaited, or its last answer leaves.
+    /// The connection waits for a request, or its last answer is being sent.
     Head,
-    /// The handler's decision on an upgrade is awaited.
+    /// The connection waits for the handler's decision on an upgrade.
     Upgrading,
-    /// A WebSocket, until its closing handshake is over.
+    /// The connection is a WebSocket, until its closing handshake is over.
     Open,
-    /// Everything is sent; the peer's end of stream is awaited, so that a reset does not overtake what was sent.
+    /// Everything is sent. The connection waits for the peer's end of stream, so that a reset does not overtake the
+    /// bytes.
     Lingering,
-    /// Over; what is in flight is awaited before the socket is closed.
+    /// The connection has ended. Its operations in flight must complete before the socket is closed.
     Ended,
 }
 
-/// Bytes that are read and thrown away after the last answer or Close frame, so that a reset does not overtake it. A peer that
+/// Bytes that are discarded after the last answer or Close frame, so that a reset does not overtake it. A peer that
 /// sends more is cut off.
 const DISCARDED_BYTES_MAX: u32 = 256 * 1024;
 
-/// An idle session costs at most this in user memory, a small state of the application included.
+/// Bytes of user memory of an idle session, including a small application state.
 const SESSION_BYTES_MAX: usize = 128;
 const _: () = assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= SESSION_BYTES_MAX);
 
@@ -66,34 +67,34 @@ pub(in crate::engine) struct Slot<S> {
     input: Input,
     output: Output,
     subscribed: Subscribed,
-    /// The lists of its core that it is on.
+    /// The lists of its core that the session is on.
     listed: Listed,
     /// The reactor watches the socket.
     watched: bool,
-    /// The handler was told that the session is open, and not yet that it is closed.
+    /// The handler's `open` was called, and its `closed` was not.
     opened: bool,
-    /// Tick at which bytes last came.
+    /// The tick at which bytes last arrived.
     heard: u32,
-    /// Tick by which the phase, or the closing handshake, must be over; [`NEVER`] if it may last.
+    /// The tick by which the phase, or the closing handshake, must be over; [`NEVER`] if it may last.
     deadline: u32,
-    /// Bytes that may still come after the last answer or Close frame.
+    /// Bytes that may still arrive after the last answer or Close frame.
     discardable: u32,
-    /// Place of its subscriptions among those of the core; [`NOBODY`] if it has none.
+    /// The index of its subscriptions among those of the core; [`NOBODY`] if it has none.
     membership: u32,
     connection: Connection,
     outbox: Option<Box<Outbox>>,
     /// Bytes that were received and not consumed.
     backlog: Option<Box<Backlog>>,
-    /// The application's state, once it has given or asked for one. Neither making nor dropping one is safe from panics.
+    /// The application's state, once the application has provided or requested it. Creating and dropping it may panic.
     state: Option<S>,
 }
 
-/// The properties of a session's subscriptions that fan-out looks at.
+/// The properties of a session's subscriptions that fan-out needs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Subscribed {
-    /// A subscription is not to bring what the session publishes itself.
+    /// A subscription excludes the messages that the session publishes itself.
     no_echo: bool,
-    /// The session waits for the latest message of a topic.
+    /// The session waits for a topic's latest message.
     lagging: bool,
 }
 
@@ -130,7 +131,7 @@ impl<S> Slot<S> {
         self.phase
     }
 
-    /// Returns whether it is a WebSocket, and no Close frame was sent or received.
+    /// Returns whether the connection is a WebSocket on which no Close frame was sent or received.
     #[inline]
     pub(in crate::engine) fn is_open(&self) -> bool {
         self.phase == Phase::Open && self.connection.state() == State::Open
@@ -146,7 +147,7 @@ impl<S> Slot<S> {
         &mut self.connection
     }
 
-    /// Returns the application's state, made now if there is none.
+    /// Returns the application's state, and creates it if there is none.
     pub(in crate::engine) fn state_mut(&mut self) -> &mut S
     where
         S: Default,
@@ -168,17 +169,17 @@ impl<S> Slot<S> {
         self.deadline = tick;
     }
 
-    /// Returns the tick at which bytes last came.
+    /// Returns the tick at which bytes last arrived.
     pub(in crate::engine) fn heard(&self) -> u32 {
         self.heard
     }
 
-    /// Begins the wait for a handler's decision on an upgrade.
+    /// Begins to wait for the handler's decision on an upgrade.
     pub(in crate::engine) fn await_decision(&mut self) {
         self.phase = Phase::Upgrading;
     }
 
-    /// Becomes a WebSocket.
+    /// Turns the connection into a WebSocket.
     pub(in crate::engine) fn open(&mut self, agreement: Option<Agreement>, state: S, tick: u32) {
         if let Some(agreement) = agreement {
             self.connection = Connection::compressed(Role::Server, agreement);
@@ -190,17 +191,17 @@ impl<S> Slot<S> {
         self.state = Some(state);
     }
 
-    /// Returns whether the handler was told that the session is open, and not yet that it is closed.
+    /// Returns whether the handler's `open` was called and its `closed` was not.
     pub(in crate::engine) fn is_opened(&self) -> bool {
         self.opened
     }
 
-    /// Notes that the handler is told now that the session is closed. Returns whether it was to be told.
+    /// Records that the handler's `closed` is called now. Returns whether it is due.
     pub(in crate::engine) fn take_opened(&mut self) -> bool {
         std::mem::take(&mut self.opened)
     }
 
-    /// Notes that the reactor watches the socket, or has ended to.
+    /// Records whether the reactor watches the socket.
     pub(in crate::engine) fn set_watched(&mut self, watched: bool) {
         self.watched = watched;
     }
@@ -209,13 +210,13 @@ impl<S> Slot<S> {
         self.watched
     }
 
-    /// Puts it on a list of its core. Returns whether it is new there.
+    /// Puts the session on a list of its core. Returns whether it was not on it.
     #[inline]
     pub(in crate::engine) fn enlist(&mut self, list: List) -> bool {
         self.listed.insert(list)
     }
 
-    /// Notes that its core has taken it off a list.
+    /// Records that its core has taken the session off a list.
     #[inline]
     pub(in crate::engine) fn delist(&mut self, list: List) {
         self.listed.remove(list);
@@ -230,17 +231,17 @@ impl<S> Slot<S> {
         &mut self.membership
     }
 
-    /// Notes that a subscription is not to bring what the session publishes itself.
+    /// Records that a subscription excludes the messages that the session publishes itself.
     pub(in crate::engine) fn want_no_echo(&mut self) {
         self.subscribed.no_echo = true;
     }
 
-    /// Returns whether what the session publishes has to carry its sender.
+    /// Returns whether the messages that the session publishes must carry their sender.
     pub(in crate::engine) fn wants_no_echo(&self) -> bool {
         self.subscribed.no_echo
     }
 
-    /// Returns whether the session waits for the latest message of a topic.
+    /// Returns whether the session waits for a topic's latest message.
     #[inline]
     pub(in crate::engine) fn is_lagging(&self) -> bool {
         self.subscribed.lagging

@@ -1,4 +1,4 @@
-//! The state of what is sent to a peer, and the signs of its life that depend on it.
+//! The state of the output to a peer, and the signs of life that depend on it.
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +41,7 @@ impl Output {
     }
 }
 
-/// The things sent to a peer that signs of its life depend on.
+/// The facts about sent bytes that a peer's signs of life depend on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::engine) struct Signs(u8);
 
@@ -49,7 +49,7 @@ impl Signs {
     const PINGED: u8 = 1;
     const UNTAKEN: u8 = 2;
 
-    /// Returns whether a ping was sent since the last byte came.
+    /// Returns whether a ping was sent since bytes last arrived.
     pub(in crate::engine) fn is_pinged(self) -> bool {
         self.0 & Self::PINGED != 0
     }
@@ -63,8 +63,8 @@ impl Signs {
         self.0 &= !Self::PINGED;
     }
 
-    /// Returns whether the peer may still have to take something: more than a ping was sent since the last look at its socket
-    /// found nothing there.
+    /// Returns whether the peer may still have bytes to acknowledge: more than a ping was sent since a look at its
+    /// socket last found everything acknowledged.
     pub(in crate::engine) fn is_untaken(self) -> bool {
         self.0 & Self::UNTAKEN != 0
     }

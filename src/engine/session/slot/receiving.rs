@@ -1,18 +1,18 @@
-//! Receiving: whether a session's socket may be read, and what was received and not consumed.
+//! Input: when a session's socket may be read, and the bytes that were received and not consumed.
 
 use super::{Phase, Slot};
 use crate::engine::session::backlog::{Awaits, Backlog};
 
 impl<S> Slot<S> {
-    /// Notes that the reactor reported an arrival, and whether the stream's end is among it.
+    /// Records that the reactor reported input, and whether the end of the stream is part of it.
     pub(in crate::engine) fn note_arrival(&mut self, ended: bool) {
         if ended {
             self.input.note_waiting_end();
         }
     }
 
-    /// Notes a read that filled a part of the room given, or all of it. Returns whether nothing more can be there: what comes
-    /// later is reported anew, unless the stream's end waits behind these bytes.
+    /// Records a read that filled a part of the room, or all of it. Returns whether the socket is empty. If so, the
+    /// reactor reports later bytes again; if the stream's end waits behind these bytes, it does not.
     #[inline]
     pub(in crate::engine) fn note_read(&mut self, bytes: usize, room: usize, tick: u32) -> bool {
         self.heard = tick;
@@ -20,23 +20,23 @@ impl<S> Slot<S> {
         self.input.note_read(bytes, room)
     }
 
-    /// Notes whether something that was reported is left in the socket.
+    /// Records whether reported input is left in the socket.
     pub(in crate::engine) fn set_readable(&mut self, readable: bool) {
         self.input.set_readable(readable);
     }
 
-    /// Notes that the peer has ended the stream.
+    /// Records that the peer has ended the stream.
     pub(in crate::engine) fn note_end_of_stream(&mut self) {
         self.input.note_end();
     }
 
-    /// Returns whether the peer has ended the stream, and the socket still works.
+    /// Returns whether the peer has ended the stream and the socket still works.
     #[inline]
     pub(in crate::engine) fn is_finished(&self) -> bool {
         self.input.is_finished()
     }
 
-    /// Notes that the socket does not work any more.
+    /// Records that the socket has failed.
     pub(in crate::engine) fn note_broken(&mut self) {
         self.input.note_broken();
     }
@@ -59,35 +59,35 @@ impl<S> Slot<S> {
             }
     }
 
-    /// Returns whether frames may be consumed now: neither the handler nor backpressure forbids it.
+    /// Returns whether frames may be consumed now: neither the handler nor backpressure prevents it.
     fn takes_input(&self, outbox_bytes_max: usize) -> bool {
         !self.is_held_up() && (self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max)
     }
 
-    /// Returns whether the handler, or what the session published, forbids to consume more.
+    /// Returns whether the session is paused by its handler, or throttled because of what it published.
     #[inline]
     pub(in crate::engine) fn is_held_up(&self) -> bool {
         self.input.is_held_up()
     }
 
-    /// Returns whether something waits that may be read or consumed at once.
+    /// Returns whether input is left that may be read or consumed now.
     pub(in crate::engine) fn has_unread(&self) -> bool {
         self.input.is_readable() || self.has_consumable_backlog()
     }
 
-    /// Returns whether it makes no difference to the session that everything has left.
+    /// Returns whether nothing needs to be done for the session once everything is sent.
     #[inline]
     pub(in crate::engine) fn awaits_nothing(&self) -> bool {
         let has_input = self.input.is_readable() || self.backlog.is_some();
         self.is_open() && !self.is_backpressured() && !self.is_lagging() && !has_input && !self.may_be_over()
     }
 
-    /// Takes no more input until [`Slot::unpause`]: the handler wants none.
+    /// Stops input until [`Slot::unpause`], because the handler asked for it.
     pub(in crate::engine) fn pause(&mut self) {
         self.input.set_paused(true);
     }
 
-    /// Takes input again. Returns whether it was paused.
+    /// Allows input again. Returns whether it was paused.
     pub(in crate::engine) fn unpause(&mut self) -> bool {
         self.input.set_paused(false)
     }
@@ -97,12 +97,12 @@ impl<S> Slot<S> {
         self.input.is_paused()
     }
 
-    /// Takes no more input until what was published can be delivered. Returns whether that is new.
+    /// Stops input until what the session published can be delivered. Returns whether it was not throttled before.
     pub(in crate::engine) fn throttle(&mut self) -> bool {
         !self.input.set_throttled(true)
     }
 
-    /// Takes input again, after it was throttled. Returns whether it was.
+    /// Allows input again after a throttle. Returns whether the session was throttled.
     pub(in crate::engine) fn unthrottle(&mut self) -> bool {
         self.input.set_throttled(false)
     }
@@ -111,13 +111,13 @@ impl<S> Slot<S> {
         self.input.is_throttled()
     }
 
-    /// Counts the session's silence from now on, because until now it was not read.
+    /// Restarts the silence timer and the assembly timer, because the session was not read until now.
     pub(in crate::engine) fn excuse_silence(&mut self, tick: u32) {
         self.heard = tick;
         self.connection.restamp(tick);
     }
 
-    /// Keeps what was received and not consumed.
+    /// Keeps input that was not consumed.
     pub(in crate::engine) fn keep(&mut self, backlog: Box<Backlog>) {
         self.backlog = Some(backlog);
     }
@@ -135,17 +135,17 @@ impl<S> Slot<S> {
         self.backlog.take()
     }
 
-    /// Forgets what was received and not consumed.
+    /// Discards input that was not consumed.
     pub(in crate::engine) fn drop_backlog(&mut self) {
         self.backlog = None;
     }
 
-    /// Takes what was set aside, if it can be consumed now.
+    /// Takes the unconsumed input, if it can be consumed now.
     pub(in crate::engine) fn take_consumable_backlog(&mut self) -> Option<Box<Backlog>> {
         if self.has_consumable_backlog() { self.backlog.take() } else { None }
     }
 
-    /// Returns whether something was set aside that can be consumed now, and not only once more has come.
+    /// Returns whether there is unconsumed input that can be consumed now, without waiting for more.
     fn has_consumable_backlog(&self) -> bool {
         self.backlog.as_ref().is_some_and(|backlog| match self.phase {
             Phase::Open => true,
@@ -154,7 +154,7 @@ impl<S> Slot<S> {
         })
     }
 
-    /// Returns how many bytes of a message or a request that is not complete are kept.
+    /// Returns how many bytes of an incomplete message or request are kept.
     pub(in crate::engine) fn incomplete_bytes(&self) -> usize {
         match (self.phase, &self.backlog) {
             (Phase::Head, Some(backlog)) => backlog.bytes.len(),
@@ -162,9 +162,9 @@ impl<S> Slot<S> {
         }
     }
 
-    /// Returns how many bytes may be read towards a request. Of its head, no byte beyond its limit is ever read; of a body whose
-    /// head was read before, none beyond its end, and its length has been checked against its limit. Behind the chunk at hand,
-    /// no more than a head may have.
+    /// Returns how many bytes may be read towards a request. Of a head, no byte beyond its limit is ever read. Of a
+    /// body whose head was read before, no byte beyond its end is read, and its length was checked against the limit.
+    /// Beyond the current chunk, no more is read than a head may have.
     pub(in crate::engine) fn request_bytes_wanted(&self, head_bytes_max: usize, scratch: usize) -> usize {
         let (kept, awaits) =
             self.backlog.as_ref().map_or((0, Awaits::Nothing), |backlog| (backlog.bytes.len(), backlog.awaits));

@@ -1,4 +1,4 @@
-//! Sending: what waits in a session's outbox, and what its peer has yet to take.
+//! Output: the bytes that wait in a session's outbox, and those that its peer has yet to acknowledge.
 
 use super::Slot;
 use super::output::Signs;
@@ -13,24 +13,24 @@ impl<S> Slot<S> {
         *self.output.signs_mut() = signs;
     }
 
-    /// Notes that bytes came from the peer.
+    /// Records that bytes arrived from the peer.
     #[inline]
     pub(super) fn note_heard(&mut self) {
         self.output.signs_mut().note_heard();
     }
 
-    /// Notes that something is handed to the socket.
+    /// Records that bytes are passed to the socket.
     #[inline]
     pub(in crate::engine) fn note_sent(&mut self) {
         self.output.signs_mut().note_sent();
     }
 
-    /// Notes that nothing is left in the socket that the peer has to take.
+    /// Records that the peer has acknowledged everything that was sent.
     pub(in crate::engine) fn note_all_taken(&mut self) {
         self.output.signs_mut().note_all_taken();
     }
 
-    /// Notes whether a send is in flight.
+    /// Records whether a send is in flight.
     #[inline]
     pub(in crate::engine) fn set_in_flight(&mut self, in_flight: bool) {
         self.output.set_in_flight(in_flight);
@@ -41,7 +41,7 @@ impl<S> Slot<S> {
         self.output.is_in_flight()
     }
 
-    /// Notes that the handler was told of backpressure.
+    /// Records that the handler was told of backpressure.
     #[inline]
     pub(in crate::engine) fn note_backpressure(&mut self) {
         self.output.set_backpressured(true);
@@ -53,7 +53,7 @@ impl<S> Slot<S> {
         self.output.is_backpressured()
     }
 
-    /// Notes that the handler is told now that it may send again.
+    /// Records that the handler is told now that it may send again.
     pub(in crate::engine) fn end_backpressure(&mut self) {
         self.output.set_backpressured(false);
     }
@@ -77,13 +77,13 @@ impl<S> Slot<S> {
         self.outbox = Some(outbox);
     }
 
-    /// Returns how many bytes wait to leave, without those in the reply buffer.
+    /// Returns how many bytes wait to be sent, without those in the reply buffer.
     #[inline]
     pub(in crate::engine) fn outbox_bytes(&self) -> usize {
         self.outbox.as_ref().map_or(0, |outbox| outbox.bytes())
     }
 
-    /// Gives up an outbox from which everything has left. Returns whether there is none any more.
+    /// Drops the outbox if everything was sent. Returns whether there is no outbox any more.
     pub(in crate::engine) fn drop_sent_outbox(&mut self) -> bool {
         let is_empty = self.outbox.as_ref().is_none_or(|outbox| outbox.is_empty());
         if is_empty {
@@ -92,7 +92,7 @@ impl<S> Slot<S> {
         is_empty
     }
 
-    /// Gives up an outbox in which nothing waits any more, because it was dropped.
+    /// Drops the outbox if nothing waits in it, because it was dropped.
     pub(in crate::engine) fn drop_empty_outbox(&mut self) {
         if !self.output.is_in_flight() && self.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
             self.outbox = None;
