@@ -1,9 +1,9 @@
-//! What the other cores are told of this core's topics, and when they have heard it.
+//! Announcements: how this core tells the others of its topics, and learns when they have received that.
 //!
-//! A core is sent only what it has subscribers for, so it tells all others when a topic gains its first subscriber here
-//! and when it loses its last. A subscription is confirmed once every core has heard of it: from then on no message can
-//! miss it. Invariant: a topic waits to be told of at most once, however often it changes, and nothing is lost if a ring is full:
-//! telling waits.
+//! A core receives only messages of topics it has subscribers for, so it tells all others when a topic gains its first
+//! subscriber here and when it loses its last. A subscription is confirmed once every core has received the
+//! announcement: from then on it misses no message. Invariant: a topic is queued for announcement at most once, however
+//! often it changes, and no announcement is lost: it waits while a ring is full.
 
 use super::interest::Notice;
 use super::topic::{Remote, TopicKey};
@@ -11,12 +11,12 @@ use super::{NOBODY, Topics};
 use crate::mesh::Mesh;
 
 impl Topics {
-    /// Whether every core knows that the topic has subscribers here.
+    /// Returns whether every core knows that the topic has subscribers here.
     pub(super) fn is_known_everywhere(&self, topic: u32) -> bool {
         self.interest.is_alone || self.get(topic).is_some_and(|topic| topic.told && topic.unheard == 0)
     }
 
-    /// The first subscriber came, or the last one went.
+    /// Queues an announcement, because the first subscriber came or the last one left.
     pub(super) fn interest_changed(&mut self, topic: u32) {
         let alone = self.interest.is_alone;
         let Some(record) = self.records.get_mut(topic).filter(|_| !alone) else { return };
@@ -25,10 +25,10 @@ impl Topics {
         }
     }
 
-    /// Tells the others of changes, as far as there is room for it in every ring, and notes what they have heard.
+    /// Announces changes as long as every ring has room, and confirms subscriptions that every core knows of.
     pub(in crate::engine) fn tell<M: From<Notice>>(&mut self, mesh: &mut Mesh<M>) {
         while let Some(topic) = self.interest.changed.front().copied() {
-            // The other half is for messages: many changes at a time must not crowd them out.
+            // The other half of a ring is for messages: many changes at a time must not displace them.
             if mesh.others().any(|core| mesh.room(core) == 0 || mesh.is_crowded(core)) {
                 break;
             }
@@ -54,7 +54,7 @@ impl Topics {
         for core in mesh.others() {
             let name = record.name.as_str().into();
             let notice = if wanted { Notice::Interest { key, name } } else { Notice::Disinterest { name } };
-            // There is room.
+            // There is room: it was checked above.
             let _ = mesh.push(core, notice.into());
         }
         if wanted {
@@ -87,7 +87,7 @@ impl Topics {
         }
     }
 
-    /// Another core has subscribers, or has none any more.
+    /// Records that another core has subscribers.
     pub(in crate::engine) fn heard_of_interest(&mut self, core: u16, key: TopicKey, name: &str) {
         let topic = self.find(name.as_bytes()).unwrap_or_else(|| self.insert(name));
         if let Some(record) = self.records.get_mut(topic) {
@@ -95,7 +95,7 @@ impl Topics {
         }
     }
 
-    /// Another core has no subscribers any more.
+    /// Records that another core has no subscribers any more.
     pub(in crate::engine) fn heard_of_disinterest(&mut self, core: u16, name: &str) {
         let Some(topic) = self.find(name.as_bytes()) else { return };
         let Some(record) = self.records.get_mut(topic) else { return };

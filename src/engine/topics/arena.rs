@@ -1,21 +1,21 @@
-//! Room for many small things of one kind, named by a number, in chunks that are given back once they are empty.
+//! Storage for many small values of one type, each named by a number, in chunks that are freed once they are empty.
 //!
-//! Invariant: what is stored never moves, and a number names what was stored under it until that is removed. Unlike the
-//! slab of sessions it knows no generations: whoever keeps a number has to forget it in time.
+//! Invariant: a value never moves, and its number names it until it is removed. Unlike the slab of sessions, an arena
+//! has no generations: the holder of a number must forget it in time.
 
 use std::collections::BTreeSet;
 
-/// Things in a chunk: some tens of kilobytes, so that little is held that is not used.
+/// Values in a chunk: some tens of kilobytes, so that little memory is allocated and unused.
 const CHUNK: usize = 1024;
 
-/// Names nothing.
+/// The number that names nothing.
 pub(super) const NONE: u32 = u32::MAX;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Arena<T> {
     chunks: Vec<Option<Chunk<T>>>,
-    /// Chunks with room, or without memory; the first is filled before the next, so that the last become empty.
+    /// Chunks with room, or without memory. The first is filled before the next, so that the last become empty.
     roomy: BTreeSet<u32>,
     occupied: usize,
 }
@@ -23,7 +23,7 @@ pub(super) struct Arena<T> {
 #[derive(Debug)]
 struct Chunk<T> {
     entries: Vec<Entry<T>>,
-    /// First of the free entries, each naming the next.
+    /// The first free entry; each names the next.
     free: u32,
     occupied: u32,
 }
@@ -41,15 +41,15 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// What one thing costs.
+    /// Bytes of one entry.
     pub(super) const ENTRY_BYTES: usize = size_of::<Entry<T>>();
 
-    /// Things stored.
+    /// Returns the number of values.
     pub(super) fn len(&self) -> usize {
         self.occupied
     }
 
-    /// Stores `value` and says under which number.
+    /// Stores `value` and returns its number.
     pub(super) fn insert(&mut self, value: T) -> u32 {
         let at = match self.roomy.first() {
             Some(at) => *at,
@@ -101,7 +101,7 @@ impl<T> Arena<T> {
         }
     }
 
-    /// Takes out what is stored under the number; from now on it names nothing, and later something else.
+    /// Removes and returns a value. Its number may name another value later.
     pub(super) fn remove(&mut self, number: u32) -> Option<T> {
         let at = number / CHUNK as u32;
         let place = self.chunks.get_mut(at as usize)?;

@@ -1,7 +1,8 @@
-//! What was published to a topic and has yet to reach its subscribers on this core.
+//! The messages that were published to a topic and not yet delivered to its subscribers on this core.
 //!
-//! It exists only while there is something. Messages are gathered during a turn, wait as batches, and are delivered in
-//! rounds: a round is what one visit to each subscriber brings. Invariant: what is published later is delivered later.
+//! A flow exists only while there are such messages. They are gathered during a turn, wait as batches, and are
+//! delivered in rounds: a round is one visit to each subscriber. Invariant: messages are delivered in the order they
+//! were published.
 
 use std::collections::VecDeque;
 
@@ -10,17 +11,17 @@ use crate::protocol::deflate::{Compressors, WindowBits};
 use crate::protocol::{Batch, BatchBuilder, Encoding};
 use crate::reactor::Token;
 
-/// Bytes that one round brings to a subscriber at most, unless a single batch is larger: a few segments, which a socket
-/// that is read takes at once.
+/// Bytes that a round delivers to a subscriber at most, unless a single batch is larger: a few segments, which the
+/// socket of a peer that keeps up accepts at once.
 const ROUND_BYTES_MAX: usize = 64 * 1024;
 
-/// The same where outboxes have this limit: a quarter of it, so that who keeps up is never taken for slow. Batches are no
-/// larger than this and one message.
+/// Returns the limit of a round where outboxes have this limit: a quarter of it, so that a peer that keeps up is never
+/// taken for slow. A batch is no larger than this and one message.
 pub(in crate::engine) fn round_bytes_max(outbox_bytes_max: usize) -> usize {
     (outbox_bytes_max / 4).min(ROUND_BYTES_MAX)
 }
 
-/// Which messages are whose, for subscribers that are not to be sent their own.
+/// The senders of messages, by the message's index, for subscribers that exclude their own messages.
 pub(in crate::engine) type Senders = Vec<(usize, Token)>;
 
 /// See the module.
@@ -30,18 +31,18 @@ pub(in crate::engine) struct Flow {
     pub(in crate::engine) senders: Senders,
     pub(super) waiting: VecDeque<Portion>,
     pub(super) round: Option<Round>,
-    /// The cursor of the round that waits to go on, or is being delivered.
+    /// The cursor of the round that is under way.
     pub(super) cursor: u32,
-    /// The latest message, while subscribers wait for it and for nothing else.
+    /// The latest message, while a subscriber waits for it and for nothing else.
     pub(super) latest: Option<Latest>,
-    /// How many do.
+    /// The number of subscribers that wait for it.
     pub(super) behind: u32,
-    /// It is on the list of those that have something to deliver.
+    /// The topic is on a list of those that have something to deliver.
     pub(super) active: bool,
 }
 
 impl Flow {
-    /// Whether nothing is left of it.
+    /// Returns whether nothing is left to deliver.
     pub(super) fn is_over(&self) -> bool {
         self.gathering.messages() == 0
             && self.waiting.is_empty()
@@ -50,7 +51,7 @@ impl Flow {
             && !self.active
     }
 
-    /// The next round, of as many batches as it takes.
+    /// Takes as many batches as fit into a round.
     pub(super) fn begin_round(&mut self, round_bytes_max: usize) -> Option<Round> {
         let mut portions = vec![self.waiting.pop_front()?];
         let mut bytes = portions[0].batch.bytes();
@@ -66,12 +67,12 @@ impl Flow {
     }
 }
 
-/// A batch that waits.
+/// A batch that waits to be delivered.
 #[derive(Debug)]
 pub(in crate::engine) struct Portion {
     pub(in crate::engine) batch: Batch,
     pub(in crate::engine) senders: Senders,
-    /// Another core refers to it too.
+    /// Another core refers to the batch too.
     pub(in crate::engine) is_shared: bool,
 }
 
@@ -82,16 +83,16 @@ pub(in crate::engine) struct Latest {
     pub(in crate::engine) sender: Option<Token>,
 }
 
-/// What is being brought to every subscriber.
+/// The batches that one visit delivers to each subscriber.
 #[derive(Debug)]
 pub(in crate::engine) struct Round {
     portions: Vec<Portion>,
     plain: Encoding,
     compressed: Vec<(WindowBits, Encoding)>,
     latest: Option<Latest>,
-    /// Which of its messages are whose, in the order of sessions.
+    /// The senders of its messages, in the order of sessions.
     senders: Senders,
-    /// Bytes it counts for in the backlog.
+    /// The bytes it counts for in the topic backlog.
     pub(in crate::engine) bytes: usize,
 }
 
@@ -103,7 +104,7 @@ impl Round {
             senders.extend(portion.senders.drain(..).map(|(message, sender)| (messages + message, sender)));
             messages += portion.batch.messages();
         }
-        // Stable, so that each one's messages keep their order.
+        // The sort is stable, so that the messages of one sender keep their order.
         senders.sort_by_key(|(_, sender)| sender.index);
         let plain = here(&portions, Encoding::concat(portions.iter().map(|portion| portion.batch.plain())));
         Self { portions, plain, compressed: Vec::new(), latest: None, senders, bytes }
@@ -113,7 +114,7 @@ impl Round {
         self.plain.messages()
     }
 
-    /// As the messages are sent to a subscriber that agreed on this window, if any. Costs a comparison but for the first.
+    /// Returns the messages as they are sent to a subscriber with this window, if any. Only the first call encodes.
     #[inline]
     pub(in crate::engine) fn encoding(
         &mut self,
@@ -134,7 +135,7 @@ impl Round {
         &self.compressed[at].1
     }
 
-    /// Its last message alone. Copied only the first time.
+    /// Returns its last message alone. Only the first call copies it.
     pub(in crate::engine) fn latest(&mut self) -> Option<Latest> {
         if self.latest.is_none() {
             let batch = self.portions.last()?.batch.last()?;
@@ -145,13 +146,13 @@ impl Round {
         self.latest.clone()
     }
 
-    /// Whether some of its messages are not for everyone.
+    /// Returns whether a subscriber may exclude some of its messages.
     #[inline]
     pub(in crate::engine) fn has_senders(&self) -> bool {
         !self.senders.is_empty()
     }
 
-    /// Which of its messages a session published that does not want them back. Costs a binary search.
+    /// Returns the indexes of the messages that a session published and excludes. Costs a binary search.
     pub(in crate::engine) fn own_messages(&self, token: Token) -> impl Iterator<Item = usize> {
         let from = self.senders.partition_point(|(_, sender)| sender.index < token.index);
         let of_index = self.senders[from..].iter().take_while(move |(_, sender)| sender.index == token.index);
@@ -159,8 +160,8 @@ impl Round {
     }
 }
 
-/// What other cores count references to is counted here on its own: thousands of subscribers would otherwise have the
-/// cores take the counter from each other.
+/// Gives frames that another core refers to a reference count of this core. Otherwise the cores would compete for the
+/// cache line of one count, thousands of times for a round.
 fn here(portions: &[Portion], encoding: Encoding) -> Encoding {
     match portions {
         [only] if only.is_shared => encoding.with_own_count(),
@@ -168,7 +169,7 @@ fn here(portions: &[Portion], encoding: Encoding) -> Encoding {
     }
 }
 
-/// Nobody is to be visited.
+/// The cursor at the end of a round, and the membership of a session without subscriptions.
 pub(in crate::engine) const NOBODY: u32 = NONE;
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
-//! Interest: which changes of this core's topics the other cores have yet to be told of, or to hear.
+//! The interest of cores in topics: the changes here that other cores have yet to be told of, or to receive.
 
 use std::collections::VecDeque;
 
 use super::topic::TopicKey;
 
-/// A change of interest, as another core is told of it.
+/// A change of a core's interest, as it is announced to another core.
 #[derive(Debug)]
 pub(in crate::engine) enum Notice {
-    /// This core has subscribers for the topic from now on, and knows it by this key.
+    /// The sending core has subscribers for the topic from now on, and knows the topic by this key.
     Interest {
         /// The sending core's key.
         key: TopicKey,
         /// The topic.
         name: Box<str>,
     },
-    /// This core has no subscribers for the topic any more.
+    /// The sending core has no subscribers for the topic any more.
     Disinterest {
         /// The topic.
         name: Box<str>,
@@ -24,11 +24,12 @@ pub(in crate::engine) enum Notice {
 /// See the module.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Interest {
-    /// Whether there are no other cores.
+    /// There are no other cores.
     pub(super) is_alone: bool,
     /// Topics that gained their first subscriber or lost their last.
     pub(super) changed: VecDeque<u32>,
-    /// What was told and not heard by all, in order; with it, how many entries each core will have popped then.
+    /// The announcements that some core has not received, in order. Each has, for each core, the number of entries that
+    /// the core will have popped by then.
     pub(super) told: VecDeque<(TopicKey, Vec<(u16, u64)>)>,
 }
 
@@ -37,7 +38,7 @@ impl Interest {
         Self { is_alone, ..Self::default() }
     }
 
-    /// Whether something has to be told or heard.
+    /// Returns whether something must be announced or confirmed.
     pub(in crate::engine) fn is_pending(&self) -> bool {
         !self.changed.is_empty() || !self.told.is_empty()
     }

@@ -1,7 +1,7 @@
-//! Who is subscribed to what: one entry for each, in the list of its topic and in that of its session.
+//! The subscriptions of a core: one entry each, in the list of its topic and in the list of its session.
 //!
-//! Invariant: an entry is in both lists or in none, and both are as long as their owners say. Subscribing, leaving and
-//! the end of a session cost no search but for the shorter of two lists.
+//! Invariant: an entry is in both lists or in neither, and each list is as long as its owner says. Unsubscribing
+//! searches the shorter of two lists; nothing else searches.
 
 use std::num::NonZeroU32;
 
@@ -9,10 +9,10 @@ use super::arena::{Arena, NONE};
 use super::policy::{Overflow, Subscribe};
 use crate::reactor::SESSIONS_PER_CORE_MAX;
 
-/// One subscription: of a session, to a topic.
+/// The subscription of one session to one topic.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Member {
-    /// One more than the topic's number, so that a free entry costs nothing more.
+    /// One more than the topic's number, so that a free entry costs no more.
     topic: NonZeroU32,
     /// The session's index, with flags in the bits above.
     session: u32,
@@ -22,18 +22,18 @@ pub(in crate::engine) struct Member {
     session_previous: u32,
 }
 
-/// Its handler was told that it is subscribed.
+/// The session's handler was told of the subscription.
 const CONFIRMED: u32 = 1 << 24;
-/// What its own session publishes is left out.
+/// The subscription excludes the messages of its own session.
 const ECHOLESS: u32 = 1 << 25;
-/// It waits for the latest message: see [`Overflow::Latest`].
+/// The session waits for the topic's latest message: see [`Overflow::Latest`].
 const BEHIND: u32 = 1 << 26;
 const OVERFLOW_SHIFT: u32 = 27;
 const OVERFLOW_MASK: u32 = 3 << OVERFLOW_SHIFT;
 
 const _: () = assert!(SESSIONS_PER_CORE_MAX <= CONFIRMED as usize);
 
-/// What a subscription may cost, in bytes.
+/// The limit for one subscription, in bytes.
 const MEMBER_BYTES_MAX: usize = 32;
 const _: () = assert!(Arena::<Member>::ENTRY_BYTES <= MEMBER_BYTES_MAX);
 
@@ -63,17 +63,17 @@ impl Member {
         }
     }
 
-    /// Whether it stands for the same subscription.
+    /// Returns whether both are the same subscription.
     pub(in crate::engine) fn is_same_as(&self, other: &Member) -> bool {
         self.topic == other.topic && self.session() == other.session()
     }
 
-    /// The member after it in its topic's list.
+    /// Returns the next subscription to the same topic.
     pub(in crate::engine) fn next_of_topic(&self) -> u32 {
         self.topic_next
     }
 
-    /// The member after it in its session's list.
+    /// Returns the next subscription of the same session.
     pub(in crate::engine) fn next_of_session(&self) -> u32 {
         self.session_next
     }
@@ -82,17 +82,17 @@ impl Member {
         self.session & CONFIRMED != 0
     }
 
-    /// Marks it as told.
+    /// Records that the handler was told of the subscription.
     pub(in crate::engine) fn confirm(&mut self) {
         self.session |= CONFIRMED;
     }
 
-    /// Has it subscribed as is said now.
+    /// Changes the options of the subscription.
     pub(super) fn subscribe_as(&mut self, subscribe: Subscribe) {
         self.session = self.session & !(OVERFLOW_MASK | ECHOLESS) | flags(subscribe);
     }
 
-    /// Marks it as waiting for the latest message, or as not, and says whether that is new.
+    /// Records whether the session waits for the latest message. Returns whether that is a change.
     pub(in crate::engine) fn set_behind(&mut self, behind: bool) -> bool {
         let was_behind = self.is_behind();
         self.session = if behind { self.session | BEHIND } else { self.session & !BEHIND };
@@ -110,7 +110,7 @@ fn flags(subscribe: Subscribe) -> u32 {
     overflow << OVERFLOW_SHIFT | if subscribe.echo { 0 } else { ECHOLESS }
 }
 
-/// What a session is subscribed to: the beginning and length of its list.
+/// The subscriptions of a session, or to a topic: the head and the length of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Membership {
     pub(in crate::engine) first: u32,
@@ -123,7 +123,7 @@ impl Default for Membership {
     }
 }
 
-/// All subscriptions of a core.
+/// The subscriptions of a core.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Members(Arena<Member>);
 
@@ -141,7 +141,7 @@ impl Members {
         self.0.get_mut(member)
     }
 
-    /// The member that stands for this session in this topic: looked for in the shorter list.
+    /// Finds the subscription of a session to a topic, in the shorter of the two lists.
     pub(super) fn find(&self, topic: (u32, Membership), session: (u32, Membership)) -> Option<u32> {
         let by_topic = topic.1.count <= session.1.count;
         let mut at = if by_topic { topic.1.first } else { session.1.first };
@@ -154,7 +154,7 @@ impl Members {
         None
     }
 
-    /// Puts a new member at the beginning of both lists: a round that is under way does not reach it.
+    /// Adds a subscription at the head of both lists, so that a round under way does not reach it.
     pub(super) fn add(
         &mut self,
         topic: (u32, &mut Membership),
@@ -180,7 +180,7 @@ impl Members {
         Some(member)
     }
 
-    /// Takes a member out of both lists.
+    /// Removes a subscription from both lists.
     pub(super) fn remove(&mut self, member: u32, topic: &mut Membership, session: &mut Membership) -> Option<Member> {
         let removed = self.0.remove(member)?;
         match self.0.get_mut(removed.topic_previous) {

@@ -1,7 +1,7 @@
-//! The topics of one core: their names, who is subscribed here, which other cores are interested, what is on its way.
+//! The topics of one core: their names, their subscribers here, the interest of other cores, and undelivered messages.
 //!
-//! Knows neither sockets nor frames: what it passes on is opaque. Invariant: a topic is kept exactly while somebody here
-//! or elsewhere is subscribed, something is on its way to them, or other cores have yet to hear of a change.
+//! Knows neither sockets nor frames: the messages are opaque. Invariant: a topic exists exactly while it has a
+//! subscriber on some core, something is undelivered, or other cores have yet to be told of a change.
 
 mod announcing;
 mod arena;
@@ -32,54 +32,54 @@ pub(super) use topic::{Remote, Topic, TopicKey};
 
 use crate::reactor::Token;
 
-/// Different lengths that patterns may have, over all cores but for what they learn of each other at the same time: each
-/// costs whoever publishes a lookup, some 60 ns.
+/// Different lengths that patterns may have, over all cores, except for patterns that two cores add at the same time.
+/// Each costs a publisher a lookup of some 60 ns.
 const PATTERN_LENGTHS_MAX: usize = 16;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     records: Arena<Topic>,
-    /// Numbers of records, by name.
+    /// The numbers of the records, by name.
     names: HashTable<u32>,
     hasher: RandomState,
     generation: u32,
     pub(super) round_bytes_max: usize,
     pub(super) members: Members,
-    /// For each session that is subscribed to anything, to what.
+    /// The subscriptions of each session that has any.
     sessions: Arena<Membership>,
-    /// Topics with subscribers here.
+    /// The number of topics with subscribers here.
     subscribed: usize,
-    /// Bytes of the stems of patterns there are, and how many patterns of each.
+    /// The number of patterns, by the bytes of their stems.
     pattern_bytes: BTreeMap<usize, usize>,
-    /// Topics that something was gathered for in this turn.
+    /// Topics with messages gathered in this turn.
     pub(super) gathered: Vec<u32>,
-    /// Topics with something to deliver, in turn.
+    /// Topics with something to deliver, in order.
     active: VecDeque<u32>,
-    /// Topics that go on in the next turn.
+    /// Topics that continue in the next turn.
     rested: Vec<u32>,
-    /// Topics that go on in the turn after it.
+    /// Topics that continue in the turn after the next.
     resting: Vec<u32>,
-    /// Bytes that were published and not delivered to everyone here.
+    /// Bytes that were published and not yet delivered to all subscribers here.
     pub(super) backlog_bytes: usize,
     pub(super) interest: Interest,
-    /// Members whose handler is to be told that they are subscribed.
+    /// Subscriptions that the handler is to be told of.
     to_confirm: VecDeque<u32>,
 }
 
 impl Topics {
-    /// None yet; whether there are no other cores is to be said, and how much a round may bring.
+    /// Returns no topics, for a core without other cores or one of several, with this limit of a round.
     pub(super) fn new(is_alone: bool, round_bytes_max: usize) -> Self {
         Self { interest: Interest::new(is_alone), round_bytes_max, ..Self::default() }
     }
 
-    /// Topics that are kept for whatever reason.
+    /// Returns the number of topics, including those without subscribers here.
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.records.len()
     }
 
-    /// Topics with subscribers on this core.
+    /// Returns the number of topics with subscribers on this core.
     pub(super) fn subscribed(&self) -> usize {
         self.subscribed
     }
@@ -96,25 +96,25 @@ impl Topics {
         self.records.get(index).map(|topic| TopicKey { index, generation: topic.generation })
     }
 
-    /// The other cores with subscribers of a topic.
+    /// Returns the other cores with subscribers of a topic.
     pub(super) fn remotes(&self, topic: u32) -> &[Remote] {
         self.get(topic).map_or(&[], Topic::remotes)
     }
 
-    /// How many sessions of this core are subscribed to a topic or pattern.
+    /// Returns how many sessions of this core are subscribed to a topic or pattern.
     pub(super) fn count(&self, name: &str) -> usize {
         self.find(name.as_bytes()).and_then(|topic| self.get(topic)).map_or(0, |topic| topic.members.count as usize)
     }
 
-    /// The number of a topic that is kept.
+    /// Returns the number of a topic, if it exists.
     pub(super) fn find(&self, name: &[u8]) -> Option<u32> {
         let hash = self.hash(name);
         let is_it = |index: &u32| self.records.get(*index).is_some_and(|topic| topic.name.as_bytes() == name);
         self.names.find(spread(hash), is_it).copied()
     }
 
-    /// Calls `each` with the number of every topic that a message for `name` goes to: the topic itself, and every pattern
-    /// that it matches. Costs a lookup, and where there are patterns one more for each length of them.
+    /// Calls `each` with the number of every topic that receives a message for `name`: the topic itself and every
+    /// pattern that matches it. Costs a lookup, and another for each length of a pattern.
     pub(super) fn each_target(&self, name: &str, mut each: impl FnMut(u32)) {
         self.find(name.as_bytes()).into_iter().for_each(&mut each);
         if self.pattern_bytes.is_empty() {
@@ -128,7 +128,7 @@ impl Topics {
         }
     }
 
-    /// Subscribes a session, and says whether that is new; if not, it is subscribed as is said now.
+    /// Subscribes a session. Returns whether the subscription is new; if it exists, its options change.
     pub(super) fn subscribe(
         &mut self,
         name: &str,
@@ -175,30 +175,30 @@ impl Topics {
         Ok(true)
     }
 
-    /// Ends a session's subscription, and says what it was; `None` if there was none.
+    /// Ends a session's subscription and returns it, if there is one.
     pub(super) fn unsubscribe(&mut self, name: &str, session: (u32, &mut u32)) -> Option<Member> {
         let topic = self.find(name.as_bytes())?;
         let member = self.member(topic, (session.0, *session.1))?;
         self.leave(member, session.1)
     }
 
-    /// Whether a session is subscribed.
+    /// Returns whether a session is subscribed.
     pub(super) fn is_subscribed(&self, name: &str, session: (u32, u32)) -> bool {
         self.find(name.as_bytes()).and_then(|topic| self.member(topic, session)).is_some()
     }
 
-    /// The member that stands for a session in a topic.
+    /// Returns the subscription of a session to a topic.
     fn member(&self, topic: u32, session: (u32, u32)) -> Option<u32> {
         let its = (topic, self.records.get(topic)?.members);
         self.members.find(its, (session.0, self.subscriptions(session.1)))
     }
 
-    /// What a session is subscribed to.
+    /// Returns the subscriptions of a session.
     pub(super) fn subscriptions(&self, place: u32) -> Membership {
         self.sessions.get(place).copied().unwrap_or_default()
     }
 
-    /// The names of what a session is subscribed to.
+    /// Returns the names of the topics and patterns that a session is subscribed to.
     pub(super) fn of_session(&self, place: u32) -> impl Iterator<Item = &str> {
         let mut at = self.subscriptions(place).first;
         std::iter::from_fn(move || {
@@ -208,7 +208,7 @@ impl Topics {
         })
     }
 
-    /// Ends one of a session's subscriptions, if it has any.
+    /// Ends one of a session's subscriptions and returns it, if there is any.
     pub(super) fn leave_one(&mut self, place: &mut u32) -> Option<Member> {
         self.leave(self.subscriptions(*place).first, place)
     }
@@ -236,11 +236,11 @@ impl Topics {
         Some(removed)
     }
 
-    /// The next session whose handler is to be told that it is subscribed, and the topic.
+    /// Returns the next session whose handler is to be told of a subscription, and the topic.
     pub(super) fn next_confirmed(&mut self) -> Option<(u32, u32)> {
         while let Some(member) = self.to_confirm.pop_front() {
             let topic = self.members.get(member).map(Member::topic);
-            // It may have left, and somebody else taken its place, who is confirmed later.
+            // The subscription may have ended, and another may use its entry, which is confirmed later.
             if !topic.is_some_and(|topic| self.is_known_everywhere(topic)) {
                 continue;
             }
@@ -252,7 +252,7 @@ impl Topics {
         None
     }
 
-    /// Gives back what a topic needs no more, all of it if nobody is interested.
+    /// Frees the memory that a topic does not need any more: all of it if no core is interested.
     pub(super) fn forget_if_over(&mut self, topic: u32) {
         let Some(record) = self.records.get_mut(topic) else { return };
         if record.flow.as_ref().is_some_and(|flow| flow.is_over()) {
@@ -316,13 +316,13 @@ impl Topics {
         }
     }
 
-    /// Keyed, so that nobody can choose names that meet in one place.
+    /// Returns a keyed hash, so that no client can choose names that collide.
     fn hash(&self, name: &[u8]) -> u32 {
         self.hasher.hash_one(name) as u32
     }
 }
 
-/// The 64 bits that the table wants, from the 32 that are kept: it uses the upper and the lower ones.
+/// Returns the 64 bits that the table expects, of which it uses the highest and the lowest, from the 32 that are kept.
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -1,31 +1,31 @@
-//! The pace of a fan-out to very many while there is other traffic: how finely it is cut follows from how long the turns before
-//! took.
+//! The pace of a fan-out to many subscribers while there is other traffic: how finely it is split depends on how long
+//! the previous turns took.
 //!
-//! The cost of a send differs from machine to machine and from hour to hour, so a number of sends alone says nothing about how
-//! long others wait. Invariant: no turn is cut coarser or finer than the limits here.
+//! The cost of a send differs between machines and over time, so a number of sends alone does not tell how long other
+//! sessions wait. Invariant: no turn is split more coarsely or finely than the limits here.
 
 /// A core counts as having other traffic for this many ticks after the last message that was not fan-out.
 const OTHER_TRAFFIC_TICKS: u32 = 2;
 
-/// A turn of this many milliseconds or more was too long. The clock's steps are of one, so such a turn took over one.
+/// A turn of this many milliseconds or more was too long. The clock counts whole ones, so such a turn took over one.
 const TURN_MS_MAX: u64 = 2;
 
-/// A visit counts for so many at least: 341 in a turn. The rounds are cut anyway, so smaller turns cost little.
+/// The least that a visit counts for: 341 visits in a turn. The rounds are split anyway, so smaller turns cost little.
 const WEIGHT_MIN: usize = 3;
 
-/// And at most: 64 in a turn, below which what a turn does beside its sends begins to weigh.
+/// The most that a visit counts for: 64 visits in a turn. Below that, the fixed cost of a turn begins to matter.
 const WEIGHT_MAX: usize = 16;
 
-/// What a turn that took too long adds to the weight; one that did not takes one off.
+/// The amount that a turn which took too long adds to the weight; a turn that did not subtracts one.
 const WEIGHT_STEP: usize = 2;
 
 /// See the module.
 #[derive(Debug)]
 pub(in crate::engine) struct Pacing {
     weight: usize,
-    /// The time at which the turn before began, in milliseconds, if it was cut.
+    /// The time at which the previous turn began, in milliseconds, if it was split.
     before_ms: Option<u64>,
-    /// The tick of the last message or request that was no fan-out.
+    /// The tick of the last message or request that was not fan-out.
     other_traffic: Option<u32>,
 }
 
@@ -36,18 +36,19 @@ impl Default for Pacing {
 }
 
 impl Pacing {
-    /// Notes a message or a request that is no fan-out.
+    /// Records a message or request that is not fan-out.
     #[inline]
     pub(in crate::engine) fn note_other_traffic(&mut self, tick: u32) {
         self.other_traffic = Some(tick);
     }
 
-    /// Returns whether there is traffic beside fan-out, which has to wait for it.
+    /// Returns whether there is traffic other than fan-out, which has to wait for it.
     pub(in crate::engine) fn has_other_traffic(&self, tick: u32) -> bool {
         self.other_traffic.is_some_and(|last| tick - last <= OTHER_TRAFFIC_TICKS)
     }
 
-    /// Returns how many of a turn's visits one counts for, in a turn that is cut and began at `now_ms`. Asked once in such a turn.
+    /// Returns how many of a turn's visits one counts for. Must be called once in each turn that is split, with its
+    /// beginning.
     pub(in crate::engine) fn weight(&mut self, now_ms: u64) -> usize {
         if let Some(before_ms) = self.before_ms.replace(now_ms) {
             let was_too_long = now_ms - before_ms >= TURN_MS_MAX;
@@ -57,7 +58,7 @@ impl Pacing {
         self.weight
     }
 
-    /// Notes a turn that is not cut: its length says nothing about the next one that is.
+    /// Records a turn that is not split: its length says nothing about the next one that is.
     pub(in crate::engine) fn pause(&mut self) {
         self.before_ms = None;
     }
@@ -67,7 +68,7 @@ impl Pacing {
 mod tests {
     use super::*;
 
-    /// Turns that take so long, one after another; the weights of all.
+    /// Returns the weights of so many turns of one length, one after another.
     fn weights(pacing: &mut Pacing, turns: usize, turn_ms: u64) -> Vec<usize> {
         (0..turns as u64).map(|turn| pacing.weight(1_000 + turn * turn_ms)).collect()
     }

@@ -1,29 +1,30 @@
-//! What a subscriber wants, and why a topic can refuse it.
+//! The options of a subscription, and the errors of topics.
 
 use thiserror::Error;
 
-/// What becomes of a topic's messages for a subscriber that does not keep up: its outbox is above its limit, or what
-/// waits longest there has waited longer than it may.
+/// The fate of a topic's messages for a subscriber that does not keep up: its outbox exceeds its limit, or its oldest
+/// shared frames have waited for too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
-    /// It is closed with 1013 (Try Again Later): it comes back, and knows that it missed something.
+    /// The session is closed with 1013 (Try Again Later). The client reconnects, and knows that it missed something.
     #[default]
     Close,
     /// New messages are dropped until there is room.
     DropNewest,
-    /// Messages that wait are dropped to make room for new ones, the oldest first.
+    /// Waiting messages are dropped, the oldest first, to make room for new ones.
     DropOldest,
-    /// What waits of this topic is dropped, and only its latest message is kept until there is room: for states, such as
-    /// prices, of which only the last counts. Kept once for all who wait, beside the limits of outboxes and backlog.
+    /// Waiting messages of the topic are dropped, and only its latest message is kept until there is room: for states,
+    /// such as prices, of which only the last matters. It is stored once for all subscribers that wait for it, and
+    /// counts neither for their outboxes nor for the backlog.
     Latest,
 }
 
-/// How a session subscribes.
+/// The options of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscribe {
-    /// What becomes of messages that it cannot take. Default: it is closed.
+    /// The fate of messages that the session cannot take. By default, it is closed.
     pub overflow: Overflow,
-    /// Whether it is sent what it publishes itself. Default: yes.
+    /// The session receives the messages that it publishes itself, as it does by default.
     pub echo: bool,
 }
 
@@ -33,37 +34,37 @@ impl Default for Subscribe {
     }
 }
 
-/// Bytes of a topic's name at most, without the `*` of a pattern.
+/// The limit of a topic's name in bytes, without the `*` of a pattern.
 pub const TOPIC_BYTES_MAX: usize = 255;
 
-/// Why a topic cannot be subscribed to, or published to. The caller's fault, or that of whoever gave it the name.
+/// The reason why a topic cannot be subscribed to or published to: a mistake of the caller, or of the name's author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TopicError {
-    /// A name of no bytes.
+    /// The name is empty.
     #[error("A topic needs a name of 1 to {TOPIC_BYTES_MAX} bytes; this one is empty.")]
     NameEmpty,
-    /// A name of too many.
+    /// The name is too long.
     #[error("A topic's name may have {TOPIC_BYTES_MAX} bytes; this one has {bytes}. Choose a shorter one.")]
     NameTooLong {
-        /// Its bytes.
+        /// The bytes of the name.
         bytes: usize,
     },
-    /// A pattern is not published to.
+    /// A pattern cannot be published to.
     #[error("A name that ends with * is a pattern to subscribe to; publish to a topic of a full name.")]
     PatternNotPublishable,
-    /// The session has as many subscriptions as it may.
+    /// The session has as many subscriptions as it may have.
     #[error("A session may have {max} subscriptions, and this one has as many. Leave a topic, or raise the limit.")]
     TooManySubscriptions {
         /// The limit.
         max: u32,
     },
-    /// The core has as many topics as it may.
+    /// The core has as many topics as it may have.
     #[error("A core may have {max} topics with subscribers, and this one has as many. Raise the limit.")]
     TooManyTopics {
         /// The limit.
         max: usize,
     },
-    /// Patterns have as many different lengths as they may.
+    /// Patterns have as many different lengths as they may have.
     #[error(
         "Patterns may have {max} different lengths, because each slows down whoever publishes. Subscribe to a pattern of \
          another length, or to topics."
@@ -77,17 +78,17 @@ pub enum TopicError {
     SessionClosing,
 }
 
-/// Checks that a topic or pattern can have this name: 1 to 255 bytes, a pattern's `*` not counted.
+/// Checks the name of a topic or pattern: 1 to 255 bytes, without the `*` of a pattern.
 pub fn check_topic(name: &str) -> Result<(), TopicError> {
     check(name).map(drop)
 }
 
-/// Checks the name of what is published to.
+/// Checks the name of a topic to publish to.
 pub(in crate::engine) fn check_publishable(name: &str) -> Result<(), TopicError> {
     if check(name)? { Err(TopicError::PatternNotPublishable) } else { Ok(()) }
 }
 
-/// Checks the length of a name; says whether it is a pattern.
+/// Checks the length of a name. Returns whether it is a pattern.
 pub(super) fn check(name: &str) -> Result<bool, TopicError> {
     let stem = name.strip_suffix('*');
     let bytes = stem.unwrap_or(name).len();
@@ -98,7 +99,7 @@ pub(super) fn check(name: &str) -> Result<bool, TopicError> {
     }
 }
 
-/// What one session and one core may subscribe to.
+/// The limits on subscriptions of one session and one core.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct SubscriptionLimits {
     pub(in crate::engine) subscriptions_max: u32,

@@ -1,18 +1,18 @@
-//! The sessions that publish, as far as they publish too much: in a turn, or for what can be delivered.
+//! The sessions that publish too much: for one turn, or for the deliveries to keep up.
 //!
-//! Invariant: a session that is throttled is on the list until it is let go, and the list is looked at in every turn.
+//! Invariant: a throttled session is on the list until it is released, and the list is checked in every turn.
 
 use crate::reactor::Token;
 
-/// Messages that a session publishes in a turn before it has to wait for the next: the smallest ones come by ten thousands
-/// in one read, and each costs up to a microsecond.
+/// Messages that a session may publish in a turn before it has to wait for the next. The smallest messages come in tens
+/// of thousands in one read, and each costs up to a microsecond.
 const PUBLISHED_PER_TURN_MAX: u32 = 1024;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Publishers {
     throttled: Vec<Token>,
-    /// The session that published last in this turn, and how much in a row.
+    /// The session that published last in this turn, and the number of its messages in a row.
     last: Option<(Token, u32)>,
 }
 
@@ -30,17 +30,17 @@ impl Publishers {
         before + 1 >= PUBLISHED_PER_TURN_MAX
     }
 
-    /// Notes a session that is not read until there is room again.
+    /// Adds a session that is not read until there is room again.
     pub(in crate::engine) fn note_throttled(&mut self, token: Token) {
         self.throttled.push(token);
     }
 
-    /// Returns whether a session is not read because of what it published.
+    /// Returns whether a session is throttled because of what it published.
     pub(in crate::engine) fn has_throttled(&self) -> bool {
         !self.throttled.is_empty()
     }
 
-    /// Takes the sessions that are to be read again.
+    /// Takes the sessions that resume reading.
     pub(in crate::engine) fn take_throttled(&mut self) -> Vec<Token> {
         std::mem::take(&mut self.throttled)
     }
