@@ -1,9 +1,9 @@
-//! Who a core's clients are, where it matters: by the connection itself, a PROXY header or X-Forwarded-For.
+//! The addresses of a core's clients, where they matter: from the connection, a PROXY header or X-Forwarded-For.
 //!
-//! Owns a table beside the slab, by the same indexes, so that a session costs nothing here while no proxy is trusted and
-//! no limit for addresses is set. Never reads a socket and never answers. Invariant: an address that is a client's own is
-//! counted in [`Admission`] exactly from the moment it is known until [`Clients::goes`]; that of a trusted proxy, which
-//! stands for many, never is.
+//! Owns a table beside the slab, with the same indexes, so that a session costs nothing here while no proxy is trusted
+//! and no limit for addresses is set. Never reads a socket and never answers. Invariant: a client's own address is
+//! counted in [`Admission`] from the moment it is known until [`Clients::goes`]. The address of a trusted proxy, which
+//! stands for many clients, is never counted.
 
 use std::io;
 use std::net::IpAddr;
@@ -17,37 +17,37 @@ use crate::protocol::http::{Refusal, Request};
 #[derive(Debug)]
 pub(in crate::engine) struct Clients {
     admission: Arc<Admission>,
-    /// Whether anything is to be known of them.
+    /// The addresses of clients are needed for a limit or to judge proxies.
     asked: bool,
     known: Vec<Option<Client>>,
 }
 
-/// The other end of a connection that has come.
+/// The other end of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Peer {
-    /// It came by TCP from this address.
+    /// A client that came by TCP from this address.
     Address(IpAddr),
-    /// It came through a Unix socket.
+    /// A client that came through a Unix socket.
     Unix,
 }
 
-/// What is known of one.
+/// The facts known about a client.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Client {
-    /// Its address, or that of the proxy nearest to it; `None` for a proxy that came through a Unix socket.
+    /// The client's address, or that of the proxy nearest to it; `None` for a proxy that came through a Unix socket.
     address: Option<IpAddr>,
-    /// It is its own address, and counted.
+    /// The address is the client's own, and counted.
     counted: bool,
-    /// A PROXY header has to come before anything else.
+    /// A PROXY header must come before anything else.
     awaits_proxy_header: bool,
 }
 
-/// Why a connection gets no session.
+/// The reason why a connection gets no session.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::engine) enum NoSeat {
-    /// Its address has too many.
+    /// The client's address has too many connections.
     Refused(Refusal),
-    /// It was reset before it was accepted, as some health checks do.
+    /// The connection was reset before it was accepted, as some health checks do.
     Gone,
 }
 
@@ -56,7 +56,7 @@ impl Clients {
         Self { asked: admission.asks_for_addresses(), admission, known: Vec::new() }
     }
 
-    /// Takes in a connection; `peer` tells what its other end is. Whoever is let in is then to be seated or sent away.
+    /// Admits a connection; `peer` returns its other end. An admitted client must then be seated or sent away.
     pub(in crate::engine) fn comes(
         &self,
         peer: impl FnOnce() -> io::Result<Peer>,
@@ -65,14 +65,14 @@ impl Clients {
         let address = match self.asked.then(peer) {
             Some(Ok(Peer::Address(address))) => Some(address.to_canonical()),
             Some(Ok(Peer::Unix)) => None,
-            // Nothing could be judged of it by where it comes from, and nobody is there to be answered.
+            // The address is unknown, so the connection cannot be judged, and nobody is there to be answered.
             Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(NoSeat::Gone),
             Some(Err(_)) | None => return Ok(None),
         };
         let mut client = Client { address, counted: false, awaits_proxy_header: false };
         let is_proxy = self.is_proxy(client);
         if address.is_none() && !is_proxy {
-            // Nothing is known of it, and nothing can be.
+            // Its address is unknown, and stays so.
             return Ok(None);
         }
         client.awaits_proxy_header = is_proxy && (proxy_protocol || self.admission.policy.proxy_protocol);
@@ -80,7 +80,7 @@ impl Clients {
         Ok(Some(client))
     }
 
-    /// Remembers a client whose session has got this index.
+    /// Stores a client under the index of its session.
     pub(in crate::engine) fn seat(&mut self, index: u32, client: Option<Client>) {
         let Some(client) = client else { return };
         let index = index as usize;
@@ -97,20 +97,19 @@ impl Clients {
         }
     }
 
-    /// The connection of the session at this index is closed.
+    /// Forgets the client of the session at this index, because its connection is closed.
     pub(in crate::engine) fn goes(&mut self, index: u32) {
         let client = self.known.get_mut(index as usize).and_then(Option::take);
         self.send_away(client);
     }
 
-    /// The address of the client at this index: its own, or of the proxy nearest to it. `None` if nobody asked for it, or if
-    /// a proxy that came through a Unix socket has not said it.
+    /// Returns the address of the client at this index: its own, or that of the proxy nearest to it. `None` if no
+    /// address is needed, or if a proxy that came through a Unix socket has not named one.
     pub(in crate::engine) fn address(&self, index: u32) -> Option<IpAddr> {
         self.get(index)?.address
     }
 
-    /// Reads the PROXY header that has to come first, if one has. Gives the bytes it takes, or `None` while more are
-    /// needed.
+    /// Reads the PROXY header, if one must come first. Returns the bytes it takes, or `None` while more are needed.
     pub(in crate::engine) fn read_proxy_header(
         &mut self,
         index: u32,
@@ -127,7 +126,7 @@ impl Clients {
         Ok(Some(bytes))
     }
 
-    /// Judges a request for a WebSocket by where it comes from: page and address.
+    /// Admits a request for a WebSocket by its origin and its client's address.
     pub(in crate::engine) fn admit(&mut self, index: u32, request: &Request<'_>, now_ms: u64) -> Result<(), Refusal> {
         self.admission.policy.origins.admit(request.header("Origin"), request.host())?;
         let Some(mut client) = self.get(index) else { return Ok(()) };
@@ -147,7 +146,7 @@ impl Clients {
         self.admission.policy.trusted_proxies.contains(client.address)
     }
 
-    /// Counts a client that is no proxy, unless its address has too many connections.
+    /// Counts a client that is not a proxy, unless its address has too many connections.
     fn count(&self, client: &mut Client) -> Result<(), Refusal> {
         let own = client.address.filter(|_| !client.counted && !self.is_proxy(*client));
         if let Some(address) = own {
@@ -159,7 +158,7 @@ impl Clients {
 }
 
 impl Client {
-    /// Its own address, if it is known and counted.
+    /// Returns the client's own address, if it is known and counted.
     fn counted_address(self) -> Option<IpAddr> {
         self.address.filter(|_| self.counted)
     }
@@ -167,12 +166,12 @@ impl Client {
 
 #[cfg(test)]
 impl Clients {
-    /// Clients whose own address is known.
+    /// Returns the number of clients whose own address is known.
     pub(in crate::engine) fn counted(&self) -> usize {
         self.known.iter().flatten().filter(|client| client.counted).count()
     }
 
-    /// Indexes there is room for.
+    /// Returns the number of indexes that fit without growth.
     pub(in crate::engine) fn room(&self) -> usize {
         self.known.capacity()
     }

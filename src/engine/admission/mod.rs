@@ -1,12 +1,13 @@
-//! Who may come in, over all cores of a server: its rules, and how many connections and handshakes each address has had.
+//! The admission of clients, over all cores of a server: its policy, and the connections and handshakes of each
+//! address.
 //!
-//! Owns the one table that cores share. It is looked at when a connection comes, asks for a WebSocket or goes, never for a
-//! message, and not at all while both limits are off. Mutexes are acceptable there: each is held for one look-up in a
-//! map, one of [`SHARDS`] is hit, and beside the system calls of accepting and closing it costs nothing; counts kept by
-//! each core would be exact only for a client that always meets the same core.
+//! Owns the one table that cores share. It is used when a connection opens, requests a WebSocket or closes, never for a
+//! message, and not at all while both limits are off. Mutexes are acceptable there: each is held for one lookup in a
+//! map, only one of [`SHARDS`] is locked, and the cost disappears beside the system calls of accepting and closing.
+//! Counts kept by each core would be exact only for a client that always meets the same core.
 //!
-//! Invariants: a connection that was counted is uncounted once. Memory is bounded: there are as many counts as
-//! connections, and at most [`ADDRESSES_REMEMBERED_MAX`] addresses whose handshakes are remembered.
+//! Invariants: a connection that was counted is uncounted once. Memory is bounded: there are at most as many counts as
+//! connections, and handshakes of at most [`ADDRESSES_REMEMBERED_MAX`] addresses are remembered.
 
 pub(in crate::engine) mod clients;
 
@@ -21,28 +22,28 @@ use crate::engine::limits::Limits;
 use crate::protocol::http::Refusal;
 use crate::protocol::{Origins, TrustedProxies};
 
-/// Parts of the table with a lock each: many more than cores, so that two of them seldom meet.
+/// Parts of the table with a lock each: many more than cores, so that two cores seldom compete for one.
 const SHARDS: usize = 64;
 
-/// Addresses whose handshakes are remembered: 131,072, some 8 MiB. Who comes back within the time in which an unused
-/// bucket fills up is still known, unless more others came meanwhile; then those are forgotten that have been silent for
-/// longest, and begin with a whole burst. So someone with millions of addresses gains what so many addresses give them
-/// anyway, and locks nobody out.
+/// Addresses whose handshakes are remembered: 131,072, some 8 MiB. An address that returns before its bucket is full
+/// again is still known, unless more other addresses came meanwhile. In that case, the addresses that were silent for
+/// longest are forgotten and begin with a full burst. So an attacker with millions of addresses gains only what so many
+/// addresses would give anyway, and locks nobody out.
 const ADDRESSES_REMEMBERED_MAX: usize = 128 * 1024;
 
-/// Who may come in.
+/// The rules by which clients are admitted.
 #[derive(Clone, Debug, Default)]
 pub struct AdmissionPolicy {
     /// Pages that may open a WebSocket.
     pub origins: Origins,
-    /// Proxies that are believed when they name their clients.
+    /// Proxies that are trusted to name their clients.
     pub trusted_proxies: TrustedProxies,
-    /// True if a connection from one of them begins with a PROXY header, whatever its listener says. One that does not is
-    /// refused.
+    /// Connections from trusted proxies begin with a PROXY header, whatever their listener says. A connection without
+    /// one is refused.
     pub proxy_protocol: bool,
 }
 
-/// The policy of a server, and what its cores know of addresses together.
+/// The policy of a server, and the counts of each address that its cores share.
 #[derive(Debug)]
 pub struct Admission {
     pub(in crate::engine) policy: AdmissionPolicy,
@@ -53,7 +54,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Nobody has come yet.
+    /// Returns the admission of a server without clients.
     pub fn new(policy: AdmissionPolicy, limits: &Limits) -> Self {
         Self {
             policy,
@@ -64,12 +65,12 @@ impl Admission {
         }
     }
 
-    /// Whether it matters what address a client has.
+    /// Returns whether the addresses of clients matter.
     pub(in crate::engine) fn asks_for_addresses(&self) -> bool {
         self.connections_max > 0 || self.pace.is_some() || !self.policy.trusted_proxies.is_empty()
     }
 
-    /// Counts a connection of this address, until [`Admission::connection_gone`], unless it has too many.
+    /// Counts a connection of this address until [`Admission::connection_gone`], unless the address has too many.
     pub(in crate::engine) fn connection_came(&self, address: IpAddr) -> Result<(), Refusal> {
         if self.connections_max == 0 {
             return Ok(());
@@ -84,7 +85,7 @@ impl Admission {
         Ok(())
     }
 
-    /// A connection that was counted is closed.
+    /// Uncounts a connection that was counted, because it is closed.
     pub(in crate::engine) fn connection_gone(&self, address: IpAddr) {
         if self.connections_max == 0 {
             return;
@@ -98,7 +99,7 @@ impl Admission {
         }
     }
 
-    /// Counts a request for a WebSocket from this address, unless there were too many of late.
+    /// Counts a request for a WebSocket from this address, unless there were too many recently.
     pub(in crate::engine) fn handshake_came(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
         let Some(pace) = &self.pace else { return Ok(()) };
         let network = Network::of(address);
@@ -107,12 +108,12 @@ impl Admission {
 
     fn shard(&self, network: Network) -> MutexGuard<'_, Shard> {
         let index = self.hasher.hash_one(network) as usize % SHARDS;
-        // Nothing that is done under the lock can panic half way.
+        // No code that runs under the lock can panic midway.
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is taken for one client: an IPv4 address, or the /64 of an IPv6 one, the least that one subscriber has.
+/// The addresses that count as one client: an IPv4 address, or an IPv6 /64, the least that one subscriber gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Network {
     V4(u32),
@@ -128,12 +129,12 @@ impl Network {
     }
 }
 
-/// How often handshakes may come: a token bucket, kept as the moment at which it will be full again.
+/// The rate at which handshakes may come: a token bucket, stored as the time at which it will be full again.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// What a handshake takes out, as time to fill up again.
+    /// The tokens of one handshake, as the time to refill them.
     interval_us: u64,
-    /// From empty to full.
+    /// The time to refill an empty bucket.
     refill_us: u64,
 }
 
@@ -143,7 +144,7 @@ impl Pace {
         Some(Self { interval_us, refill_us: interval_us * u64::from(burst.max(1)) })
     }
 
-    /// When a bucket will be full after a handshake now; `None` if there is too little in it.
+    /// Returns when a bucket will be full after a handshake now; `None` if it has too few tokens.
     fn take(&self, full_at_us: u64, now_us: u64) -> Option<u64> {
         let full_at_us = full_at_us.max(now_us) + self.interval_us;
         (full_at_us <= now_us + self.refill_us).then_some(full_at_us)
@@ -152,21 +153,21 @@ impl Pace {
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// Connections of those that have any.
+    /// The number of connections of each address that has any.
     connections: HashMap<Network, u32>,
-    /// When the buckets of those are full who asked since `began_us`.
+    /// The time at which the bucket will be full, for each address with a handshake since `began_us`.
     recent: HashMap<Network, u64>,
-    /// The same of those who asked in the time before, and not since.
+    /// The same, for the addresses with a handshake in the period before and none since.
     earlier: HashMap<Network, u64>,
     began_us: u64,
 }
 
 impl Shard {
-    /// Takes a handshake out of a bucket, if it is in there.
+    /// Takes a handshake's tokens out of a bucket, if it has enough.
     fn admit(&mut self, network: Network, pace: &Pace, now_ms: u64) -> bool {
         let now_us = now_ms * 1_000;
         if now_us.saturating_sub(self.began_us) >= pace.refill_us {
-            // Buckets that nobody has used for so long are full, as those of strangers are.
+            // Buckets that were unused for so long are full, as those of unknown addresses are.
             self.forget_earlier(now_us);
         }
         let full_at_us = self.recent.get(&network).or_else(|| self.earlier.get(&network));
@@ -186,17 +187,17 @@ impl Shard {
 
 #[cfg(test)]
 impl Admission {
-    /// Connections that are counted now.
+    /// Returns the number of counted connections.
     pub(in crate::engine) fn connections(&self) -> u32 {
         self.lock_all().map(|shard| shard.connections.values().sum::<u32>()).sum()
     }
 
-    /// The most that one address has.
+    /// Returns the most connections that one address has.
     pub(in crate::engine) fn connections_of_busiest(&self) -> u32 {
         self.lock_all().filter_map(|shard| shard.connections.values().copied().max()).max().unwrap_or(0)
     }
 
-    /// Whether nothing is left of any connection.
+    /// Returns whether no connection is counted.
     pub(in crate::engine) fn is_empty(&self) -> bool {
         self.lock_all().all(|shard| shard.connections.is_empty())
     }
@@ -298,7 +299,7 @@ mod tests {
         assert_eq!(admission.connection_came(address("2001:db8:0:1::1")), Ok(()));
         assert_eq!(admission.connection_came(address("::ffff:127.0.0.1")), Ok(()));
         assert!(admission.connection_came(HOME).is_err());
-        // Whose first 64 bits are zero too.
+        // The first 64 bits of this address are zero too.
         assert_eq!(admission.connection_came(address("::1")), Ok(()));
     }
 
@@ -311,10 +312,10 @@ mod tests {
         }
         let remembered = admission.addresses_remembered();
         assert!(remembered <= ADDRESSES_REMEMBERED_MAX, "{remembered}");
-        // Someone else comes in meanwhile, and is still held to the pace.
+        // Another client is still admitted meanwhile, at the limited rate.
         let admitted = (0..10).filter(|_| admission.handshake_came(HOME, 1_100).is_ok()).count();
         assert_eq!(admitted, 2);
-        // Once all buckets are full nobody needs to be remembered.
+        // Once all buckets are full, no address needs to be remembered.
         for step in 1..=2 {
             for network in 0..10_000_u128 {
                 let stranger = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db9 << 96) + (network << 64)));
@@ -330,7 +331,7 @@ mod tests {
         for now_ms in (1_000..60_000).step_by(100) {
             let _ = admission.handshake_came(HOME, now_ms);
         }
-        // Empty by now, whatever was moved in between.
+        // The bucket is empty by now, whatever was moved in between.
         assert!(admission.handshake_came(HOME, 59_900).is_err());
     }
 
