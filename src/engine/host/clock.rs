@@ -1,11 +1,11 @@
-//! A core's time: that of the host, but for what the core was away.
+//! A core's time: the host's time without the time in which the core did not run.
 //!
-//! All timeouts of a core run by this. A core that did not run could not read what its clients sent, nor see what they took,
-//! so nothing is held against them for that time: a process that was paused for longer than the dead-peer timeout goes on
-//! with all of its sessions. The same holds for a turn that a handler has blocked. It owns two numbers and reads no clock.
-//! Invariant: time never goes back, and takes no longer step than [`STEP_MS_MAX`].
+//! All timeouts of a core use this clock. A core that did not run could neither read what its clients sent nor see what
+//! they acknowledged, so that time does not count against them: after a pause of the process longer than the dead-peer
+//! timeout, all sessions continue. The same holds for a turn that a handler has blocked. Owns two numbers and reads no
+//! clock. Invariant: time never goes back, and no step is longer than [`STEP_MS_MAX`].
 
-/// The longest step: twice what a core sleeps. No shorter than a second, since a date is good for so long.
+/// The longest step: twice the longest sleep of a core. At least a second, since a date header is valid for so long.
 const STEP_MS_MAX: u64 = 1_000;
 
 /// See the module.
@@ -16,7 +16,7 @@ pub(in crate::engine) struct CoreClock {
 }
 
 impl CoreClock {
-    /// Returns the core's time when it is `host_ms` for the host, which never goes back.
+    /// Returns the core's time at `host_ms` on the host's clock, which never goes back.
     #[inline]
     pub(in crate::engine) fn at(&mut self, host_ms: u64) -> u64 {
         self.core_ms += (host_ms - self.host_ms).min(STEP_MS_MAX);

@@ -1,6 +1,6 @@
-//! The threads of a server's cores: how they start, what watches them, how they drain and end.
+//! The threads of a server's cores: their start, supervision, drain and end.
 //!
-//! Everything that knows the process, its signals and its clocks. Never touches a session.
+//! Contains everything that knows the process, its signals and its clocks. Never touches a session.
 
 mod clock;
 mod control;

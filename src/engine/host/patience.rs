@@ -1,35 +1,34 @@
-//! Tries again what the host refuses for a while: an address that the kernel has not taken back yet.
+//! Retries to bind an address while the kernel still has it in use.
 //!
-//! The kernel takes the rings of a process that was killed apart after its end, connection by connection, and until then
-//! keeps what they refer to, listening sockets included. Invariant: it waits no longer than it was told to, and says once that
-//! it does.
+//! After a process was killed, the kernel takes its rings apart connection by connection, and keeps what they refer to
+//! until then, listening sockets included. Invariant: waits no longer than it was told to, and logs once that it waits.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long an address may be in use before the server does not start. No longer by default, since another server may have
-/// it, and whoever starts this one is to be told.
+/// The time that an address may be in use before the start fails. Not longer by default, since another server may have
+/// the address, and then the operator should learn that soon.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How much longer for each connection that is configured: half as long again as the kernel takes for one, which was
-/// measured as 0.31 s for 15,000.
+/// The additional time for each configured connection: half as long again as the kernel takes for one, measured as 0.31
+/// s for 15,000.
 const PATIENCE_PER_CONNECTION: Duration = Duration::from_micros(30);
 
-/// The longest in all: supervisors give up a start after 90 s.
+/// The longest wait: supervisors give up a start after 90 s.
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
 
-/// How often it is tried: an operator does not notice such a delay.
+/// The interval between two tries: too short for an operator to notice.
 const TRY_INTERVAL: Duration = Duration::from_millis(25);
 
-/// How long to wait for an address, by how many connections are configured, if any number is.
+/// Returns how long to wait for an address, given the number of configured connections, if any.
 pub(in crate::engine) fn address_patience(connections: Option<usize>) -> Duration {
     let connections = connections.map_or(0, |connections| u32::try_from(connections).unwrap_or(u32::MAX));
     PATIENCE_MAX.min(PATIENCE.saturating_add(PATIENCE_PER_CONNECTION.saturating_mul(connections)))
 }
 
-/// Does what needs an address, again and again while it is in use and the start is not cancelled; an error names it.
+/// Calls `bind` again and again while its address is in use and the start is not cancelled. An error names the address.
 pub(in crate::engine) fn await_address<T, A: Display>(
     patience: Duration,
     is_cancelled: impl Fn() -> bool,

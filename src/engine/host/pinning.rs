@@ -1,26 +1,26 @@
-//! Which processor each core's thread runs on.
+//! The processor of each core's thread.
 //!
-//! A thread that stays on its processor finds its caches warm and its neighbours elsewhere. But a processor that two processes
-//! have pinned a thread to is shared while others idle, so by itself a server pins its cores only if it has as many as there
-//! are processors it may use: then each of them is its own, and whoever shares the host shares all of them.
+//! A thread that stays on its processor finds its caches warm. But a processor that two processes have pinned a thread
+//! to is shared while others idle. So by default a server pins its cores only if it has as many as there are processors
+//! it may use: each core then has its own, and other processes on the host share all of them.
 
 use core_affinity::CoreId;
 
-/// Whether cores are pinned to processors.
+/// The rule for pinning cores to processors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pin {
-    /// If there are as many cores as processors that the process may use.
+    /// Pins if there are as many cores as processors that the process may use.
     #[default]
     Auto,
-    /// In any case; with fewer cores than processors, those on physical cores of their own come first.
+    /// Always pins. With fewer cores than processors, processors on separate physical cores come first.
     Always,
-    /// Never.
+    /// Never pins.
     Never,
 }
 
-/// The processor of each core, or none for those that run where the kernel puts them.
+/// Returns the processor of each core, or none for cores that run where the kernel puts them.
 pub(in crate::engine) fn processors(pin: Pin, cores: usize) -> Vec<Option<CoreId>> {
-    // In the order of their numbers; none where the kernel does not tell.
+    // In the order of their numbers; none if the kernel does not list them.
     let allowed = core_affinity::get_core_ids().unwrap_or_default();
     assign(pin, cores, allowed.iter().map(|processor| processor.id), siblings)
         .into_iter()
@@ -28,7 +28,7 @@ pub(in crate::engine) fn processors(pin: Pin, cores: usize) -> Vec<Option<CoreId
         .collect()
 }
 
-/// Pins this thread to a processor, if it is to be; where that is not allowed, it runs where the kernel puts it.
+/// Pins this thread to a processor, if one is given. If that is not allowed, the kernel places the thread.
 pub(in crate::engine) fn pin(core: usize, processor: Option<CoreId>) {
     if processor.is_some_and(|processor| !core_affinity::set_for_current(processor)) {
         tracing::debug!(core, "The core's thread could not be pinned to a processor.");
@@ -52,7 +52,7 @@ fn assign(
     }
     if cores < allowed.len() {
         let mut seen = Vec::new();
-        // Stable, so that the numbers stay in order otherwise.
+        // The sort is stable, so that the numbers stay in order otherwise.
         allowed.sort_by_cached_key(|processor| {
             let shared = siblings(*processor);
             let is_second = shared.is_some() && seen.contains(&shared);
@@ -63,7 +63,7 @@ fn assign(
     allowed.iter().copied().map(Some).cycle().take(cores).collect()
 }
 
-/// The processors that share a physical core with this one, as the kernel writes them.
+/// Returns the processors that share a physical core with this one, as the kernel writes them.
 fn siblings(processor: usize) -> Option<String> {
     std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list")).ok()
 }

@@ -1,7 +1,7 @@
-//! What a core runs on: its reactor, its monoio runtime, and the loop that drives a [`Core`].
+//! The runtime of a core: its reactor, its monoio runtime, and the loop that drives a [`Core`].
 //!
-//! The loop is one future of the runtime. While there is work it waits on the core's own reactor, which costs one system
-//! call a turn; when there is none it sleeps in the runtime, which then also serves handlers' tasks.
+//! The loop is one future of the runtime. While there is work it waits on the core's own reactor, which costs one
+//! system call a turn. When there is none it sleeps in the runtime, which then also runs the handlers' tasks.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -24,23 +24,23 @@ use crate::reactor::epoll::Epoll;
 use crate::reactor::uring::Uring;
 use crate::reactor::{EventFd, Reactor};
 
-/// How long a core that had work waits on its reactor before it sleeps in the runtime. No shorter than a tick of the kernel
-/// (1 to 10 ms): a timer that is due before the tick has to be set in the processor, which a virtual machine leaves for,
-/// and with a wait of 200 µs at every turn a message cost a sixth more.
+/// The time that a core which had work waits on its reactor before it sleeps in the runtime. At least a tick of the
+/// kernel (1 to 10 ms): for a timer that is due earlier, the processor's timer must be set, which makes a virtual
+/// machine exit. With a wait of 200 µs at every turn a message cost a sixth more.
 const BUSY_WAIT: Duration = Duration::from_millis(10);
 
-/// How often the runtime gets a chance even though there is work, for what handlers spawn there themselves. It costs some
+/// The interval at which the runtime runs even though there is work, for what handlers spawn in it. A visit costs some
 /// system calls.
 const VISIT_INTERVAL_MS: u64 = 10;
 
-/// The longest sleep: a core shows in this interval that it is alive.
+/// The longest sleep: a core shows at least this often that it is alive.
 const SLEEP_MS_MAX: u64 = 500;
 
-/// Operations the runtime's own ring holds at first; it serves only tasks and the core's sleep.
+/// The initial operations of the runtime's own ring, which serves only tasks and the core's sleep.
 const RUNTIME_ENTRIES: u32 = 256;
 
-/// Makes an io_uring reactor and a runtime on a ring of its own, and runs the core that `core` makes of them, if it does,
-/// until it has drained or is stopped. Whatever the kernel may refuse is asked for before `core` is called.
+/// Creates an io_uring reactor, and a runtime on a ring of its own. Then runs the core that `core` returns, if any,
+/// until it has drained or is stopped. Everything that the kernel may refuse is requested before `core` is called.
 pub(in crate::engine) fn run_on_uring<H: Handler>(
     core: impl FnOnce(Uring) -> Option<Core<H, Uring>>,
     control: &Control,
@@ -48,14 +48,14 @@ pub(in crate::engine) fn run_on_uring<H: Handler>(
 ) -> io::Result<()> {
     let reactor = Uring::new()?;
     let mut ring = io_uring_06::IoUring::builder();
-    // No DEFER_TASKRUN: the runtime submits without waiting for events, and would then never see its completions.
+    // No DEFER_TASKRUN: the runtime submits without waiting for events, so it would never see its completions.
     ring.setup_single_issuer().setup_coop_taskrun().setup_submit_all().setup_clamp();
     let mut runtime =
         RuntimeBuilder::<TimeDriver<IoUringDriver>>::new().uring_builder(ring).with_entries(RUNTIME_ENTRIES).build()?;
     runtime.block_on(run(reactor, core, control, epoch))
 }
 
-/// The same on epoll.
+/// Runs a core on epoll, as [`run_on_uring`] does on io_uring.
 pub(in crate::engine) fn run_on_epoll<H: Handler>(
     core: impl FnOnce(Epoll) -> Option<Core<H, Epoll>>,
     control: &Control,
@@ -76,7 +76,7 @@ async fn run<H: Handler, R: Reactor>(
         return Err(io::Error::other("The reactor cannot be awaited, so no runtime can drive it."));
     };
     let visit = Visit::new()?;
-    // The runtime's own ring is asked for a poll and a wait, as for every visit.
+    // A first visit asks the runtime's own ring for a poll and a wait, which the kernel may refuse.
     visit.pay().await?;
     match core(reactor) {
         Some(core) => drive(core, &park, &visit, control, epoch).await,
@@ -128,10 +128,10 @@ fn busy_wait<H: Handler, R: Reactor>(core: &Core<H, R>) -> Duration {
     core.idle_ms().map_or(BUSY_WAIT, |idle_ms| BUSY_WAIT.min(Duration::from_millis(idle_ms)))
 }
 
-/// Sleeps in the runtime until the reactor, a timer or a task has something for the core.
+/// Sleeps in the runtime until the reactor, a timer or a task has work for the core.
 async fn sleep<H: Handler, R: Reactor>(core: &mut Core<H, R>, park: &TcpStream) -> io::Result<()> {
     core.reactor().arm();
-    // What completed before the reactor was armed does not wake anyone: look once more.
+    // A completion from before the reactor was armed wakes nobody, so look once more.
     if core.may_wait() && !core.enter(Duration::ZERO)? {
         let idle_ms = core.idle_ms().map_or(SLEEP_MS_MAX, |idle_ms| idle_ms.min(SLEEP_MS_MAX));
         let mut readable = pin!(park.readable(false));
@@ -150,8 +150,8 @@ async fn sleep<H: Handler, R: Reactor>(core: &mut Core<H, R>, park: &TcpStream) 
     Ok(())
 }
 
-/// A way to give the runtime a turn: waiting for a descriptor that becomes readable only once the wait has begun. Merely
-/// waking oneself would not do: monoio polls its main future again before anything else.
+/// A way to give the runtime a turn: it waits for a descriptor that becomes readable only once the wait has begun. A
+/// future that only wakes itself would not do, since monoio polls its main future again before anything else.
 struct Visit {
     event: EventFd,
     readable: TcpStream,
@@ -179,7 +179,7 @@ impl Visit {
     }
 }
 
-/// A descriptor as something monoio can wait for. It takes any, under the name of a TCP stream.
+/// Wraps a descriptor so that monoio can wait for it. A TCP stream of monoio's accepts any descriptor.
 fn awaitable(descriptor: BorrowedFd<'_>) -> io::Result<TcpStream> {
     TcpStream::from_std(Descriptor::from(descriptor.as_fd().try_clone_to_owned()?))
 }

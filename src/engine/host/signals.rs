@@ -1,12 +1,11 @@
 //! The signals by which people and supervisors end a server.
 //!
-//! One thread waits for them, from before the server starts until the process ends, and passes them on to the server's
-//! [`Controller`]. It ends the process itself only where a start hangs, or where a signal comes after the server's end.
-//! Where a program blocks [`ENDING`] in its other threads, this thread handles all signals, so it hears of those that come
-//! together at once. Otherwise a busy host can keep a thread that handles one of them waiting for longer than
-//! [`SAME_EVENT`].
-//! Invariant: a signal that was ignored when the process began stays ignored, as nohup and the background jobs of scripts
-//! want it; SIGTERM is the exception, because it is how a supervisor says that it will kill.
+//! One thread waits for them, from before the server starts until the process ends, and passes them to the server's
+//! [`Controller`]. It ends the process itself only if a start hangs, or if a signal comes after the server's end. Where
+//! a program blocks [`ENDING`] in its other threads, this thread handles all signals, so it receives those that come
+//! together at once. Otherwise a busy host can delay a thread that handles one of them for longer than [`SAME_EVENT`].
+//! Invariant: a signal that was ignored when the process began stays ignored, as nohup and the background jobs of
+//! scripts expect. SIGTERM is the exception, because a supervisor announces with it that it will kill the process.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,24 +19,24 @@ use crate::engine::host::controller::Controller;
 use crate::reactor;
 
 /// The signals that drain a server. By default each of them ends a process at once: a person or a supervisor ends it
-/// (TERM, INT, QUIT), its terminal goes (HUP), a timer that was set before it was started is over (ALRM), its processor time
-/// is used up (XCPU), or the container that it is the first process of stops (PWR).
+/// (TERM, INT, QUIT), its terminal closes (HUP), a timer that was set before its start expires (ALRM), its processor
+/// time is used up (XCPU), or the container whose first process it is stops (PWR).
 pub const ENDING: [i32; 7] =
     [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGALRM, libc::SIGXCPU, libc::SIGPWR];
 
-/// The time within which a further signal belongs to the first: timeout(1) signals its child and then its group, systemd
-/// sends SIGHUP behind SIGTERM (`SendSIGHUP`), a terminal reaches a program and the wrapper that passes it on. A person needs
-/// longer for a second one.
+/// The time within which a further signal belongs to the first: timeout(1) signals its child and then its group,
+/// systemd sends SIGHUP after SIGTERM (`SendSIGHUP`), and a terminal reaches both a program and the wrapper that
+/// forwards the signal. A person needs longer for a second one.
 const SAME_EVENT: Duration = Duration::from_millis(50);
 
-/// Looks for such a signal in this time.
+/// The number of checks for such a signal in this time.
 const LOOKS: u32 = 5;
 
-/// The time that a start has to notice a signal, before the signal does what it does by default: looking up a host name
+/// The time that a start has to notice a signal, before the signal takes its default effect: the lookup of a host name
 /// cannot be interrupted.
 const START_GRACE: Duration = Duration::from_secs(2);
 
-/// The signals of the process, caught from when this value is made. Cloning it gives another handle on the same.
+/// The signals of the process, caught since this value was created. A clone is another handle to the same signals.
 #[derive(Clone, Debug)]
 pub struct Signals(Arc<Shared>);
 
@@ -47,7 +46,7 @@ struct Shared {
     changed: Condvar,
 }
 
-/// The stage of the server's life, on which the effect of a signal depends.
+/// The stage of the server's life, which decides the effect of a signal.
 #[derive(Debug)]
 enum Stage {
     Starting { cancelled: bool },
@@ -55,7 +54,7 @@ enum Stage {
     Over,
 }
 
-/// The place of a signal among those that have come.
+/// The position of a signal in the sequence of signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rank {
     First,
@@ -72,7 +71,7 @@ impl Signals {
         let this = Self(Arc::new(Shared { stage, changed: Condvar::new() }));
         let shared = Arc::clone(&this.0);
         thread::Builder::new().name("ringsock-signals".to_owned()).spawn(move || {
-            // A program may have blocked them in its threads, so that this one handles all of them.
+            // A program may have blocked them in its threads, so that this thread handles all of them.
             let _ = reactor::unblock(&ENDING);
             follow(signals, |signal, rank| shared.pass_on(signal, rank));
         })?;
@@ -84,7 +83,7 @@ impl Signals {
         matches!(*self.0.stage(), Stage::Starting { cancelled: true })
     }
 
-    /// Passes signals on to a server that has started. One that came meanwhile drains it.
+    /// Passes signals to a server that has started. A signal that came meanwhile drains it.
     pub fn pass_on_to(&self, controller: Controller) {
         if self.cancels_start() {
             controller.drain();
@@ -92,7 +91,7 @@ impl Signals {
         self.0.enter(Stage::Serving(controller));
     }
 
-    /// Gives signals their default effect again: the server has ended.
+    /// Restores the default effect of signals, because the server has ended.
     pub fn release(&self) {
         self.0.enter(Stage::Over);
     }
@@ -108,7 +107,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Does what a signal asks for.
+    /// Carries out a signal.
     fn pass_on(&self, signal: i32, rank: Rank) {
         let name = low_level::signal_name(signal).unwrap_or("SIGPWR");
         let mut stage = self.stage();
@@ -127,7 +126,7 @@ impl Shared {
                 let wish = match rank {
                     Rank::First => Wish::Drain,
                     Rank::SameEvent => Wish::Hurry,
-                    // It comes every second.
+                    // The kernel sends it every second.
                     Rank::Further if signal == libc::SIGXCPU => return,
                     Rank::Further => Wish::Stop,
                 };
@@ -138,7 +137,7 @@ impl Shared {
         }
     }
 
-    /// Waits for the start to notice that it is cancelled. Returns whether it did not.
+    /// Waits for the start to notice that it is cancelled. Returns whether it failed to.
     fn start_hangs(&self) -> bool {
         let is_starting = |stage: &mut Stage| matches!(stage, Stage::Starting { .. });
         let waited = self.changed.wait_timeout_while(self.stage(), START_GRACE, is_starting);
@@ -146,7 +145,7 @@ impl Shared {
     }
 }
 
-/// Passes on every signal that comes, with its place among them.
+/// Passes on every signal, with its position in the sequence.
 fn follow(mut signals: signal_hook::iterator::Signals, mut pass_on: impl FnMut(i32, Rank)) {
     let mut rank = Rank::First;
     while rank == Rank::First && !signals.handle().is_closed() {
@@ -155,7 +154,7 @@ fn follow(mut signals: signal_hook::iterator::Signals, mut pass_on: impl FnMut(i
             rank = Rank::SameEvent;
         }
     }
-    // Counted in looks: where the process gets no processor for a while, the time passes for its signals, too.
+    // The time is counted in checks: while the process gets no processor, it passes for its signals too.
     for _ in 0..LOOKS {
         thread::sleep(SAME_EVENT / LOOKS);
         signals.pending().for_each(|signal| pass_on(signal, Rank::SameEvent));
@@ -165,7 +164,7 @@ fn follow(mut signals: signal_hook::iterator::Signals, mut pass_on: impl FnMut(i
 
 /// Ends the process as the signal does by default.
 fn die_of(signal: i32) {
-    // The shell's way of naming a signal in an exit code, for those whose default is not known.
+    // A signal without a known default ends the process with the shell's exit code for signals.
     if low_level::emulate_default_handler(signal).is_err() {
         low_level::exit(128 + signal);
     }
@@ -179,7 +178,7 @@ mod tests {
 
     #[test]
     fn signals_that_come_together_are_one_event_though_the_process_has_no_processor_meanwhile() {
-        // It has no effect by default, and nothing else here catches it.
+        // The signal has no effect by default, and no other code here catches it.
         let signals = signal_hook::iterator::Signals::new([libc::SIGWINCH]).unwrap();
         let handle = signals.handle();
         let (sender, ranks) = channel();
@@ -195,7 +194,7 @@ mod tests {
         low_level::raise(libc::SIGWINCH).unwrap();
         assert!(ranks.recv().unwrap() == Rank::First);
         assert!(ranks.recv().unwrap() == Rank::SameEvent, "it is taken for a second event");
-        // Some time later there is a second event.
+        // After some time there is a second event.
         loop {
             low_level::raise(libc::SIGWINCH).unwrap();
             if ranks.recv().unwrap() == Rank::Further {

@@ -1,4 +1,4 @@
-//! Why a server does not start: the operator's to mend, or the host's.
+//! The reasons why a server does not start: for the operator to fix, or the host's.
 
 use std::fmt;
 use std::io;
@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use crate::address::{Endpoint, UnixName};
 
-/// Descriptors a core needs for itself: its rings, event counters, listener and spare, with room to spare.
+/// Descriptors of a core for itself: its rings, event counters, listener and spare, with some reserve.
 pub const DESCRIPTORS_PER_CORE: usize = 64;
 
-/// How much memory the processes of a user may lock, in bytes.
+/// The memory that the processes of a user may lock, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LockedMemory(pub u64);
 
@@ -22,11 +22,11 @@ impl fmt::Display for LockedMemory {
     }
 }
 
-/// Why a server did not start.
+/// The reason why a server did not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// An address cannot be listened on.
+    /// The server cannot listen on an address.
     #[error("Cannot listen on {endpoint}: {source}. {}", advice(endpoint, source))]
     Listen {
         /// The address.
@@ -34,7 +34,7 @@ pub enum StartError {
         /// The kernel's reason.
         source: io::Error,
     },
-    /// io_uring was asked for and is not to be had.
+    /// io_uring was requested and is not available.
     #[error(
         "io_uring is not available: {source}. It needs Linux 6.1, the sysctl kernel.io_uring_disabled=0, and in a \
          container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register. \
@@ -44,21 +44,21 @@ pub enum StartError {
         /// The kernel's reason.
         source: io::Error,
     },
-    /// The rings of all cores do not fit into the memory that may be locked.
+    /// The rings of all cores exceed the memory that may be locked.
     #[error(
         "The rings of io_uring, some 0.9 MiB for each core, cannot be had on all cores ({cores}): {source}. They count as \
          locked memory, of which all processes of this user together may have {limit} (RLIMIT_MEMLOCK). Raise that \
          (ulimit -l, LimitMEMLOCK), configure fewer cores, or use --reactor epoll to do without."
     )]
     LockedMemory {
-        /// Cores configured.
+        /// The configured cores.
         cores: usize,
         /// The limit in force.
         limit: LockedMemory,
         /// The kernel's reason.
         source: io::Error,
     },
-    /// epoll is not to be had.
+    /// epoll is not available.
     #[error(
         "Core {core} cannot use epoll: {source}. It needs the system calls epoll_create1, epoll_ctl, epoll_wait and \
          eventfd2, and some {DESCRIPTORS_PER_CORE} file descriptors."
@@ -69,7 +69,7 @@ pub enum StartError {
         /// The kernel's reason.
         source: io::Error,
     },
-    /// A core's thread was refused.
+    /// The thread of a core could not be created.
     #[error(
         "The thread of core {core} could not be created: {source}. Raise the limit of threads (ulimit -u, TasksMax, the \
          cgroup's pids.max), or configure fewer cores."
@@ -80,33 +80,33 @@ pub enum StartError {
         /// The kernel's reason.
         source: io::Error,
     },
-    /// The descriptor limit is below what the configuration needs.
+    /// The limit of descriptors is below what the configuration needs.
     #[error(
         "{wanted} connections need {needed} file descriptors, but the limit is {limit}. Raise it (ulimit -Hn, \
          LimitNOFILE) or configure at most {possible} connections."
     )]
     TooFewDescriptors {
-        /// Connections configured.
+        /// The configured connections.
         wanted: usize,
-        /// Descriptors they need.
+        /// The descriptors that they need.
         needed: usize,
         /// The hard limit.
         limit: usize,
-        /// Connections the limit allows.
+        /// The connections that the limit allows.
         possible: usize,
     },
-    /// The descriptor limit leaves none for a connection.
+    /// The limit of descriptors leaves none for a connection.
     #[error(
         "The limit of file descriptors is {limit}, but {reserved} are set aside before the first connection. Raise it \
          (ulimit -Hn, LimitNOFILE), or configure fewer cores, or no listener for metrics (admin_listen)."
     )]
     NoDescriptors {
-        /// Descriptors set aside for cores and the listener for metrics.
+        /// Descriptors reserved for cores and the metrics listener.
         reserved: usize,
         /// The hard limit.
         limit: usize,
     },
-    /// A signal that ends the server came before it had started.
+    /// A signal ended the server before it had started.
     #[error("The server was told to end before it had started.")]
     Cancelled,
     /// A core could not be started.
@@ -114,7 +114,7 @@ pub enum StartError {
     Core {
         /// Its number.
         core: usize,
-        /// What went wrong.
+        /// The reason.
         reason: String,
     },
     /// The process could not be set up.
@@ -131,7 +131,7 @@ pub enum StartError {
     },
 }
 
-/// What to do where the kernel refuses to listen.
+/// Returns what the operator can do if the kernel refuses to listen.
 fn advice(endpoint: &Endpoint, error: &io::Error) -> &'static str {
     let port = endpoint.socket_address().map(|address| address.port());
     match (error.raw_os_error(), endpoint) {

@@ -1,7 +1,7 @@
-//! All cores of a server: started together, watched, drained together. None is left half alive.
+//! The cores of a server: started together, watched, drained together. None stays behind half alive.
 //!
-//! A core that dies would keep its share of the clients waiting on a listener nobody accepts from, so its death, or a
-//! stall that lasts, ends the server; whoever runs it starts it anew.
+//! The clients of a dead core would wait on a listener that nobody accepts from. So the death of a core, or a lasting
+//! stall, ends the server, and the supervisor of the process restarts it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -32,89 +32,89 @@ use crate::engine::seed::Seed;
 use crate::mesh::Mesh;
 use crate::reactor::{self, Inherited, Opened, SocketFile};
 
-/// How often cores are looked at.
+/// The interval at which the cores are checked.
 const WATCH_INTERVAL: Duration = Duration::from_millis(WATCH_INTERVAL_MS);
 
-/// How long cores may take beyond the drain timeout before they are given up.
+/// The time that cores may take beyond the drain timeout before they are given up.
 const DRAIN_GRACE_MS: u64 = 500;
 
-/// Descriptors of a core that has so many listeners.
+/// Returns the descriptors of a core with so many listeners.
 pub fn descriptors_per_core(listeners: usize) -> usize {
     DESCRIPTORS_PER_CORE + listeners.saturating_sub(1)
 }
 
-/// What a server is started with.
+/// The settings of a server.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Where to listen.
+    /// The places to listen.
     pub places: Vec<Place>,
-    /// Sockets that whoever started the process has passed, to be used instead if there are any.
+    /// Sockets that were passed to the process, to be used instead of `places` if there are any.
     pub inherited: Vec<Inherited>,
-    /// Cores; they share the processors when they are more.
+    /// The number of cores. If there are more cores than processors, they share them.
     pub cores: usize,
-    /// Whether they are pinned to processors.
+    /// The rule for pinning cores to processors.
     pub pin: Pin,
     /// The reactor.
     pub reactor: ReactorKind,
     /// The limits of all sessions.
     pub limits: Limits,
-    /// Who may come in.
+    /// The rules by which clients are admitted.
     pub admission: AdmissionPolicy,
-    /// Whether other processes of this user may listen on the same address.
+    /// Other processes of this user may listen on the same address.
     pub share_port: bool,
-    /// Whether to wait for an address that is in use, since a process that was killed may have had it.
+    /// Waits for an address that is in use, since a process that was killed may have had it.
     pub awaits_address: bool,
-    /// How long a core may stall before the server ends, in milliseconds; 0 is for ever.
+    /// The time that a core may stall before the server ends, in milliseconds; 0: for ever.
     pub stall_timeout_ms: u64,
-    /// Whether the cores take only what others leave them: they run at the lowest priority.
+    /// The cores run at the lowest priority, and take only what other threads leave them.
     pub in_background: bool,
-    /// Descriptors that are kept free for others in this process.
+    /// Descriptors that are kept free for other uses in this process.
     pub descriptors_reserved: usize,
     /// Signals that cancel the start.
     pub signals: Option<Signals>,
 }
 
-/// How a server came to its end.
+/// The way a server ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stopped {
-    /// Every session was told, and has ended or had the time to.
+    /// Every session was told to close, and has ended or had the time to.
     Drained,
-    /// It was stopped, or hurried with somebody left in the end, or a core took longer to drain than it may.
+    /// The server was stopped, or hurried while sessions were left in the end, or a core took too long to drain.
     Forced,
     /// A core ended on its own.
     CoreDied {
         /// Its number.
         core: usize,
-        /// What is known of the reason.
+        /// The reason, as far as it is known.
         reason: String,
     },
     /// A core made no turn for too long.
     CoreStalled {
         /// Its number.
         core: usize,
-        /// For how long, in milliseconds.
+        /// The time since its last turn, in milliseconds.
         stalled_ms: u64,
     },
 }
 
-/// Whether a server serves; shared with whoever answers for it.
+/// The readiness of a server, shared with the code that reports it.
 #[derive(Debug, Default)]
 pub struct Status {
     ready: AtomicBool,
 }
 
 impl Status {
-    /// Whether all cores run, none is stalled, and the server is not draining.
+    /// Returns whether all cores run, none is stalled, and the server is not draining.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }
 }
 
-/// The state of a server at one look of its supervisor.
+/// The state of a server at one check of its supervisor.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Pulse {
-    /// Whether every core that runs makes turns.
+    /// Every running core makes turns.
     pub cores_turn: bool,
     /// The time that a drain may still take, if the server drains.
     pub drain_left: Option<Duration>,
@@ -135,18 +135,18 @@ pub struct Cores {
     handle: ServerHandle,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
-    /// The kernel's numbers of the threads, by core.
+    /// The kernel's thread ids, by core.
     thread_ids: Vec<u32>,
     stalls: StallLog,
-    /// Whether a core was stalled at the last look.
+    /// A core was stalled at the last check.
     is_stalled: bool,
     epoch: Instant,
-    /// Deleted when the server has ended.
+    /// The socket files, deleted when the server has ended.
     _files: Vec<SocketFile>,
 }
 
 impl Cores {
-    /// Starts all cores, each with a handler of its own made by `handler` on the core's thread. Returns once all run.
+    /// Starts all cores, each with a handler that `handler` makes on the core's thread. Returns once all of them run.
     pub fn start<H: Handler>(
         setup: Setup,
         status: Arc<Status>,
@@ -225,42 +225,42 @@ impl Cores {
         Ok(this)
     }
 
-    /// Where it listens; a port is the kernel's choice if 0 was asked for.
+    /// Returns the endpoints it listens on; if port 0 was configured, with the port that the kernel chose.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
 
-    /// The reactor in use.
+    /// Returns the reactor in use.
     pub fn reactor(&self) -> ReactorKind {
         self.reactor
     }
 
-    /// The limits in force.
+    /// Returns the limits in force.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Counters, one set for each core.
+    /// Returns the counters, one set for each core.
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.counters
     }
 
-    /// Connections there are now, over all cores.
+    /// Returns the number of connections at present, over all cores.
     pub fn connections(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.connections)
     }
 
-    /// Reaches topics and sessions from elsewhere.
+    /// Returns a handle that reaches topics and sessions from other threads.
     pub fn handle(&self) -> ServerHandle {
         self.handle.clone()
     }
 
-    /// Drains the server from elsewhere.
+    /// Returns a handle that drains the server from other threads.
     pub fn controller(&self) -> Controller {
         self.controller.clone()
     }
 
-    /// Ends the cores at once, with a word to nobody: for a server that could not be put together.
+    /// Ends the cores at once and tells no session: for a server whose start failed.
     pub fn stop(mut self) {
         self.status.ready.store(false, Ordering::Relaxed);
         self.controller.control.wish(Wish::Stop);
@@ -268,7 +268,7 @@ impl Cores {
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 
-    /// Watches the cores until they have ended. `observe` is called several times a second, and must not wait.
+    /// Watches the cores until they have ended. Calls `observe` several times a second; it must not block.
     pub fn supervise(mut self, observe: impl FnMut(Pulse)) -> Stopped {
         let stopped = self.watch(observe);
         self.status.ready.store(false, Ordering::Relaxed);
@@ -320,7 +320,7 @@ impl Cores {
         }
     }
 
-    /// Has the cores drain, unless they do so already and as quickly.
+    /// Makes the cores drain, unless they drain already, and as quickly.
     fn begin_to_drain(&self, wish: Wish, signal: Option<&str>, present_ms: u64, draining: &mut Option<Draining>) {
         if draining.is_some_and(|draining| draining.wish >= wish) {
             return;
@@ -337,7 +337,7 @@ impl Cores {
         *draining = Some(Draining { wish, ends_ms });
     }
 
-    /// Returns whether a core that runs is stalled for good; notes whether any is at all.
+    /// Returns whether a running core is stalled for good. Records whether any core is stalled at all.
     fn look_at_cores(&mut self, watchdog: &mut Watchdog, running: &BTreeSet<usize>, draining: bool) -> Option<Stopped> {
         let now_ms = self.elapsed_ms();
         let last_turns = running.iter().map(|core| (*core, self.counters[*core].last_turn_ms.read()));
@@ -387,11 +387,11 @@ impl Cores {
     }
 }
 
-/// A drain under way.
+/// A drain that is under way.
 #[derive(Clone, Copy)]
 struct Draining {
     wish: Wish,
-    /// The time at which cores that have not ended are given up, by that of the watchdog.
+    /// The time on the watchdog's clock at which cores that have not ended are given up.
     ends_ms: u64,
 }
 
@@ -401,7 +401,7 @@ impl fmt::Debug for Cores {
     }
 }
 
-/// Connections the process can have beside so many other descriptors; an error when more were asked for.
+/// Returns the connections that the process can have beside so many other descriptors; an error if more are configured.
 fn connections_max(wanted: usize, reserved: usize) -> Result<usize, StartError> {
     let limit = reactor::raise_descriptor_limit();
     let possible = limit.saturating_sub(reserved);

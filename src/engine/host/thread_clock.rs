@@ -1,16 +1,17 @@
-//! What a thread of this process has spent its time on, by the kernel's books in /proc.
+//! The times of a thread of this process, from the kernel's counters in /proc.
 
 use std::fs;
 
 use crate::engine::host::watchdog::Spent;
 
-/// What a thread has done since it began; `None` where the kernel does not say.
+/// Returns the times of a thread since it began; `None` if the kernel does not provide them.
 pub(in crate::engine) fn spent(thread: u32) -> Option<Spent> {
     let read = |name| fs::read_to_string(format!("/proc/self/task/{thread}/{name}")).ok();
     parse(&read("schedstat")?, &read("stat")?)
 }
 
-/// `schedstat` gives nanoseconds run and waited; the state in `stat` stands behind the name, which may hold anything.
+/// Parses `schedstat`, the nanoseconds run and waited, and `stat`, whose state follows the name, which may hold
+/// anything.
 fn parse(schedstat: &str, stat: &str) -> Option<Spent> {
     let mut fields = schedstat.split_ascii_whitespace();
     let mut milliseconds = || Some(fields.next()?.parse::<u64>().ok()? / 1_000_000);

@@ -1,8 +1,9 @@
-//! The threads of a server's cores, started in two steps: each makes what it needs of the kernel, its reactor and its
-//! runtime, and reports; once all have it, each is given what it is to serve.
+//! The threads of a server's cores, started in two steps. First each requests what it needs from the kernel for its
+//! reactor and its runtime, and reports. Once all have it, each receives its [`Seed`] and serves.
 //!
-//! A ring can be had or not depending on how many there are already, and it belongs to the thread that made it. Invariant: no
-//! core serves before every one can; when one is refused what it needs, all end, and nothing of them is left.
+//! The kernel may refuse a ring, depending on how many exist, and a ring belongs to the thread that made it. Invariant:
+//! no core serves before every core can. If one is refused what it needs, all end, and none of them leaves anything
+//! behind.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -27,20 +28,20 @@ use crate::engine::seed::Seed;
 use crate::engine::tasks::Spawner;
 use crate::reactor::{self, Reactor};
 
-/// Memory that the rings of a core lock: the queues of its own, 4096 submissions of 64 bytes and 32,768 completions of 16.
-/// With those of its runtime it is some 30 KiB more.
+/// Locked memory of a core's rings: its own queues of 4096 submissions of 64 bytes and 32,768 completions of 16. The
+/// queues of its runtime add some 30 KiB.
 const LOCKED_BYTES_PER_CORE: u64 = 768 * 1024;
 
-/// How often rings are asked for while others of the same user have the memory that may be locked: for a second in all.
+/// The number of attempts to create the rings while other processes of the user lock the memory: for a second in all.
 const RING_TRIES: u32 = 20;
 
-/// How long between two such tries.
+/// The interval between two attempts.
 const RING_TRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Which reactor the cores use.
+/// The kind of reactor that the cores use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReactorKind {
-    /// io_uring, or epoll with a warning where that is not to be had.
+    /// io_uring, or epoll with a warning if io_uring is not available.
     #[default]
     Auto,
     /// io_uring.
@@ -59,25 +60,25 @@ impl fmt::Display for ReactorKind {
     }
 }
 
-/// What a server's supervisor is told by its cores, and by those who control it.
+/// The events that a server's cores and controllers send to its supervisor.
 #[derive(Debug)]
 pub(in crate::engine) enum Event {
     /// A core serves.
     Started {
         /// Its number.
         core: usize,
-        /// What wakes it.
+        /// The handle that wakes the core.
         waker: Waker,
-        /// The kernel's number of its thread.
+        /// The kernel's id of its thread.
         thread: u32,
     },
-    /// A core that was to serve has ended.
+    /// A core has ended.
     Ended(usize, Result<(), String>),
-    /// Somebody wishes for the server's end, perhaps by a signal of this name.
+    /// A controller asks for the server's end, because of the signal of this name if any.
     Wished(Wish, Option<&'static str>),
 }
 
-/// What the threads of all cores have in common.
+/// The settings that the threads of all cores share.
 pub(in crate::engine) struct Plan<F> {
     pub(in crate::engine) cores: usize,
     pub(in crate::engine) pin: Pin,
@@ -88,7 +89,7 @@ pub(in crate::engine) struct Plan<F> {
     pub(in crate::engine) handler: Arc<F>,
 }
 
-/// Threads that have all they need, and wait for what they are to serve.
+/// Threads that are ready, and wait for their seeds.
 pub(in crate::engine) struct Threads(Vec<Waiting>);
 
 struct Waiting {
@@ -97,8 +98,8 @@ struct Waiting {
 }
 
 impl Threads {
-    /// Starts a thread for each core, and returns once all have what they need: for the reactor that is wanted, or for epoll
-    /// if io_uring is only preferred and one of them cannot have it.
+    /// Starts a thread for each core, and returns once all are ready: with the requested reactor, or with epoll if
+    /// io_uring is only preferred and the kernel refuses it to one of them.
     pub(in crate::engine) fn prepare<H: Handler>(
         wanted: ReactorKind,
         plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>,
@@ -122,10 +123,10 @@ impl Threads {
     }
 
     fn prepare_uring<H: Handler>(plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>) -> Result<Self, StartError> {
-        // Without a limit, it is memory itself that is short.
+        // Without a limit, memory itself is short.
         let limit = reactor::raise_locked_memory_limit().filter(|limit| *limit != u64::MAX);
-        // If the limit allows so many rings at all, others of this user have them, such as a process that has just ended: the
-        // kernel takes rings apart some time after.
+        // If the limit would allow so many rings, other processes of the user have the memory, such as one that has
+        // just ended: the kernel takes rings apart some time later.
         let in_vain = limit.is_none_or(|limit| limit < plan.cores as u64 * LOCKED_BYTES_PER_CORE);
         let mut tries = if in_vain { 1 } else { RING_TRIES };
         loop {
@@ -161,7 +162,7 @@ impl Threads {
             }
         }
         drop(reports);
-        // Each reports once, whatever becomes of it.
+        // Each thread reports once, also if it fails.
         let mut reported = reported.iter().take(plan.cores);
         let refused = reported.find_map(|(core, result)| result.err().map(|source| (core, source)));
         let Some((core, source)) = refused else { return Ok(threads) };
@@ -169,17 +170,17 @@ impl Threads {
         Err(Unprepared::NoReactor { core, source })
     }
 
-    /// Has all of them serve.
+    /// Makes all threads serve.
     pub(in crate::engine) fn serve(self, seeds: impl Iterator<Item = Seed>) -> Vec<JoinHandle<()>> {
         let given = self.0.into_iter().zip(seeds).map(|(waiting, seed)| {
-            // One that has died meanwhile has told so.
+            // A thread that has died meanwhile has reported that.
             let _ = waiting.seed.send(seed);
             waiting.thread
         });
         given.collect()
     }
 
-    /// Ends them, and returns once what they had is given back.
+    /// Ends the threads, and returns once their resources are free.
     fn abandon(self) {
         let (seeds, threads): (Vec<_>, Vec<_>) =
             self.0.into_iter().map(|waiting| (waiting.seed, waiting.thread)).unzip();
@@ -188,11 +189,11 @@ impl Threads {
     }
 }
 
-/// Why the threads cannot serve.
+/// The reason why the threads cannot serve.
 enum Unprepared {
     /// A thread could not be created.
     NoThread { core: usize, source: io::Error },
-    /// A core was refused a part of its reactor or its runtime.
+    /// The kernel refused a core a part of its reactor or its runtime.
     NoReactor { core: usize, source: io::Error },
 }
 
@@ -223,7 +224,7 @@ fn spawn<H: Handler>(
     Ok(Waiting { seed, thread })
 }
 
-/// How a thread tells that it could serve, and learns what.
+/// The channels through which a thread reports that it is ready, and receives its seed.
 struct Offer {
     core: usize,
     reports: Sender<(usize, io::Result<()>)>,
@@ -239,9 +240,9 @@ enum Stage {
     Serving,
 }
 
-// Nobody may be left to be told: then the server was given up, and this thread ends like the others.
+// The receivers may be gone. In that case the server was given up, and this thread ends like the others.
 impl Offer {
-    /// Reports that everything is there, and makes the core once it is known what it serves; `None` if it is not to.
+    /// Reports that the thread is ready, and makes its core once the seed arrives; `None` if none does.
     fn accept<H: Handler, R: Reactor>(&self, reactor: R, handler: &impl Fn(usize) -> H) -> Option<Core<H, R>> {
         self.stage.set(Stage::Waiting);
         let _ = self.reports.send((self.core, Ok(())));
@@ -250,12 +251,12 @@ impl Offer {
         let waker = reactor.waker();
         let spawner: Spawner = Box::new(|task| drop(monoio::spawn(task)));
         let core = Core::new(seed, handler(self.core), reactor, spawner);
-        // Only now: making the handler may fail.
+        // The core has started only now, since making the handler may fail.
         let _ = self.events.send(Event::Started { core: self.core, waker, thread: reactor::thread_id() });
         Some(core)
     }
 
-    /// Tells how the thread ended.
+    /// Reports how the thread ended.
     fn end(&self, result: io::Result<()>) {
         match (self.stage.get(), result) {
             (Stage::Serving, result) => {
@@ -267,7 +268,7 @@ impl Offer {
     }
 }
 
-/// Lowers this thread's priority; where that is not allowed, it keeps the usual one.
+/// Lowers this thread's priority. If that is not allowed, the thread keeps the usual one.
 fn yield_to_others(core: usize) {
     if let Err(error) = reactor::yield_to_others() {
         tracing::debug!(core, %error, "The priority of a core in the background could not be lowered.");

@@ -1,38 +1,38 @@
-//! Judges by their turns which cores are stalled, and how much of that is their own doing.
+//! Judges from the turns of the cores which of them are stalled, and how much of that is their own fault.
 //!
-//! It owns what was last seen of each core. It reads neither a clock nor what a thread has spent: its caller says both.
-//! Invariant: a look that comes more than [`PRESENT_MS_MAX`] after the one before it counts nothing against a core, because a
-//! caller who comes that late was kept from running itself, as everything in the process was: by a pause of the container, a
-//! debugger, a snapshot of the machine. A core that is stalled while its caller comes in time has no such excuse.
+//! Owns what was last seen of each core. Reads neither a clock nor a thread's times: its caller provides both.
+//! Invariant: a check more than [`PRESENT_MS_MAX`] after the previous one counts nothing against a core. A caller that
+//! is so late could not run either, like everything in the process, because of a paused container, a debugger, or a
+//! snapshot of the machine. A core that is stalled while its caller comes in time has no such excuse.
 
 use std::fmt;
 
-/// How often to look.
+/// The interval between two checks.
 pub(in crate::engine) const WATCH_INTERVAL_MS: u64 = 250;
 
-/// The longest time between two looks in which the caller counts as present: twice the interval, for one that comes a little
-/// late.
+/// The longest time between two checks in which the caller counts as present: twice the interval, for a caller that is
+/// a little late.
 const PRESENT_MS_MAX: u64 = 2 * WATCH_INTERVAL_MS;
 
-/// From here on it is measured what the thread of a silent core does: later than an idle core makes its next turn, so that
-/// nothing is read for those.
+/// The silence from which on the core's thread is measured: longer than that of an idle core between two turns, so that
+/// nothing is read for idle cores.
 const MEASURED_MS_MIN: u64 = 750;
 
-/// A core that has not made a turn for this long is stalled: the server is not ready. A healthy one makes two a second even
-/// when idle.
+/// The silence from which on a core is stalled, and the server is not ready. A healthy core makes two turns a second
+/// even when it is idle.
 pub(in crate::engine) const STALLED_MS: u64 = 1_500;
 
-/// How long no further stall is shown after one was: a host that is overloaded brings several in a second.
+/// The time after one stall is logged in which no other is: an overloaded host causes several in a second.
 const SHOWN_INTERVAL_MS: u64 = 60_000;
 
-/// What a thread has done since it began.
+/// The times of a thread since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) struct Spent {
-    /// For how long it ran, in milliseconds.
+    /// The time that it ran, in milliseconds.
     pub(in crate::engine) ran_ms: u64,
-    /// For how long it could have run and waited for a processor, up to when it last got one.
+    /// The time that it was runnable and waited for a processor, up to when it last got one.
     pub(in crate::engine) waited_ms: u64,
-    /// Whether it runs now, or waits for a processor.
+    /// It runs now, or waits for a processor.
     pub(in crate::engine) is_runnable: bool,
 }
 
@@ -40,13 +40,13 @@ pub(in crate::engine) struct Spent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Silence {
     pub(in crate::engine) core: usize,
-    /// For how long, without what it cannot be blamed for because nothing in the process ran.
+    /// Its length, without the time in which nothing in the process ran.
     pub(in crate::engine) silent_ms: u64,
-    /// What its thread did in the latter part of it, if that is known.
+    /// The times of its thread in the latter part of the silence, if they are known.
     pub(in crate::engine) measured: Option<Measured>,
 }
 
-/// What a thread did in a stretch of time.
+/// The times of a thread in some period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) struct Measured {
     of_ms: u64,
@@ -60,7 +60,7 @@ impl Silence {
         self.silent_ms > STALLED_MS
     }
 
-    /// For how long the core itself, and not the want of a processor, kept it from making a turn.
+    /// Returns the part of its length that the core itself caused, not the lack of a processor.
     pub(in crate::engine) fn blamed_ms(&self) -> u64 {
         self.silent_ms - self.measured.map_or(0, |measured| measured.waited_ms)
     }
@@ -108,8 +108,8 @@ impl Watchdog {
         Self { looked_ms: now_ms, present_ms: 0, cores: vec![Watched::default(); cores] }
     }
 
-    /// Looks at the cores that run, each with the time of its last turn, and returns how long each has been silent. `spent`
-    /// says what the thread of a core has done, if that can be known.
+    /// Checks the running cores, each with the time of its last turn, and returns the length of each silence. `spent`
+    /// returns the times of a core's thread, if they are known.
     pub(in crate::engine) fn look(
         &mut self,
         now_ms: u64,
@@ -136,7 +136,7 @@ impl Watchdog {
         silences.collect()
     }
 
-    /// For how long the caller has been there, in milliseconds: what is to be done within a time is measured by this.
+    /// Returns how long the caller has been present, in milliseconds: the clock for deadlines of the server.
     pub(in crate::engine) fn present_ms(&self) -> u64 {
         self.present_ms
     }
@@ -148,7 +148,7 @@ impl Watched {
         if let Some(before) = self.spent.replace(now) {
             let ran_ms = now.ran_ms.saturating_sub(before.ran_ms).min(of_ms);
             let waited_ms = now.waited_ms.saturating_sub(before.waited_ms).min(of_ms - ran_ms);
-            // The wait that goes on is not in the kernel's books yet.
+            // The kernel has not counted a wait that still continues.
             let waited_ms = if now.is_runnable { of_ms - ran_ms } else { waited_ms };
             let measured = self.measured.get_or_insert_default();
             measured.of_ms += of_ms;
@@ -158,7 +158,7 @@ impl Watched {
     }
 }
 
-/// Which stalls are shown: the first at once, and the worst of those that follow once a minute.
+/// The stalls to log: the first at once, and then the worst of each minute.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct StallLog {
     shown_ms: Option<u64>,
@@ -167,20 +167,20 @@ pub(in crate::engine) struct StallLog {
 }
 
 impl StallLog {
-    /// Notes that a stall has begun.
+    /// Records that a stall has begun.
     pub(in crate::engine) fn begin(&mut self, silence: &Silence) {
         self.stalls += 1;
         self.note(silence);
     }
 
-    /// Notes how a stall goes on.
+    /// Records that a stall continues.
     pub(in crate::engine) fn note(&mut self, silence: &Silence) {
         if self.stalls > 0 && self.worst.as_ref().is_none_or(|worst| worst.silent_ms < silence.silent_ms) {
             self.worst = Some(silence.clone());
         }
     }
 
-    /// The worst stall since one was last shown, and how many others there were, if it is time to show one.
+    /// Returns the worst stall since one was last logged, and the number of the others, if it is time to log one.
     pub(in crate::engine) fn due(&mut self, now_ms: u64) -> Option<(Silence, u64)> {
         if self.shown_ms.is_some_and(|shown_ms| now_ms < shown_ms + SHOWN_INTERVAL_MS) {
             return None;
@@ -208,8 +208,8 @@ mod tests {
             Self { now_ms: 0, turns: [0; 2], watchdog: Watchdog::new(2, 0) }
         }
 
-        /// Runs for so long, with looks in time; those cores that work make a turn every 500 ms, as idle ones do. Returns the
-        /// longest silence that a look saw.
+        /// Runs for so long, with checks in time. Cores that work make a turn every 500 ms, as idle cores do. Returns
+        /// the longest silence that a check saw.
         fn run(&mut self, for_ms: u64, works: [bool; 2]) -> Silence {
             let end_ms = self.now_ms + for_ms;
             let mut longest: Option<Silence> = None;
@@ -226,7 +226,7 @@ mod tests {
             longest.unwrap()
         }
 
-        /// Nothing runs for so long; then the watchdog comes before the cores do.
+        /// Stops everything for so long; then the watchdog runs before the cores do.
         fn pause(&mut self, for_ms: u64) -> Silence {
             self.now_ms += for_ms;
             self.look()
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(world.watchdog.present_ms(), 1_000 + PRESENT_MS_MAX);
     }
 
-    /// A core that makes no turn while its thread does this every 250 ms.
+    /// Returns the silence of a core that makes no turn while its thread does this every 250 ms.
     fn silent(for_ms: u64, ran_ms: u64, waited_ms: u64, is_runnable: bool) -> Silence {
         let mut watchdog = Watchdog::new(1, 0);
         let mut silence = None;
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_wait_for_a_processor_is_told_and_not_blamed_on_the_core() {
-        // Its waits are in the books, or it has waited since long before.
+        // The waits of its thread are counted, or it has waited for a long time.
         for silence in [silent(20_000, 2, 248, false), silent(20_000, 2, 0, true)] {
             assert!(silence.is_stall() && silence.blamed_ms() < 2_000, "{silence:?}");
             let text = silence.to_string();
