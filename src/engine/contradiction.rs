@@ -1,40 +1,41 @@
-//! Limits held against each other: those that contradict each other are refused, those that may surprise are told of.
+//! Checks of limits against each other: contradictions are refused, and surprising combinations are reported.
 //!
-//! The values of single settings are checked where they are read. Invariant: what is refused here would harm clients that do
-//! nothing wrong, whatever they do.
+//! The values of single settings are checked where they are read. Invariant: only limits that would harm well-behaved
+//! clients are refused.
 
 use thiserror::Error;
 
 use crate::engine::limits::Limits;
 use crate::engine::wheel::ticks;
 
-/// How long a core may make no turn before the server ends, unless it is told otherwise. 10 s: a handler that blocks for so long
-/// is stuck, and until then only readiness is withdrawn.
+/// The time that a core may go without a turn before the server ends, by default. 10 s: a handler that blocks for so
+/// long is stuck, and until then the server is only not ready.
 pub const STALL_TIMEOUT_MS: u64 = 10_000;
 
-/// The shortest time after which a core may be given up: twice the half second in which an idle one shows that it is alive.
+/// The shortest time after which a stalled core is given up: twice the half second in which an idle core makes a turn.
 pub const STALL_TIMEOUT_MS_MIN: u64 = 1_000;
 
-/// Two settings that cannot both hold: the operator's to mend.
+/// Two settings that contradict each other: for the operator to fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Contradiction {
-    /// Nobody would be asked in time whether he is there.
+    /// Silent clients would be cut off before a ping could ask for a sign of life.
     #[error(
         "ping_interval_ms is {ping_interval_ms}, but must be below dead_peer_timeout_ms, which is {dead_peer_timeout_ms}, or \
-         clients would be cut off without having been asked whether they are there. Give a shorter interval or a longer \
-         timeout."
+         clients would be cut off before they are pinged. Give a shorter interval or a longer timeout."
     )]
     PingAfterDeath {
-        /// After so long a silence a ping is sent.
+        /// The silence after which a ping is sent.
         ping_interval_ms: u64,
-        /// After so long a silence the session ends.
+        /// The silence after which the session ends.
         dead_peer_timeout_ms: u64,
     },
-    /// Every message that does not come in one read would be refused.
-    #[error("assembly_timeout_ms is 0, but must be above 0, or no message that arrives in pieces would be taken.")]
+    /// Every message that does not arrive in one read would be refused.
+    #[error(
+        "assembly_timeout_ms is 0, but must be above 0, or no message that arrives in several reads would be accepted."
+    )]
     NoTimeToAssemble,
-    /// Idle cores would be given up.
+    /// The server would give up idle cores.
     #[error(
         "stall_timeout_ms is {stall_timeout_ms}, but must be 0 or at least {STALL_TIMEOUT_MS_MIN}: an idle core shows only \
          every 500 ms that it is alive, and the server would give up one that is well."
@@ -45,7 +46,7 @@ pub enum Contradiction {
     },
 }
 
-/// Settings that hold together and may not do what was meant.
+/// Settings that do not contradict each other, but may not do what the operator intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Doubt {
@@ -55,7 +56,7 @@ pub enum Doubt {
          (dead_peer_timeout_ms), unless it sends pings of its own. Give an interval below that, or set both to 0."
     )]
     IdleClientsAreCutOff {
-        /// After so long a silence the session ends.
+        /// The silence after which the session ends.
         dead_peer_timeout_ms: u64,
     },
     /// A drain cuts off closing handshakes that still have time.
@@ -64,9 +65,9 @@ pub enum Doubt {
          cuts off clients before their time to close is over."
     )]
     CloseOutlastsDrain {
-        /// The time of a closing handshake.
+        /// The limit of a closing handshake.
         close_timeout_ms: u64,
-        /// The time of all of them.
+        /// The limit of a drain.
         drain_timeout_ms: u64,
     },
     /// A limit is never reached.
@@ -75,19 +76,19 @@ pub enum Doubt {
          one address can take all of them."
     )]
     AddressMayTakeAll {
-        /// Connections of one address.
+        /// The limit of one address.
         per_address: u32,
-        /// Connections in all.
+        /// The limit of all connections.
         connections: usize,
     },
 }
 
 impl Limits {
-    /// Refuses limits that contradict each other or the time after which a stalled core is given up (0 for never).
+    /// Refuses limits that contradict each other, or the time after which a stalled core is given up (0: never).
     pub fn check(&self, stall_timeout_ms: u64) -> Result<(), Contradiction> {
         let (ping_interval_ms, dead_peer_timeout_ms) = (self.ping_interval_ms, self.dead_peer_timeout_ms);
         let both = ping_interval_ms > 0 && dead_peer_timeout_ms > 0;
-        // Within one tick nobody can answer.
+        // No peer can answer within one tick.
         if both && ticks(ping_interval_ms) >= ticks(dead_peer_timeout_ms) {
             return Err(Contradiction::PingAfterDeath { ping_interval_ms, dead_peer_timeout_ms });
         }
@@ -100,7 +101,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Returns what an operator may not have meant.
+    /// Returns the limits that an operator may not have intended.
     pub fn doubts(&self) -> Vec<Doubt> {
         let mut doubts = Vec::new();
         if self.ping_interval_ms == 0 && self.dead_peer_timeout_ms > 0 {

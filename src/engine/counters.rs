@@ -1,6 +1,6 @@
-//! What a core has done, counted. Written by its core alone, readable from any thread.
+//! The counters of a core: written by the core alone, readable from any thread.
 //!
-//! Every counter is one row of the table below: its name, what it is exported as, and what it says.
+//! Each counter is one row of the table below: its name, its exported name, and its help text.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +14,13 @@ use crate::protocol::{CloseCode, Reason, Violation};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more. Only the owning core may call it: a load and a store, no locked instruction.
+    /// Adds to the counter. Only the owning core may call it: a load and a store, no locked instruction.
     #[inline]
     pub fn add(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// The count so far.
+    /// Returns the count so far.
     pub fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -39,13 +39,13 @@ pub struct ByReason<R> {
 }
 
 impl<R: Reason> ByReason<R> {
-    /// One more for this reason. Only the owning core may call it.
+    /// Adds one to the count of this reason. Only the owning core may call it.
     #[inline]
     pub fn add(&self, reason: &R) {
         self.add_many(reason, 1);
     }
 
-    /// So many more for this reason. Only the owning core may call it.
+    /// Adds to the count of this reason. Only the owning core may call it.
     #[inline]
     pub fn add_many(&self, reason: &R, count: u64) {
         if let Some(counter) = self.counters.get(reason.index()) {
@@ -53,12 +53,12 @@ impl<R: Reason> ByReason<R> {
         }
     }
 
-    /// The count so far, for this reason.
+    /// Returns the count of this reason so far.
     pub fn read_for(&self, reason: &R) -> u64 {
         self.counters.get(reason.index()).map_or(0, Counter::read)
     }
 
-    /// The count so far, over all reasons.
+    /// Returns the count of all reasons so far.
     pub fn read(&self) -> u64 {
         self.counters.iter().map(Counter::read).sum()
     }
@@ -70,27 +70,27 @@ impl<R: Reason> Default for ByReason<R> {
     }
 }
 
-/// What one counter says at one moment.
+/// The values of one counter at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Family {
-    /// What it is exported as.
+    /// The exported name.
     pub name: &'static str,
-    /// What it counts, in a sentence.
+    /// The help text: a sentence that says what is counted.
     pub help: &'static str,
-    /// What it is told apart by; empty if it is one number.
+    /// The label that tells the values apart; empty for a single number.
     pub label: &'static str,
-    /// The counts by name; one without a name if it is one number.
+    /// The values by the label's value; a single number has an empty one.
     pub counts: Vec<(&'static str, u64)>,
 }
 
 impl Family {
-    /// The count over all names.
+    /// Returns the sum of all values.
     pub fn total(&self) -> u64 {
         self.counts.iter().map(|(_, count)| count).sum()
     }
 }
 
-/// What a row of the table can be.
+/// The type of a row of the table.
 trait Row {
     fn family(&self, name: &'static str, help: &'static str) -> Family;
 }
@@ -114,29 +114,29 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Counters {
             $(#[doc = $doc] pub $field: $row,)+
-            /// Topics with subscribers on this core, now.
+            /// The topics with subscribers on this core.
             pub topics: Counter,
-            /// Subscriptions of this core's sessions, now.
+            /// The subscriptions of this core's sessions.
             pub subscriptions: Counter,
-            /// When the last turn was, in milliseconds of the host since the server began, written by what drives the core: a
-            /// core that stalls stops counting.
+            /// The time of the last turn in milliseconds since the server started, by the host's clock. Written by the
+            /// loop that drives the core, so it stops while the core is stalled.
             pub last_turn_ms: Counter,
         }
 
         impl Counters {
-            /// What every counter says, in a fixed order.
+            /// Returns the values of every counter, in a fixed order.
             pub fn all(&self) -> Vec<Family> {
                 vec![$(self.$field.family($name, $doc.trim_ascii()),)+]
             }
 
-            /// Connections that there are now.
+            /// Returns the number of connections at present.
             pub fn connections(&self) -> u64 {
-                // What is closed was accepted before, so it is read first.
+                // A closed connection was accepted before, so the closed ones are read first.
                 let closed = self.closed.read();
                 self.accepted.read().saturating_sub(closed)
             }
 
-            /// WebSocket sessions that there are now.
+            /// Returns the number of WebSocket sessions at present.
             pub fn sessions(&self) -> u64 {
                 let closed = self.sessions_closed.read();
                 self.upgraded.read().saturating_sub(closed)

@@ -1,8 +1,7 @@
-//! The date that a core's answers carry.
+//! The date header of a core's answers.
 //!
-//! Owns when to look at the clock of the day: once a second, and only when something is answered. Never knows which
-//! clock that is: a core is given one, so that simulation can stop it. Invariant: the date is never more than a second
-//! behind that clock.
+//! Owns the decision when to read the clock: once a second, and only when something is answered. The clock is given to
+//! the core, so that a simulation can stop it. Invariant: the date is never more than a second behind that clock.
 
 use std::time::SystemTime;
 
@@ -13,7 +12,7 @@ use crate::protocol::http::Date;
 pub(super) struct DateCache {
     clock: fn() -> SystemTime,
     date: Date,
-    /// When the next second begins, in milliseconds of the core's own time.
+    /// The time at which the next second begins, in milliseconds of the core's clock.
     good_until_ms: u64,
 }
 
@@ -49,7 +48,7 @@ mod tests {
     use super::*;
 
     thread_local! {
-        /// The time of day in milliseconds, and how often it was asked for.
+        /// The time of day in milliseconds, and the number of times it was read.
         static CLOCK: Cell<(u64, u32)> = const { Cell::new((0, 0)) };
     }
 

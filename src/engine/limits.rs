@@ -1,76 +1,77 @@
-//! Every limit of the engine: its default, its unit and its reason.
+//! The limits of the engine: their defaults, units and reasons.
 
 use crate::engine::topics::SubscriptionLimits;
 use crate::mesh::Capacity;
 use crate::protocol::deflate::Compression;
 use crate::protocol::http::HeadLimits;
 
-/// Limits of one server. Times are in milliseconds and kept to within a tick of 50.
+/// The limits of one server. Times are in milliseconds and accurate to a tick of 50.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Limits of a request head.
+    /// The limits of a request's head.
     pub head: HeadLimits,
-    /// Bytes of a request's body, which is kept until it is whole; above it 413, as soon as the head announces it. Default
-    /// 64 KiB, as for messages: what is published by a request is one.
+    /// Bytes of a request's body, which is kept until it is complete. A larger one gets 413, as soon as the head
+    /// announces it. Default: 64 KiB, as for messages, because a request publishes one.
     pub body_bytes_max: usize,
-    /// Limits of messages.
+    /// The limits of messages.
     pub messages: crate::protocol::Limits,
-    /// From the first moment of a connection, or the end of the last answer on it, to the end of a request and its
-    /// answer. Default 5 s, absolute: a byte now and then buys no time (slowloris).
+    /// The time from the beginning of a connection, or from the end of the last answer on it, to the end of a request
+    /// and its answer. Default: 5 s in all, however slowly bytes arrive (slowloris).
     pub handshake_timeout_ms: u64,
-    /// From the first byte of a message to its last. Default 30 s: 64 KiB arrive in that time over the slowest link, and
-    /// what is half sent cannot be kept for ever.
+    /// The time from the first byte of a message to its last. Default: 30 s. 64 KiB arrive in that time over the
+    /// slowest link, and half a message cannot be kept for ever.
     pub assembly_timeout_ms: u64,
-    /// Bytes waiting to be sent to one session. Above it, what the peer sends is not read, and what is sent to it is
-    /// dropped. Default 256 KiB: a burst on a slow link. A single message may exceed it.
+    /// Bytes that wait to be sent to one session. Above it, the peer's input is not read, and messages to it are
+    /// dropped. Default: 256 KiB, a burst on a slow link. A single message may exceed it.
     pub outbox_bytes_max: usize,
-    /// How long what was published may wait for one session before it is taken for one that does not keep up, like one
-    /// with a full outbox: see [`Overflow`](super::Overflow). Default 10 s: what is older is news to nobody.
+    /// The time that published messages may wait for one session before its overflow policy applies, as for a full
+    /// outbox: see [`Overflow`](super::Overflow). Default: 10 s. Older messages are no news to anyone.
     pub outbox_age_ms_max: u64,
-    /// Bytes that were published and wait to be delivered to the subscribers of one core. From a quarter of it on, sessions
-    /// that publish are not read; beyond it, what is published is dropped. Default 16 MiB: some hundred milliseconds of
-    /// copying to one subscriber. A single message may exceed it.
+    /// Bytes that were published and wait to be delivered to the subscribers of one core. From a quarter of it on,
+    /// sessions that publish are throttled; beyond it, published messages are dropped. Default: 16 MiB, some hundred
+    /// milliseconds of copying to one subscriber. A single message may exceed it.
     pub backlog_bytes_max: usize,
-    /// Subscriptions of one session. Default 128: a person's screen shows fewer topics, and each costs 24 bytes.
+    /// Subscriptions of one session. Default: 128. A person's screen shows fewer topics, and each costs 24 bytes.
     pub subscriptions_max: u32,
-    /// Topics with subscribers on one core. Default 1,000,000: some 100 MB.
+    /// Topics with subscribers on one core. Default: 1,000,000, some 100 MB.
     pub topics_max: usize,
-    /// Entries of the rings between cores and of the queues that other threads publish into.
+    /// The entries of the rings between cores, and of the inboxes for other threads.
     pub mesh: Capacity,
-    /// How long a peer may take nothing while something waits to leave for it. Default 10 s: then it is taken for dead.
+    /// The time that a peer may acknowledge nothing while bytes wait to be sent to it. Default: 10 s, after which it
+    /// counts as dead.
     pub send_timeout_ms: u64,
-    /// Silence after which a ping is sent; 0 sends none. Default 25 s: below the idle timeouts of common proxies (30 s
-    /// and up).
+    /// The silence after which a ping is sent; 0: never. Default: 25 s, below the idle timeouts of common proxies (30 s
+    /// and more).
     pub ping_interval_ms: u64,
-    /// Silence after which the peer is taken for dead, if it takes nothing of what it is sent either; 0 waits for ever.
-    /// Default 60 s: more than twice the time after which it is pinged.
+    /// The silence after which a peer counts as dead, if it acknowledges no sent bytes either; 0: never. Default: 60 s,
+    /// more than twice the ping interval.
     pub dead_peer_timeout_ms: u64,
-    /// How long a closing connection may take, once its peer takes nothing more of what was sent before. Default 5 s: a round
+    /// The time that a closing connection may take once its peer acknowledges nothing more. Default: 5 s, for a round
     /// trip and a slow handler at the other end.
     pub close_timeout_ms: u64,
-    /// How long a draining server still accepts and serves, so that whoever shares out its clients can notice that it is
-    /// not ready any more. Default 0: nobody shares them out.
+    /// The time that a draining server still accepts and serves, so that a load balancer can notice that it is not
+    /// ready. Default: 0, without a load balancer.
     pub drain_delay_ms: u64,
-    /// The time over which sessions are told 1001, in even shares, so that clients do not all come back at once. Default 0:
-    /// all are told at once, which is the shortest.
+    /// The time over which sessions are closed with 1001, in even shares, so that clients do not all reconnect at once.
+    /// Default: 0, all at once, which is the fastest.
     pub drain_spread_ms: u64,
-    /// How long sessions may take to end once all have been told, whatever they still take of what was sent before. Default
-    /// 10 s: below the 30 s after which supervisors kill.
+    /// The time that sessions may take to end once all have been told to close, even if they still acknowledge bytes.
+    /// Default: 10 s, below the 30 s after which supervisors kill a process.
     pub drain_timeout_ms: u64,
-    /// How messages are compressed with clients that offer it (RFC 7692). Default: not at all, because it costs more CPU
-    /// than everything else a message needs.
+    /// The compression of messages with clients that offer it (RFC 7692). Default: none, because it costs more CPU time
+    /// than everything else that a message needs.
     pub compression: Option<Compression>,
-    /// Sessions of one core that may keep streams of their own, where context takeover is on; further ones are told to do
-    /// without. Default 1024, which take up to 320 MiB.
+    /// Sessions of one core with compression streams of their own, if context takeover is on; further sessions do
+    /// without. Default: 1024, which take up to 320 MiB.
     pub compression_contexts_max: usize,
-    /// Connections of the whole process. Default: as many as the file descriptor limit allows.
+    /// Connections of the whole process. Default: as many as the limit of file descriptors allows.
     pub connections_max: usize,
-    /// Connections of one address, or of one /64 in IPv6; 0 is no limit. Default 0: behind a proxy that is not trusted all
-    /// come from one address.
+    /// Connections of one address, or of one /64 in IPv6; 0: no limit. Default: 0, since behind a proxy that is not
+    /// trusted all clients share one address.
     pub connections_per_address_max: u32,
-    /// Requests for a WebSocket from one address, or one /64, in a second, on average; 0 is no limit. Default 0, as above.
+    /// Handshakes of one address, or one /64, in a second, on average; 0: no limit. Default: 0, for the same reason.
     pub handshakes_per_address_per_second_max: u32,
-    /// As many of them may come at once. Default 20: a household that comes back after a break in its line.
+    /// Handshakes that may come at once. Default: 20, for a household that reconnects after an outage.
     pub handshake_burst_per_address_max: u32,
 }
 
@@ -80,7 +81,7 @@ impl Limits {
         self.drain_delay_ms.saturating_add(self.drain_spread_ms).saturating_add(self.drain_timeout_ms)
     }
 
-    /// Says what a drain does, for the log.
+    /// Returns a description of a drain, for the log.
     pub(super) fn drain_plan(&self) -> String {
         let delay = match self.drain_delay_ms {
             0 => String::new(),

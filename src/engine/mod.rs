@@ -1,6 +1,6 @@
 //! The engine: cores, their sessions, and the calls to handlers.
 //!
-//! Imports protocol, reactor and mesh, and knows nothing of what its sessions talk about.
+//! Imports protocol, reactor and mesh, and does not know the meaning of its sessions' messages.
 
 mod admission;
 mod contradiction;

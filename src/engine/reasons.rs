@@ -1,43 +1,43 @@
-//! Why connections end and messages are dropped, as it is counted.
+//! The reasons for which connections end and messages are dropped, as they are counted.
 //!
-//! Every connection has one [`End`]: the first thing that made its end certain. What happens on the way there (a peer
-//! that resets a connection that is being failed, say) changes nothing.
+//! Each connection has one [`End`]: the first event that made its end certain. Later events, such as the reset of a
+//! connection that is being failed, change nothing.
 
 use crate::protocol::reasons;
 
-/// Why a connection ended.
+/// The reason why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Both ends sent a Close frame.
     ClosingHandshake,
-    /// A request was answered for the last time: the client wanted no more, or the handler rejected its upgrade.
+    /// The last request was answered: the client wanted no more, or the handler rejected its upgrade.
     Answered,
     /// A request was refused.
     Refused,
-    /// There was no room for it.
+    /// There was no room for the connection.
     TurnedAway,
-    /// The client went before it had a WebSocket, perhaps after requests that were answered. Whether it ended its stream or
-    /// reset the connection makes no difference: health checks do both.
+    /// The client left before it had a WebSocket, perhaps after requests that were answered. It may have ended its
+    /// stream or reset the connection: health checks do both.
     LeftBeforeUpgrade,
     /// The peer of a WebSocket ended its stream without a closing handshake.
     EndOfStream,
-    /// The socket of a WebSocket failed, most often because the peer reset it; or the kernel refused to serve a socket.
+    /// The socket of a WebSocket failed, mostly because the peer reset it, or the kernel refused to serve a socket.
     SocketError,
-    /// No whole request came in time: none at all, a part of one, or none after the last answer.
+    /// No complete request came in time: nothing, a part of one, or nothing after the last answer.
     HandshakeTimeout,
     /// The peer was silent for too long.
     DeadPeer,
-    /// Nothing left for too long.
+    /// Nothing was sent for too long.
     SendTimeout,
     /// The closing handshake, or the end of an answered request, took too long.
     CloseTimeout,
     /// The peer broke the protocol.
     Violation,
-    /// A call to its handler, or a task of it, panicked.
+    /// A call to the session's handler, or a task of the session, panicked.
     HandlerPanic,
-    /// It asked for nothing when the server began to drain.
+    /// The connection waited for a request when the server began to drain.
     Shutdown,
-    /// It was left when the drain timeout was over.
+    /// The connection had not ended when the drain timeout was over.
     CutOff,
 }
 
@@ -60,26 +60,26 @@ reasons! {
     CutOff = "cut_off",
 }
 
-/// Why a message was not sent.
+/// The reason why a message was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
     /// The outbox was full.
     OutboxFull,
     /// The session was closing.
     Closing,
-    /// The session was gone when a message from elsewhere reached its core.
+    /// The session had ended when a message from elsewhere reached its core.
     SessionGone,
-    /// Published, and the subscriber was closed because it did not keep up.
+    /// A published message was dropped: the subscriber did not keep up, and was closed.
     TopicClose,
-    /// Published, and the subscriber, which did not keep up, wants the newest dropped.
+    /// A published message was dropped: the subscriber did not keep up, and its policy drops the newest.
     TopicNewest,
-    /// Published, and the subscriber, which did not keep up, wants the oldest dropped.
+    /// A published message was dropped: the subscriber did not keep up, and its policy drops the oldest.
     TopicOldest,
-    /// Published, and the subscriber, which did not keep up, wants only the latest.
+    /// A published message was dropped: the subscriber did not keep up, and its policy keeps only the latest.
     TopicLatest,
-    /// Published, and the ring to another core with subscribers was full.
+    /// A published message was dropped: the ring to another core with subscribers was full.
     RingFull,
-    /// Published, and too much waited to be delivered.
+    /// A published message was dropped: too much waited to be delivered.
     BacklogFull,
 }
 

@@ -11,12 +11,12 @@ use crate::engine::mail::Parcel;
 use crate::mesh::Mesh;
 use crate::reactor::Listener;
 
-/// See the module. The supervisor makes one for each core, and the core's thread makes the core of it.
+/// See the module. The supervisor makes one for each core, and passes it to the core's thread.
 #[derive(Debug)]
 pub struct Seed {
     /// The number of the core, from 0.
     pub core: u16,
-    /// Its listeners, which it closes when it drains.
+    /// The core's listeners, which it closes when it drains.
     pub listeners: Vec<Listener>,
     /// The limits of its sessions.
     pub limits: Limits,
@@ -24,10 +24,10 @@ pub struct Seed {
     pub counters_of_all: Arc<[Arc<Counters>]>,
     /// Connections of the whole process, over all cores.
     pub connections: Arc<AtomicUsize>,
-    /// The rules about who may come in, and what is known of addresses over all cores.
+    /// The admission policy, and the counts of each address over all cores.
     pub admission: Arc<Admission>,
-    /// Its end of the rings between cores.
+    /// The core's end of the mesh.
     pub mesh: Mesh<Parcel>,
-    /// Tells the time of day, for the dates of answers.
+    /// The clock for the dates of answers.
     pub clock: fn() -> SystemTime,
 }

@@ -1,4 +1,4 @@
-//! The number of a topic's subscribers over all cores, counted by each core for itself.
+//! The number of a topic's subscribers over all cores, of which each core counts its own.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// What all cores have counted together.
+/// The sum over the cores that have answered.
 #[derive(Debug, Default)]
 struct Count {
     sum: AtomicUsize,
@@ -15,7 +15,7 @@ struct Count {
     waker: Mutex<Option<Waker>>,
 }
 
-/// One core's part of a count. Dropped without an answer, it says that there is none.
+/// One core's part of a count. If it is dropped without an answer, the count is incomplete.
 #[derive(Debug)]
 pub(in crate::engine) struct Tally {
     count: Arc<Count>,
@@ -41,13 +41,13 @@ impl Drop for Tally {
     }
 }
 
-/// A number of subscribers that is being counted; see [`ServerHandle::subscribers`](super::ServerHandle::subscribers).
+/// The pending number of subscribers; see [`ServerHandle::subscribers`](super::ServerHandle::subscribers).
 #[derive(Debug)]
 #[must_use = "nothing is known before it is awaited"]
 pub struct Subscribers(Arc<Count>);
 
 impl Subscribers {
-    /// Begins a count that each of so many cores takes part in.
+    /// Begins a count over so many cores.
     pub(super) fn asked_of(cores: usize) -> Self {
         Self(Arc::new(Count { missing: AtomicUsize::new(cores), ..Count::default() }))
     }
@@ -57,7 +57,7 @@ impl Subscribers {
         Tally { count: Arc::clone(&self.0), answered: false }
     }
 
-    /// Blocks this thread until it is counted. Not for a core's own thread, which has to count too.
+    /// Blocks this thread until the count is complete. Must not be called on a core's thread, which has to count too.
     pub fn wait(mut self) -> Option<usize> {
         struct Unpark(Thread);
         impl Wake for Unpark {

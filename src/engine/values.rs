@@ -1,14 +1,14 @@
-//! The small values that handlers are given: names of sessions, outcomes, ends.
+//! The small values that handlers receive: names of sessions, outcomes, ends.
 
 use std::fmt;
 
 use crate::protocol::CloseCode;
 use crate::reactor::Token;
 
-/// Names one session of this process for as long as it lives; afterwards it names nobody.
+/// The name of one session of this process. It stays valid while the session lives, and then names no session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId {
-    /// The core it lives on.
+    /// The core that the session lives on.
     pub core: u16,
     pub(in crate::engine) token: Token,
 }
@@ -19,24 +19,25 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// What became of a message given to a session.
+/// The outcome of sending a message to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It is on its way.
+    /// The message will be sent.
     Queued,
-    /// It is on its way, but much is waiting before it: send no more until [`Handler::drain`](super::Handler::drain).
+    /// The message will be sent, but much waits before it: send no more until
+    /// [`Handler::drain`](super::Handler::drain).
     Backpressure,
-    /// It is not sent: the outbox was full, or the session is closing.
+    /// The message will not be sent: the outbox is full, or the session is closing.
     Dropped,
 }
 
-/// How a session ended.
+/// The way a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended<'a> {
-    /// The peer's close code; `None` when it sent none, which `1005` stands for elsewhere, or was cut off (`1006`).
+    /// The peer's close code; `None` if it sent none, for which others use `1005`, or was cut off (`1006`).
     pub code: Option<CloseCode>,
-    /// The peer's words.
+    /// The peer's reason.
     pub reason: &'a str,
-    /// Whether both ends sent a Close frame.
+    /// Both ends sent a Close frame.
     pub clean: bool,
 }

@@ -1,12 +1,13 @@
-//! The timing wheel of a core: one entry per session, none on the heap.
+//! The timing wheel of a core: one entry per session, without heap allocation.
 //!
-//! An entry says when a session is to be looked at next, not what is due: the session works that out then. So activity
-//! never touches the wheel, and an entry that fires early does no harm. Scheduling, moving and cancelling are O(1).
+//! An entry holds the time at which a session is to be checked, not what is due then: the check works that out. So
+//! activity never touches the wheel, and an entry that fires early does no harm. Scheduling, moving and cancelling are
+//! O(1).
 
-/// Milliseconds of one tick. Every timeout is kept to within about this much.
+/// Milliseconds of one tick, which is about the accuracy of every timeout.
 pub const TICK_MS: u64 = 50;
 
-/// No deadline, in ticks.
+/// The tick of a deadline that never comes.
 pub(super) const NEVER: u32 = u32::MAX;
 
 /// Converts milliseconds to ticks, rounded up, at least one.
@@ -14,7 +15,7 @@ pub(super) fn ticks(milliseconds: u64) -> u32 {
     u32::try_from(milliseconds.div_ceil(TICK_MS)).unwrap_or(NEVER / 2).clamp(1, NEVER / 2)
 }
 
-/// Slots: a power of two, so that 102 s pass before an entry has to be put back. Longer waits go round again.
+/// Slots: a power of two, so that 102 s pass before an entry must be put back. Longer waits go round again.
 const SLOTS: usize = 2048;
 
 const NONE: u32 = u32::MAX;
@@ -24,10 +25,10 @@ const NONE: u32 = u32::MAX;
 pub struct Wheel {
     /// First entry of each slot.
     heads: Box<[u32]>,
-    /// One bit per slot that is not empty.
+    /// One bit per slot, set if the slot is not empty.
     used: [u64; SLOTS / 64],
     links: Vec<Link>,
-    /// The tick up to which all has fired.
+    /// The tick up to which every entry has fired.
     now: u32,
 }
 
@@ -35,7 +36,7 @@ pub struct Wheel {
 struct Link {
     next: u32,
     previous: u32,
-    /// When, or `NONE`.
+    /// The tick at which the entry fires, or `NONE`.
     due: u32,
 }
 
@@ -46,14 +47,14 @@ impl Default for Wheel {
 }
 
 impl Wheel {
-    /// Makes `index` fire at `due`, or earlier if it was to fire earlier already. Costs a comparison in that case.
+    /// Makes `index` fire at `due`, unless it fires earlier already, which costs only a comparison.
     #[inline]
     pub fn schedule(&mut self, index: u32, due: u32) {
         if self.links.get(index as usize).is_some_and(|link| link.due <= due) {
             return;
         }
         self.cancel(index);
-        // What is due now fires with the next tick.
+        // An entry that is due now fires at the next tick.
         let due = due.max(self.now + 1);
         let needed = index as usize + 1;
         if self.links.len() < needed {
@@ -62,7 +63,7 @@ impl Wheel {
         self.link(index, due);
     }
 
-    /// Takes `index` off the wheel.
+    /// Removes `index` from the wheel.
     pub fn cancel(&mut self, index: u32) {
         let Some(&Link { next, previous, due }) = self.links.get(index as usize) else { return };
         if due == NONE {
@@ -82,7 +83,8 @@ impl Wheel {
         self.links[index as usize].due = NONE;
     }
 
-    /// Moves the wheel on to `tick` and appends the indexes that fire. Each is off the wheel until scheduled again.
+    /// Advances the wheel to `tick` and appends the indexes that fire. Each is off the wheel until it is scheduled
+    /// again.
     pub fn advance(&mut self, tick: u32, fired: &mut Vec<u32>) {
         let steps = tick.saturating_sub(self.now).min(SLOTS as u32);
         let first = tick - steps + 1;
@@ -90,7 +92,7 @@ impl Wheel {
         for slot in (first..first + steps).map(|tick| tick as usize % SLOTS) {
             let mut index = self.heads[slot];
             while let Some(&Link { next, due, .. }) = self.links.get(index as usize) {
-                // Others in the slot are for a later round.
+                // Other entries in the slot are for a later round.
                 if due <= tick {
                     self.cancel(index);
                     fired.push(index);
@@ -100,7 +102,7 @@ impl Wheel {
         }
     }
 
-    /// The tick of the first slot that has to be looked at; `None` when the wheel is empty.
+    /// Returns the tick of the first slot that must be checked; `None` if the wheel is empty.
     pub fn next(&self) -> Option<u32> {
         let start = self.now + 1;
         let slot = start as usize % SLOTS;
