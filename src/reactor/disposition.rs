@@ -23,8 +23,9 @@ pub fn ignore(signal: i32) -> io::Result<()> {
     if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Keeps the calling thread, and threads that it starts afterwards, from handling these signals. One that is sent to the
-/// process goes to another thread, or waits until a thread unblocks it. Programs that these threads run inherit this.
+/// Keeps the calling thread, and threads that it starts afterwards, from handling these signals. One that is sent to
+/// the process goes to another thread, or waits until a thread unblocks it. Programs that these threads run inherit
+/// this.
 pub fn block(signals: &[i32]) -> io::Result<()> {
     change_mask(libc::SIG_BLOCK, signals)
 }
