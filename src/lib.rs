@@ -70,7 +70,11 @@ pub use protocol::{CloseCode, Message, Origins, Prepared, TrustedProxies};
 #[cfg(feature = "server")]
 pub use server::Server;
 
-/// The examples of README.md, compiled as doc tests.
+/// The examples of the documents, compiled as doc tests.
 #[cfg(all(doctest, feature = "server"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/embedding.md")]
+    struct Embedding;
+}

@@ -111,7 +111,7 @@ keys! {
         /// At least 1000: an idle core shows every 500 ms that it is alive.
         "stall-timeout-ms" => stall_timeout_ms as Millis(0..=u64::MAX);
     }
-    "limits", "What clients may make the server hold." {
+    "limits", "Limits of what clients can make the server hold." {
         /// Connections in total; 0: as many as open files allow
         /// Above it 503.
         "max-connections" flag "max-connections" "COUNT" => limits.connections_max as Ceiling("connections");
@@ -218,7 +218,7 @@ keys! {
         /// Text becomes 3 to 20 times as large, a bomb 1000 times. The first 64 KiB do not count.
         "max-inflation-ratio" => limits.messages.inflation_ratio_max as Count("times", 0..=U32_MAX);
     }
-    "handshake", "What the opening handshake agrees on." {
+    "handshake", "Agreements of the opening handshake." {
         /// Subprotocols that the server speaks; none: none
         /// The first one that a client offers and that is listed here is chosen.
         "subprotocols" => subprotocols as List("names");

@@ -1,0 +1,122 @@
+//! The documents, held against the program and against each other: settings, files of settings, links, length.
+//!
+//! Never judges whether a sentence is true; a document that repeats a figure of the code is checked where the code is.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod markdown;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use markdown::Markdown;
+
+/// Lines of the README. A reader needs two minutes for it; everything else is a document of its own.
+const README_LINES_MAX: usize = 150;
+
+#[test]
+fn the_reference_of_settings_is_made_from_the_table_of_keys() {
+    let output = Command::new(env!("CARGO_BIN_EXE_ringsock")).args(["config", "reference"]).output().unwrap();
+    assert!(output.status.success());
+    assert!(
+        String::from_utf8(output.stdout).unwrap() == read(&root().join("docs/configuration.md")),
+        "docs/configuration.md is out of date. Run cargo run -- config reference > docs/configuration.md"
+    );
+}
+
+#[test]
+fn files_of_settings_in_documents_are_accepted() {
+    let mut checked = 0;
+    for (path, text) in documents() {
+        let blocks = Markdown::parse(&text).blocks("toml");
+        for (at, file) in blocks.iter().enumerate().filter(|(_, file)| !file.contains("[dependencies]")) {
+            let name = format!("{}-{at}.toml", path.file_stem().unwrap().display());
+            let written = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+            std::fs::write(&written, file).unwrap();
+            let output =
+                Command::new(env!("CARGO_BIN_EXE_ringsock")).args(["config", "check"]).arg(&written).output().unwrap();
+            assert!(output.status.success(), "{}: {}", name_of(&path), String::from_utf8_lossy(&output.stderr));
+            checked += 1;
+        }
+    }
+    assert!(checked >= 2, "{checked} files of settings were found");
+}
+
+#[test]
+fn the_readme_can_be_read_in_two_minutes() {
+    let lines = read(&root().join("README.md")).lines().count();
+    assert!(lines <= README_LINES_MAX, "README.md has {lines} lines, and {README_LINES_MAX} at most");
+}
+
+#[test]
+fn every_relative_link_leads_to_a_file_and_to_a_heading_in_it() {
+    let mut broken = Vec::new();
+    for (path, text) in documents() {
+        for (line, target) in Markdown::parse(&text).links() {
+            if !target.contains("://") && !leads_somewhere(&path, target) {
+                broken.push(format!("{}:{line}: {target}", name_of(&path)));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere:\n{}\n", broken.join("\n"));
+}
+
+#[test]
+fn the_readme_leads_to_every_document() {
+    let text = read(&root().join("README.md"));
+    let linked = Markdown::parse(&text).links();
+    for (path, _) in documents() {
+        let name = name_of(&path);
+        if name.starts_with("docs/") {
+            assert!(linked.iter().any(|(_, target)| *target == name), "README.md has no link to {name}");
+        }
+    }
+}
+
+#[test]
+fn a_link_without_a_file_or_a_heading_is_found() {
+    let readme = root().join("README.md");
+    for (target, leads) in [
+        ("docs/configuration.md", true),
+        ("docs/configuration.md#listen", true),
+        ("docs/configuration.md#where-a-value-comes-from", true),
+        ("examples", true),
+        ("docs/configuration.md#nowhere", false),
+        ("docs/nothing.md", false),
+    ] {
+        assert_eq!(leads_somewhere(&readme, target), leads, "{target}");
+    }
+}
+
+/// Returns whether the target of a link in a document exists, with its heading if it names one.
+fn leads_somewhere(document: &Path, target: &str) -> bool {
+    let (file, anchor) = target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
+    let path = if file.is_empty() { document.to_owned() } else { document.parent().unwrap().join(file) };
+    match anchor {
+        Some(anchor) => path.is_file() && Markdown::parse(&read(&path)).has_anchor(anchor),
+        None => path.exists(),
+    }
+}
+
+/// Returns the documents for people, each with its text.
+fn documents() -> Vec<(PathBuf, String)> {
+    let mut paths: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tuning/README.md"].map(|name| root().join(name)).into();
+    let docs = std::fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    paths.extend(docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
+    paths.into_iter().map(|path| (path.clone(), read(&path))).collect()
+}
+
+/// Returns the path of a document from the repository's root.
+fn name_of(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().display().to_string()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
