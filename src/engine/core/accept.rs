@@ -1,8 +1,8 @@
-//! How connections come in, and how those are turned away for whom there is no room.
+//! Accepting: how connections are admitted, and how others are turned away.
 //!
-//! Accepting from each of a core's listeners goes on until the core drains: when the kernel ends it, it is asked for anew,
-//! after a while if it failed. From a listener that cores share, connections are accepted one by one, so that each core gets
-//! its part of them. Invariant: a listener is closed once, when nothing accepts from it any more.
+//! A core accepts from each of its listeners until it drains. If the kernel ends accepting, the core starts it again,
+//! after a while if it failed. From a listener that cores share, it accepts connections one by one, so that each core
+//! gets its share. Invariant: a listener is closed once, when nothing accepts from it any more.
 
 use std::io;
 use std::net::Shutdown;
@@ -18,16 +18,17 @@ use crate::engine::wheel::ticks;
 use crate::protocol::http::{Refusal, Response};
 use crate::reactor::{Listener, Owner, Reactor, Socket, concerns_one_connection};
 
-/// After accepting failed for want of descriptors: how long until the next try, unless a session ends before.
+/// The wait after accepting failed for lack of descriptors, unless a session ends sooner.
 const ACCEPT_BACKOFF_MS: u64 = 100;
 
-/// How long no further warning is given after one.
+/// The time after one warning in which no other is logged.
 const ACCEPT_WARNING_INTERVAL_MS: u64 = 60_000;
 
-/// Connections turned away at each such try, so that waiting clients get an answer.
+/// Connections that are turned away at each retry, so that waiting clients get an answer.
 const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
 
-/// Connections turned away when a listener closes without descriptors to accept them: the usual `net.core.somaxconn`.
+/// Connections that are turned away when a listener closes without descriptors to accept them: the usual
+/// `net.core.somaxconn`.
 const BACKLOG_MAX: usize = 4096;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -44,7 +45,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// When accepting is to be asked for next, if it is.
+    /// Returns when to start accepting again, if accepting has ended.
     pub(in crate::engine) fn accept_again_ms(&self) -> Option<u64> {
         self.listeners.iter().filter_map(|accepting| accepting.again_ms).min()
     }
@@ -60,14 +61,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.now_ms
             }
             Err(_) if self.is_parting() => self.now_ms,
-            // It says nothing about those behind it: the client went before it was accepted, for one.
+            // The error concerns this connection alone: the client left before it was accepted, for example.
             Err(error) if concerns_one_connection(&error) => {
                 self.parts.counters.accept_errors.add(1);
                 self.now_ms
             }
             Err(error) => {
                 self.parts.counters.accept_errors.add(1);
-                tracing::debug!(core = self.parts.core, %error, "Accepting failed; trying again in {ACCEPT_BACKOFF_MS} ms.");
+                tracing::debug!(core = self.parts.core, %error, "Accepting failed; next try in {ACCEPT_BACKOFF_MS} ms.");
                 if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                     self.turn_away_waiting(listener);
                 } else {
@@ -87,18 +88,18 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Says, once in a while, that nobody comes in, for a reason that nothing else tells of.
+    /// Logs, once in a while, that no client can connect, since nothing else tells the operator why.
     fn warn_of_accepting(&mut self, error: &io::Error) {
         if self.accepting_warned_ms.is_none_or(|warned_ms| self.now_ms >= warned_ms + ACCEPT_WARNING_INTERVAL_MS) {
             self.accepting_warned_ms = Some(self.now_ms);
             tracing::warn!(
-                "Core {} cannot accept connections: {error}. It goes on trying every {ACCEPT_BACKOFF_MS} ms.",
+                "Core {} cannot accept connections: {error}. It tries again every {ACCEPT_BACKOFF_MS} ms.",
                 self.parts.core
             );
         }
     }
 
-    /// Takes in a connection of a listener, or turns it away when the server is full or its address has too many.
+    /// Admits a connection of a listener, or turns it away because the server is full or its address has too many.
     fn welcome(&mut self, socket: Socket, listener: Listener) {
         self.parts.counters.accepted.add(1);
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
@@ -142,15 +143,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.count_turned_away(refusal);
         self.parts.counters.closed.add(&End::TurnedAway);
         let answer = self.farewell(refusal);
-        // Best effort: the connection is given up either way.
+        // Best effort: the connection is given up in any case.
         let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
         self.reactor.shutdown(socket, Shutdown::Write);
-        // A request that is here already is taken out, because closing with something unread resets the connection.
+        // A request that has arrived is read first, because closing a socket with unread bytes resets the connection.
         let _ = self.reactor.recv(socket, &mut self.scratch);
         self.reactor.close(socket);
     }
 
-    /// Without descriptors, the spare one lets waiting clients know.
+    /// Uses the spare descriptor to answer waiting clients, since there is no other.
     fn turn_away_waiting(&mut self, listener: Socket) {
         self.shed(listener, &Refusal::OutOfDescriptors, TURNED_AWAY_PER_BACKOFF_MAX);
     }
@@ -165,7 +166,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// The answer to a client that no session is made for.
+    /// Returns the answer to a client that gets no session.
     fn farewell(&mut self, refusal: &Refusal) -> Vec<u8> {
         let mut answer = Vec::new();
         Response::from(refusal).write(&mut answer, self.dates.at(self.now_ms), false, false);
@@ -177,10 +178,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.counters.http_refusals.add(refusal);
     }
 
-    /// Closes the listeners: now, or as soon as the reactor has ended accepting from them.
+    /// Closes the listeners: now, or as soon as the reactor has stopped accepting from them.
     pub(in crate::engine) fn close_listeners(&mut self) {
         for accepting in std::mem::take(&mut self.listeners) {
-            // A connection that is made between the last look and the close would be reset, although another process may
+            // Otherwise a connection between the last accept and the close would be reset, although another process may
             // listen on the same port.
             if accepting.listener.owner == Owner::Core {
                 self.reactor.pass_over(accepting.listener.socket);
@@ -199,17 +200,17 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match listener.owner {
             Owner::Core => self.empty_backlog(listener),
             Owner::Server => {
-                // Whoever comes from here on is refused, so nobody comes between the last look and the close.
+                // Later connections are refused, so none arrives between the last accept and the close.
                 self.reactor.shutdown(socket, Shutdown::Read);
                 self.empty_backlog(listener);
             }
-            // Whoever waits is for the next server, who has the socket as well.
+            // The next server, which has the socket too, serves the waiting clients.
             Owner::Supervisor => {}
         }
         self.reactor.close(socket);
     }
 
-    /// Takes in what still waits, so that closing the listener resets nobody.
+    /// Accepts the connections that still wait, so that closing the listener resets none.
     fn empty_backlog(&mut self, listener: Listener) {
         loop {
             match self.reactor.accept_now(listener.socket) {
@@ -218,11 +219,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Err(_) => break,
             }
         }
-        // Those for whom there was no descriptor.
+        // The rest are those without a descriptor.
         self.shed(listener.socket, &Refusal::ShuttingDown, BACKLOG_MAX);
     }
 
-    /// A connection has been closed: its descriptor can serve another one.
+    /// Frees the place of a closed connection: its descriptor can serve another one.
     pub(in crate::engine) fn released(&mut self, end: End) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.parts.counters.closed.add(&end);

@@ -8,7 +8,7 @@ use crate::engine::values::Sent;
 use crate::reactor::Reactor;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Carries out what tasks asked for.
+    /// Carries out the commands that tasks have left.
     pub(in crate::engine) fn carry_out_commands(&mut self) {
         if !self.parts.tasks.has_commands() {
             return;

@@ -1,40 +1,40 @@
-//! The steps of a core's drain, and the pace of its goodbyes.
+//! The stages of a core's drain, and the pace at which sessions are closed.
 //!
-//! Knows the clock and numbers of sessions, but no session. Invariant: every session is due once the spread is over.
+//! Knows the clock and the number of sessions, but no session. Invariant: every session is due once the spread is over.
 
 use crate::engine::limits::Limits;
 
-/// The shortest time between two shares of a spread: a client cannot tell ten milliseconds from none, and more turns would
-/// cost more than they spread.
+/// The shortest time between two shares of a spread: clients do not notice ten milliseconds, and more turns would cost
+/// more than they spread.
 const SHARE_INTERVAL_MS: u64 = 10;
 
 /// The time for sessions to end once a drain is hurried: some round trips.
 pub(in crate::engine) const HURRY_MS: u64 = 500;
 
-/// The step that a draining core has reached.
+/// The stage that a draining core has reached.
 #[derive(Debug)]
 pub(in crate::engine) enum Drain {
-    /// The drain begins with the next turn, which knows what time it is.
+    /// The drain begins with the next turn, which knows the time.
     Asked,
-    /// The core accepts and serves as before, but every HTTP answer is the last one on its connection.
+    /// The core accepts and serves as before, but each HTTP answer is the last one on its connection.
     Leaving { until_ms: u64 },
-    /// The core accepts nobody any more and says goodbye to all.
+    /// The core accepts no connection any more, and closes every session.
     Parting(Parting),
 }
 
-/// The progress of the goodbyes.
+/// The progress of closing the sessions.
 #[derive(Debug)]
 pub(in crate::engine) struct Parting {
     pub(super) begun_ms: u64,
-    /// The time by which every session is told.
+    /// The time by which every session has been told to close.
     pub(super) told_by_ms: u64,
-    /// The time at which the rest is cut off.
+    /// The time at which the remaining sessions are cut off.
     pub(super) deadline_ms: u64,
-    /// Sessions there were at the beginning.
+    /// The number of sessions at the beginning.
     pub(super) sessions: u64,
-    /// Sessions that have been told.
+    /// The number of sessions that have been told to close.
     pub(super) told: u64,
-    /// The first slot that was not searched for a session to tell.
+    /// The first slot that was not searched for a session to close.
     pub(super) next: u32,
     /// The first slot that was not searched for a connection without a session.
     pub(super) looked_at: u32,
@@ -57,7 +57,8 @@ impl Parting {
         }
     }
 
-    /// Returns how many sessions are to have been told by now: an even share of the spread, and all once it is over.
+    /// Returns how many sessions must have been told to close by now: an even share of the spread, and all once it is
+    /// over.
     pub(super) fn due(&self, now_ms: u64) -> u64 {
         if now_ms >= self.told_by_ms {
             return u64::MAX;
@@ -66,7 +67,7 @@ impl Parting {
         (u128::from(self.sessions) * u128::from(passed) / u128::from(spread)) as u64
     }
 
-    /// Returns when the next share falls due. There is none once every slot was searched.
+    /// Returns when the next share is due; `None` once every slot was searched.
     pub(super) fn next_share_ms(&self, slots: u32) -> Option<u64> {
         if self.next >= slots {
             return None;

@@ -1,4 +1,4 @@
-//! How connections end: in order, by accident, and with the server. What falls due in time is in `deadlines`.
+//! Ending: how connections end, in order, by accident, and with the server. `deadlines` decides when time is up.
 
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use crate::protocol::State;
 use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Sends what the session at hand has said, and ends it if that was its last word.
+    /// Sends the reply of the session in hand, and ends the session if that was its last.
     #[inline]
     pub(in crate::engine) fn flush_and_settle(&mut self, token: Token) {
         let Self { reactor, sessions, parts, .. } = self;
@@ -27,7 +27,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Takes the next step towards the end, if it is time for one.
+    /// Takes the next step towards the session's end, if it is due.
     pub(in crate::engine) fn settle(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         // Already ended; only its watch or send is outstanding.
@@ -38,7 +38,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let end = if slot.phase() == Phase::Open { End::SocketError } else { End::LeftBeforeUpgrade };
             return self.end(token, end);
         }
-        // What waits to be sent is sent first; the deadlines see to it that this does not take for ever.
+        // Waiting bytes are sent first; the deadlines limit how long that takes.
         if slot.has_outbox() {
             return;
         }
@@ -56,7 +56,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// The peer will send nothing more.
+    /// Handles the end of the peer's stream.
     pub(in crate::engine) fn end_of_stream(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase() == Phase::Open || slot.has_outbox() {
@@ -65,19 +65,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.settle(token);
     }
 
-    /// Input after the last word.
+    /// Discards input after the last answer or Close frame.
     pub(in crate::engine) fn discard_input(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         let is_too_much = slot.discard(bytes);
         self.parts.counters.bytes_discarded.add(bytes as u64);
         if is_too_much {
             self.parts.counters.input_overruns.add(1);
-            // What it ends for was said with the last word.
+            // The reason of the end was recorded with the last answer or Close frame.
             self.cut_off(token, End::CutOff);
         }
     }
 
-    /// After something left: tells a handler that was told to hold back that it may go on.
+    /// Continues after bytes were sent: tells the handler that backpressure has ended, if it was told of it.
     pub(in crate::engine) fn relieve(&mut self, token: Token) {
         self.catch_up(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
@@ -92,7 +92,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Ends a session without another word, and drops what its peer has not read.
+    /// Ends a session without a Close frame, and drops the bytes that its peer has not read.
     pub(in crate::engine) fn cut_off(&mut self, token: Token, end: End) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase() != Phase::Ended {
@@ -107,7 +107,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if slot.is_watched() || slot.is_in_flight() {
             return;
         }
-        // Whatever ended it has said so; only the socket needs nobody to say anything.
+        // Every end but a failed socket has recorded its reason.
         let end = slot.end().unwrap_or(End::SocketError);
         self.reactor.close(slot.socket());
         self.sessions.remove(token);
@@ -116,7 +116,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.released(end);
     }
 
-    /// Everything is said: ends the output, and waits for the peer's end of stream.
+    /// Ends the output, since everything is sent, and waits for the peer's end of stream.
     fn linger(&mut self, token: Token) {
         self.tell_closed(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
@@ -125,8 +125,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
     }
 
-    /// Ends a session, for this reason unless it was to end for another already. Its socket is closed as soon as nothing
-    /// is in flight any more.
+    /// Ends a session, for this reason unless another was recorded already. Its socket is closed as soon as nothing is
+    /// in flight any more.
     fn end(&mut self, token: Token, end: End) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.settle_end(end);
@@ -151,7 +151,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.release(token);
     }
 
-    /// Drops what is the application's, whose own code may run then.
+    /// Drops a value of the application, whose own code may run then.
     pub(in crate::engine) fn let_go<T>(&self, what: T) {
         if catch_unwind(AssertUnwindSafe(|| drop(what))).is_err() {
             self.parts.counters.handler_panics.add(1);
@@ -164,7 +164,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if sessions.get_mut(token).is_some_and(|slot| parts.is_over(slot)) {
             let ended = Ended { code: None, reason: "", clean: false };
             self.call(token, |handler, session| handler.close(session, ended));
-            // A closed session has nothing more to say.
+            // A closed session sends nothing more.
             self.parts.reply.clear();
         }
     }

@@ -1,8 +1,8 @@
-//! Fan-out: bringing what was published to every subscriber of this core.
+//! Fan-out: the delivery of published messages to the subscribers on this core.
 //!
-//! One buffer for each topic, turn and way of encoding is shared by all; one send for each subscriber and turn carries it.
-//! A fan-out to very many is cut over several turns. Invariant: each subscriber gets what was published to a topic in the
-//! order published, whole, or what is missing is counted under the policy it subscribed with.
+//! All subscribers share one buffer for each topic, turn and encoding, and each is sent it with one send per turn. A
+//! fan-out to many subscribers is split over several turns. Invariant: each subscriber gets the messages of a topic
+//! whole and in the order they were published, and missing messages are counted under the policy of its subscription.
 
 use crate::engine::core::Core;
 use crate::engine::handler::Handler;
@@ -13,17 +13,18 @@ use crate::engine::wheel::ticks;
 use crate::protocol::CloseCode;
 use crate::reactor::{Reactor, Token};
 
-/// Subscribers visited in a turn. Whole rounds gather most: cut in two, one to a thousand costs a third more CPU.
+/// Subscribers visited in a turn. Whole rounds gather most: split in two, a fan-out to a thousand costs a third more
+/// CPU.
 const VISITS_PER_TURN_MAX: usize = 1024;
 
-/// Subscribers of one topic visited before the next topic has its turn.
+/// Subscribers of one topic that are visited before the next topic has its turn.
 const VISITS_PER_TOPIC_MAX: usize = 256;
 
-/// Topics whose subscribers are looked at before the first is delivered: what that brings stays in the first-level cache.
+/// Topics whose subscribers are prefetched before the first is delivered: they fit into the first-level cache.
 const LOOK_AHEAD_TOPICS: usize = 64;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Delivers what was published, as much as a turn may.
+    /// Delivers published messages, as many as a turn may.
     pub(in crate::engine) fn fan_out(&mut self) {
         for _ in 0..self.parts.lists.catching_up().min(VISITS_PER_TURN_MAX) {
             let Some(token) = self.parts.lists.next_catching_up() else { break };
@@ -35,7 +36,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.seal_all();
         self.look_ahead();
         let mut visits = VISITS_PER_TURN_MAX;
-        // For how many visits one of a topic counts that needs more than a turn anyway, while others speak.
+        // The weight of a visit, for topics too large for one turn, while there is other traffic.
         let mut finer = None;
         while visits > 0 {
             let Some(topic) = self.parts.topics.next_active() else { break };
@@ -44,7 +45,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let weight =
                 if is_cut_finer { *finer.get_or_insert_with(|| self.parts.pacing.weight(self.now_ms)) } else { 1 };
             let visited = self.deliver(topic, visits.div_ceil(weight).min(VISITS_PER_TOPIC_MAX));
-            // A topic with nobody left costs a visit too.
+            // A topic without subscribers costs a visit too.
             visits = visits.saturating_sub((visited * weight).max(1));
         }
         if finer.is_none() {
@@ -54,8 +55,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.tell_of_topics();
     }
 
-    /// Reads what delivering to the first two subscribers of each of many topics will touch. These reads wait for memory
-    /// together, those of delivering one after another.
+    /// Touches the memory that the delivery to the first two subscribers of each of many topics needs. These reads wait
+    /// for memory together; those of the delivery wait one after another.
     fn look_ahead(&mut self) {
         let mut seen = 0;
         for member in self.parts.topics.next_members(LOOK_AHEAD_TOPICS) {
@@ -68,7 +69,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         std::hint::black_box(seen);
     }
 
-    /// Delivers to so many subscribers of a topic at most, and says to how many.
+    /// Delivers to at most so many subscribers of a topic, and returns how many were visited.
     fn deliver(&mut self, topic: u32, visits_max: usize) -> usize {
         let Some(mut round) = self.parts.topics.take_round(topic) else { return 0 };
         let mut visits = 0;
@@ -81,7 +82,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         visits
     }
 
-    /// Costs, for a subscriber that keeps up: a look at its slot, a reference to the frames, an outbox of 96 bytes.
+    /// Delivers to one subscriber. If it keeps up, that costs a look at its slot, a reference to the frames, and an
+    /// outbox of 96 bytes.
     #[inline]
     fn deliver_to(&mut self, number: u32, member: Member, round: &mut Round) {
         let Some((token, slot)) = self.sessions.at_mut(member.session()) else { return };
@@ -96,21 +98,21 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.share_round(slot, token, member, round);
     }
 
-    /// The rest: for who is late, was late, or is not to be sent its own.
+    /// Delivers to a subscriber that is late, was late, or excludes its own messages.
     fn deliver_with_care(&mut self, number: u32, member: Member, token: Token, round: &mut Round) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        // Who waits for the latest message goes on waiting until something has left.
+        // A subscriber that waits for the latest message goes on waiting until bytes were sent.
         let awaits_latest = member.is_behind() && member.overflow() == Overflow::Latest && slot.has_outbox();
         let is_late = self.parts.is_late(slot) || awaits_latest;
         if is_late && !self.make_room(number, member, token, round) {
             return;
         }
-        // What it waited for is older than this.
+        // The message that it waited for is older than this round.
         if self.parts.topics.catch_up(number).is_some() {
             let topic = self.parts.topics.key(member.topic());
             topic.into_iter().for_each(|topic| self.drop_for(token, topic, DropReason::TopicLatest, 1));
         }
-        // Its handler may have closed it, or left, when it was told.
+        // The handler may have closed the session or ended the subscription when it was told.
         let left = self.parts.topics.members.get(number).is_none_or(|now| !now.is_same_as(&member));
         let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.is_open() && !left) else {
             return self.parts.count_dropped(DropReason::Closing, due(member, token, round));
@@ -118,14 +120,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.share_round(slot, token, member, round);
     }
 
-    /// Follows the policy of a subscriber that does not keep up, and says whether there is room now.
+    /// Applies the policy of a subscriber that does not keep up. Returns whether there is room now.
     fn make_room(&mut self, number: u32, member: Member, token: Token, round: &mut Round) -> bool {
         let Some(topic) = self.parts.topics.key(member.topic()) else { return false };
         let messages = due(member, token, round);
         match member.overflow() {
             Overflow::Close => {
                 self.drop_for(token, topic, DropReason::TopicClose, messages);
-                let reason = "What was published waited for too long to be read.";
+                let reason = "Published messages waited for too long to be read.";
                 self.call(token, |_, session| session.close(CloseCode::TRY_AGAIN_LATER, reason));
                 self.flush_and_settle(token);
             }
@@ -140,11 +142,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.drop_for(token, topic, DropReason::TopicOldest, messages as usize);
                 }
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
-                // What is in flight may be old, and is nobody's to drop: only its bytes count.
+                // Frames in flight may be old and cannot be dropped: only their bytes count.
                 if slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max {
                     return true;
                 }
-                // The rest waits for good reason.
+                // The remaining bytes may not be dropped.
                 self.drop_for(token, topic, DropReason::TopicOldest, messages);
             }
             Overflow::Latest => {
@@ -154,10 +156,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 slot.drop_empty_outbox();
                 slot.set_lagging(true);
                 if !slot.has_outbox() {
-                    // Nothing is under way whose end would tell that there is room.
+                    // No send is in flight whose completion would show that there is room.
                     self.parts.catch_up_next_turn(slot, token);
                 }
-                // Its own it is not sent, and what came before that is not the latest.
+                // A subscriber that excludes its own message waits for nothing: earlier messages are not the latest.
                 let is_own = member.is_echoless() && latest.as_ref().is_some_and(|latest| latest.sender == Some(token));
                 let was_behind = self.parts.topics.fall_behind(topic.index, number, latest, !is_own);
                 let dropped = waiting as usize + messages + usize::from(was_behind) - usize::from(!is_own);
@@ -180,7 +182,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.flush_and_settle(token);
     }
 
-    /// After something left: sends the latest messages that a session waits for.
+    /// Sends the latest messages that a session waits for, after bytes were sent.
     pub(in crate::engine) fn catch_up(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if !slot.is_lagging()
@@ -195,20 +197,20 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         while let Some(member) = self.parts.topics.members.get(at).copied() {
             let is_full = slot.outbox_bytes() > self.parts.limits.outbox_bytes_max;
             if member.is_behind() && (is_full || self.parts.topics.is_mid_round(member.topic())) {
-                // The latest may be on its way to it: that is known once it has come to everyone.
+                // The latest message may be part of a round under way, which is known once the round has ended.
                 slot.set_lagging(true);
             } else if let Some(latest) = self.parts.topics.catch_up(at) {
                 self.parts.share_latest(slot, token, member, &latest);
             }
             at = member.next_of_session();
         }
-        // When there is room again something leaves; when a round is over nothing does.
+        // A send's completion shows that there is room, but nothing shows that a round has ended.
         if slot.is_lagging() && slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max {
             self.parts.catch_up_next_turn(slot, token);
         }
     }
 
-    /// Lets sessions that published be read again once there is room.
+    /// Resumes reading from sessions that were throttled, once there is room.
     fn release_publishers(&mut self) {
         if !self.parts.publishers.has_throttled() || self.parts.holds_publishers() {
             return;
@@ -222,7 +224,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Tells the other cores of topics that came and went, and handlers of subscriptions that hold everywhere.
+    /// Announces topics that gained or lost their subscribers, and tells handlers of subscriptions that all cores know.
     fn tell_of_topics(&mut self) {
         let parts = &mut self.parts;
         if parts.topics.interest.is_pending() {
@@ -241,7 +243,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 }
 
-/// How many messages of a round are for a subscriber.
+/// Returns how many messages of a round a subscriber is to get.
 fn due(member: Member, token: Token, round: &Round) -> usize {
     round.messages() - if member.is_echoless() { round.own_messages(token).count() } else { 0 }
 }

@@ -1,17 +1,17 @@
-//! A core's listeners, and how far accepting from each has come.
+//! The listeners of a core, and the state of accepting from each.
 
 use crate::reactor::Listener;
 
-/// A listener, and how far accepting from it has come.
+/// A listener, and the state of accepting from it.
 #[derive(Debug)]
 pub(in crate::engine) struct Accepting {
     pub(in crate::engine) listener: Listener,
-    /// When to ask the reactor to accept, in milliseconds; `None` while it accepts.
+    /// The time to start accepting, in milliseconds; `None` while the reactor accepts.
     pub(super) again_ms: Option<u64>,
 }
 
 impl Accepting {
-    /// Begins with the core's first turn.
+    /// Returns a listener from which the core's first turn starts accepting.
     pub(in crate::engine) fn new(listener: Listener) -> Self {
         Self { listener, again_ms: Some(0) }
     }

@@ -1,9 +1,10 @@
-//! The drain of a core: it withdraws step by step, tells every session, and in the end waits for nobody.
+//! The drain of a core: it closes its listeners, closes every session, and in the end cuts off those that are left.
 //!
-//! The steps are those of [`Drain`], and only the clock leads from one to the next. This file decides which session is told
-//! when. It closes no socket itself: `ending` knows how a connection ends, and `accept` how a listener closes.
+//! The stages are those of [`Drain`], and only the clock leads from one to the next. Decides which session is closed
+//! when, but closes no socket: `ending` knows how a connection ends, and `accept` how a listener closes.
 //!
-//! Invariant: once the spread is over every session has been told, and no turn tells more than [`GOODBYES_PER_TURN_MAX`].
+//! Invariant: once the spread is over every session has been told to close, and no turn tells more than
+//! [`GOODBYES_PER_TURN_MAX`].
 
 use super::Core;
 use super::drain::{Drain, HURRY_MS, Parting};
@@ -13,21 +14,21 @@ use crate::engine::session::Phase;
 use crate::protocol::CloseCode;
 use crate::reactor::{Reactor, Token};
 
-/// Sessions told in a turn: some two milliseconds of work.
+/// Sessions that are told to close in a turn: some two milliseconds of work.
 const GOODBYES_PER_TURN_MAX: usize = 1024;
 
-/// Slots searched in a turn for sessions to tell: some microseconds where most are free.
+/// Slots that are searched in a turn for sessions to close: some microseconds if most are free.
 const SLOTS_PER_TURN_MAX: u32 = 16 * 1024;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Begins to drain: serves on for the drain delay, then accepts nobody any more, tells every session 1001 within the
-    /// drain spread, and cuts off what is left after the drain timeout. [`Core::is_done`] says when all are gone.
+    /// Begins to drain: serves for the drain delay, then accepts no connection any more, closes every session with 1001
+    /// within the drain spread, and cuts off the remaining ones after the drain timeout. See [`Core::is_done`].
     pub fn drain(&mut self) {
         self.draining.get_or_insert(Drain::Asked);
     }
 
-    /// Begins to drain without delay and spread, or goes on so, and gives sessions little time to end. Said again it changes
-    /// nothing.
+    /// Begins to drain without delay and spread, or continues so, and gives sessions little time to end. A second call
+    /// changes nothing.
     pub fn hurry(&mut self, now_ms: u64) {
         let limits = &mut self.parts.limits;
         (limits.drain_delay_ms, limits.drain_spread_ms) = (0, 0);
@@ -43,22 +44,22 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Returns whether a draining core has nobody left.
+    /// Returns whether a draining core has no connection left.
     pub fn is_done(&self) -> bool {
         self.is_parting() && self.sessions.is_empty() && self.listeners.is_empty()
     }
 
-    /// Returns whether the core is about to end, so that clients had better come back elsewhere.
+    /// Returns whether the core drains, so that clients should reconnect elsewhere.
     pub(in crate::engine) fn is_draining(&self) -> bool {
         self.draining.is_some()
     }
 
-    /// Returns whether nobody is let in any more.
+    /// Returns whether no connection is accepted any more.
     pub(in crate::engine) fn is_parting(&self) -> bool {
         matches!(self.draining, Some(Drain::Parting(_)))
     }
 
-    /// Returns whether the next turn has a step to take at once.
+    /// Returns whether the next turn has a step of the drain to take at once.
     pub(in crate::engine) fn has_goodbyes_due(&self) -> bool {
         let slots = self.sessions.capacity();
         match &self.draining {
@@ -70,14 +71,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Returns whether every session must have been told by the turn that has just been, if there are no more than a turn
-    /// can tell.
+    /// Returns whether the last turn must have told every session to close, if there are no more than a turn can tell.
     #[cfg(test)]
     pub(in crate::engine) fn has_told_all(&self) -> bool {
         matches!(&self.draining, Some(Drain::Parting(parting)) if self.now_ms >= parting.told_by_ms)
     }
 
-    /// Returns when the clock leads to the next step, in milliseconds. There is none once nobody is left.
+    /// Returns when the next step is due, in milliseconds; `None` once no connection is left.
     pub(in crate::engine) fn drain_wakes_ms(&self) -> Option<u64> {
         match self.draining.as_ref()? {
             _ if self.is_done() => None,
@@ -100,7 +100,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.part();
         }
         let Some(Drain::Parting(parting)) = &self.draining else { return };
-        // Nobody is cut off who has not been told, however short the drain timeout is.
+        // A session is cut off only after it was told to close, however short the drain timeout is.
         if self.now_ms >= parting.deadline_ms && !self.has_goodbyes_due() {
             return self.cut_off_the_rest();
         }
@@ -115,7 +115,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.close_listeners();
     }
 
-    /// Looks once at each connection without a session, so that those that ask for nothing are let go now or later.
+    /// Checks each connection without a session once, so that those without a request are closed now or later.
     fn let_go_of_the_silent(&mut self) {
         let Some(Drain::Parting(parting)) = &mut self.draining else { return };
         let from = parting.looked_at;
@@ -124,21 +124,21 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         for index in from..until {
             let Some((token, slot)) = self.sessions.at_mut(index) else { continue };
             if slot.phase() == Phase::Head {
-                // A request may have come that nobody has looked at.
+                // A request may have arrived and not been read yet.
                 self.read(token);
                 self.look_at_deadlines(token);
             }
         }
     }
 
-    /// Closes a connection that asks for nothing.
+    /// Closes a connection on which no request has begun.
     pub(in crate::engine) fn let_go_of(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.part(End::Shutdown);
         self.flush_and_settle(token);
     }
 
-    /// Tells as many sessions as are due and a turn allows.
+    /// Closes as many sessions as are due and a turn allows.
     fn tell_a_share(&mut self) {
         let slots = self.sessions.capacity();
         let Some(Drain::Parting(parting)) = &self.draining else { return };
@@ -166,7 +166,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Cuts off all that are left. The next time is a drain timeout later, for those that have something in flight.
+    /// Cuts off all remaining sessions. Repeats that a drain timeout later, for those with operations in flight.
     fn cut_off_the_rest(&mut self) {
         for index in 0..self.sessions.capacity() {
             if let Some(token) = self.sessions.token_at(index) {

@@ -1,4 +1,4 @@
-//! Decisions on upgrades that handlers take their time for.
+//! Upgrades whose decision the handler makes later.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,20 +6,20 @@ use std::rc::Rc;
 use crate::engine::handler::Upgrade;
 use crate::reactor::Token;
 
-/// What the 101 needs of a request whose decision is pending.
+/// The parts of a request that its 101 needs, kept while the decision is pending.
 #[derive(Debug)]
 pub(in crate::engine) struct Asked {
     pub(super) accept_key: [u8; 28],
-    /// The subprotocols offered; kept only for decisions that take time.
+    /// The offered subprotocols; kept only while a decision is pending.
     pub(super) protocols: Vec<String>,
-    /// The extensions offered, as they were sent.
+    /// The offered extensions, as they were sent.
     pub(super) extensions: Vec<u8>,
 }
 
-/// A decision that arrived: `None` when its future panicked.
+/// A decision, once it is made; `None` if its future panicked.
 pub(super) type Decision<S> = (Token, Asked, Option<Upgrade<S>>);
 
-/// Decisions on upgrades that have arrived from tasks.
+/// Decisions on upgrades that tasks have made.
 pub(in crate::engine) struct PendingUpgrades<S>(pub(super) Rc<RefCell<Vec<Decision<S>>>>);
 
 impl<S> Default for PendingUpgrades<S> {

@@ -1,7 +1,7 @@
-//! Reading: from what the kernel reports to input that is consumed, or kept for later.
+//! Reading: from the reactor's report to input that is consumed, or kept for later.
 //!
-//! Decides whether a socket may be read, and how much of it. Invariant: a session is read as long as something is there and it
-//! may be, in portions that leave the others their turn.
+//! Decides whether a socket may be read, and how much of it. Invariant: a session is read as long as it may be and
+//! input is left, in portions that leave other sessions their turn.
 
 use std::io;
 
@@ -11,15 +11,16 @@ use crate::engine::session::{Awaits, List, Phase};
 use crate::protocol::http::Refusal;
 use crate::reactor::{Reactor, Token};
 
-/// Bytes one session may be read in a turn; one that has more goes on in the next, behind the others. In frames of a few
-/// bytes this much takes a core some milliseconds.
+/// Bytes that a session is read in a turn; the rest waits for the next turn, behind other sessions. In frames of a few
+/// bytes, these take a core some milliseconds.
 const READ_BYTES_PER_TURN_MAX: usize = SCRATCH_BYTES;
 
-/// Bytes of incomplete messages and requests that are read in a turn before each further session gets little: some five milliseconds.
-/// The kernel tells of some twenty sessions at a time, so others may have to wait for several such turns.
+/// Bytes of incomplete messages and requests that are read in a turn before each further session is read little: some
+/// five milliseconds. The kernel reports some twenty sessions at a time, so others may have to wait for several such
+/// turns.
 const ASSEMBLED_BYTES_PER_TURN_MAX: usize = 2 * 1024 * 1024;
 
-/// What each further session is read in such a turn: enough for most messages, whole.
+/// Bytes that each further session is read in such a turn: enough for most messages.
 const READ_BYTES_WHEN_CROWDED: usize = 4 * 1024;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -31,7 +32,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     pub(super) fn go_on_reading(&mut self) {
-        // Those that are cut off again queue up for the turn after.
+        // Sessions that are interrupted again are queued for the next turn.
         for token in self.parts.lists.take_resumed() {
             if let Some(slot) = self.sessions.get_mut(token) {
                 slot.delist(List::Resumed);
@@ -40,7 +41,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Reads and consumes what a session received: first what was set aside, then what the socket has.
+    /// Reads and consumes a session's input: first the kept input, then that of the socket.
     pub(in crate::engine) fn read(&mut self, token: Token) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let crowded = self.assembled_bytes >= ASSEMBLED_BYTES_PER_TURN_MAX;
@@ -57,7 +58,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     && self.parts.inflation.postpones(slot.connection(), backlog.bytes.len() - backlog.start)
                 {
                     slot.keep(backlog);
-                    // What was reported is not read now.
+                    // The reported input is not read now.
                     slot.set_readable(true);
                     break;
                 }
@@ -79,8 +80,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                         break;
                     }
                     self.consume(token, &mut scratch[..count]);
-                    // A short read means that there is no more, unless the end waits behind it; what comes later is
-                    // reported anew.
+                    // A short read means that the socket is empty, unless the end waits behind the bytes. The reactor
+                    // reports later bytes again.
                     if is_all {
                         break;
                     }
@@ -113,7 +114,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(in crate::engine) fn consume(&mut self, token: Token, input: &mut [u8]) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase() {
-            // What follows the last answer is served to nobody, even while that answer waits to leave.
+            // Nothing is served after the last answer, even while that answer waits to be sent.
             Phase::Head if slot.is_parting() => self.discard_input(token, input.len()),
             Phase::Head => self.consume_head(token, input),
             Phase::Open => {

@@ -1,4 +1,4 @@
-//! A core's part of the mesh: takes in what other cores and threads sent, in bounded portions.
+//! Receiving: a core's side of the mesh, which handles the entries of other cores and threads in bounded portions.
 
 use super::Core;
 use crate::engine::handler::Handler;
@@ -9,11 +9,12 @@ use crate::mesh::Mesh;
 use crate::protocol::Prepared;
 use crate::reactor::{Reactor, Token};
 
-/// Parcels taken in a turn from cores, and as many from outside: more wait for the next turn, behind sessions.
+/// Entries handled in a turn from other cores, and as many from other threads. The rest waits behind the sessions.
 const PARCELS_PER_TURN_MAX: usize = 1024;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Takes in what others sent. While more waits to be delivered than should, it waits where it is: its senders notice.
+    /// Handles the entries that others sent. While the core is congested they stay in their rings, which slows the
+    /// senders.
     pub(super) fn take_in(&mut self) {
         self.take_in_from(|mesh| mesh.pop().map(|(core, parcel)| (Some(core), parcel)));
         self.take_in_from(|mesh| mesh.pop_inbox().map(|parcel| (None, parcel)));
@@ -33,7 +34,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match (content, core) {
             (Content::Notice(Notice::Interest { key, name }), Some(core)) => {
                 self.parts.topics.heard_of_interest(core, key, &name);
-                // It waits to hear that this was popped.
+                // The sending core waits until this entry was popped.
                 self.parts.mesh.wake_later(core);
             }
             (Content::Notice(Notice::Disinterest { name }), Some(core)) => {
@@ -45,7 +46,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             (Content::Send { token, prepared }, _) => self.send_prepared(token, &prepared),
             (Content::Count { name, tally }, _) => tally.add(self.parts.topics.count(&name)),
-            // Only cores have interests.
+            // Only cores announce interests.
             (Content::Notice(_), None) => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Sending: what is in outboxes goes to the reactor at the end of a turn, and what has left makes room for more.
+//! Sending: passes outboxes to the reactor at the end of a turn, and makes room for more once bytes were sent.
 
 use std::io;
 
@@ -24,7 +24,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         if !more && !slot.is_broken() {
             if slot.drop_sent_outbox() {
-                // As for nearly everyone whom a message was sent to.
+                // The common case: the message was sent, and nothing else is to do.
                 if slot.awaits_nothing() {
                     return;
                 }

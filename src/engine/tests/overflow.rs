@@ -90,7 +90,7 @@ fn close_closes_with_1013_after_what_was_queued() {
     assert_eq!(scene.world.counters.subscriptions.read(), 1, "it is no subscriber any more");
     let (numbers, others) = scene.read();
     assert!(numbers.iter().copied().eq(0..numbers.len() as u32));
-    assert_eq!(others, [close(1013, "What was published waited for too long to be read.")]);
+    assert_eq!(others, [close(1013, "Published messages waited for too long to be read.")]);
 }
 
 #[test]
