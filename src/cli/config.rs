@@ -31,7 +31,7 @@ enum Task {
 }
 
 impl Config {
-    /// Does what it was told to.
+    /// Runs the subcommand.
     pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
         match self.task {
             Task::Check { file } => return check(&file),

@@ -2,7 +2,7 @@
 
 use ringsock::address::{Endpoint, Families, UnixAddress, UnixName};
 
-/// All that is listened on, in one line.
+/// Returns all endpoints, in one line.
 pub fn list(endpoints: &[Endpoint]) -> String {
     let shown = endpoints.iter().map(|endpoint| match endpoint {
         Endpoint::Tcp { families: Families::Both, .. } => format!("{endpoint} and IPv4"),
@@ -11,7 +11,7 @@ pub fn list(endpoints: &[Endpoint]) -> String {
     shown.collect::<Vec<_>>().join(", ")
 }
 
-/// Where a client finds `path`: on the first TCP address, or else on the first Unix socket.
+/// Returns the URL of `path` for a client: on the first TCP address, or else on the first Unix socket.
 pub fn url(endpoints: &[Endpoint], scheme: &str, path: &str) -> String {
     match first(endpoints) {
         Some(Place::Tcp(endpoint)) => format!("{scheme}://{endpoint}{path}"),
@@ -52,7 +52,7 @@ fn first(endpoints: &[Endpoint]) -> Option<Place<'_>> {
     })
 }
 
-/// As clients write it (the `ws` of Node.js, for one).
+/// Returns the name as clients write it (the `ws` of Node.js, for one).
 fn name(unix: &UnixAddress) -> String {
     match &unix.name {
         UnixName::Path(path) => path.display().to_string(),

@@ -19,10 +19,10 @@ use super::notify::Notifier;
 use super::settings::Given;
 use super::{passed, places, signals};
 
-/// Settings of the host that a server which has started has passed.
+/// Host settings that are certainly sufficient once a server has started.
 const NEEDED_TO_START: &[&str] = &["open files (RLIMIT_NOFILE)", "locked memory (RLIMIT_MEMLOCK)", "fs.nr_open"];
 
-/// Of what the host lacks, how much one line of the log names.
+/// The number of missing host settings that one line of the log names.
 const MISSING_NAMED_MAX: usize = 3;
 
 /// `ringsock serve`.
@@ -33,15 +33,15 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves until it is told to end; says itself why it failed.
+    /// Serves until it is told to end. Prints the reason itself if it fails.
     pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
-        // Before there is a second thread, which would keep the variables in the environment.
+        // This must happen before there is a second thread, since it removes variables from the environment.
         let passed = Passed::take();
-        // The threads of the program leave the signals that end it to the thread of the server that waits for them.
+        // The program's threads leave the signals that end it to the server's thread that waits for them.
         reactor::block(&ENDING)?;
         let log = Log::start().map_err(|error| {
             format!(
-                "The log cannot be written: {error}. It takes two threads and two descriptors: raise their limits \
+                "The log cannot be written: {error}. It needs two threads and two descriptors: raise their limits \
                  (ulimit -u and -n, TasksMax, the cgroup's pids.max)."
             )
         })?;
@@ -57,7 +57,7 @@ impl Serve {
         };
         Ok(match serve(&settings, &log, passed) {
             Ok(()) => ExitCode::SUCCESS,
-            // As it was told to, and nobody had come.
+            // A signal has ended the start, and no client had connected.
             Err(error) if is_cancelled(&*error) => ExitCode::SUCCESS,
             Err(error) => {
                 log.complain(settings.explain(&error.to_string()));
@@ -118,7 +118,7 @@ fn builder(config: &Config) -> Builder {
     if config.cores == 0 { builder } else { builder.cores(config.cores) }
 }
 
-/// The summary of a server at its start: reactor, cores, addresses and limits.
+/// Returns the summary of a server at its start: reactor, cores, addresses and limits.
 struct Banner<'a> {
     server: &'a Server,
     config: &'a Config,
@@ -195,8 +195,9 @@ fn proxy_headers(config: &Config) -> String {
     }
 }
 
-/// Says once what the host lacks for as many connections as the server may take. Where nobody has said how many that are,
-/// it is no warning: nobody may want them. Reads some fifty small files, after the server is ready.
+/// Logs once what the host lacks for as many connections as the server may hold. Without a configured number of
+/// connections it is no warning, since nobody may need that many. Reads some fifty small files, after the server is
+/// ready.
 fn compare_with_host(server: &Server, settings: &Settings) {
     let connections = server.limits().connections_max as u64;
     let goal = Goal::server(connections, server.counters().len() as u64);
@@ -217,11 +218,12 @@ fn compare_with_host(server: &Server, settings: &Settings) {
         more => format!(", and {more} more"),
     };
     let text = format!(
-        "The host is not prepared for {connections} connections: {}{more}. Run ringsock tune --connections {connections}",
+        "The host is not prepared for {connections} connections: {}{more}. Run ringsock tune \
+         --connections {connections}",
         named.join("; ")
     );
     if settings.config.limits.connections_max == usize::MAX {
-        tracing::info!("{text}, or set --max-connections to what you want to hold.");
+        tracing::info!("{text}, or set --max-connections to the number you need.");
     } else {
         tracing::warn!("{text}.");
     }

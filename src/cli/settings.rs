@@ -26,7 +26,7 @@ pub struct Given {
 }
 
 impl Given {
-    /// Puts this on top of the file and the environment, and reads it all.
+    /// Applies these settings over the file and the environment, and reads all layers.
     pub fn resolve(&self) -> Result<Settings, ConfigErrors> {
         let layers = Layers::new().variables(env::vars_os()).file(self.file.as_deref());
         let layers = self.flags.iter().fold(layers, |layers, (key, text)| layers.flag(key, text));
@@ -126,8 +126,7 @@ fn help_heading(section: &str) -> &'static str {
     }
 }
 
-/// Returns the error of a flag that does not exist with the key that sets what it was meant for, if it is not another
-/// flag.
+/// Returns the error for an unknown flag, and names the key that sets what it was meant for, unless that has a flag.
 pub fn with_hint(error: clap::Error, mut program: Command) -> clap::Error {
     let command = env::args().nth(1).filter(|name| COMMANDS.contains(&name.as_str()));
     let (Some(name), Some(ContextValue::String(flag)), ErrorKind::UnknownArgument) =
