@@ -362,7 +362,7 @@ fn settings_that_may_not_be_meant_are_told_of_once() {
     };
     let said = warnings(&["--ping-interval-ms", "0", "--dead-peer-timeout-ms", "2000"]);
     assert_eq!(said.len(), 1, "{said:?}");
-    assert!(said[0].contains("a client that is only idle is cut off after 2000 ms"), "{said:?}");
+    assert!(said[0].contains("an idle client is cut off after 2000 ms"), "{said:?}");
     let said = warnings(&["--set", "timeouts.close-timeout-ms=6000", "--set", "drain.timeout-ms=5000"]);
     assert!(said.len() == 1 && said[0].contains("close_timeout_ms is 6000"), "{said:?}");
     assert_eq!(warnings(&["--ping-interval-ms", "0", "--dead-peer-timeout-ms", "0"]), [""; 0]);

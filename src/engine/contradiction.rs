@@ -21,8 +21,8 @@ pub const STALL_TIMEOUT_MS_MIN: u64 = 1_000;
 pub enum Contradiction {
     /// Silent clients would be cut off before a ping could ask for a sign of life.
     #[error(
-        "ping_interval_ms is {ping_interval_ms}, but must be below dead_peer_timeout_ms, which is {dead_peer_timeout_ms}, or \
-         clients would be cut off before they are pinged. Give a shorter interval or a longer timeout."
+        "ping_interval_ms is {ping_interval_ms}, but must be below dead_peer_timeout_ms, which is \
+         {dead_peer_timeout_ms}, or clients would be cut off before they are pinged. Give a shorter interval or a longer timeout."
     )]
     PingAfterDeath {
         /// The silence after which a ping is sent.
@@ -37,8 +37,8 @@ pub enum Contradiction {
     NoTimeToAssemble,
     /// The server would give up idle cores.
     #[error(
-        "stall_timeout_ms is {stall_timeout_ms}, but must be 0 or at least {STALL_TIMEOUT_MS_MIN}: an idle core shows only \
-         every 500 ms that it is alive, and the server would give up one that is well."
+        "stall_timeout_ms is {stall_timeout_ms}, but must be 0 or at least {STALL_TIMEOUT_MS_MIN}: an idle core makes \
+         a turn only every 500 ms, so the server would give up a healthy one."
     )]
     StallTimeoutTooShort {
         /// The timeout that was given.
@@ -52,7 +52,7 @@ pub enum Contradiction {
 pub enum Doubt {
     /// Idle clients are cut off.
     #[error(
-        "ping_interval_ms is 0, so a client that is only idle is cut off after {dead_peer_timeout_ms} ms \
+        "ping_interval_ms is 0, so an idle client is cut off after {dead_peer_timeout_ms} ms \
          (dead_peer_timeout_ms), unless it sends pings of its own. Give an interval below that, or set both to 0."
     )]
     IdleClientsAreCutOff {
@@ -61,8 +61,8 @@ pub enum Doubt {
     },
     /// A drain cuts off closing handshakes that still have time.
     #[error(
-        "close_timeout_ms is {close_timeout_ms}, more than drain_timeout_ms, which is {drain_timeout_ms}: a server that ends \
-         cuts off clients before their time to close is over."
+        "close_timeout_ms is {close_timeout_ms}, more than drain_timeout_ms, which is {drain_timeout_ms}: a draining \
+         server cuts off clients before their time to close is over."
     )]
     CloseOutlastsDrain {
         /// The limit of a closing handshake.
@@ -72,8 +72,8 @@ pub enum Doubt {
     },
     /// A limit is never reached.
     #[error(
-        "connections_per_address_max is {per_address}, more than the {connections} connections that there may be in all, so \
-         one address can take all of them."
+        "connections_per_address_max is {per_address}, more than connections_max, which is {connections}, so \
+         one address can take all connections."
     )]
     AddressMayTakeAll {
         /// The limit of one address.

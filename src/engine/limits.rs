@@ -85,7 +85,7 @@ impl Limits {
     pub(super) fn drain_plan(&self) -> String {
         let delay = match self.drain_delay_ms {
             0 => String::new(),
-            ms => format!("not ready any more, serving for another {ms} ms; then "),
+            ms => format!("serving for another {ms} ms, but not ready; then "),
         };
         let spread = match self.drain_spread_ms {
             0 => String::new(),

@@ -29,7 +29,7 @@ fn serve(flags: &[&str]) -> Run {
 fn refusal(flags: &[&str]) -> String {
     let said = serve(flags).refusal();
     let (waits, refused): (Vec<&str>, Vec<&str>) =
-        said.lines().partition(|line| line.contains("is in use. If that is"));
+        said.lines().partition(|line| line.contains("is in use. If a killed"));
     assert!(waits.len() <= 1 && refused.len() == 1, "{said}");
     refused[0].to_owned()
 }

@@ -156,7 +156,7 @@ fn a_file_that_is_no_socket_is_refused_and_left_alone() {
 fn a_directory_that_is_not_there_is_refused_by_what_is_missing() {
     let refused = refusal(&["--listen", "unix:/no/such/directory/socket"]);
     assert!(
-        refused.contains("No such file or directory") && refused.contains("The directory has to be there first"),
+        refused.contains("No such file or directory") && refused.contains("The directory does not exist"),
         "{refused}"
     );
     let refused = refusal(&["--listen", &format!("{}?group=no-such-group", address(&path("group")))]);

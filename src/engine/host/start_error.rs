@@ -38,7 +38,7 @@ pub enum StartError {
     #[error(
         "io_uring is not available: {source}. It needs Linux 6.1, the sysctl kernel.io_uring_disabled=0, and in a \
          container a seccomp profile that allows io_uring_setup, io_uring_enter and io_uring_register. \
-         Choose the reactor epoll to do without."
+         Otherwise choose the reactor epoll."
     )]
     UringUnavailable {
         /// The kernel's reason.
@@ -46,9 +46,9 @@ pub enum StartError {
     },
     /// The rings of all cores exceed the memory that may be locked.
     #[error(
-        "The rings of io_uring, some 0.9 MiB for each core, cannot be had on all cores ({cores}): {source}. They count as \
-         locked memory, of which all processes of this user together may have {limit} (RLIMIT_MEMLOCK). Raise that \
-         (ulimit -l, LimitMEMLOCK), configure fewer cores, or use --reactor epoll to do without."
+        "The rings of io_uring, some 0.9 MiB for each core, cannot be created on all cores ({cores}): {source}. They \
+         count as locked memory, of which all processes of this user together may have {limit} (RLIMIT_MEMLOCK). Raise \
+         that (ulimit -l, LimitMEMLOCK), configure fewer cores, or use --reactor epoll."
     )]
     LockedMemory {
         /// The configured cores.
@@ -71,8 +71,8 @@ pub enum StartError {
     },
     /// The thread of a core could not be created.
     #[error(
-        "The thread of core {core} could not be created: {source}. Raise the limit of threads (ulimit -u, TasksMax, the \
-         cgroup's pids.max), or configure fewer cores."
+        "The thread of core {core} could not be created: {source}. Raise the limit of threads (ulimit -u, TasksMax, \
+         the cgroup's pids.max), or configure fewer cores."
     )]
     Thread {
         /// The core.
@@ -97,7 +97,7 @@ pub enum StartError {
     },
     /// The limit of descriptors leaves none for a connection.
     #[error(
-        "The limit of file descriptors is {limit}, but {reserved} are set aside before the first connection. Raise it \
+        "The limit of file descriptors is {limit}, but {reserved} are reserved before the first connection. Raise it \
          (ulimit -Hn, LimitNOFILE), or configure fewer cores, or no listener for metrics (admin_listen)."
     )]
     NoDescriptors {
@@ -122,7 +122,7 @@ pub enum StartError {
     Process(io::Error),
     /// Signals cannot be caught.
     #[error(
-        "Signals cannot be caught: {source}. It takes a thread (ulimit -u, TasksMax, the cgroup's pids.max), two file \
+        "Signals cannot be caught: {source}. It needs a thread (ulimit -u, TasksMax, the cgroup's pids.max), two file \
          descriptors, and the system calls rt_sigaction and socketpair."
     )]
     Signals {
@@ -135,19 +135,20 @@ pub enum StartError {
 fn advice(endpoint: &Endpoint, error: &io::Error) -> &'static str {
     let port = endpoint.socket_address().map(|address| address.port());
     match (error.raw_os_error(), endpoint) {
-        (Some(libc::EADDRINUSE), _) => "Choose another address, or end whatever uses it.",
+        (Some(libc::EADDRINUSE), _) => "Choose another address, or end the process that uses it.",
         (Some(libc::EACCES), Endpoint::Tcp { .. }) if port.is_some_and(|port| port < 1024) => {
-            "Ports below 1024 are for root: give the program the capability CAP_NET_BIND_SERVICE (in a unit of systemd \
-             AmbientCapabilities=), lower the sysctl net.ipv4.ip_unprivileged_port_start, or choose another port."
+            "Ports below 1024 are reserved for root: give the program the capability CAP_NET_BIND_SERVICE (in a unit of \
+             systemd AmbientCapabilities=), lower the sysctl net.ipv4.ip_unprivileged_port_start, or choose another port."
         }
         (Some(libc::EADDRNOTAVAIL), _) => {
-            "No interface of this host has it: `ip address` says which there are. To listen before it is there, set the \
-             sysctl net.ipv4.ip_nonlocal_bind, or net.ipv6.ip_nonlocal_bind, to 1."
+            "No interface of this host has this address: `ip address` lists those that exist. To listen before one has \
+             it, set the sysctl net.ipv4.ip_nonlocal_bind, or net.ipv6.ip_nonlocal_bind, to 1."
         }
         (Some(libc::EAFNOSUPPORT), _) => {
-            "This host has no such addresses, or the service may not use them (RestrictAddressFamilies=). Leave it out."
+            "This host has no addresses of this family, or the service may not use them (RestrictAddressFamilies=). \
+             Remove the address."
         }
-        (Some(libc::EINVAL), _) => "The interface that it names may be another's: `ip address` says which has it.",
+        (Some(libc::EINVAL), _) => "The address may belong to another interface: `ip address` shows which one.",
         (_, Endpoint::Unix(unix)) if matches!(unix.name, UnixName::Path(_)) => unix_advice(error),
         _ => "Choose another address.",
     }
@@ -156,14 +157,14 @@ fn advice(endpoint: &Endpoint, error: &io::Error) -> &'static str {
 fn unix_advice(error: &io::Error) -> &'static str {
     match (error.kind(), error.raw_os_error()) {
         (io::ErrorKind::AlreadyExists, _) => "Move that file away, or choose another path.",
-        (io::ErrorKind::NotFound, Some(_)) => "The directory has to be there first: create it, or choose another.",
+        (io::ErrorKind::NotFound, Some(_)) => "The directory does not exist: create it, or choose another.",
         (io::ErrorKind::PermissionDenied, Some(libc::EPERM)) => {
-            "To give the socket to a group, the server's user has to be in it."
+            "The server's user must be a member of the group that the socket is given to."
         }
         (io::ErrorKind::PermissionDenied, _) => {
-            "The server's user has to be allowed to write to the directory, and to a socket that is there already."
+            "The server's user must be allowed to write to the directory, and to a socket that exists there."
         }
-        (io::ErrorKind::NotFound, None) => "Choose a group that there is.",
+        (io::ErrorKind::NotFound, None) => "Choose a group that exists.",
         _ => "Choose another path.",
     }
 }

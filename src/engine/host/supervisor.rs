@@ -326,7 +326,7 @@ impl Cores {
             return;
         }
         if !self.in_background && draining.is_none() {
-            let cause = signal.map(|name| format!("{name} has come. ")).unwrap_or_default();
+            let cause = signal.map(|name| format!("Received {name}. ")).unwrap_or_default();
             tracing::info!("{cause}Draining: {}", self.limits.drain_plan());
         }
         self.status.ready.store(false, Ordering::Relaxed);
@@ -352,7 +352,7 @@ impl Cores {
         }
         if let Some((worst, others)) = self.stalls.due(now_ms) {
             let others = if others > 0 {
-                format!(" There were {others} other stalls since one was last shown.")
+                format!(" There were {others} other stalls since the last one was logged.")
             } else {
                 String::new()
             };

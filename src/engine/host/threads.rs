@@ -271,7 +271,7 @@ impl Offer {
 /// Lowers this thread's priority. If that is not allowed, the thread keeps the usual one.
 fn yield_to_others(core: usize) {
     if let Err(error) = reactor::yield_to_others() {
-        tracing::debug!(core, %error, "The priority of a core in the background could not be lowered.");
+        tracing::debug!(core, %error, "The priority of a background core could not be lowered.");
     }
 }
 

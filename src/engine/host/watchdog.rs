@@ -77,9 +77,9 @@ impl fmt::Display for Silence {
             ": in the last {of_ms} ms its thread ran for {ran_ms} ms and waited for a processor for {waited_ms} ms. "
         )?;
         f.write_str(if 2 * waited_ms >= of_ms {
-            "Others use the processors that it may run on."
+            "Other threads use its processors."
         } else if 2 * ran_ms >= of_ms {
-            "A handler computes, or the work of one turn takes that long."
+            "A handler computes, or one turn has that much work."
         } else {
             "A handler blocks it."
         })
@@ -332,7 +332,7 @@ mod tests {
                 text.starts_with("Core 0 has made no turn for 20000 ms: in the last 19000 ms its thread ran"),
                 "{text}"
             );
-            assert!(text.ends_with("Others use the processors that it may run on."), "{text}");
+            assert!(text.ends_with("Other threads use its processors."), "{text}");
         }
         let computes = silent(20_000, 249, 1, true);
         assert!(computes.blamed_ms() > 19_000 && computes.to_string().contains("A handler computes"), "{computes}");

@@ -44,37 +44,37 @@ pub enum TopicError {
     #[error("A topic needs a name of 1 to {TOPIC_BYTES_MAX} bytes; this one is empty.")]
     NameEmpty,
     /// The name is too long.
-    #[error("A topic's name may have {TOPIC_BYTES_MAX} bytes; this one has {bytes}. Choose a shorter one.")]
+    #[error("A topic's name may have {TOPIC_BYTES_MAX} bytes; this one has {bytes}. Choose a shorter name.")]
     NameTooLong {
         /// The bytes of the name.
         bytes: usize,
     },
     /// A pattern cannot be published to.
-    #[error("A name that ends with * is a pattern to subscribe to; publish to a topic of a full name.")]
+    #[error("A name that ends with * is a pattern to subscribe to; publish to a topic with a full name.")]
     PatternNotPublishable,
     /// The session has as many subscriptions as it may have.
-    #[error("A session may have {max} subscriptions, and this one has as many. Leave a topic, or raise the limit.")]
+    #[error("A session may have {max} subscriptions, and this one has that many. End one, or raise the limit.")]
     TooManySubscriptions {
         /// The limit.
         max: u32,
     },
     /// The core has as many topics as it may have.
-    #[error("A core may have {max} topics with subscribers, and this one has as many. Raise the limit.")]
+    #[error("A core may have {max} topics with subscribers, and this one has that many. Raise the limit.")]
     TooManyTopics {
         /// The limit.
         max: usize,
     },
     /// Patterns have as many different lengths as they may have.
     #[error(
-        "Patterns may have {max} different lengths, because each slows down whoever publishes. Subscribe to a pattern of \
-         another length, or to topics."
+        "Patterns may have {max} different lengths, because each slows down publishing. Subscribe to a pattern of a \
+         length in use, or to topics."
     )]
     TooManyPatternLengths {
         /// The limit.
         max: usize,
     },
     /// The session is closing.
-    #[error("A session that is closing subscribes to nothing.")]
+    #[error("A closing session cannot subscribe to a topic.")]
     SessionClosing,
 }
 
