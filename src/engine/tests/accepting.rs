@@ -1,4 +1,4 @@
-//! Accepting connections: limits, a lack of descriptors, and what ends accepting by itself.
+//! Tests of accepting connections: limits, a lack of descriptors, and the ways in which accepting ends by itself.
 
 use super::client::{get, text};
 use super::world::World;
@@ -32,9 +32,9 @@ fn without_descriptors_waiting_clients_are_turned_away_every_100_ms() {
     world.network.descriptor_limit(3);
     let (mut first, second) = (world.open("/"), world.connect());
     world.settle();
-    // Accepting fails even though nobody waits, as it does on io_uring.
+    // Accepting fails even though no client waits, as it does on io_uring.
     assert_eq!(world.counters.accept_errors.read(), 1);
-    // No tight loop: one try every 100 ms, and whoever came meanwhile is turned away then.
+    // No tight loop: the core tries once every 100 ms, and turns waiting clients away then.
     let mut waiting: Vec<_> = (0..3).map(|_| world.connect()).collect();
     world.advance(90);
     assert!(waiting.iter_mut().all(|client| client.hears_nothing()));
@@ -45,7 +45,7 @@ fn without_descriptors_waiting_clients_are_turned_away_every_100_ms() {
     world.advance(1_000);
     assert!((10..=12).contains(&world.counters.accept_errors.read()));
     assert_eq!(world.counters.turned_away.read(), 3);
-    // A session that ends makes room at once.
+    // A session that ends makes room immediately.
     second.peer.reset();
     world.settle();
     let mut next = world.open("/");
@@ -85,7 +85,7 @@ fn a_client_that_went_before_it_was_accepted_costs_the_others_nothing() {
         world.network.set_faults(Faults { accept_error: 1000, ..Faults::default() });
         world.turn();
         world.network.set_faults(Faults::default());
-        // Of the errors that accepting may meet, only this one resets.
+        // Of the errors of accepting, only this one resets.
         if first.peer.was_reset() {
             aborted += 1;
             world.settle();
@@ -117,7 +117,7 @@ fn a_listener_that_fails_leaves_the_others_as_they_are() {
     world.settle();
     let mut others = [world.connect_by(0), world.connect_by(1)];
     world.advance(100);
-    // Whoever waits at a listener is turned away when that one has failed.
+    // Clients that wait at a listener are turned away if accepting from that listener has failed.
     assert!(others.iter_mut().all(|client| client.statuses() == [503]));
     world.network.descriptor_limit(100);
     world.advance(100);
@@ -132,7 +132,7 @@ fn a_listener_that_fails_leaves_the_others_as_they_are() {
 #[test]
 fn who_waits_when_the_core_drains_is_answered_or_left_to_the_next_server() {
     let mut world = World::listening(App::new, &[Kind::Tcp, Kind::Unix, Kind::Inherited], 0, Faults::default());
-    // Accepting has failed everywhere and is to be tried again later, so whoever comes waits.
+    // Accepting has failed on every listener and is retried later, so clients wait.
     world.network.descriptor_limit(3);
     let mut first: Vec<_> = (0..3).map(|listener| world.connect_by(listener)).collect();
     world.settle();

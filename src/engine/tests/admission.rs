@@ -1,4 +1,4 @@
-//! Who may come in: pages by their origin, clients by their address, whoever tells it.
+//! Tests of admission: of pages by their origin, and of clients by their address, whatever announces it.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::engine::{AdmissionPolicy, End, Limits};
 use crate::protocol::http::Refusal;
 use crate::reactor::sim::Faults;
 
-/// The address of the proxy that is trusted here.
+/// The address of the trusted proxy.
 const PROXY: &str = "10.0.0.1";
 
 fn policy(proxy_protocol: bool) -> AdmissionPolicy {
@@ -26,7 +26,7 @@ fn guarded(policy: AdmissionPolicy, connections: u32, handshakes: u32) -> World 
     World::guarded(policy, limits, 0, Faults::default())
 }
 
-/// A client that came through the proxy, which said these words before it.
+/// Connects a client through the proxy, which sent these bytes before those of the client.
 fn through_proxy(world: &mut World, words: &[u8]) -> Client {
     let client = world.connect_from(PROXY);
     client.write(words);
@@ -37,14 +37,14 @@ fn proxy_header(source: &str) -> Vec<u8> {
     format!("PROXY TCP4 {source} 10.0.0.9 50000 443\r\n").into_bytes()
 }
 
-/// The status of the answer to a request for a WebSocket with these headers.
+/// Returns the status of the answer to a request for a WebSocket with these headers.
 fn ask(world: &mut World, client: &mut Client, headers: &[(&str, &str)]) -> Option<u16> {
     client.ask_with("/", &[], headers);
     world.settle();
     client.verdict()
 }
 
-/// The addresses that the handler was told, without those that were told again when the session was opened.
+/// Returns the addresses that the handler was told, without repetitions when a session opened.
 fn addresses(world: &World) -> Vec<String> {
     let told: Vec<IpAddr> = world.log.addresses.borrow().iter().map(|address| address.unwrap()).collect();
     assert!(told.chunks(2).all(|pair| pair[0] == pair[1]), "{told:?}");
@@ -163,7 +163,7 @@ fn handshakes_beyond_the_pace_get_429_until_their_time_has_come() {
     assert_eq!(statuses(&mut world, "192.0.2.2", 1), [101]);
     world.advance(500);
     assert_eq!(statuses(&mut world, "192.0.2.1", 2), [101, 429]);
-    // Other requests are no handshakes.
+    // Other requests are not handshakes.
     let mut client = world.connect_from("192.0.2.1");
     client.write(&get("/", "").repeat(5));
     world.settle();
@@ -201,7 +201,7 @@ fn clients_of_a_trusted_proxy_are_told_apart_by_x_forwarded_for() {
     world.settle();
     let mut next = world.connect_from(PROXY);
     assert_eq!(ask(&mut world, &mut next, &[("X-Forwarded-For", "192.0.2.1")]), Some(101));
-    // What the proxy asks for itself is not limited.
+    // The proxy's own requests are not limited.
     for _ in 0..3 {
         let mut own = world.connect_from(PROXY);
         assert_eq!(ask(&mut world, &mut own, &[]), Some(101));
@@ -229,7 +229,7 @@ fn a_proxy_header_says_who_the_client_is_however_it_is_split() {
             if at % 2 == 0 {
                 world.settle();
             }
-            // A proxy that only passes bytes on passes on what the client forged.
+            // A proxy that only forwards bytes forwards the client's forgery.
             assert_eq!(ask(&mut world, &mut client, &[("X-Forwarded-For", "198.51.100.1")]), Some(101));
             client.send("hello");
             world.settle();
@@ -260,7 +260,7 @@ fn a_proxy_may_speak_for_itself() {
         assert_eq!(ask(&mut world, &mut client, &[]), Some(101));
     }
     assert_eq!(addresses(&world), [PROXY; 3]);
-    // A look at the port, as load balancers take it.
+    // A probe of the port, as load balancers send it.
     let look = through_proxy(&mut world, b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
     look.peer.finish();
     world.settle();
@@ -306,7 +306,7 @@ fn a_proxy_header_from_a_stranger_is_refused_with_400() {
     }
 }
 
-/// What HAProxy's `send-proxy-v2 check` says: it speaks for itself.
+/// The header of HAProxy's `send-proxy-v2 check`, by which the proxy speaks for itself.
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
 #[test]

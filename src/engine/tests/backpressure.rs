@@ -1,4 +1,5 @@
-//! A peer that does not read slows only itself: what waits for it is bounded, in order, and complete.
+//! Tests of backpressure: a peer that does not read delays only itself, and its output is bounded, ordered and
+//! complete.
 
 use super::client::{Frame, close, masked, text};
 use super::handler::numbered;
@@ -7,7 +8,7 @@ use crate::engine::{Limits, Sent};
 use crate::protocol::Opcode;
 
 const OUTBOX_BYTES_MAX: usize = 256 * 1024;
-/// One read, at most.
+/// The limit of one read, in bytes.
 const READ_BYTES: usize = 256 * 1024;
 
 #[test]
@@ -215,7 +216,7 @@ fn a_flood_of_pings_that_one_read_brought_costs_a_few_kilobytes_of_pongs() {
     }
     world.settle();
     let pong_bytes = 2 + 100;
-    // In flight is what the first read left over with the pongs of that turn; behind it waits what may.
+    // The rest of the first read is in flight, with the pongs of that turn; the outbox waits behind it.
     let bound = 4 * 1024 + pong_bytes + 2 * 17 * pong_bytes;
     assert!(world.bytes_held(id) <= bound, "{} bytes are held", world.bytes_held(id));
 }

@@ -1,4 +1,4 @@
-//! What was published over all cores of a process, in the order in which it was, and what each subscriber is to have.
+//! The messages published on all cores of a process, in order, and the messages that each subscriber must receive.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ struct Published {
     text: String,
 }
 
-/// One session's subscription to one topic or pattern. Moments are numbers of messages published by then.
+/// The subscription of one session to a topic or pattern. Its times are the number of messages published by then.
 #[derive(Clone, Copy, Default)]
 pub struct Subscription {
     joined: usize,
@@ -24,13 +24,14 @@ pub struct Subscription {
     dropped: u64,
 }
 
-/// What a subscriber that stayed to the end did not hear.
+/// The messages that a subscriber which stayed to the end did not receive.
 pub struct Missing {
-    /// Published after the subscription was confirmed.
+    /// Messages that were published after the subscription was confirmed.
     pub promised: u64,
-    /// Published before. What was on its way already when it joined it may hear, or be told of.
+    /// Messages that were published before. Those already on their way when it subscribed may arrive or be reported
+    /// dropped.
     pub early: u64,
-    /// What the handler was told to have been dropped.
+    /// The messages that the handler was told were dropped.
     pub told: u64,
 }
 
@@ -61,8 +62,8 @@ impl Board {
         }
     }
 
-    /// What the session of this name did not hear of a topic or pattern, of all that it is to have; `None` if it is not
-    /// subscribed. What it heard more than once, or that was never said, fails.
+    /// Returns the messages of a topic or pattern that this session should have received and did not; `None` if it is
+    /// not subscribed. Fails on a message that it received twice, or that was never published.
     pub fn missing(
         &self,
         id: &str,
@@ -80,7 +81,7 @@ impl Board {
         };
         let published = self.published.borrow();
         let all = published.iter().enumerate();
-        // Even one's own, if it was published before one joined.
+        // This includes a session's own messages, if they were published before it subscribed.
         let is_due = |at: usize, message: &Published| at < subscription.joined || is_wanted(&message.text);
         for (at, message) in all.filter(|(at, message)| matches(message) && is_due(*at, message)) {
             match rest.get_mut(&*message.text).filter(|count| **count > 0) {

@@ -1,4 +1,4 @@
-//! Bodies: of a known length, in chunks, and held back until they are asked for.
+//! Tests of request bodies: with a known length, in chunks, and withheld until the server asks for them.
 
 use super::client::{CONTINUE, get, post, post_chunks, post_chunks_head, upgrade_request};
 use super::requests::{assert_answered_however_cut, drip_until_time_is_over};
@@ -6,12 +6,12 @@ use super::world::World;
 use crate::engine::Limits;
 use crate::protocol::http::{CHUNK_EXTRAS_BYTES_MAX, Refusal};
 
-/// A request that is hidden in a body: it is the body, and is never answered.
+/// Returns a request that is hidden in a body, and must never be answered.
 fn hidden() -> Vec<u8> {
     get("/hidden", "")
 }
 
-/// Of the request at hand: bytes that are kept of it, and the room for them.
+/// Returns the bytes that are kept of the current request, and the room for them.
 fn kept(world: &mut World, index: u32) -> (usize, usize) {
     let sessions = &mut world.core.sessions;
     let slot = sessions.token_at(index).and_then(|token| sessions.get_mut(token));
@@ -19,13 +19,13 @@ fn kept(world: &mut World, index: u32) -> (usize, usize) {
     backlog.map_or((0, 0), |backlog| (backlog.bytes.len(), backlog.bytes.capacity()))
 }
 
-/// Makes a request of a target, headers and a body.
+/// The type of functions that make a request from a target, headers and a body.
 type Way = fn(&str, &str, &[u8]) -> Vec<u8>;
 
 /// The ways to send a body.
 const WAYS: [Way; 2] = [post, post_in_chunks];
 
-/// A request whose body comes in two chunks, as far as it has bytes for them.
+/// Returns a request whose body comes in two chunks, if it has the bytes for them.
 fn post_in_chunks(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let (first, rest) = body.split_at(body.len() / 2);
     post_chunks(target, headers, [first, rest].into_iter().filter(|chunk| !chunk.is_empty()))
@@ -86,7 +86,7 @@ fn a_body_that_drips_stays_where_it_lies_but_to_grow_and_takes_no_more_room_than
     }
     world.settle();
     places.dedup();
-    // Room for it doubles. A copy of everything for each piece would be 4 GB, of a client that sent 256 KiB.
+    // The room doubles. A copy of everything for each piece would be 4 GB, for a client that sent 256 KiB.
     assert!(places.len() <= 16, "it was copied {} times", places.len());
     assert_eq!(kept(&mut world, 0), (request.len() - 1, request.len()));
     client.write(&request[request.len() - 1..]);
@@ -152,7 +152,7 @@ fn a_body_above_the_limit_is_refused_as_soon_as_a_size_says_so() {
         let answer = client.answer().unwrap();
         assert_eq!(answer.status, 413);
         assert!(answer.body.contains("65537") && answer.body.contains("65536"), "{}", answer.body);
-        // What was on its way is thrown away, so that no reset overtakes the answer; a hidden request too.
+        // Bytes on their way are discarded so that no reset overtakes the answer, including a hidden request.
         client.write(&hidden());
         world.settle();
         assert!(client.is_at_end() && !client.peer.was_reset());
@@ -261,7 +261,7 @@ fn a_body_with_an_upgrade_or_with_get_is_refused_and_not_read_as_a_request() {
     }
 }
 
-/// Heads of requests whose bodies are held back, and these bodies.
+/// Returns the heads of requests whose bodies are withheld, and these bodies.
 fn held_back(target: &str) -> [(Vec<u8>, &'static [u8]); 2] {
     let expect = "Expect: 100-continue\r\n";
     let counted = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n{expect}\r\n");
@@ -321,7 +321,7 @@ fn a_body_that_is_held_back_is_refused_unread_if_it_is_of_no_use() {
             let answer = client.answer().unwrap();
             assert_eq!(answer.status, status);
             assert!(answer.head.contains("\r\nConnection: close\r\n"), "{}", answer.head);
-            // The client may send it all the same, and a request behind it.
+            // The client may send the body anyway, and another request after it.
             client.write(&[body, &hidden()].concat());
             world.settle();
             assert!(client.is_at_end() && !client.peer.was_reset());
@@ -382,7 +382,7 @@ fn a_refusal_reaches_a_client_that_sends_its_whole_body_before_it_reads() {
         assert_eq!(client.statuses(), [413]);
         assert!(!client.peer.was_reset());
         assert_eq!(world.counters.input_overruns.read(), 0);
-        // Not without end.
+        // The limit is not infinite.
         for _ in 0..10 {
             client.write(&vec![0; 1_000_000]);
             world.turns(4);

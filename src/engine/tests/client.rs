@@ -1,7 +1,7 @@
 //! A client that speaks WebSocket, and anything else that a test wants to send.
 //!
-//! It writes frames through the protocol's own encoder and reads them strictly: what a server may not send fails the
-//! test.
+//! Writes frames with the encoder of the protocol, and reads them strictly: a test fails on anything that a server must
+//! not send.
 
 use std::rc::Rc;
 
@@ -21,11 +21,11 @@ pub struct Client {
     trace: Rc<Trace>,
     handshake: Option<ClientHandshake>,
     received: Vec<u8>,
-    /// What compression it offers when it asks.
+    /// The compression that it offers in its handshake.
     offer: Option<Offer>,
     /// Its end of a connection that may be compressed.
     link: Option<Link>,
-    /// Whether it has asked to be told when to send a body, and does not mind whether it is.
+    /// It has requested a 100 before it sends a body, and accepts that none comes.
     may_be_continued: bool,
 }
 
@@ -62,7 +62,7 @@ pub enum Frame {
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(u16, String),
-    /// Without a code.
+    /// A Close frame without a code.
     CloseEmpty,
 }
 
@@ -82,14 +82,14 @@ pub fn close(code: u16, reason: &str) -> Frame {
     Frame::Close(code, reason.to_owned())
 }
 
-/// A whole masked frame.
+/// Returns a whole masked frame.
 pub fn masked(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     write_frame(&mut bytes, opcode, payload, Some(KEY));
     bytes
 }
 
-/// A masked frame that may be one of several.
+/// Returns a masked frame that may be one of several.
 pub fn fragment(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     FrameHeader { fin, opcode, compressed: false, mask: Some(KEY), payload_bytes: payload.len() as u64 }
@@ -100,7 +100,7 @@ pub fn fragment(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The first frame of a compressed message, or its only one.
+/// Returns the first frame of a compressed message, or its only one.
 pub fn compressed_fragment(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
     let mut bytes = fragment(opcode, fin, payload);
     bytes[0] |= 0x40;
@@ -114,7 +114,7 @@ pub fn masked_close(code: u16, reason: &str) -> Vec<u8> {
     bytes
 }
 
-/// A request for a WebSocket, and what its answer has to prove.
+/// Returns a request for a WebSocket, and the accept key that its answer must have.
 pub fn upgrade_request(target: &str, protocols: &[&str]) -> (Vec<u8>, ClientHandshake) {
     upgrade_request_with(target, protocols, None, &[])
 }
@@ -130,12 +130,12 @@ fn upgrade_request_with(
     (bytes, handshake.expect("a request that can be sent"))
 }
 
-/// A request for anything else.
+/// Returns a request that is not for a WebSocket.
 pub fn get(target: &str, headers: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").into_bytes()
 }
 
-/// A request with a body.
+/// Returns a request with a body.
 pub fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let bytes = body.len();
     let head =
@@ -143,7 +143,7 @@ pub fn post(target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     [&head, body].concat()
 }
 
-/// A request whose body comes in these chunks.
+/// Returns a request whose body comes in these chunks.
 pub fn post_chunks<'a>(target: &str, headers: &str, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut bytes = post_chunks_head(target, headers);
     for chunk in chunks {
@@ -155,12 +155,12 @@ pub fn post_chunks<'a>(target: &str, headers: &str, chunks: impl IntoIterator<It
     bytes
 }
 
-/// The head of such a request.
+/// Returns the head of a request with a chunked body.
 pub fn post_chunks_head(target: &str, headers: &str) -> Vec<u8> {
     format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n{headers}\r\n").into_bytes()
 }
 
-/// What tells a client to send the body that it holds back.
+/// The answer that asks a client to send the body that it withholds.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Client {
@@ -168,22 +168,22 @@ impl Client {
         Self { peer, trace, handshake: None, received: Vec::new(), offer: None, link: None, may_be_continued: false }
     }
 
-    /// Has it pass over every 100 from now on.
+    /// Makes it ignore every 100 from now on.
     pub fn ignore_continue(&mut self) {
         self.may_be_continued = true;
     }
 
-    /// Has it offer compression when it asks.
+    /// Makes it offer compression in its handshake.
     pub fn offer(&mut self, offer: Offer) {
         self.offer = Some(offer);
     }
 
-    /// Whether its messages may be compressed.
+    /// Returns whether its messages may be compressed.
     pub fn is_compressed(&self) -> bool {
         self.link.is_some()
     }
 
-    /// A message's payload as it is sent compressed; `None` if it is to be sent as it is.
+    /// Returns a message's compressed payload; `None` if it is to be sent uncompressed.
     pub fn compress(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
         let link = self.link.as_mut()?;
         link.connection.compress(payload, &mut link.compressors).map(<[u8]>::to_vec)
@@ -201,14 +201,14 @@ impl Client {
         self.write(&request);
     }
 
-    /// What [`Client::ask`] writes, for a client that writes it piece by piece.
+    /// Returns the request that [`Client::ask`] writes, for a client that writes it piece by piece.
     pub fn request(&mut self, target: &str) -> Vec<u8> {
         let (request, handshake) = upgrade_request_with(target, &[], self.offer, &[]);
         self.handshake = Some(handshake);
         request
     }
 
-    /// Whether the answer to [`Client::ask`] is here and opens the WebSocket.
+    /// Returns whether the answer to [`Client::ask`] has arrived and opens the WebSocket.
     pub fn is_accepted(&mut self) -> bool {
         let Some(head) = self.head() else { return false };
         let handshake = self.handshake.expect("the client has asked");
@@ -222,13 +222,13 @@ impl Client {
         self.peer.write(bytes);
     }
 
-    /// Notes what this client does or sees.
+    /// Records an action or observation of this client.
     pub fn note(&self, what: &str, bytes: &[u8]) {
         let port = u64::from(self.peer.address().port());
         self.trace.note(what, &[port, bytes.len() as u64], bytes);
     }
 
-    /// The status of the answer to [`Client::ask`], once it is here: 101 only if it opens the WebSocket.
+    /// Returns the status of the answer to [`Client::ask`], once it has arrived: 101 only if it opens the WebSocket.
     pub fn verdict(&mut self) -> Option<u16> {
         let head = self.head()?;
         match self.handshake.expect("the client has asked").check_response(&head, &[]) {
@@ -249,7 +249,7 @@ impl Client {
         self.write(&masked(Opcode::Binary, payload));
     }
 
-    /// Has the application publish a message of this number to the topic `a`.
+    /// Makes the application publish a message of this number to the topic `a`.
     pub fn send_binary_publish(&self, number: usize) {
         self.send(&format!("/publish-number a {number} 1000"));
     }
@@ -262,7 +262,7 @@ impl Client {
         self.write(&masked_close(code, reason));
     }
 
-    /// Every whole frame that has come.
+    /// Returns every whole frame that has arrived.
     pub fn frames(&mut self) -> Vec<Frame> {
         self.pull();
         let mut frames = Vec::new();
@@ -284,7 +284,7 @@ impl Client {
         frames
     }
 
-    /// The next whole answer.
+    /// Returns the next whole answer.
     pub fn answer(&mut self) -> Option<Answer> {
         let head = String::from_utf8(self.whole_head()?.to_vec()).expect("heads are ASCII");
         let length = head.split("Content-Length: ").nth(1).map_or(0, |rest| {
@@ -294,40 +294,40 @@ impl Client {
             return None;
         }
         self.received.drain(..head.len());
-        // What is no text is what a hostile client had sent back to it.
+        // A body that is not text is one that a hostile client had echoed.
         let body = String::from_utf8_lossy(&self.received.drain(..length).collect::<Vec<u8>>()).into_owned();
         let status = head[9..12].parse().expect("a status");
         Some(Answer { status, head, body })
     }
 
-    /// The statuses of all answers that have come.
+    /// Returns the statuses of all answers that have arrived.
     pub fn statuses(&mut self) -> Vec<u16> {
         std::iter::from_fn(|| self.answer()).map(|answer| answer.status).collect()
     }
 
-    /// The bodies of all answers that have come.
+    /// Returns the bodies of all answers that have arrived.
     pub fn bodies(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.answer()).map(|answer| answer.body).collect()
     }
 
-    /// Whether the server's end of stream has come, and nothing before it is left.
+    /// Returns whether the server's end of stream has arrived, and nothing before it is left.
     pub fn is_at_end(&mut self) -> bool {
         self.pull();
         self.received.is_empty() && self.peer.is_at_end()
     }
 
-    /// Whether nothing has come and the server is still there.
+    /// Returns whether nothing has arrived and the server has not closed.
     pub fn hears_nothing(&mut self) -> bool {
         self.pull();
         self.received.is_empty() && !self.peer.is_at_end() && !self.peer.is_closed_by_server()
     }
 
-    /// Whether a close frame of this code is all that has come.
+    /// Returns whether a Close frame with this code is all that has arrived.
     pub fn hears_close(&mut self, code: u16) -> bool {
         matches!(self.frames()[..], [Frame::Close(sent, _)] if sent == code)
     }
 
-    /// Everything that has come, whatever it is.
+    /// Returns all bytes that have arrived.
     pub fn bytes(&mut self) -> Vec<u8> {
         self.pull();
         std::mem::take(&mut self.received)
@@ -338,13 +338,13 @@ impl Client {
         Some(self.received.drain(..end).collect())
     }
 
-    /// The head of an answer, if one is here, and left there.
+    /// Returns the head of an answer, if one has arrived, and leaves it there.
     fn whole_head(&mut self) -> Option<&[u8]> {
         self.pull();
         while self.may_be_continued && self.received.starts_with(CONTINUE) {
             self.received.drain(..CONTINUE.len());
         }
-        // A status line passes for a request line as far as its end is concerned.
+        // To find the end of a head, a status line may stand for a request line.
         let end = HeadScan::default().find_end(&self.received, &HeadLimits::default()).expect("a good head")?;
         let head = &self.received[..end];
         // RFC 9110 6.6.1, for answers of all kinds; the clock of a simulated core stands still.

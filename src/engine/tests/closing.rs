@@ -1,4 +1,4 @@
-//! Closing handshakes from both ends, and what crosses them.
+//! Tests of closing handshakes from both ends, and of messages that cross them.
 
 use super::client::{Frame, close, masked, masked_close, text};
 use super::world::World;
@@ -106,7 +106,7 @@ fn a_peer_that_does_not_answer_a_close_is_cut_off_after_five_seconds() {
     let mut client = world.open("/");
     client.send("/close 1000 x");
     world.settle();
-    // It buys no time with what it sends.
+    // Input does not extend the timeout.
     for _ in 0..49 {
         client.send("not yet");
         world.advance(100);

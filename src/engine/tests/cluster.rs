@@ -1,4 +1,4 @@
-//! Several cores of one process, with every turn in the hands of the test.
+//! Several cores of one process, whose turns the test controls one by one.
 
 use super::client::Client;
 use super::handler::App;
@@ -6,7 +6,7 @@ use super::world::{Process, World};
 use crate::engine::{AdmissionPolicy, Limits, ServerHandle, SessionId};
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults};
 
-/// Passes over all cores after which they have come to rest, or never will.
+/// The most passes over all cores until they come to rest.
 const SETTLE_PASSES_MAX: usize = 10_000;
 
 pub struct Cluster {
@@ -27,7 +27,7 @@ impl Cluster {
         Self { cores, handle: process.handle.clone() }
     }
 
-    /// A client of a core that has joined a topic, with what it was told of it behind it.
+    /// Returns a client of a core that has subscribed to a topic, and has read the confirmation.
     pub fn member(&mut self, core: usize, topic: &str, how: &str) -> (Client, SessionId) {
         let (client, id) = self.cores[core].open_session();
         client.send(&format!("/join {topic} {how}"));
@@ -37,13 +37,13 @@ impl Cluster {
         (client, id)
     }
 
-    /// Turns until none of the cores has anything to do.
+    /// Runs turns until no core has anything to do.
     pub fn settle(&mut self) {
         let mut quiet = 0;
         for _ in 0..SETTLE_PASSES_MAX {
             let busy = self.cores.iter_mut().fold(false, |busy, core| core.turn() | busy);
             quiet = if busy { 0 } else { quiet + 1 };
-            // What was delayed may come as late as this.
+            // Delayed completions may arrive as late as this.
             if quiet > DELAY_MAX_TURNS {
                 return;
             }
@@ -51,12 +51,12 @@ impl Cluster {
         panic!("the cores never come to rest");
     }
 
-    /// Everyone goes, on all cores, before any of them looks whether all are gone.
+    /// Disconnects the clients of all cores before any core checks that none is left.
     fn end(&mut self) {
         self.cores.iter_mut().for_each(World::end);
     }
 
-    /// A count over all cores.
+    /// Returns a count over all cores.
     pub fn sum(&self, count: impl Fn(&World) -> u64) -> u64 {
         self.cores.iter().map(count).sum()
     }

@@ -1,4 +1,5 @@
-//! Compression as sessions see it: agreed or not, shared or dedicated, and never at the cost of others.
+//! Tests of compression as sessions see it: agreed or not, shared or dedicated, and never at the cost of other
+//! sessions.
 
 use super::client::{Client, compressed_fragment, text};
 use super::world::World;
@@ -15,7 +16,7 @@ fn limits(context_takeover: bool) -> Limits {
     Limits { compression: Some(compression), ..Limits::default() }
 }
 
-/// A client with a WebSocket for which it offered compression, whatever became of the offer.
+/// Returns a client with a WebSocket that offered compression, whether or not the server agreed.
 fn open(world: &mut World, context_takeover: bool) -> Client {
     let mut client = world.connect();
     client.offer(Offer::new(&Compression { context_takeover, ..Compression::default() }));
@@ -98,7 +99,7 @@ fn one_message_that_becomes_large_is_inflated_a_turn_and_nobody_waits_for_more()
     let received = world.counters.messages_received.read();
     heavy.iter().for_each(|client| client.write(&compressed_fragment(Opcode::Binary, true, &large)));
     send_compressed(&mut light, &"light ".repeat(50));
-    // One of the heavy ones and the light one, whatever the order they came in.
+    // One of the heavy messages and the light one, in whatever order they came.
     world.turns(2);
     assert_eq!(light.frames(), [text(&"light ".repeat(50))]);
     for more in 2..=6 {
@@ -126,7 +127,7 @@ fn what_is_prepared_for_many_reaches_each_as_it_agreed() {
             });
             world.core.flush_and_settle(id.token);
             expected.push(text(&message));
-            // Between them, what is its own.
+            // Each session's own messages come between them.
             let own = format!("round {round}, ").repeat(30);
             match client.compress(own.as_bytes()) {
                 Some(compressed) => client.write(&compressed_fragment(Opcode::Text, true, &compressed)),

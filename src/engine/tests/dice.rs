@@ -1,15 +1,15 @@
-//! The random numbers of a test, all of them from one seed.
+//! The random numbers of a test, all from one seed.
 
-/// SplitMix64.
+/// The generator: SplitMix64.
 pub struct Dice(u64);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        // Another sequence than that of the reactor, which has the same seed.
+        // The sequence differs from that of the reactor, which has the same seed.
         Self(seed ^ 0x5DEE_CE66_D1CE_4E5B)
     }
 
-    /// A number below `bound`, which is not zero.
+    /// Returns a number below `bound`, which is not zero.
     pub fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -18,7 +18,7 @@ impl Dice {
         ((mixed ^ (mixed >> 31)) % bound as u64) as usize
     }
 
-    /// Whether something happens that happens once in `times`.
+    /// Returns true once in so many `times`.
     pub fn once_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
@@ -31,7 +31,7 @@ impl Dice {
         (0..count).map(|_| self.below(256) as u8).collect()
     }
 
-    /// A length: short as a rule, sometimes long.
+    /// Returns a length: mostly short, sometimes long.
     pub fn length(&mut self, long: usize) -> usize {
         match self.below(20) {
             0 => self.below(long + 1),

@@ -1,4 +1,4 @@
-//! Draining: everyone hears of it, and nobody can hold it up.
+//! Tests of the drain: every session is told to close, and none can delay it.
 
 use super::client::{Client, close, get, post, text, upgrade_request};
 use super::world::World;
@@ -66,7 +66,7 @@ fn a_client_that_asks_within_a_second_of_connecting_is_answered_with_503() {
         world.advance(800);
         clients[0].write(&get("/", ""));
         clients[1].write(&upgrade_request("/", &[]).0);
-        // Half of a request buys it the time of a whole one.
+        // Half a request has the time of a whole one.
         clients[2].write(&get("/", "")[..10]);
         world.advance(1_000);
         clients[2].write(&get("/", "")[10..]);
@@ -116,7 +116,7 @@ fn who_waits_in_the_backlog_is_answered_before_the_listener_closes() {
     for accepting in [true, false] {
         let mut world = World::new();
         if !accepting {
-            // Accepting has failed, and is to be tried again later.
+            // Accepting has failed, and is to be retried later.
             world.network.descriptor_limit(1);
             let mut turned_away = world.connect();
             world.settle();
@@ -173,7 +173,7 @@ fn one_client_that_went_does_not_take_the_backlog_with_it() {
         world.turn();
         world.network.set_faults(Faults::default());
         world.settle();
-        // Only those are left without an answer whose own connection was aborted, and that is rare.
+        // Only a client whose own connection was aborted is left without an answer, and that is rare.
         let unanswered = clients.iter_mut().filter_map(|client| client.statuses().is_empty().then_some(client));
         let unanswered: Vec<bool> = unanswered.map(|client| client.peer.was_reset()).collect();
         assert!(unanswered.len() < 8 && unanswered.iter().all(|reset| *reset), "seed {seed}: {unanswered:?}");
@@ -285,7 +285,7 @@ fn during_the_delay_it_accepts_and_serves_and_every_answer_is_the_last_on_its_co
     assert!(world.core.is_done());
 }
 
-/// Takes out the clients that have been told, and returns how many they were.
+/// Removes the clients that have been told to close, and returns their number.
 fn told(clients: &mut Vec<Client>) -> usize {
     let before = clients.len();
     clients.retain_mut(|client| {
@@ -310,7 +310,7 @@ fn goodbyes_are_spread_evenly_and_all_are_said_when_the_spread_is_over() {
             world.advance(spread_ms / 10);
             told_so_far += told(&mut clients);
             let share = sessions * step / 10;
-            // A share may be due up to 10 ms later, and a session may be a fraction.
+            // A share may be due up to 10 ms later, and may differ by a fraction of a session.
             let slack = 1 + sessions * 10 / spread_ms as usize;
             let kept = (share.saturating_sub(slack)..=share).contains(&told_so_far);
             assert!(kept, "{sessions} in {spread_ms} ms: {told_so_far} after {step} tenths");
@@ -369,7 +369,7 @@ fn without_a_drain_timeout_everyone_is_told_before_anyone_is_cut_off() {
 
 #[test]
 fn a_hurried_drain_tells_everyone_at_once_and_cuts_off_whoever_is_left_after_half_a_second() {
-    // Before the drain, in its delay, in its spread, and behind it.
+    // Before the drain, in its delay, in its spread, and after it.
     for hurried_after_ms in [None, Some(0), Some(500), Some(1_500), Some(3_000)] {
         let limits =
             Limits { drain_delay_ms: 1_000, drain_spread_ms: 1_000, drain_timeout_ms: 9_000, ..Limits::default() };

@@ -1,4 +1,4 @@
-//! The application of the tests: it echoes, does what its clients tell it, and writes down what it saw.
+//! The application of the tests: it echoes, follows the commands of its clients, and records its calls.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
@@ -16,43 +16,43 @@ use crate::engine::{
 use crate::protocol::http::{Request, Response};
 use crate::protocol::{CloseCode, Message};
 
-/// What the application saw, in order.
+/// The calls that the application received, in order.
 #[derive(Default)]
 pub struct Log {
     pub opened: RefCell<Vec<SessionId>>,
     pub closed: RefCell<Vec<Closed>>,
-    /// The client's address, at each upgrade that was asked for and at each session that was opened.
+    /// The client's address, at each upgrade and at each opened session.
     pub addresses: RefCell<Vec<Option<IpAddr>>>,
     /// Messages that were not commands.
     pub messages: RefCell<Vec<(SessionId, Vec<u8>)>>,
     pub pings: RefCell<Vec<Vec<u8>>>,
     pub pongs: RefCell<Vec<Vec<u8>>>,
-    /// What became of what was sent.
+    /// The outcome of each message that was sent.
     pub sent: RefCell<Vec<Sent>>,
-    /// Sessions that were told to go on, and how many bytes waited then.
+    /// Sessions whose backpressure ended, and how many bytes waited then.
     pub drained: RefCell<Vec<(SessionId, usize)>>,
     /// Handles that sessions gave away.
     pub handles: RefCell<Vec<SessionHandle>>,
-    /// That something could be sent from `Handler::close`.
+    /// A message could be sent from `Handler::close`.
     pub sent_after_end: Cell<bool>,
-    /// Subscriptions that hold everywhere.
+    /// Confirmed subscriptions.
     pub subscribed: RefCell<Vec<(SessionId, String)>>,
-    /// Messages that sessions did not get of a topic.
+    /// Messages of a topic that were dropped for a session.
     pub dropped: RefCell<Vec<(SessionId, String, u64)>>,
-    /// Why a topic was not subscribed or published to.
+    /// The errors of subscriptions and publications.
     pub topic_errors: RefCell<Vec<TopicError>>,
-    /// What all cores of the process have published.
+    /// The messages published on all cores of the process.
     pub board: Rc<Board>,
-    /// Decisions that take time wait for it.
+    /// Pending decisions wait for it.
     pub gate: Gate,
-    /// Calls that came before `open`, after `close`, twice, or for a session whose state is another's.
+    /// Calls before `open`, after `close`, repeated, or for a session with the state of another.
     pub disorder: RefCell<Vec<String>>,
-    /// How often the application failed, by where.
+    /// The number of the application's panics, by place.
     pub panics: RefCell<BTreeMap<&'static str, u64>>,
     live: RefCell<HashSet<SessionId>>,
 }
 
-/// How a session ended.
+/// The end of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
     pub id: SessionId,
@@ -62,12 +62,12 @@ pub struct Closed {
 }
 
 impl Log {
-    /// For one core of the process that has this board.
+    /// Returns the log of one core of the process that has this board.
     pub fn of(board: &Rc<Board>) -> Self {
         Self { board: Rc::clone(board), ..Self::default() }
     }
 
-    /// Notes a call for a session, which is to come between `open` and `close` and to find the state of no other.
+    /// Records a call for a session, which must come between `open` and `close` and find the session's own state.
     fn note_call(&self, session: &mut Session<'_, Member>, callback: &str) {
         let id = session.id();
         let in_order = match callback {
@@ -83,7 +83,7 @@ impl Log {
         }
     }
 
-    /// Fails, and writes down where.
+    /// Panics, and records where.
     fn fail(&self, place: &'static str) -> ! {
         self.note_panic(place);
         burst()
@@ -93,18 +93,18 @@ impl Log {
         *self.panics.borrow_mut().entry(place).or_default() += 1;
     }
 
-    /// How the session ended that ended last.
+    /// Returns the end of the session that ended last.
     pub fn last_closed(&self) -> Closed {
         self.closed.borrow().last().cloned().expect("a session has ended")
     }
 
-    /// Code, reason and cleanness of every end so far.
+    /// Returns the code, reason and cleanness of every end so far.
     pub fn ends(&self) -> Vec<(Option<u16>, String, bool)> {
         self.closed.borrow().iter().map(|closed| (closed.code, closed.reason.clone(), closed.clean)).collect()
     }
 }
 
-/// What lets tasks through once it is opened.
+/// A gate that lets tasks pass once it is opened.
 #[derive(Clone, Default)]
 pub struct Gate {
     opened: Rc<Cell<bool>>,
@@ -116,7 +116,7 @@ impl Gate {
         self.opened.set(true);
     }
 
-    /// Whether nobody waits at it in vain.
+    /// Returns whether no task waits at it.
     pub fn is_clear(&self) -> bool {
         self.opened.get() || !self.awaited.get()
     }
@@ -127,7 +127,7 @@ impl Gate {
     }
 }
 
-/// A future that is ready when it has been asked so many times.
+/// Completes after it was polled so many times.
 async fn polls(count: usize) {
     let mut left = count;
     poll_fn(|_| {
@@ -137,24 +137,24 @@ async fn polls(count: usize) {
     .await;
 }
 
-/// What it keeps for a session.
+/// The state of a session.
 pub struct Member {
-    /// Whose it is, once the session is open.
+    /// The session that it belongs to, once the session is open.
     id: Option<SessionId>,
     /// The callback that is to panic.
     panic_in: &'static str,
     /// The callback that is to close the session.
     close_in: &'static str,
-    /// The callback that is to publish that it was called, to its topic.
+    /// The callback that is to publish its name to its topic.
     publish_in: &'static str,
-    /// Dropping it panics, which is written down here.
+    /// Dropping the state panics, which is recorded here.
     bomb: Option<Rc<Log>>,
     /// The longest message that was sent to the session.
     pub longest: usize,
 }
 
 thread_local! {
-    /// Where the next default state is to fail.
+    /// The log of the next default state that is to panic.
     static FAILING_DEFAULT: RefCell<Option<Rc<Log>>> = const { RefCell::new(None) };
 }
 
@@ -183,14 +183,14 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        // A test that fails drops what is left, and a second panic would end all tests.
+        // If a test fails, this is dropped while it panics, and a second panic would end all tests.
         if let Some(log) = self.bomb.take().filter(|_| !std::thread::panicking()) {
             log.fail("drop of the state");
         }
     }
 }
 
-/// Places at which the application can be told to fail.
+/// The places at which the application can be told to panic.
 pub const PANICS: [&str; 14] = [
     "upgrade",
     "default",
@@ -208,20 +208,20 @@ pub const PANICS: [&str; 14] = [
     "drop of the state",
 ];
 
-/// How often a decision that comes soon is asked for before.
+/// The number of polls before an early decision.
 const SOON_POLLS: usize = 5;
 
-/// The callback of this name, if there is one.
+/// Returns the callback of this name, if there is one.
 fn callback(name: &str) -> &'static str {
     PANICS.iter().copied().find(|known| *known == name).unwrap_or_default()
 }
 
-/// A panic without the noise of one.
+/// Panics without printing a message.
 pub fn burst() -> ! {
     resume_unwind(Box::new("the application failed"))
 }
 
-/// Sends `count` messages of `bytes` each, numbered, and notes what became of them.
+/// Sends `count` numbered messages of `bytes` each, and records the outcomes.
 fn flood(session: &mut Session<'_, Member>, log: &Log, count: usize, bytes: usize) {
     session.state().longest = session.state().longest.max(bytes);
     for number in 0..count {
@@ -230,7 +230,7 @@ fn flood(session: &mut Session<'_, Member>, log: &Log, count: usize, bytes: usiz
     }
 }
 
-/// Subscribes as it is told: `close`, `newest`, `oldest` or `latest`, `silent` after any of them.
+/// Parses the options of a subscription: `close`, `newest`, `oldest` or `latest`, with `silent` after any of them.
 fn join(session: &mut Session<'_, Member>, log: &Log, topic: &str, how: &str) {
     let overflow = match how.trim_end_matches("-silent") {
         "newest" => Overflow::DropNewest,
@@ -245,7 +245,7 @@ fn join(session: &mut Session<'_, Member>, log: &Log, topic: &str, how: &str) {
     log.topic_errors.borrow_mut().extend(joined.err());
 }
 
-/// A message that can be told from the others.
+/// Returns a message that differs from the others.
 pub fn numbered(number: usize, bytes: usize) -> Vec<u8> {
     let mut message = vec![number as u8; bytes];
     message[..4].copy_from_slice(&(number as u32).to_be_bytes());
@@ -267,10 +267,10 @@ impl App {
         }
     }
 
-    /// Does what a message says. Anything else is echoed.
+    /// Follows a command, or echoes any other message.
     fn obey(&mut self, session: &mut Session<'_, Member>, command: &str) -> bool {
         let words: Vec<&str> = command.split(' ').collect();
-        // What a hostile client cut off or ran together means as little as it likes, and is no panic of its own.
+        // A command that a hostile client cut off or joined with another may mean anything, but must not panic.
         let word = |at: usize| words.get(at).copied().unwrap_or_default();
         let number = |at: usize| word(at).parse::<usize>().unwrap_or_default();
         let (log, handle) = (Rc::clone(&self.log), session.handle());

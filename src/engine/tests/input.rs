@@ -1,4 +1,4 @@
-//! Frames in, messages out: sizes, fragments, order, fairness, and the answer to each violation.
+//! Tests of input: sizes, fragments, order, fairness, and the answer to each violation.
 
 use super::client::{Frame, close, fragment, get, masked, masked_close, text};
 use super::handler::numbered;
@@ -11,7 +11,7 @@ fn messages_of_every_size_come_back_as_they_were() {
     let mut world = World::new();
     let mut client = world.open("/");
     let around = |size: usize| size - 2..=size + 2;
-    // Where the length takes another form, where a message goes to the socket directly, and where replies are flushed.
+    // Lengths at which the encoding changes, a message goes directly to the socket, and replies are flushed.
     let sizes = (0..=3).chain(around(125)).chain(around(8 * 1024)).chain(65_500..=65_536);
     for size in sizes {
         let payload: Vec<u8> = (0..size).map(|at| (at * 7) as u8).collect();
@@ -105,7 +105,7 @@ fn frames_before_a_violation_are_answered_before_it_is() {
         assert_eq!(frames.len(), 2, "{bytes:x?}");
         assert_eq!(frames[0], text("before"));
         assert!(matches!(&frames[1], Frame::Close(sent, reason) if *sent == code && !reason.is_empty()), "{frames:?}");
-        // The server has finished and lets the peer read on; the socket is closed once the peer has finished, too.
+        // The server has ended its output and lets the peer read; it closes the socket once the peer has finished too.
         assert!(client.is_at_end() && !client.peer.is_closed_by_server());
         client.write(b"garbage that is thrown away");
         client.peer.finish();
@@ -179,7 +179,8 @@ fn a_reset_at_any_byte_leaves_nothing_behind() {
     let input = [
         get(
             "/",
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
         ),
         masked(Opcode::Text, b"hello"),
         fragment(Opcode::Binary, false, &[7; 300]),

@@ -1,8 +1,7 @@
-//! What a test remembers of every session of a core, to see that none lives on under the name of another, and that none
-//! outlives the time it has.
+//! A record of every session of a core, to see that none takes the place of another, and that none outlives its time.
 //!
-//! It looks at sessions between turns and never touches them. A core that was just given a turn has had its chance to
-//! end whatever was due, however long it was kept from running before.
+//! Looks at sessions between turns and never touches them. A core that has just run a turn could have ended whatever
+//! was due, however long it was kept from running before.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,26 +13,26 @@ use crate::protocol::State;
 use crate::reactor::Token;
 use crate::reactor::sim::DELAY_MAX_TURNS;
 
-/// Turns in which what is in flight on an ended session's socket has come back: a watch and a send, each of which may
-/// have one completion before the last.
+/// Turns after which the operations in flight on an ended session's socket have completed: a watch and a send, each of
+/// which may have one completion before the last.
 const RELEASE_TURNS_MAX: u64 = 4 * DELAY_MAX_TURNS;
 
 #[derive(Default)]
 pub struct Ledger(BTreeMap<u32, Entry>);
 
-/// Who was last seen in a slot.
+/// The session that was last seen in a slot.
 struct Entry {
     token: Token,
     seen: Seen,
     stage: Stage,
-    /// By when it had to be over.
+    /// The tick by which it must be over.
     deadline: u32,
-    /// The first tick and the first turn at which it was in this stage, or its client bought time by what it took.
+    /// The first tick and turn at which it was in this stage, or its client extended its time by reading.
     since: u32,
     since_turn: u64,
 }
 
-/// What a session's time depends on. With each change it begins anew.
+/// The state that a session's time depends on. Each change restarts the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stage {
     phase: Phase,
@@ -42,15 +41,15 @@ struct Stage {
     finished: bool,
 }
 
-/// What the network knows of a session's client.
+/// The facts about a session's client that the network knows.
 #[derive(Clone, Copy)]
 pub struct Seen {
     pub address: SocketAddr,
-    /// Bytes that it took from the server.
+    /// Bytes that it read from the server.
     pub taken: u64,
 }
 
-/// When a core was looked at.
+/// The time of a look at a core.
 #[derive(Clone, Copy)]
 pub struct Moment {
     pub tick: u32,
@@ -91,7 +90,7 @@ impl Ledger {
 }
 
 impl Stage {
-    /// How long a session may be in this stage; `None` where that is not for the server to say.
+    /// Returns how long a session may be in this stage; `None` if the server does not limit it.
     fn bound_ms(self, limits: &Limits) -> Option<u64> {
         match self.phase {
             Phase::Ended => None,

@@ -1,8 +1,8 @@
-//! The engine over the simulated reactor: every promise on its own, and a simulation of a whole process
-//! that has to keep all of them at once.
+//! Tests of the engine over the simulated reactor: each promise on its own, and a simulation of a whole process that
+//! must keep all of them at once.
 //!
-//! A test builds a [`world::World`], whose clock only the test moves, and speaks to it through [`client::Client`]s. When
-//! a world goes, it checks what holds after every test: see [`world::World::end`].
+//! A test builds a [`world::World`], whose clock only the test moves, and talks to it through [`client::Client`]s. When
+//! a world is dropped, it checks the conditions that hold after every test: see [`world::World::end`].
 
 mod board;
 mod client;

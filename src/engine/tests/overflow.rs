@@ -1,4 +1,4 @@
-//! Subscribers that do not keep up: each policy does what it says, and what is missing is counted to the message.
+//! Tests of subscribers that do not keep up: each policy is followed, and every missing message is counted.
 
 use super::client::{Client, Frame, close};
 use super::handler::numbered;
@@ -7,7 +7,7 @@ use crate::engine::{DropReason, Limits};
 
 const PAYLOAD_BYTES: usize = 1_000;
 
-/// What one client heard of messages numbered by `/publish-many`: their numbers, and what came that was none.
+/// Returns the numbers that one client received of `/publish-many`, and its other frames.
 fn heard(client: &mut Client) -> (Vec<u32>, Vec<Frame>) {
     let (mut numbers, mut others) = (Vec::new(), Vec::new());
     for frame in client.frames() {
@@ -23,7 +23,7 @@ fn heard(client: &mut Client) -> (Vec<u32>, Vec<Frame>) {
     (numbers, others)
 }
 
-/// A world in which one subscriber does not read and another does, and so many messages were published a few at a time.
+/// A world in which one subscriber does not read and another does, after so many messages, a few at a time.
 struct Scene {
     world: World,
     slow: Client,
@@ -45,9 +45,9 @@ impl Scene {
         scene
     }
 
-    /// Numbered anew from 0.
+    /// Publishes messages numbered from 0.
     fn publish(&mut self) {
-        // The numbers of one call begin anew, so each message is a call with its own.
+        // The numbers of one call begin at 0, so each message is a call with a number of its own.
         for number in 0..PUBLISHED {
             self.quick.send_binary_publish(number);
             self.world.turn();
@@ -68,7 +68,7 @@ impl Scene {
         self.world.log.dropped.borrow().iter().map(|(_, _, messages)| *messages as usize).sum()
     }
 
-    /// What waits for the slow one stays within its bounds.
+    /// Returns whether the bytes that wait for the slow subscriber stay within their limit.
     fn is_bounded(&mut self) -> bool {
         let id = self.world.log.opened.borrow()[0];
         self.world.bytes_held(id) <= 20_000 + 5_000 + 2 * (PAYLOAD_BYTES + 14)
@@ -116,7 +116,7 @@ fn drop_oldest_makes_room_for_what_is_new() {
     assert!(others.is_empty() && numbers.is_sorted());
     assert_eq!(numbers.last(), Some(&(PUBLISHED as u32 - 1)), "the last one came");
     assert_eq!(numbers.len() + dropped, PUBLISHED);
-    // A gap in one place: what had left, or was leaving, and then the newest.
+    // There is one gap: after the messages that had been sent or were in flight come the newest.
     assert_eq!(numbers.windows(2).filter(|pair| pair[0] + 1 != pair[1]).count(), 1);
 }
 
@@ -132,7 +132,7 @@ fn drop_oldest_keeps_the_newest_however_long_nothing_has_left() {
     for number in 0..600 {
         publisher.send_binary_publish(number);
         world.settle();
-        // What is in flight is soon older than anything may wait.
+        // The messages in flight are soon older than any may wait.
         world.advance(10);
     }
     let dropped = world.counters.messages_dropped.read_for(&DropReason::TopicOldest) as usize;

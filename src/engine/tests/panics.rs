@@ -1,4 +1,4 @@
-//! A panic of the application costs the session it was for, and nothing else.
+//! Tests of panics of the application: each costs only the session that it was called for.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::reactor::sim::Faults;
 
 const REASON: &str = "The server failed while it handled this session.";
 
-/// Opens two sessions, brings one to panic, and sees that the other lives.
+/// Opens two sessions, makes one panic, and checks that the other lives.
 fn panics(bring_about: impl FnOnce(&mut World) -> super::client::Client) {
     let mut world = World::new();
     let mut other = world.open("/");
@@ -118,7 +118,7 @@ fn a_panic_after_the_servers_close_sends_no_second_one() {
 
 #[test]
 fn a_panic_after_the_last_word_gives_no_further_time() {
-    // A frame with a reserved bit, and a Close frame: the session fails, or answers, behind what its peer does not read.
+    // A frame with a reserved bit, and a Close frame: the session fails or answers while its peer does not read.
     for last in [b"\xc1\x80\0\0\0\0".to_vec(), masked_close(1000, "")] {
         let mut world = World::with(Limits { outbox_bytes_max: 10_000_000, ..Limits::default() });
         let (client, id) = world.open_session();
@@ -152,7 +152,7 @@ fn state_that_panics_when_it_is_dropped_costs_nothing() {
     assert_eq!(world.counters.handler_panics.read(), 1);
 }
 
-/// Its default cannot be dropped either.
+/// A state whose default cannot be dropped without a panic either.
 struct Bomb;
 
 impl Default for Bomb {

@@ -1,4 +1,4 @@
-//! Timeouts that race what they wait for: whichever comes first, nothing is lost and nothing is done twice.
+//! Tests of timeouts that race with the event they wait for: whichever comes first, each is handled once.
 
 use super::client::{Client, get, masked, upgrade_request};
 use super::dice::Dice;
@@ -7,7 +7,7 @@ use crate::engine::Limits;
 use crate::protocol::Opcode;
 use crate::reactor::sim::Faults;
 
-/// Timeouts brought about when nobody says how many; `RINGSOCK_TIMEOUTS` does.
+/// The number of timeouts to cause, unless `RINGSOCK_TIMEOUTS` gives another.
 const TIMEOUTS: u64 = 30_000;
 
 /// Connections at a time.
@@ -33,7 +33,7 @@ fn timeouts_that_race_completions_leave_nothing_behind() {
         if clients.len() < CLIENTS {
             clients.push(begin(&mut world, &mut dice));
         }
-        // It acts when its time may just be over, or just not.
+        // The client acts when its time may just be over, or may not.
         let chosen = dice.below(clients.len());
         act(&clients[chosen], &mut dice);
         clients.retain(|client| !client.peer.is_closed_by_server());

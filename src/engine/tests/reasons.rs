@@ -1,4 +1,4 @@
-//! Everything that ends a connection or drops a message is counted once, under the reason that it had.
+//! Tests of the counters: each end of a connection and each dropped message is counted once, with its reason.
 
 use super::client::{Client, get, masked, masked_close};
 use super::world::World;
@@ -6,7 +6,7 @@ use crate::engine::{DropReason, End, Limits};
 use crate::protocol::http::Refusal;
 use crate::protocol::{CloseCode, Opcode, Reason, Violation};
 
-/// Brings about one end, and sees that it is counted as such and that nothing else is.
+/// Causes one end, and checks that it and nothing else is counted.
 fn ends(end: End, bring_about: impl FnOnce(&mut World) -> Client) {
     let mut world = World::new();
     let client = bring_about(&mut world);
@@ -18,7 +18,7 @@ fn ends(end: End, bring_about: impl FnOnce(&mut World) -> Client) {
     assert_eq!(counted, [(End::NAMES[end.index()], 1)], "{end:?}");
 }
 
-/// What a counter of many reasons has counted, by name.
+/// Returns the counts of a counter, by reason.
 fn counts(world: &World, name: &str) -> Vec<(&'static str, u64)> {
     let family = world.counters.all().into_iter().find(|family| family.name == name).unwrap();
     family.counts.into_iter().filter(|(_, count)| *count > 0).collect()
@@ -51,7 +51,7 @@ fn an_end_in_order_is_counted_as_such() {
     ends(End::LeftBeforeUpgrade, |world| connected(world, b""));
     ends(End::LeftBeforeUpgrade, |world| connected(world, b"GET / HT"));
     ends(End::LeftBeforeUpgrade, |world| connected(world, &get("/", "")));
-    // A health check of TCP may reset where another one ends its stream.
+    // A TCP health check may reset where another ends its stream.
     for bytes in [&b""[..], b"GET / HT", &get("/", "")] {
         ends(End::LeftBeforeUpgrade, |world| {
             let client = connected(world, bytes);
@@ -85,7 +85,7 @@ fn an_end_by_the_peer_is_counted_by_what_it_did() {
     });
     ends(End::Refused, |world| connected(world, b"nonsense\r\n\r\n"));
     ends(End::Violation, |world| told(world, &[masked(Opcode::Continuation, b"")]));
-    // What the peer does with the news changes nothing.
+    // The peer's reaction to the Close frame changes nothing.
     ends(End::Violation, |world| {
         let client = told(world, &[masked(Opcode::Continuation, b"")]);
         client.peer.reset();
@@ -136,7 +136,7 @@ fn an_end_by_timeout_is_counted_by_the_timeout() {
 #[test]
 fn the_end_of_a_panicking_handler_is_counted_as_its_fault() {
     ends(End::HandlerPanic, |world| told(world, &[masked(Opcode::Text, b"/panic")]));
-    // Before its Close frame is echoed: the answer is 1011.
+    // This happens before the Close frame is echoed: the answer is 1011.
     ends(End::HandlerPanic, |world| told(world, &[masked(Opcode::Text, b"/panic-in close"), masked_close(1000, "")]));
     // A panic in the callback for an end that is certain changes nothing.
     ends(End::SocketError, |world| {

@@ -1,16 +1,16 @@
-//! Requests: their order, their deadlines, and what ends a connection that serves them.
+//! Tests of requests: their order, their deadlines, and the events that end their connection.
 
 use super::client::{Client, get, upgrade_request};
 use super::world::World;
 use crate::engine::Limits;
 use crate::reactor::sim::Faults;
 
-/// Nothing fits into a socket at once, so that every answer waits in an outbox for the end of the turn.
+/// Makes every answer wait in the outbox until the end of the turn, because no socket takes anything.
 fn without_room() -> Faults {
     Faults { send_would_block: 1000, ..Faults::default() }
 }
 
-/// Checks that this is answered with these bodies, after which the connection ends, in whatever two pieces it comes.
+/// Checks that this input gets these bodies as answers, and that the connection then ends, however it is split in two.
 pub(super) fn assert_answered_however_cut(input: &[u8], due: &[&str]) {
     for cut in 0..input.len() {
         let mut world = World::new();
@@ -25,8 +25,8 @@ pub(super) fn assert_answered_however_cut(input: &[u8], due: &[&str]) {
     }
 }
 
-/// Sends fifty pieces, one each 100 ms: the time for a request is over before the next would come, and it is not longer for
-/// them.
+/// Sends fifty pieces, one every 100 ms: the time for a request ends before the next piece, and the pieces do not
+/// extend it.
 pub(super) fn drip_until_time_is_over<'a>(
     world: &mut World,
     client: &mut Client,
@@ -97,7 +97,7 @@ fn a_head_that_drips_stays_where_it_lies_but_to_grow() {
     }
     assert!(places.len() > 16_000);
     places.dedup();
-    // Room for it doubles. A copy for each byte would be 128 MiB, of a client that sent 16 KiB.
+    // The room doubles. A copy for each byte would be 128 MiB, for a client that sent 16 KiB.
     assert!(places.len() <= 16, "it was copied {} times", places.len());
     client.write(&head[head.len() - 1..]);
     world.settle();
@@ -219,7 +219,7 @@ fn answers_that_are_not_read_are_bounded() {
     world.settle();
     let (outbox, backlog) = world.bytes_in_slot(0);
     let held = outbox + backlog;
-    // The limit, one answer, one read of a head.
+    // The limit, one answer, and one read of a head.
     assert!((1..256 * 1024 + 41_000 + 16 * 1024).contains(&held), "{held}");
     assert!(client.peer.unread() > 0);
 }

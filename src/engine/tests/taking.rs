@@ -1,18 +1,18 @@
-//! Peers that say nothing and take what they are sent, slowly: what they take is a sign of life, and nothing else is.
+//! Tests of peers that send nothing and read slowly: acknowledged bytes are a sign of life, and nothing else is.
 
 use super::client::{Client, Frame, close, masked, text};
 use super::world::World;
 use crate::engine::{Limits, SessionId};
 use crate::protocol::{CloseCode, Opcode};
 
-/// More than fits into the simulated socket, in messages that fit into an outbox beside it.
+/// More bytes than the simulated socket takes, in messages that fit into an outbox.
 const MESSAGES: usize = 6;
 const MESSAGE_BYTES: usize = 50_000;
 
-/// What a slow peer takes in a second: of what waits in the socket it has a minute's worth.
+/// The bytes that a slow peer reads in a second: it needs a minute to read a full socket.
 const TAKEN_PER_SECOND: usize = 2_000;
 
-/// Limits with little time for everything, as a test of a minute needs.
+/// Returns limits with short timeouts, for a test of a minute.
 fn hasty() -> Limits {
     Limits {
         ping_interval_ms: 1_000,
@@ -23,7 +23,7 @@ fn hasty() -> Limits {
     }
 }
 
-/// A session with a peer that reads no more, to whom so many messages were sent.
+/// Opens a session whose peer stops reading, and sends it so many messages.
 fn silent_session(world: &mut World, messages: usize) -> (Client, SessionId) {
     let (client, id) = world.open_session();
     client.peer.stop_reading();
@@ -32,7 +32,7 @@ fn silent_session(world: &mut World, messages: usize) -> (Client, SessionId) {
     (client, id)
 }
 
-/// Lets the peer take its share of so many seconds.
+/// Makes the peer read its share of so many seconds.
 fn take_for(world: &mut World, client: &Client, seconds: usize) {
     for second in 0..seconds {
         client.peer.take(TAKEN_PER_SECOND);
@@ -41,7 +41,7 @@ fn take_for(world: &mut World, client: &Client, seconds: usize) {
     }
 }
 
-/// Has the peer read everything.
+/// Makes the peer read everything.
 fn read_all(world: &mut World, client: &mut Client) -> Vec<Frame> {
     client.peer.resume_reading();
     world.settle();
@@ -72,7 +72,7 @@ fn a_silent_peer_that_takes_nothing_is_dead_whatever_it_took_before() {
         let (client, _) = silent_session(&mut world, 2);
         take_for(&mut world, &client, seconds);
         world.advance(2_900);
-        // What is taken is noticed up to a quarter of the time later.
+        // An acknowledgement is noticed up to a quarter of the time later.
         world.advance(if seconds > 0 { 750 + 150 } else { 150 });
         assert!(client.peer.is_closed_by_server(), "it took for {seconds} s");
         assert_eq!(world.counters.dead_peers.read(), 1);
@@ -115,7 +115,7 @@ fn without_pings_too_what_a_peer_takes_is_a_sign_of_life() {
 
 #[test]
 fn a_peer_is_not_stalled_while_it_takes_what_the_socket_holds_back() {
-    // Linux has a sender go on only once a third of the socket's buffer is free: 43 KB here, in 21 s.
+    // Linux lets a sender continue only once a third of the socket's buffer is free: 43 KB here, in 21 s.
     let mut world = World::with(Limits { dead_peer_timeout_ms: 0, ..hasty() });
     let (mut client, id) = silent_session(&mut world, MESSAGES);
     let waiting = world.bytes_held(id);

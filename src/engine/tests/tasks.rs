@@ -1,4 +1,4 @@
-//! Tasks of handlers, and handles that outlive their sessions.
+//! Tests of handlers' tasks, and of handles that outlive their sessions.
 
 use super::client::{close, text};
 use super::handler::burst;

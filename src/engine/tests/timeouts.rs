@@ -1,4 +1,4 @@
-//! Silence, slow messages and stalled sends: what happens when, and what buys time.
+//! Tests of silence, slow messages and stalled sends: when each timeout expires, and what extends it.
 
 use super::client::{Frame, fragment, masked, text};
 use super::world::World;
@@ -46,7 +46,7 @@ fn any_byte_is_a_sign_of_life() {
 
 #[test]
 fn what_came_in_time_counts_even_if_nobody_was_told_of_it() {
-    // Time passes in one step, as for a core that did not run; what comes meanwhile is reported after the next turn only.
+    // Time passes in one step, as if the core had not run; its events are reported after the next turn only.
     let mut world = World::new();
     let (mut alive, mut slow, mut closing) = (world.open("/"), world.open("/"), world.open("/"));
     let (mut asking, mut silent) = (world.connect(), world.connect());
@@ -126,7 +126,7 @@ fn each_message_has_a_time_of_its_own() {
     }
 }
 
-/// Limits under which only a stalled send matters.
+/// Returns limits under which only a stalled send matters.
 fn patient() -> Limits {
     Limits { ping_interval_ms: 0, dead_peer_timeout_ms: 0, ..Limits::default() }
 }
@@ -162,7 +162,7 @@ fn a_peer_that_reads_now_and_then_is_not_cut_off() {
         client.peer.stop_reading();
     }
     assert!(received > 0);
-    // The ten seconds count from when something last left.
+    // The ten seconds count from when bytes were last sent.
     world.advance(9_500);
     client.peer.resume_reading();
     world.settle();
@@ -193,7 +193,7 @@ fn a_message_is_given_time_while_backpressure_keeps_it_from_being_read() {
     client.peer.stop_reading();
     for _ in 0..8 {
         world.send_to(id, 6, 65_000);
-        // Reads enough to be spared, and too little to be read from for long.
+        // The peer reads enough to be spared, and too little to be read from for long.
         world.advance(5_000);
         client.peer.resume_reading();
         let _ = client.peer.read();

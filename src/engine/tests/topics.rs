@@ -1,4 +1,4 @@
-//! Topics: what is published reaches everyone who is subscribed, wherever, once and in order.
+//! Tests of topics: each published message reaches every subscriber on every core, once and in order.
 
 use super::client::{Client, Frame, masked, text};
 use super::cluster::Cluster;
@@ -10,7 +10,7 @@ use crate::protocol::deflate::Compression;
 use crate::protocol::handshake::Offer;
 use crate::protocol::{Message, Opcode, Prepared};
 
-/// A client that has joined.
+/// Returns a client that has subscribed.
 fn member(world: &mut World, topic: &str, how: &str) -> Client {
     let client = world.open("/");
     client.send(&format!("/join {topic} {how}"));
@@ -44,7 +44,7 @@ fn what_is_published_reaches_every_subscriber_the_publisher_too_and_nobody_else(
 fn who_wants_no_echo_is_sent_what_the_others_publish() {
     let mut world = World::new();
     let (mut silent, mut loud) = (member(&mut world, "a", "close-silent"), member(&mut world, "a", ""));
-    // All in one turn, so in one batch.
+    // All messages are published in one turn, and so in one batch.
     for number in 0..3 {
         silent.send(&format!("/publish a silent {number}"));
         loud.send(&format!("/publish a loud {number}"));
@@ -215,7 +215,7 @@ fn a_message_is_encoded_once_for_each_window_and_everyone_can_read_it() {
     }
     let long = "say it again, ".repeat(100);
     for round in 0..3 {
-        // Between what is shared, each has messages of its own.
+        // Each client has messages of its own between the shared ones.
         members.iter().for_each(|member| member.send(&format!("{long} {round}")));
         members[0].send(&format!("/publish a {long}"));
         members[0].send("/publish a short");
@@ -354,7 +354,7 @@ fn who_publishes_more_than_can_be_delivered_is_not_read_until_it_is() {
 fn beyond_the_backlog_what_is_published_is_dropped_and_counted() {
     let mut world = World::with(Limits { backlog_bytes_max: 10_000, ..Limits::default() });
     let mut client = member(&mut world, "a", "");
-    // One call of a handler is not held up.
+    // One call of a handler is not interrupted.
     client.send("/publish-many a 100 1000");
     world.settle();
     let sent = world.log.sent.borrow().clone();
@@ -448,7 +448,7 @@ fn what_a_handler_publishes_when_it_is_told_of_a_subscription_wakes_a_core_that_
     let client = world.open("/");
     client.send("/publish-in subscribed");
     client.send("/join a");
-    // As in production: once nothing is to be done, nothing is done.
+    // As in production: a core with nothing to do makes no turn.
     while world.run() {}
     assert_eq!(texts(&mut member), ["from subscribed"]);
 }

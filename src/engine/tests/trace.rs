@@ -1,7 +1,7 @@
-//! What happened, as a number that is the same only if all of it was, and in words when `RINGSOCK_TRACE` is set.
+//! A hash that is the same only if all events were the same, and a printed trace if `RINGSOCK_TRACE` is set.
 //!
-//! [`Traced`] notes what a core asks of its reactor and what it is told; clients note what they do. It never changes
-//! anything of it.
+//! [`Traced`] records the calls of a core to its reactor and the results; clients record their actions. Changes
+//! nothing.
 
 use std::cell::{Cell, RefCell};
 use std::hash::{DefaultHasher, Hasher};
@@ -15,10 +15,10 @@ use std::time::Duration;
 use crate::reactor::sim::Sim;
 use crate::reactor::{Chunks, Completion, Intake, Reactor, Socket, Sockets, Token};
 
-/// Bytes of what was sent or received that are told.
+/// Bytes of sent or received data that are printed.
 const TOLD_BYTES_MAX: usize = 48;
 
-/// Everything that was noted so far.
+/// Everything that was recorded so far.
 pub struct Trace {
     hasher: RefCell<DefaultHasher>,
     told: bool,
@@ -31,7 +31,7 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// Notes that something happened, in which these numbers and bytes played a part.
+    /// Records an event that involved these numbers and bytes.
     pub fn note(&self, what: &str, numbers: &[u64], bytes: &[u8]) {
         let mut hasher = self.hasher.borrow_mut();
         hasher.write(what.as_bytes());
@@ -44,17 +44,17 @@ impl Trace {
         }
     }
 
-    /// The same for two runs only if the same was noted in both, in the same order.
+    /// Returns a number that is the same for two runs only if both recorded the same, in the same order.
     pub fn digest(&self) -> u64 {
         self.hasher.borrow().finish()
     }
 }
 
-/// A simulated reactor, all of whose calls and completions are noted.
+/// A simulated reactor, all of whose calls and completions are recorded.
 pub struct Traced {
     sim: Sim,
     trace: Rc<Trace>,
-    /// How often the core has asked what a peer acknowledged.
+    /// How often the core has asked for a peer's acknowledgements.
     pub looks: Cell<u64>,
 }
 
@@ -91,7 +91,7 @@ impl Traced {
     }
 }
 
-/// A result as a number: an error is its negative.
+/// Returns a result as a number: an error is its negative.
 fn outcome(result: Result<u64, &io::Error>) -> u64 {
     result.unwrap_or_else(|error| -i64::from(error.raw_os_error().unwrap_or(i32::MAX)) as u64)
 }

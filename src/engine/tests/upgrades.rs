@@ -1,4 +1,4 @@
-//! Decisions on upgrades: at once, later, too late, and for nobody.
+//! Tests of decisions on upgrades: immediate, later, too late, and after the client has left.
 
 use super::world::World;
 
@@ -92,7 +92,7 @@ fn a_decision_for_a_client_that_has_gone_reaches_nobody() {
                 client.peer.finish()
             }
             world.settle();
-            // Whoever has the slot now has nothing to do with the decision.
+            // The session that has the slot now has nothing to do with the decision.
             let mut other = world.connect();
             world.log.gate.open();
             world.settle();

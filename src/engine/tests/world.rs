@@ -1,7 +1,7 @@
 //! A core on a simulated kernel, with a clock that only the test moves.
 //!
-//! It drives the core as the runtime does, and jumps over the time in which the core says that nothing can happen: a
-//! core that would oversleep a timeout in production does so here.
+//! Drives the core as the runtime does, and skips the time in which the core says that nothing can happen: a core that
+//! would oversleep a timeout in production does so here.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -25,10 +25,10 @@ use crate::mesh::Mesh;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
 use crate::reactor::{Listener, Owner, Reactor};
 
-/// Turns after which a core that still finds something to do is taken to be spinning.
+/// Turns after which a core that still finds something to do counts as spinning.
 const SETTLE_TURNS_MAX: usize = 100_000;
 
-/// Longer than any timeout of the engine: by then whoever was to be cut off is.
+/// A time longer than any timeout of the engine, after which every session that must be cut off is.
 const LONG_MS: u64 = 180_000;
 
 /// The time of day, which stands still: Sun, 06 Nov 1994 08:49:37 GMT.
@@ -37,25 +37,25 @@ const TIME_OF_DAY: Duration = Duration::from_secs(784_111_777);
 /// The longest message that the application sends.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
-/// How often a task is polled at most before it has something to do.
+/// The most polls of a task before it has something to do.
 pub const POLLS_MAX: usize = 30;
 
-/// How often a session may be paused by what its client has sent.
+/// The most times that a session may be paused by input of its client.
 const PAUSES_MAX: usize = 100;
 
-/// What the cores of one process have in common.
+/// The values that the cores of one process share.
 #[derive(Clone)]
 pub struct Process {
     connections: Arc<AtomicUsize>,
     pub admission: Arc<Admission>,
     pub trace: Rc<Trace>,
-    /// What was published, and who is to have it.
+    /// The published messages, and their subscribers.
     pub board: Rc<Board>,
-    /// What reaches its topics and sessions from outside.
+    /// The handle that reaches its topics and sessions from outside.
     pub handle: ServerHandle,
-    /// What each core listens on.
+    /// The listeners of each core.
     pub listeners: Vec<Kind>,
-    /// Where its cores count.
+    /// The counters of its cores.
     counters: Arc<[Arc<Counters>]>,
     /// The ends of its rings that no core has taken yet.
     mesh: Rc<RefCell<Vec<Option<Mesh<Parcel>>>>>,
@@ -73,7 +73,7 @@ impl Process {
         Self { connections: Arc::default(), admission, trace, board, handle, listeners, counters, mesh }
     }
 
-    /// Connections that it takes itself to have.
+    /// Returns the number of connections that the world expects.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -90,14 +90,15 @@ pub struct World<H: Handler = App> {
     now_ms: u64,
     peers: Vec<Peer>,
     ledger: Ledger,
-    /// When a timer wakes the core, if it sleeps: see [`World::run`].
+    /// The time at which a timer wakes the core, if it sleeps: see [`World::run`].
     asleep: Option<u64>,
     drain_wanted: bool,
     hurry_wanted: bool,
 }
 
 impl World {
-    /// The longest message sent to whoever has this slot; as long as any may be, if its state is gone already.
+    /// Returns the length of the longest message sent to the session in this slot; the longest possible if its state is
+    /// gone.
     pub fn longest_message(&mut self, index: u32) -> usize {
         let sessions = &mut self.core.sessions;
         let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return 0 };
@@ -127,7 +128,7 @@ impl<H: Handler> World<H> {
         Self::within(&Process::new(1, AdmissionPolicy::default(), &limits), 0, handler, limits, seed, faults)
     }
 
-    /// A core that listens on all of these.
+    /// Returns a core that listens on all of these.
     pub fn listening(handler: impl FnOnce(Rc<Log>) -> H, listeners: &[Kind], seed: u64, faults: Faults) -> Self {
         let limits = Limits::default();
         let mut process = Process::new(1, AdmissionPolicy::default(), &limits);
@@ -135,7 +136,7 @@ impl<H: Handler> World<H> {
         Self::within(&process, 0, handler, limits, seed, faults)
     }
 
-    /// One of several cores.
+    /// Returns one of several cores.
     pub fn within(
         process: &Process,
         core: u16,
@@ -179,13 +180,13 @@ impl<H: Handler> World<H> {
         world
     }
 
-    /// A client that has connected and said nothing.
+    /// Returns a client that has connected and sent nothing.
     pub fn connect(&mut self) -> Client {
         let peer = self.network.connect().expect("somebody listens");
         self.welcome(peer)
     }
 
-    /// A client from this address, which is not to be that of another connection of this moment.
+    /// Returns a client from this address, which no other current connection has.
     pub fn connect_at(&mut self, address: SocketAddr) -> Client {
         let listeners = &self.core.listeners;
         let at = usize::from(address.port()) % listeners.len();
@@ -193,7 +194,7 @@ impl<H: Handler> World<H> {
         self.welcome(peer)
     }
 
-    /// A client of the listener that was opened as the first, second and so on, who has said nothing.
+    /// Returns a client of the listener with this index, which has sent nothing.
     pub fn connect_by(&mut self, listener: usize) -> Client {
         let listener = self.core.listeners[listener].listener.socket;
         let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + self.peers.len() as u16));
@@ -206,14 +207,14 @@ impl<H: Handler> World<H> {
         Client::new(peer, Rc::clone(&self.process.trace))
     }
 
-    /// A client from this address that has connected and said nothing.
+    /// Returns a client from this address that has connected and sent nothing.
     pub fn connect_from(&mut self, address: &str) -> Client {
         let address: IpAddr = address.parse().expect("an address");
         let from = SocketAddr::new(address, 40_000 + self.peers.len() as u16);
         self.connect_at(from)
     }
 
-    /// A client with an open WebSocket.
+    /// Returns a client with an open WebSocket.
     pub fn open(&mut self, target: &str) -> Client {
         let mut client = self.connect();
         client.ask(target, &[]);
@@ -222,14 +223,14 @@ impl<H: Handler> World<H> {
         client
     }
 
-    /// A client with an open WebSocket, and the name of its session.
+    /// Returns a client with an open WebSocket, and the name of its session.
     pub fn open_session(&mut self) -> (Client, SessionId) {
         let client = self.open("/");
         let id = *self.log.opened.borrow().last().expect("a session was opened");
         (client, id)
     }
 
-    /// One turn of the runtime's loop. Says whether there was anything to do.
+    /// Runs one turn of the runtime's loop. Returns whether there was anything to do.
     pub fn turn(&mut self) -> bool {
         self.asleep = None;
         self.heed();
@@ -241,9 +242,9 @@ impl<H: Handler> World<H> {
         more || ended || completed || !waits
     }
 
-    /// What the runtime does with a core: turns while there is something to do, and then none until a completion, a task's
-    /// wish or a timer wakes it. Says whether it had a turn. Whatever fails to wake the core here would be late by up to
-    /// half a second in production.
+    /// Runs the core as the runtime does: turns while there is something to do, and then none until a completion, a
+    /// task or a timer wakes it. Returns whether it made a turn. An event that fails to wake the core here would be
+    /// handled up to half a second late in production.
     pub fn run(&mut self) -> bool {
         self.tasks.run();
         if let Some(wake_ms) = self.asleep {
@@ -256,7 +257,7 @@ impl<H: Handler> World<H> {
         self.process.trace.note("turn: core, time", &[u64::from(self.core.parts.core), self.now_ms], b"");
         self.core.awake();
         let more = self.core.turn(self.now_ms);
-        // Once it sleeps it does not look at what other cores push: they wake it.
+        // A sleeping core does not check for entries of other cores: they wake it.
         let waits = self.core.may_wait();
         let completed = self.enter();
         let idle_ms = || self.core.idle_ms().unwrap_or(LONG_MS);
@@ -268,7 +269,7 @@ impl<H: Handler> World<H> {
         self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered")
     }
 
-    /// Does what the supervisor wishes for.
+    /// Carries out the wish of the supervisor.
     fn heed(&mut self) {
         if std::mem::take(&mut self.drain_wanted) {
             self.core.drain();
@@ -278,13 +279,13 @@ impl<H: Handler> World<H> {
         }
     }
 
-    /// Does what the supervisor does to have a core hurry, which then looks at it in every turn.
+    /// Makes a core hurry, as the supervisor does; the core then checks for that in every turn.
     pub fn ask_to_hurry(&mut self) {
         self.hurry_wanted = true;
         self.core.reactor().waker().wake();
     }
 
-    /// What the supervisor does to have a core drain.
+    /// Makes a core drain, as the supervisor does.
     pub fn ask_to_drain(&mut self) {
         self.drain_wanted = true;
         self.core.reactor().waker().wake();
@@ -296,12 +297,12 @@ impl<H: Handler> World<H> {
         });
     }
 
-    /// Turns until nothing more happens by itself.
+    /// Runs turns until nothing more happens by itself.
     pub fn settle(&mut self) {
         let mut quiet = 0;
         for _ in 0..SETTLE_TURNS_MAX {
             quiet = if self.turn() { 0 } else { quiet + 1 };
-            // What was delayed may come as late as this.
+            // Delayed completions may arrive as late as this.
             if quiet > DELAY_MAX_TURNS {
                 return;
             }
@@ -314,7 +315,7 @@ impl<H: Handler> World<H> {
         let until = self.now_ms + milliseconds;
         loop {
             self.settle();
-            // A core that waits for another looks for it every millisecond; here the other one rests.
+            // A core that waits for another checks every millisecond; here the other one does not run.
             let step = if self.core.awaits_others() { TICK_MS } else { 1 };
             let wake = self.core.idle_ms().map_or(until, |idle_ms| self.now_ms + idle_ms.max(step));
             if wake >= until {
@@ -326,7 +327,7 @@ impl<H: Handler> World<H> {
         self.settle();
     }
 
-    /// Moves the clock and does nothing else: a core that was kept from running.
+    /// Moves the clock and does nothing else, as if the core had not run.
     pub fn skip(&mut self, milliseconds: u64) {
         self.now_ms += milliseconds;
     }
@@ -335,15 +336,15 @@ impl<H: Handler> World<H> {
         self.now_ms
     }
 
-    /// Has the sessions read on that their handler paused.
+    /// Resumes the sessions that their handler paused.
     pub fn resume(&mut self, id: SessionId) {
         self.core.call(id.token, |_, session| session.resume());
         self.core.flush_and_settle(id.token);
     }
 
-    /// Has everyone read on. A paused session does not hear that its peer has gone, and nobody else is left by now.
+    /// Resumes all sessions. A paused session does not notice that its peer has left, and no other is left by now.
     fn resume_all(&mut self) {
-        // What was not read yet may pause it again, and again.
+        // Input that was not read yet may pause a session again.
         for _ in 0..PAUSES_MAX {
             if self.core.sessions() == 0 {
                 return;
@@ -368,30 +369,30 @@ impl<H: Handler> World<H> {
         self.core.flush_and_settle(id.token);
     }
 
-    /// How often the core has asked what a peer acknowledged.
+    /// Returns how often the core has asked for a peer's acknowledgements.
     pub fn looks(&mut self) -> u64 {
         self.core.reactor().looks.get()
     }
 
-    /// Bytes the core holds for a session, received or to be sent.
+    /// Returns the bytes that the core holds for a session, received or to be sent.
     pub fn bytes_held(&mut self, id: SessionId) -> usize {
         let (outbox, backlog) = self.bytes_in_slot(id.token.index);
         outbox + backlog
     }
 
-    /// Bytes that wait to be sent to, and that were received from, whoever has this slot.
+    /// Returns the bytes that wait to be sent to, and that were received from, the session in this slot.
     pub fn bytes_in_slot(&mut self, index: u32) -> (usize, usize) {
         let sessions = &mut self.core.sessions;
         let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return (0, 0) };
         (slot.outbox_bytes(), slot.backlog().map_or(0, |backlog| backlog.bytes.len()))
     }
 
-    /// What holds after every turn.
+    /// Checks the conditions that hold after every turn.
     pub fn check(&mut self) {
         assert_eq!(self.network.violations(), Vec::<String>::new());
         let counters = &self.counters;
         let (accepted, closed) = (counters.accepted.read(), counters.closed.read());
-        // Each end is counted once, and for a reason.
+        // Each end is counted once, and with a reason.
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
         assert!(counters.sessions_closed.read() <= counters.upgraded.read());
         let counted = self.core.parts.clients.counted();
@@ -417,7 +418,7 @@ impl<H: Handler> World<H> {
         }
     }
 
-    /// Every client goes away, and then nothing may be left. Runs by itself when a test is over.
+    /// Disconnects every client, and checks that nothing is left. Runs by itself at the end of a test.
     pub fn end(&mut self) {
         self.network.set_faults(Faults::default());
         self.peers.iter().for_each(Peer::finish);
@@ -448,7 +449,7 @@ impl<H: Handler> Drop for World<H> {
     }
 }
 
-/// A listener of this kind as its core is given it.
+/// Returns a listener of this kind as its core receives it.
 fn listen(network: &Network, kind: Kind) -> Listener {
     let owner = match kind {
         Kind::Tcp => Owner::Core,
@@ -458,7 +459,7 @@ fn listen(network: &Network, kind: Kind) -> Listener {
     Listener { socket: network.listen_as(kind), owner, is_unix: kind == Kind::Unix, proxy_protocol: false }
 }
 
-/// Polls every task in every turn: wakers are not what is tested here.
+/// Polls every task in every turn: wakers are not tested here.
 #[derive(Clone, Default)]
 struct Executor(Rc<RefCell<Vec<BoxedTask>>>);
 
@@ -468,7 +469,7 @@ impl Executor {
         Box::new(move |task| tasks.0.borrow_mut().push(task))
     }
 
-    /// Says whether any task ended.
+    /// Returns whether any task ended.
     fn run(&self) -> bool {
         let mut tasks = std::mem::take(&mut *self.0.borrow_mut());
         let before = tasks.len();

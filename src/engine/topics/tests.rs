@@ -1,4 +1,4 @@
-//! What the table of topics promises, without cores and sockets.
+//! Tests of the table of topics, without cores and sockets.
 
 use super::*;
 use crate::engine::mail::Parcel;
@@ -19,7 +19,7 @@ fn batch(text: &str) -> Batch {
     builder.finish()
 }
 
-/// Sessions of one core, and its topics.
+/// The sessions of one core, and its topics.
 struct Core {
     topics: Topics,
     sessions: [u32; 8],
@@ -126,12 +126,12 @@ fn alone_a_subscription_is_confirmed_at_once_and_once() {
     assert_eq!(core.confirmed(), []);
 }
 
-/// Three cores, and what the others make of what the first says.
+/// Returns the first of three cores, and the ends of the mesh of all three.
 fn three(ring_entries: usize) -> (Core, Vec<Mesh<Parcel>>) {
     (Core::new(false), Mesh::build(3, Capacity { ring_entries, inbox_entries: 1 }))
 }
 
-/// What a core hears from the first.
+/// Returns the announcements that a core receives from the first.
 fn heard(mesh: &mut Mesh<Parcel>) -> Vec<String> {
     use crate::engine::mail::Content;
     let parcels = std::iter::from_fn(|| mesh.pop()).map(|(_, Parcel(content))| match content {
@@ -178,7 +178,7 @@ fn who_comes_and_goes_and_comes_again_is_told_of_in_order_and_not_confirmed_too_
     core.join(2, "a").unwrap();
     core.topics.tell(&mut mesh[0]);
     assert_eq!(core.confirmed(), []);
-    // The first announcement has been heard, the second has not.
+    // The first announcement has been received, the second has not.
     let first = |mesh: &mut Mesh<Parcel>| assert!(mesh.pop().is_some());
     first(&mut mesh[1]);
     first(&mut mesh[2]);
@@ -234,7 +234,7 @@ fn a_round_reaches_everyone_who_was_there_and_stays() {
     let round = core.topics.take_round(topic).unwrap();
     let next = |core: &mut Core| core.topics.next_member(topic).map(|(_, member)| member.session());
     assert_eq!(next(&mut core), Some(4));
-    // The next two leave, and one comes who is not to be reached.
+    // The next two leave, and a new subscriber joins that the round must not reach.
     core.leave(3, "a");
     core.leave(2, "a");
     core.join(7, "a").unwrap();

@@ -1,4 +1,4 @@
-//! A client that asks for pages and wants each of them, in order; its last request may be one that is refused.
+//! A client that sends requests and checks each answer, in order. Its last request may be refused.
 
 use std::collections::VecDeque;
 
@@ -10,15 +10,15 @@ use crate::engine::tests::dice::Dice;
 pub struct Asker {
     client: Client,
     pieces: VecDeque<Vec<u8>>,
-    /// The statuses that are due, each with what its body has to be, if that is known.
+    /// The expected statuses, each with the expected body, if it is known.
     due: VecDeque<(u16, Option<String>)>,
     done: bool,
 }
 
-/// How many requests there are that are the last on their connection.
+/// The number of requests that are the last on their connection.
 pub const LAST_COUNT: usize = 22;
 
-/// The last request of a client, and the status of its answer.
+/// Returns the last request of a client, and the status of its answer.
 pub fn last(number: usize) -> (&'static str, Vec<u8>, u16) {
     let upgrade = |target: &str| upgrade_request(target, &[]).0;
     let without = |line: &str| {
@@ -60,7 +60,7 @@ impl Asker {
                 bytes.extend(get("/large", ""));
                 due.push_back((200, None));
             } else if dice.once_in(4) {
-                // A body that looks like a request, and has to come back as it is.
+                // A body that looks like a request, and must be echoed unchanged.
                 let body = get("/hidden", "").repeat(1 + dice.below(30));
                 let headers = dice.choose(&["", "Expect: 100-continue\r\n"]);
                 if dice.once_in(2) {

@@ -1,7 +1,7 @@
-//! The ways in which a client that was honest so far means to end: what it says last, and how the server answers that.
+//! The ways in which an honest client ends: the bytes that it sends last, and the server's answer.
 //!
-//! Each is determined: in fair weather the server has no other answer. What may be answered in several ways is for
-//! `hostile`.
+//! Each is determined: in fair weather the server has no other answer. Endings that may be answered in several ways
+//! belong to `hostile`.
 
 use crate::engine::tests::client::{Frame, compressed_fragment, fragment, masked, masked_close, text};
 use crate::engine::tests::dice::Dice;
@@ -15,23 +15,23 @@ pub const NO_CODE: u16 = 1005;
 pub struct Ending {
     pub name: &'static str,
     pub bytes: Vec<u8>,
-    /// What comes before the server's Close frame.
+    /// The frames before the server's Close frame.
     pub echo: Option<Frame>,
     pub code: u16,
-    /// It contains the client's Close frame.
+    /// The ending contains the client's Close frame.
     pub says_goodbye: bool,
 }
 
-/// How many there are.
+/// The number of endings.
 pub const COUNT: usize = 38;
 
 impl Ending {
     pub fn choose(dice: &mut Dice) -> Self {
-        // Every other client leaves as clients do.
+        // Every other client leaves as clients usually do.
         if dice.once_in(2) { Self::number(0) } else { Self::number(dice.below(COUNT)) }
     }
 
-    /// Where compression was not agreed, a compressed message breaks another rule.
+    /// Adapts the expected code: without compression, a compressed message violates another rule.
     pub fn settle(&mut self, compressed: bool) {
         const FIRST_BYTE: u8 = 0xC2;
         if !compressed && self.bytes.first() == Some(&FIRST_BYTE) {
@@ -39,7 +39,7 @@ impl Ending {
         }
     }
 
-    /// The ending of this number.
+    /// Returns the ending of this number.
     pub fn number(number: usize) -> Self {
         let command = |command: &str| masked(Opcode::Text, command.as_bytes());
         let then = |first: &str, second: Vec<u8>| [command(first), second].concat();
@@ -105,7 +105,7 @@ impl Ending {
     }
 }
 
-/// A few bytes that become more than a message may have: one literal of zero, and copies of it (RFC 1951 3.2.6).
+/// Returns a few bytes that inflate beyond the limit of a message: one literal zero, and copies of it (RFC 1951 3.2.6).
 fn too_large() -> Vec<u8> {
     let mut compressors = Compressors::new(&Compression::default());
     let zeros = vec![0; Limits::default().message_bytes_max as usize + 1];
@@ -124,7 +124,7 @@ fn altered(mut bytes: Vec<u8>, at: usize, bits: u8) -> Vec<u8> {
     bytes
 }
 
-/// The head of a frame whose payload never comes.
+/// Returns the head of a frame whose payload never comes.
 fn announced(payload_bytes: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     FrameHeader { fin: true, opcode: Opcode::Binary, compressed: false, mask: Some([1; 4]), payload_bytes }

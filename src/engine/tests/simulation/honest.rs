@@ -1,5 +1,5 @@
-//! A client that keeps the rules and holds the server to its own: every message comes back, in order, as it was, and what
-//! it does at the end is answered as it is to be.
+//! A client that keeps the rules and checks that the server does: every message is echoed unchanged and in order, and
+//! the end is answered as it must be.
 
 use std::collections::VecDeque;
 
@@ -12,30 +12,30 @@ use crate::engine::tests::world::POLLS_MAX;
 use crate::protocol::Opcode;
 use crate::protocol::handshake::Offer;
 
-/// Steps for which a client may do nothing at all, as if its network were gone.
+/// The most steps in which a client does nothing at all, as if its network were down.
 const ABSENCE_STEPS_MAX: usize = 40;
 
 pub struct Honest {
     client: Client,
     stage: Stage,
-    /// What is to be written, in pieces.
+    /// The bytes to write, in pieces.
     pieces: VecDeque<Vec<u8>>,
-    /// Echoes that have not come back.
+    /// Echoes that have not arrived.
     expected: VecDeque<Frame>,
-    /// Pings that were not answered; a later one may be answered for several.
+    /// Pings that were not answered; a later pong may answer several.
     pings: VecDeque<Vec<u8>>,
     messages: usize,
     longest: usize,
-    /// It says no more until it has every echo, so that nothing but the server itself can bring them.
+    /// It sends nothing until it has every echo, so that nothing but the server itself can cause them.
     patient: bool,
-    /// It writes a byte at a time.
+    /// It writes one byte at a time.
     drips: bool,
-    /// Steps for which it is away.
+    /// The steps in which it still does nothing.
     away: usize,
     ending: Ending,
     /// Its Close frame is written, or about to be.
     said_goodbye: bool,
-    /// The server's has come.
+    /// The server's Close frame has arrived.
     heard_goodbye: bool,
 }
 
@@ -77,7 +77,7 @@ impl Honest {
         self.stage == Stage::Done
     }
 
-    /// Whether the server waits for it no longer than some seconds.
+    /// Returns whether the server waits for it only for some seconds.
     pub fn is_hurried(&self) -> bool {
         matches!(self.stage, Stage::Asking | Stage::Ending)
     }
@@ -86,7 +86,7 @@ impl Honest {
         self.client.peer.resume_reading();
     }
 
-    /// Reads, judges, and says something.
+    /// Reads, checks, and writes something.
     pub fn act(&mut self, dice: &mut Dice, weather: Weather, tally: &mut Tally) {
         if self.stage == Stage::Done {
             return;
@@ -157,7 +157,7 @@ impl Honest {
         } else {
             assert!(weather.may_close_with(code), "closed with {code}: {reason}");
             tally.add("honest clients", format_args!("sent away with {code}"), 1);
-            // What crossed it is dropped.
+            // Frames that crossed the ending are dropped.
             self.expected.clear();
         }
         if !self.said_goodbye {
@@ -169,7 +169,7 @@ impl Honest {
 
     fn say_something(&mut self, dice: &mut Dice, weather: Weather) {
         if self.messages == 0 || (weather.calm && dice.once_in(4)) {
-            // Otherwise what is on its way comes before the echo of the close frame.
+            // Otherwise frames on their way arrive before the echo of the Close frame.
             if !self.patient || self.expected.is_empty() {
                 self.ending.settle(self.client.is_compressed());
                 cut(std::mem::take(&mut self.ending.bytes), dice, self.drips, &mut self.pieces);
@@ -194,14 +194,14 @@ impl Honest {
         cut(bytes, dice, self.drips, &mut self.pieces);
     }
 
-    /// A message in some fragments, with pings before, between and behind them.
+    /// Writes a message in some fragments, with pings before, between and after them.
     fn message(&mut self, dice: &mut Dice, bytes: &mut Vec<u8>) {
         let length = dice.length(self.longest);
         let is_text = dice.once_in(2);
         let payload: Vec<u8> =
             if is_text { (0..length).map(|_| b'a' + dice.below(26) as u8).collect() } else { dice.bytes(length) };
         let mut opcode = if is_text { Opcode::Text } else { Opcode::Binary };
-        // What is not compressed, though it may be, is sent between what is.
+        // Messages without compression, although it is agreed, are sent between compressed ones.
         let compressed = if dice.once_in(4) { None } else { self.client.compress(&payload) };
         let mut rest = compressed.as_deref().unwrap_or(&payload);
         loop {
@@ -244,7 +244,7 @@ impl Honest {
     }
 }
 
-/// Cuts what is to be written into pieces.
+/// Splits bytes into pieces to write.
 pub fn cut(bytes: Vec<u8>, dice: &mut Dice, drips: bool, pieces: &mut VecDeque<Vec<u8>>) {
     let mut rest = &bytes[..];
     while !rest.is_empty() {

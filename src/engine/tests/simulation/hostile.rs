@@ -1,7 +1,7 @@
-//! A client that keeps no rule, and has the handler misbehave.
+//! A client that keeps no rule, and makes the handler misbehave.
 //!
-//! It knows what it has done. So it holds the server to this much: what comes is well formed, a Close frame comes once and
-//! has a code that something it did explains, and nothing that was meant for another comes.
+//! It knows its own actions. So it checks that frames are well formed, that a Close frame comes once and with a code
+//! that one of its actions explains, and that it receives no message for another client.
 
 use std::collections::BTreeSet;
 
@@ -17,19 +17,19 @@ use crate::protocol::Opcode;
 pub struct Hostile {
     client: Client,
     open: bool,
-    /// Steps for which it awaits the answer to its first request, so that it does harm to more than that.
+    /// Steps in which it waits for the answer to its first request, so that it harms more than that.
     patience: usize,
     /// It writes no more.
     finished: bool,
     /// The server has sent a Close frame.
     closed: bool,
-    /// What its deeds may be answered with. `None` once it has sent what can mean anything.
+    /// The codes that its actions may be answered with; `None` once it has sent something that may mean anything.
     codes: Option<BTreeSet<u16>>,
-    /// It asked for words of a task.
+    /// It asked a task to send something.
     awaits_task: bool,
 }
 
-/// The longest patience: most answers come before.
+/// The longest wait: most answers arrive sooner.
 const PATIENCE_STEPS_MAX: usize = 40;
 
 const TARGETS: [&str; 13] = [
@@ -48,7 +48,7 @@ const TARGETS: [&str; 13] = [
     "/later-bomb",
 ];
 
-/// What it has the handler do, and the codes that this may end in.
+/// The commands that it sends to the handler, and the codes that each may end with.
 const COMMANDS: [(&str, &[u16]); 21] = [
     ("/panic", &[1011]),
     ("/panic-in ping", &[1011]),
@@ -74,7 +74,7 @@ const COMMANDS: [(&str, &[u16]); 21] = [
 ];
 
 impl Hostile {
-    /// Most of them open a WebSocket, and go on from there.
+    /// Returns a hostile client. Most of them open a WebSocket first.
     pub fn new(client: Client, dice: &mut Dice) -> Self {
         let mut hostile = Self {
             client,
@@ -190,7 +190,7 @@ impl Hostile {
 
     fn hear_goodbye(&mut self, code: u16, reason: &str, weather: Weather, tally: &mut Tally) {
         self.closed = true;
-        // A message that it left incomplete, in any weather: it is not in a hurry.
+        // A message that it left incomplete, in any weather: the client is not in a hurry.
         let explained = code == 1008 || self.codes.as_ref().is_none_or(|codes| codes.contains(&code));
         assert!(explained || weather.may_close_with(code), "nothing explains {code}: {reason}");
         tally.add("hostile clients", format_args!("closed with {code}"), 1);
@@ -204,7 +204,7 @@ impl Hostile {
         self.client.write(&upgrade_request(target, &[]).0);
     }
 
-    /// On an open connection a request is a frame with reserved bits.
+    /// Asks again. On an open connection, a request is a frame with reserved bits.
     fn ask_again(&mut self, dice: &mut Dice, tally: &mut Tally) {
         let target = dice.choose(&TARGETS);
         let request = upgrade_request(target, &[]).0;
@@ -223,7 +223,7 @@ impl Hostile {
         tally.add("deeds", deed, 1);
     }
 
-    /// Most of the time all of it. What comes behind the half of a frame can mean anything.
+    /// Writes a frame, mostly the whole of it. Bytes after half a frame can mean anything.
     fn write_in_part(&mut self, deed: &'static str, bytes: &[u8], codes: &[u16], dice: &mut Dice, tally: &mut Tally) {
         let count = if dice.once_in(3) { dice.below(bytes.len() + 1) } else { bytes.len() };
         if count < bytes.len() {

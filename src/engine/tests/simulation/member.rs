@@ -1,5 +1,5 @@
-//! A client that subscribes to topics and publishes to them. Whatever happens, it hears of each publisher and topic in
-//! order and nothing twice; and if it stays, what it did not hear is what the server says it dropped.
+//! A client that subscribes to topics and publishes to them. It always receives the messages of each publisher and
+//! topic in order and none twice; and if it stays, every message that it misses was reported as dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,7 @@ use crate::protocol::handshake::Offer;
 const TOPICS: [&str; 4] = ["t/0", "t/1", "t/2", "u"];
 const POLICIES: [&str; 4] = ["close", "newest", "oldest", "latest"];
 
-/// Messages that one client publishes at most.
+/// The most messages that one client publishes.
 const PUBLISHED_MAX: usize = 60;
 
 /// Bytes that are added to some messages, so that outboxes fill.
@@ -26,15 +26,15 @@ pub struct Member {
     client: Client,
     open: bool,
     over: bool,
-    /// Its session's name, once it was told.
+    /// The name of its session, once it was told.
     id: Option<String>,
-    /// What it subscribed to and did not leave, and whether without echo.
+    /// Its subscriptions that it has not ended, and whether each is without echo.
     joined: BTreeMap<String, (bool, &'static str)>,
     pieces: VecDeque<Vec<u8>>,
     to_publish: usize,
     said: usize,
     heard: Vec<String>,
-    /// The last message heard of each topic and publisher.
+    /// The last message received of each topic and publisher.
     last: BTreeMap<(String, usize), usize>,
 }
 
@@ -60,7 +60,7 @@ impl Member {
         }
     }
 
-    /// Whether it has nothing more to say. It stays until everyone is done.
+    /// Returns whether it has finished publishing. It stays until all clients have.
     pub fn is_done(&self) -> bool {
         self.over || (self.open && self.id.is_some() && self.to_publish == 0 && self.pieces.is_empty())
     }
@@ -112,7 +112,7 @@ impl Member {
                 Frame::Text(text) => self.hear_text(text, tally),
                 Frame::Ping(payload) => self.pieces.push_back(masked(Opcode::Pong, &payload)),
                 Frame::Close(code, reason) => {
-                    // Its handler panicked if it was told to, and who is slow may be closed.
+                    // Its handler panicked if it was told to, and a slow subscriber may be closed.
                     let may = weather.may_close_with(code) || matches!(code, 1011 | 1013);
                     assert!(may, "closed with {code}: {reason}");
                     tally.add("members", format_args!("closed with {code}"), 1);
@@ -135,7 +135,7 @@ impl Member {
         let topic = words.next().expect("a topic").to_owned();
         let [publisher, number] = [0; 2].map(|_: usize| words.next().expect("a number").parse().expect("a number"));
         let before = self.last.insert((topic, publisher), number);
-        // What it left may come again by another subscription that matches it.
+        // A message of a topic that it left may arrive by another subscription that matches it.
         let has_left = self.joined.keys().any(|topic| topic.starts_with("left "));
         assert!(has_left || before < Some(number), "{text} came after {before:?}");
         self.heard.push(text);
@@ -154,10 +154,10 @@ impl Member {
             let policy = dice.choose(&POLICIES);
             let silent = dice.once_in(4);
             let how = if silent { format!("{policy}-silent") } else { policy.to_owned() };
-            // Patterns and topics that match them would bring a message twice, which is as it is to be.
+            // A pattern and a topic that it matches would correctly bring a message twice.
             let pattern = if self.joined.is_empty() { dice.once_in(4) } else { self.joined.contains_key("t/*") };
             let topic = if pattern { "t/*" } else { dice.choose(&TOPICS) };
-            // What it wants holds for what was said before, too, so it never changes its mind.
+            // The options also hold for earlier messages, so it never changes them.
             if !self.joined.contains_key(topic) {
                 self.joined.insert(topic.to_owned(), (silent, policy));
                 say(format!("/join {topic} {how}"));
@@ -165,7 +165,7 @@ impl Member {
         } else if !weather.calm && dice.once_in(60) {
             let topic = self.joined.pop_first().map(|(topic, _)| topic).unwrap_or_default();
             say(format!("/leave {topic}"));
-            // It hears no more of it in order, and may join again.
+            // It receives no further message of the topic in order, and may subscribe again.
             self.joined.insert(format!("left {topic}"), (false, ""));
         } else if !weather.calm && dice.once_in(150) {
             say(format!("/panic-in {}", dice.choose(&["subscribed", "dropped"])));
@@ -180,8 +180,8 @@ impl Member {
         cut(bytes, dice, false, &mut self.pieces);
     }
 
-    /// Once nothing is under way any more: what it did not hear is what was dropped. `lost` were dropped on the way to all
-    /// the subscribers of a core.
+    /// Checks, once nothing is under way any more, that every missing message was dropped. `lost` messages were dropped
+    /// on the way to all subscribers of a core.
     pub fn check(&self, board: &Board, lost: u64, tally: &mut Tally) {
         let (false, Some(id)) = (self.over, &self.id) else { return };
         if self.joined.keys().any(|topic| topic.starts_with("left ")) {

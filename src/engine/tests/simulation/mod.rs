@@ -1,7 +1,7 @@
-//! A whole process over the simulated reactor: one to four cores under one virtual clock, honest and hostile clients, a
-//! handler that misbehaves, and every fault of the kernel, by the thousand.
+//! The simulation of a whole process: one to four cores under one virtual clock, honest and hostile clients, a handler
+//! that misbehaves, and every fault of the kernel, thousands of times.
 //!
-//! A seed decides everything, so that one that fails, fails again. `scripts/simulate` runs as many as one likes; a
+//! A seed decides everything, so a seed that fails once always fails. `scripts/simulate` runs any number of seeds; a
 //! smaller number runs with all other tests. See docs/testing.md.
 
 mod asker;
@@ -22,16 +22,16 @@ use self::storm::{Outcome, Storm};
 use super::dice::Dice;
 use crate::protocol::deflate::{Compression, WindowBits};
 
-/// Seeds tried when nobody says how many: some ten seconds of a processor.
+/// The number of seeds by default: some ten seconds of processor time.
 const SEEDS: u64 = 2_000;
 
-/// Seeds over which everything that can happen has happened.
+/// The number of seeds after which every possible event must have happened.
 const SEEDS_ENOUGH: u64 = 1_000;
 
-/// Seeds that have failed when no more are tried.
+/// The number of failed seeds after which no more are tried.
 const FAILURES_MAX: usize = 5;
 
-/// How one end compresses, and what it agrees to.
+/// Chooses the compression of one end, and the offers that it agrees to.
 fn compression(dice: &mut Dice) -> Compression {
     let mut window = || WindowBits::new(dice.choose(&[9, 12, 15])).expect("a size there is");
     let (server_window_bits, client_window_bits) = (window(), window());
@@ -39,35 +39,35 @@ fn compression(dice: &mut Dice) -> Compression {
     Compression { context_takeover, message_bytes_min, server_window_bits, client_window_bits, level: 1 }
 }
 
-/// What clients have to put up with.
+/// The conditions that clients live in.
 #[derive(Clone, Copy)]
 struct Weather {
-    /// Nothing is lost and nobody is sent away.
+    /// Nothing is lost and no client is turned away.
     fair: bool,
-    /// No more mischief: everyone reads, and brings to an end what it has begun.
+    /// No more mischief: every client reads, and finishes what it has begun.
     calm: bool,
     /// The core of this client drains.
     draining: bool,
 }
 
 impl Weather {
-    /// Whether someone who did nothing wrong may be refused like this.
+    /// Returns whether an honest client may be refused with this status.
     fn may_refuse_with(self, status: u16) -> bool {
         match status {
-            // The handler's decision took too long, or nothing came in time.
+            // The handler's decision took too long, or nothing arrived in time.
             408 | 500 => !self.fair,
-            // Others from its address were there before.
+            // Other connections from its address came first.
             429 => !self.fair,
             503 => !self.fair || self.draining,
             _ => false,
         }
     }
 
-    /// Whether someone who did nothing wrong may be sent away like this.
+    /// Returns whether an honest client may be closed with this code.
     fn may_close_with(self, code: u16) -> bool {
         match code {
             1001 => self.draining,
-            // A message did not come in time.
+            // A message did not arrive in time.
             1008 => !self.fair,
             _ => false,
         }
@@ -107,7 +107,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|digits| digits.parse().expect("a number"))
 }
 
-/// Many seeds, shared out among threads.
+/// Many seeds, shared by threads.
 #[derive(Default)]
 struct Campaign {
     begun: AtomicU64,

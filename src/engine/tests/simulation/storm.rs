@@ -1,7 +1,7 @@
-//! One seed: a process of some cores, their clients, and all that befalls them.
+//! One seed: a process of some cores, their clients, and all faults and events.
 //!
-//! It decides nothing by itself: every choice is the dice's. Invariant: the clock is the same for all cores and moves
-//! only here, and after every turn of a core everything holds that holds between turns.
+//! The dice make every choice. Invariant: the clock is the same for all cores and moves only here, and everything that
+//! must hold between turns holds after every turn of a core.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -23,22 +23,22 @@ use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind};
 
 const CORES_MAX: usize = 4;
 
-/// Steps in which honest clients must have come to an end once everyone behaves.
+/// The steps within which honest clients must have ended once no client misbehaves.
 const CALM_STEPS_MAX: usize = 60_000;
 
-/// Turns for which a core may get no processor.
+/// The most turns in which a core gets no processor.
 const STALL_TURNS_MAX: usize = 60;
 
-/// What a read may leave behind: see `SCRATCH_BYTES`.
+/// The bytes that a read may leave: see `SCRATCH_BYTES`.
 const READ_BYTES: usize = 256 * 1024;
-/// The longest answer to a request, which is a body at its limit, with its head.
+/// The longest answer to a request: a body at its limit, with its head.
 const ANSWER_BYTES: usize = 66_000;
 /// Pongs, pings and a Close frame, and the header of a message.
-/// The longest message that is published, as a frame.
+/// The longest published message, as a frame.
 const PUBLISHED_BYTES_MAX: usize = 1_000;
 const CONTROL_BYTES: usize = 20 * 127 + 10;
 
-/// Of clients that share addresses, and of a proxy that speaks for itself.
+/// The PROXY headers of clients that share addresses, and of a proxy that speaks for itself.
 const PROXY_HEADERS: [&[u8]; 4] = [
     b"PROXY TCP4 192.0.2.1 127.0.0.1 50000 443\r\n",
     b"PROXY TCP6 2001:db8::1 ::1 50000 443\r\n",
@@ -51,35 +51,35 @@ pub struct Storm {
     process: Process,
     seats: Vec<Seat>,
     limits: Limits,
-    /// Nothing breaks, and nobody is sent away.
+    /// Nothing breaks, and no client is turned away.
     fair: bool,
-    /// Everyone comes through a proxy, which says who they are.
+    /// Every client comes through a proxy, which announces its address.
     proxied: bool,
     guests: Vec<(usize, Guest)>,
     arrived: usize,
     tally: Tally,
 }
 
-/// What a seed came to.
+/// The outcome of a seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The same only if everything went the same way.
+    /// A number that is the same only if everything happened in the same way.
     pub digest: u64,
     pub tally: Tally,
 }
 
 impl Outcome {
-    /// Adds another, in whatever order.
+    /// Adds another outcome; the order does not matter.
     pub fn merge(&mut self, other: Outcome) {
         self.digest = self.digest.wrapping_add(other.digest);
         self.tally.merge(other.tally);
     }
 }
 
-/// A core, and what keeps it from running.
+/// A core, and the turns it misses.
 struct Seat {
     world: World,
-    /// Turns that it is still kept from.
+    /// The turns that it still misses.
     stalled: usize,
     draining: bool,
 }
@@ -98,7 +98,7 @@ impl Storm {
         let limits = limits(fair, &mut dice);
         let mut faults = if fair { Faults::harmless() } else { Faults::chaos() };
         if dice.once_in(2) {
-            // A report that nothing brought about makes good a wake-up that was lost.
+            // A spurious report replaces a wake-up that was lost.
             faults.spurious_readable = 0;
         }
         let mut policy = AdmissionPolicy::default();
@@ -148,7 +148,8 @@ impl Storm {
         self.end()
     }
 
-    /// Nothing new is said, and all that was said arrives. Who published what to whom has to add up then.
+    /// Waits until everything sent has arrived, while no client sends anything new. Then checks that the published and
+    /// received messages match.
     fn come_to_rest(&mut self) {
         let weather = Weather { fair: self.fair, calm: true, draining: true };
         self.seats.iter().for_each(|seat| seat.world.network.set_faults(Faults::default()));
@@ -175,7 +176,7 @@ impl Storm {
         }
     }
 
-    /// Everyone goes, and nothing is left.
+    /// Disconnects every client, and checks that nothing is left.
     fn end(mut self) -> Outcome {
         for seat in &mut self.seats {
             seat.world.log.gate.open();
@@ -229,8 +230,8 @@ impl Storm {
         }
     }
 
-    /// A client connects, and the kernel chooses one of the listeners there are (SO_REUSEPORT). Some clients come from
-    /// one address, each from a port of its own. Behind a proxy, `says_so` has it say who they are.
+    /// Connects a client to one of the listeners, as the kernel chooses one (SO_REUSEPORT). Some clients share an
+    /// address, each with a port of its own. Behind a proxy, `says_so` makes the proxy announce the address.
     fn arrive(&mut self, says_so: bool, guest: impl FnOnce(Client, &mut Dice, &mut Tally) -> Guest) {
         let listening = |at: &usize| !self.seats[*at].world.core.listeners.is_empty();
         let listening: Vec<usize> = (0..self.seats.len()).filter(listening).collect();
@@ -259,16 +260,16 @@ impl Storm {
             let at = self.dice.below(self.seats.len());
             self.turn(at);
         }
-        // In fair weather nobody has to be waited for, and a ping would make good a wake-up that was lost.
+        // In fair weather no client must be waited for, and a ping would replace a wake-up that was lost.
         if !(calm && self.fair) {
             self.pass_time();
         }
     }
 
-    /// What the operator, the application and the machine do of their own accord.
+    /// Does something that the operator, the application or the machine may do at any time.
     fn meddle(&mut self, calm: bool) {
         let at = self.dice.below(self.seats.len());
-        // Later on only its own task may bring back who was paused.
+        // Later on, only its own task may resume a paused session.
         if !calm && self.dice.once_in(10) {
             self.resume_someone(at);
         }
@@ -325,7 +326,7 @@ impl Storm {
     fn pass_time(&mut self) {
         let milliseconds = self.dice.below(15) as u64;
         self.skip(milliseconds);
-        // Honest clients never keep the server waiting for long.
+        // Honest clients never make the server wait for long.
         if self.dice.once_in(60) && !self.guests.iter().any(|(_, guest)| guest.is_hurried()) {
             self.guests.iter().for_each(|(_, guest)| guest.resume_reading());
             self.seats.iter_mut().for_each(|seat| seat.world.settle());
@@ -348,7 +349,7 @@ impl Storm {
 }
 
 impl Seat {
-    /// What holds after every turn of a core.
+    /// Checks the conditions that hold after every turn of a core.
     fn check(&mut self, limits: &Limits) {
         self.world.check();
         for index in 0..self.world.core.sessions.capacity() {
@@ -373,7 +374,7 @@ impl Guest {
         }
     }
 
-    /// Whether nothing more is due to it.
+    /// Returns whether it has received everything that it must.
     fn is_done(&self) -> bool {
         match self {
             Guest::Honest(client) => client.is_done(),
@@ -428,7 +429,7 @@ fn limits(fair: bool, dice: &mut Dice) -> Limits {
     limits
 }
 
-/// Names what is to happen, so that what never does is seen.
+/// Announces the events that must happen, so that one that never does is seen.
 fn announce(tally: &mut Tally) {
     PANICS.iter().for_each(|place| tally.add("panics", place, 0));
     for number in 0..endings::COUNT {

@@ -1,12 +1,12 @@
-//! What happened over many seeds, counted by name, so that one sees that nothing of it is dead.
+//! The number of events over many seeds, by name, to show that each event happens.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Columns of a printed line.
+/// The columns of a printed line.
 const COLUMNS: usize = 120;
 
-/// Counts by group and name. A name that was announced and never came about is there with zero.
+/// Counts by group and name. A name that was announced and never happened has a count of zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally(BTreeMap<(&'static str, String), u64>);
 
@@ -21,7 +21,7 @@ impl Tally {
         }
     }
 
-    /// What never happened.
+    /// Returns the names that never happened.
     pub fn dead(&self) -> Vec<String> {
         let dead = self.0.iter().filter(|(_, count)| **count == 0);
         dead.map(|((group, name), _)| format!("{group}: {name}")).collect()
