@@ -148,17 +148,17 @@ macro_rules! counters {
 counters! {
     /// Connections that were accepted.
     accepted: Counter = "connections_accepted",
-    /// Attempts to accept that failed, most often for want of descriptors.
+    /// Attempts to accept that failed, mostly for lack of descriptors.
     accept_errors: Counter = "accept_errors",
-    /// Connections that got an answer and no session, for a reason that ringsock_refusals_total tells.
+    /// Connections that were answered without a session; for the reasons see ringsock_refusals_total.
     turned_away: Counter = "connections_turned_away",
-    /// Connections that are gone, by the first thing that made their end certain.
+    /// Connections that have ended, by the first event that made their end certain.
     closed: ByReason<End> = "connections_closed",
     /// Upgrades that were answered with 101, each a WebSocket session.
     upgraded: Counter = "sessions_opened",
-    /// WebSocket sessions that are over, whatever ended them.
+    /// WebSocket sessions that have ended, for any reason.
     sessions_closed: Counter = "sessions_closed",
-    /// Requests that a handler answered, upgrades that it rejected included.
+    /// Requests that a handler answered, including upgrades that it rejected.
     http_answers: Counter = "http_answers",
     /// Requests and connections that were refused before a handler saw them, or because it failed.
     http_refusals: ByReason<Refusal> = "refusals",
@@ -168,17 +168,17 @@ counters! {
     messages_received: Counter = "messages_received",
     /// Messages that were published to topics, by handlers or from outside.
     messages_published: Counter = "messages_published",
-    /// Messages that were sent to sessions, on the socket or waiting for it; a published one counts for each subscriber, even if it is dropped while it waits.
+    /// Messages sent or queued for sessions; a published one counts for each subscriber, even if dropped later.
     messages_sent: Counter = "messages_sent",
     /// Messages that were sent compressed.
     messages_compressed: Counter = "messages_compressed",
-    /// Messages that were to be sent and were dropped, some of them while they waited.
+    /// Messages that were dropped instead of sent, some of them while they waited.
     messages_dropped: ByReason<DropReason> = "messages_dropped",
-    /// Rules that peers of WebSocket sessions broke, each of which failed a session.
+    /// Protocol violations of peers, each of which failed a session.
     violations: ByReason<Violation> = "violations",
     /// Close frames that peers sent.
     closes_received: ByReason<Option<CloseCode>> = "close_frames_received",
-    /// Close frames that this server sent, echoes included.
+    /// Close frames that this server sent, including echoes.
     closes_sent: ByReason<Option<CloseCode>> = "close_frames_sent",
     /// Calls and tasks of handlers that panicked.
     handler_panics: Counter = "handler_panics",
@@ -186,17 +186,17 @@ counters! {
     pings_sent: Counter = "pings_sent",
     /// Pongs that were left out because newer pings replaced theirs.
     pongs_coalesced: Counter = "pongs_coalesced",
-    /// Bytes that came after the last word to a peer, and were thrown away.
+    /// Bytes that were discarded because they arrived after the last answer or Close frame.
     bytes_discarded: Counter = "discarded_bytes",
-    /// Connections that were cut off because too much came after the last word to them.
+    /// Connections that were cut off because too many bytes arrived after the last answer or Close frame.
     input_overruns: Counter = "input_overruns",
-    /// Sessions that were ended because their peer was silent for too long.
+    /// Sessions that ended because their peer was silent for too long.
     dead_peers: Counter = "dead_peers",
-    /// Sessions that were ended because nothing left for too long.
+    /// Sessions that ended because nothing could be sent for too long.
     send_timeouts: Counter = "send_timeouts",
     /// Connections that were cut off because their end took too long.
     close_timeouts: Counter = "close_timeouts",
-    /// Sessions that were not read for a while because they published more than could be delivered.
+    /// Sessions that were throttled because they published more than could be delivered.
     publishers_held: Counter = "publishers_held",
     /// Turns of the core's loop.
     turns: Counter = "turns",
