@@ -118,7 +118,7 @@ fn builder(config: &Config) -> Builder {
     if config.cores == 0 { builder } else { builder.cores(config.cores) }
 }
 
-/// Returns the summary of a server at its start: reactor, cores, addresses and limits.
+/// The summary of a server at its start: reactor, cores, addresses and limits.
 struct Banner<'a> {
     server: &'a Server,
     config: &'a Config,

@@ -22,7 +22,8 @@ pub enum Contradiction {
     /// Silent clients would be cut off before a ping could ask for a sign of life.
     #[error(
         "ping_interval_ms is {ping_interval_ms}, but must be below dead_peer_timeout_ms, which is \
-         {dead_peer_timeout_ms}, or clients would be cut off before they are pinged. Give a shorter interval or a longer timeout."
+         {dead_peer_timeout_ms}, or clients would be cut off before they are pinged. Give a shorter interval or a \
+         longer timeout."
     )]
     PingAfterDeath {
         /// The silence after which a ping is sent.

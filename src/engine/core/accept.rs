@@ -68,7 +68,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Err(error) => {
                 self.parts.counters.accept_errors.add(1);
-                tracing::debug!(core = self.parts.core, %error, "Accepting failed; next try in {ACCEPT_BACKOFF_MS} ms.");
+                tracing::debug!(core = self.parts.core, %error, "Accepting failed; retry in {ACCEPT_BACKOFF_MS} ms.");
                 if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                     self.turn_away_waiting(listener);
                 } else {

@@ -48,7 +48,8 @@ pub(in crate::engine) fn await_address<T, A: Display>(
         if !std::mem::replace(&mut waits, true) {
             let seconds = patience.as_secs();
             tracing::warn!(
-                "{address} is in use. If a killed process had it, the kernel frees it soon: trying again for {seconds} s."
+                "{address} is in use. If a killed process had it, the kernel frees it soon: trying again for \
+                 {seconds} s."
             );
         }
         thread::sleep(TRY_INTERVAL.min(patience));

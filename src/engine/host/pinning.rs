@@ -72,7 +72,7 @@ fn siblings(processor: usize) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// Four processors on two physical cores: 0 and 1 on one, 4 and 5 on the other.
+    /// Assigns four processors on two physical cores: 0 and 1 on one, 4 and 5 on the other.
     fn on_four(pin: Pin, cores: usize) -> Vec<Option<usize>> {
         assign(pin, cores, [0, 1, 4, 5].into_iter(), |processor| Some(format!("{}", processor / 4)))
     }

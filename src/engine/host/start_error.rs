@@ -137,8 +137,9 @@ fn advice(endpoint: &Endpoint, error: &io::Error) -> &'static str {
     match (error.raw_os_error(), endpoint) {
         (Some(libc::EADDRINUSE), _) => "Choose another address, or end the process that uses it.",
         (Some(libc::EACCES), Endpoint::Tcp { .. }) if port.is_some_and(|port| port < 1024) => {
-            "Ports below 1024 are reserved for root: give the program the capability CAP_NET_BIND_SERVICE (in a unit of \
-             systemd AmbientCapabilities=), lower the sysctl net.ipv4.ip_unprivileged_port_start, or choose another port."
+            "Ports below 1024 are reserved for root: give the program the capability CAP_NET_BIND_SERVICE (in a unit \
+             of systemd AmbientCapabilities=), lower the sysctl net.ipv4.ip_unprivileged_port_start, or choose \
+             another port."
         }
         (Some(libc::EADDRNOTAVAIL), _) => {
             "No interface of this host has this address: `ip address` lists those that exist. To listen before one has \

@@ -160,7 +160,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_what_was_stored_and_not_removed(steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..5000)) {
+        fn it_holds_what_was_stored_and_not_removed(
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..5000),
+        ) {
             let (mut arena, mut model, mut next) = (Arena::default(), HashMap::new(), 0);
             for (insert, which) in steps {
                 if insert || model.is_empty() {

@@ -268,14 +268,16 @@ mod tests {
                 prop_assert_eq!(members.len(), model.len());
             }
             for (topic, membership) in topics.iter().enumerate() {
-                let mut expected: Vec<_> = model.iter().filter(|(key, _)| key.0 == topic as u32).map(|(_, at)| *at).collect();
+                let of_topic = model.iter().filter(|(key, _)| key.0 == topic as u32);
+                let mut expected: Vec<_> = of_topic.map(|(_, at)| *at).collect();
                 let mut found = listed(&members, *membership, Member::next_of_topic);
                 expected.sort_unstable();
                 found.sort_unstable();
                 prop_assert_eq!(found, expected);
             }
             for (session, membership) in sessions.iter().enumerate() {
-                let mut expected: Vec<_> = model.iter().filter(|(key, _)| key.1 == session as u32).map(|(_, at)| *at).collect();
+                let of_session = model.iter().filter(|(key, _)| key.1 == session as u32);
+                let mut expected: Vec<_> = of_session.map(|(_, at)| *at).collect();
                 let mut found = listed(&members, *membership, Member::next_of_session);
                 expected.sort_unstable();
                 found.sort_unstable();
