@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Command::BenchWorker => cli::bench::work(),
     };
     outcome.unwrap_or_else(|error| {
-        cli::complain(error);
+        cli::print_error(error);
         ExitCode::FAILURE
     })
 }
@@ -66,7 +66,7 @@ fn explain(error: clap::Error) -> ExitCode {
     }
     match error.print() {
         Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
-            cli::complain(cli::unprinted(&cause));
+            cli::print_error(cli::unprinted(&cause));
             ExitCode::FAILURE
         }
         _ => code,

@@ -49,18 +49,18 @@ impl Config {
 fn check(file: &std::path::Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match Layers::new().file(Some(file)).resolve() {
         Ok(settings) => {
-            settings.doubts().iter().for_each(super::complain);
+            settings.doubts().iter().for_each(super::print_error);
             super::print("ok\n")?;
             Ok(ExitCode::SUCCESS)
         }
         Err(errors) => {
-            errors.iter().for_each(super::complain);
+            errors.iter().for_each(super::print_error);
             Ok(ExitCode::FAILURE)
         }
     }
 }
 
 fn refuse(errors: &config::ConfigErrors) -> ExitCode {
-    errors.iter().for_each(super::complain);
+    errors.iter().for_each(super::print_error);
     if errors.is_usage() { super::USAGE.into() } else { ExitCode::FAILURE }
 }

@@ -56,7 +56,7 @@ impl Log {
     }
 
     /// Prints to standard error why the program ends.
-    pub fn complain(&self, error: impl Display) {
+    pub fn print_error(&self, error: impl Display) {
         self.errors.offer(super::complaint(error).as_bytes());
     }
 

@@ -42,7 +42,7 @@ pub fn print(text: &str) -> Result<(), String> {
 }
 
 /// Prints to standard error why the program ends.
-pub fn complain(error: impl Display) {
+pub fn print_error(error: impl Display) {
     let text = complaint(error);
     briefly(move || drop(Stream::new(io::stderr()).map(|stream| stream.write(text.as_bytes()))));
 }

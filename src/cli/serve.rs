@@ -45,13 +45,13 @@ impl Serve {
                  (ulimit -u and -n, TasksMax, the cgroup's pids.max)."
             )
         })?;
-        signals::endure().map_err(|source| StartError::Signals { source })?;
+        signals::ignore_habitual().map_err(|source| StartError::Signals { source })?;
         // Until there is a server, a signal ends the program, for example while it reads its configuration.
         reactor::unblock(&ENDING)?;
         let settings = match self.given.resolve() {
             Ok(settings) => settings,
             Err(errors) => {
-                log.complain(&errors);
+                log.print_error(&errors);
                 return Ok(if errors.is_usage() { super::USAGE.into() } else { ExitCode::FAILURE });
             }
         };
@@ -60,7 +60,7 @@ impl Serve {
             // A signal has ended the start, and no client had connected.
             Err(error) if is_cancelled(&*error) => ExitCode::SUCCESS,
             Err(error) => {
-                log.complain(settings.explain(&error.to_string()));
+                log.print_error(settings.explain(&error.to_string()));
                 ExitCode::FAILURE
             }
         })

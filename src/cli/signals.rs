@@ -26,7 +26,7 @@ pub fn from_terminal() -> impl Iterator<Item = i32> {
 }
 
 /// Keeps these signals from ending or stopping the program.
-pub fn endure() -> io::Result<()> {
+pub fn ignore_habitual() -> io::Result<()> {
     // A background job would stop at its first log line on a terminal that stops background writers (stty tostop).
     reactor::ignore(SIGTTOU)?;
     let mut signals = Signals::new(HABITUAL.into_iter().filter(|signal| !reactor::is_ignored(*signal)))?;

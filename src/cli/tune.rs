@@ -66,7 +66,7 @@ impl Tune {
             Ok(true) => Ok(ExitCode::SUCCESS),
             Ok(false) => Ok(ExitCode::FAILURE),
             Err(error) => {
-                super::complain(error);
+                super::print_error(error);
                 Ok(ExitCode::from(2))
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns a table beside the slab, with the same indexes, so that a session costs nothing here while no proxy is trusted
 //! and no limit for addresses is set. Never reads a socket and never answers. Invariant: a client's own address is
-//! counted in [`Admission`] from the moment it is known until [`Clients::goes`]. The address of a trusted proxy, which
+//! counted in [`Admission`] from the moment it is known until [`Clients::remove`]. The address of a trusted proxy, which
 //! stands for many clients, is never counted.
 
 use std::io;
@@ -18,7 +18,7 @@ use crate::protocol::http::{Refusal, Request};
 pub(in crate::engine) struct Clients {
     admission: Arc<Admission>,
     /// The addresses of clients are needed for a limit or to judge proxies.
-    asked: bool,
+    needed: bool,
     known: Vec<Option<Client>>,
 }
 
@@ -44,7 +44,7 @@ pub(in crate::engine) struct Client {
 
 /// The reason why a connection gets no session.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::engine) enum NoSeat {
+pub(in crate::engine) enum NotAdmitted {
     /// The client's address has too many connections.
     Refused(Refusal),
     /// The connection was reset before it was accepted, as some health checks do.
@@ -53,20 +53,20 @@ pub(in crate::engine) enum NoSeat {
 
 impl Clients {
     pub(in crate::engine) fn new(admission: Arc<Admission>) -> Self {
-        Self { asked: admission.asks_for_addresses(), admission, known: Vec::new() }
+        Self { needed: admission.needs_addresses(), admission, known: Vec::new() }
     }
 
-    /// Admits a connection; `peer` returns its other end. An admitted client must then be seated or sent away.
-    pub(in crate::engine) fn comes(
+    /// Admits a connection; `peer` returns its other end. An admitted client must then be inserted or discarded.
+    pub(in crate::engine) fn admit_connection(
         &self,
         peer: impl FnOnce() -> io::Result<Peer>,
         proxy_protocol: bool,
-    ) -> Result<Option<Client>, NoSeat> {
-        let address = match self.asked.then(peer) {
+    ) -> Result<Option<Client>, NotAdmitted> {
+        let address = match self.needed.then(peer) {
             Some(Ok(Peer::Address(address))) => Some(address.to_canonical()),
             Some(Ok(Peer::Unix)) => None,
             // The address is unknown, so the connection cannot be judged, and nobody is there to be answered.
-            Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(NoSeat::Gone),
+            Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(NotAdmitted::Gone),
             Some(Err(_)) | None => return Ok(None),
         };
         let mut client = Client { address, counted: false, awaits_proxy_header: false };
@@ -76,12 +76,12 @@ impl Clients {
             return Ok(None);
         }
         client.awaits_proxy_header = is_proxy && (proxy_protocol || self.admission.policy.proxy_protocol);
-        self.count(&mut client).map_err(NoSeat::Refused)?;
+        self.count(&mut client).map_err(NotAdmitted::Refused)?;
         Ok(Some(client))
     }
 
     /// Stores a client under the index of its session.
-    pub(in crate::engine) fn seat(&mut self, index: u32, client: Option<Client>) {
+    pub(in crate::engine) fn insert(&mut self, index: u32, client: Option<Client>) {
         let Some(client) = client else { return };
         let index = index as usize;
         if self.known.len() <= index {
@@ -91,16 +91,16 @@ impl Clients {
     }
 
     /// Forgets a client that got no session.
-    pub(in crate::engine) fn send_away(&self, client: Option<Client>) {
+    pub(in crate::engine) fn discard(&self, client: Option<Client>) {
         if let Some(address) = client.and_then(Client::counted_address) {
-            self.admission.connection_gone(address);
+            self.admission.uncount_connection(address);
         }
     }
 
     /// Forgets the client of the session at this index, because its connection is closed.
-    pub(in crate::engine) fn goes(&mut self, index: u32) {
+    pub(in crate::engine) fn remove(&mut self, index: u32) {
         let client = self.known.get_mut(index as usize).and_then(Option::take);
-        self.send_away(client);
+        self.discard(client);
     }
 
     /// Returns the address of the client at this index: its own, or that of the proxy nearest to it. `None` if no
@@ -122,7 +122,7 @@ impl Clients {
             client.address = Some(source.ip().to_canonical());
             self.count(&mut client)?;
         }
-        self.seat(index, Some(client));
+        self.insert(index, Some(client));
         Ok(Some(bytes))
     }
 
@@ -133,9 +133,9 @@ impl Clients {
         if !client.counted {
             client.address = self.admission.policy.trusted_proxies.client(request, client.address);
             self.count(&mut client)?;
-            self.seat(index, Some(client));
+            self.insert(index, Some(client));
         }
-        client.counted_address().map_or(Ok(()), |address| self.admission.handshake_came(address, now_ms))
+        client.counted_address().map_or(Ok(()), |address| self.admission.count_handshake(address, now_ms))
     }
 
     fn get(&self, index: u32) -> Option<Client> {
@@ -150,7 +150,7 @@ impl Clients {
     fn count(&self, client: &mut Client) -> Result<(), Refusal> {
         let own = client.address.filter(|_| !client.counted && !self.is_proxy(*client));
         if let Some(address) = own {
-            self.admission.connection_came(address)?;
+            self.admission.count_connection(address)?;
             client.counted = true;
         }
         Ok(())
@@ -190,8 +190,8 @@ mod tests {
         Clients::new(Arc::new(Admission::new(policy, &limits)))
     }
 
-    fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, NoSeat> {
-        clients.comes(|| Ok(Peer::Address(from.parse().unwrap())), false)
+    fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, NotAdmitted> {
+        clients.admit_connection(|| Ok(Peer::Address(from.parse().unwrap())), false)
     }
 
     #[test]
@@ -204,10 +204,10 @@ mod tests {
         let clients = clients();
         let client = comes(&clients, "192.0.2.1").unwrap();
         assert_eq!(clients.admission.connections(), 1);
-        clients.send_away(client);
+        clients.discard(client);
         assert!(clients.admission.is_empty());
-        clients.send_away(comes(&clients, "10.0.0.1").unwrap());
-        clients.send_away(None);
+        clients.discard(comes(&clients, "10.0.0.1").unwrap());
+        clients.discard(None);
         assert!(clients.admission.is_empty());
     }
 
@@ -216,36 +216,39 @@ mod tests {
         let mut clients = clients();
         for index in [0, 9] {
             let client = comes(&clients, "192.0.2.1").unwrap();
-            clients.seat(index, client);
+            clients.insert(index, client);
         }
-        assert_eq!(comes(&clients, "192.0.2.1").unwrap_err(), NoSeat::Refused(Refusal::TooManyConnections));
-        [9, 9, 5, 100].into_iter().for_each(|index| clients.goes(index));
+        assert_eq!(comes(&clients, "192.0.2.1").unwrap_err(), NotAdmitted::Refused(Refusal::TooManyConnections));
+        [9, 9, 5, 100].into_iter().for_each(|index| clients.remove(index));
         assert_eq!((clients.admission.connections(), clients.address(9)), (1, None));
-        clients.goes(0);
+        clients.remove(0);
         assert!(clients.admission.is_empty());
     }
 
     #[test]
     fn who_has_gone_already_gets_no_seat_and_who_has_no_address_is_not_known() {
         let mut clients = clients();
-        assert_eq!(clients.comes(|| Err(io::ErrorKind::NotConnected.into()), false).unwrap_err(), NoSeat::Gone);
-        let client = clients.comes(|| Err(io::ErrorKind::Unsupported.into()), false).unwrap();
-        clients.seat(0, client);
+        assert_eq!(
+            clients.admit_connection(|| Err(io::ErrorKind::NotConnected.into()), false).unwrap_err(),
+            NotAdmitted::Gone
+        );
+        let client = clients.admit_connection(|| Err(io::ErrorKind::Unsupported.into()), false).unwrap();
+        clients.insert(0, client);
         assert_eq!((clients.address(0), clients.room()), (None, 0));
     }
 
     #[test]
     fn whoever_comes_through_a_unix_socket_is_unknown_until_a_trusted_proxy_says_who_it_is() {
         let untrusting = clients();
-        assert!(untrusting.comes(|| Ok(Peer::Unix), false).unwrap().is_none());
+        assert!(untrusting.admit_connection(|| Ok(Peer::Unix), false).unwrap().is_none());
 
         let limits = Limits { connections_per_address_max: 1, ..Limits::default() };
         let trusted_proxies = "unix".parse().unwrap();
         let policy = AdmissionPolicy { trusted_proxies, proxy_protocol: true, ..AdmissionPolicy::default() };
         let mut clients = Clients::new(Arc::new(Admission::new(policy, &limits)));
         for index in 0..3 {
-            let client = clients.comes(|| Ok(Peer::Unix), false).unwrap();
-            clients.seat(index, client);
+            let client = clients.admit_connection(|| Ok(Peer::Unix), false).unwrap();
+            clients.insert(index, client);
         }
         assert_eq!((clients.admission.connections(), clients.address(0)), (0, None));
         let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1 1\r\n";
@@ -253,7 +256,7 @@ mod tests {
         assert_eq!(clients.read_proxy_header(1, b"PROXY UNKNOWN\r\n"), Ok(Some(15)));
         assert_eq!((clients.address(0), clients.address(1)), ("192.0.2.1".parse().ok(), None));
         assert_eq!(clients.read_proxy_header(2, header).unwrap_err(), Refusal::TooManyConnections);
-        (0..3).for_each(|index| clients.goes(index));
+        (0..3).for_each(|index| clients.remove(index));
         assert!(clients.admission.is_empty());
     }
 
@@ -261,7 +264,7 @@ mod tests {
     fn a_proxy_header_is_read_once() {
         let mut clients = clients();
         let client = comes(&clients, "10.0.0.1").unwrap();
-        clients.seat(0, client);
+        clients.insert(0, client);
         let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1 1\r\n";
         assert_eq!(clients.read_proxy_header(0, &header[..7]), Ok(None));
         assert_eq!(clients.read_proxy_header(0, header), Ok(Some(header.len())));

@@ -48,7 +48,7 @@ pub struct AdmissionPolicy {
 pub struct Admission {
     pub(in crate::engine) policy: AdmissionPolicy,
     connections_max: u32,
-    pace: Option<Pace>,
+    bucket: Option<TokenBucket>,
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
 }
@@ -59,19 +59,22 @@ impl Admission {
         Self {
             policy,
             connections_max: limits.connections_per_address_max,
-            pace: Pace::new(limits.handshakes_per_address_per_second_max, limits.handshake_burst_per_address_max),
+            bucket: TokenBucket::new(
+                limits.handshakes_per_address_per_second_max,
+                limits.handshake_burst_per_address_max,
+            ),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         }
     }
 
     /// Returns whether the addresses of clients matter.
-    pub(in crate::engine) fn asks_for_addresses(&self) -> bool {
-        self.connections_max > 0 || self.pace.is_some() || !self.policy.trusted_proxies.is_empty()
+    pub(in crate::engine) fn needs_addresses(&self) -> bool {
+        self.connections_max > 0 || self.bucket.is_some() || !self.policy.trusted_proxies.is_empty()
     }
 
-    /// Counts a connection of this address until [`Admission::connection_gone`], unless the address has too many.
-    pub(in crate::engine) fn connection_came(&self, address: IpAddr) -> Result<(), Refusal> {
+    /// Counts a connection of this address until [`Admission::uncount_connection`], unless the address has too many.
+    pub(in crate::engine) fn count_connection(&self, address: IpAddr) -> Result<(), Refusal> {
         if self.connections_max == 0 {
             return Ok(());
         }
@@ -86,7 +89,7 @@ impl Admission {
     }
 
     /// Uncounts a connection that was counted, because it is closed.
-    pub(in crate::engine) fn connection_gone(&self, address: IpAddr) {
+    pub(in crate::engine) fn uncount_connection(&self, address: IpAddr) {
         if self.connections_max == 0 {
             return;
         }
@@ -100,10 +103,10 @@ impl Admission {
     }
 
     /// Counts a request for a WebSocket from this address, unless there were too many recently.
-    pub(in crate::engine) fn handshake_came(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
-        let Some(pace) = &self.pace else { return Ok(()) };
+    pub(in crate::engine) fn count_handshake(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
         let network = Network::of(address);
-        if self.shard(network).admit(network, pace, now_ms) { Ok(()) } else { Err(Refusal::TooManyHandshakes) }
+        if self.shard(network).admit(network, bucket, now_ms) { Ok(()) } else { Err(Refusal::TooManyHandshakes) }
     }
 
     fn shard(&self, network: Network) -> MutexGuard<'_, Shard> {
@@ -131,14 +134,14 @@ impl Network {
 
 /// The rate at which handshakes may come: a token bucket, stored as the time at which it will be full again.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
+struct TokenBucket {
     /// The tokens of one handshake, as the time to refill them.
     interval_us: u64,
     /// The time to refill an empty bucket.
     refill_us: u64,
 }
 
-impl Pace {
+impl TokenBucket {
     fn new(per_second: u32, burst: u32) -> Option<Self> {
         let interval_us = 1_000_000_u64.checked_div(per_second.into())?.max(1);
         Some(Self { interval_us, refill_us: interval_us * u64::from(burst.max(1)) })
@@ -164,14 +167,14 @@ struct Shard {
 
 impl Shard {
     /// Takes a handshake's tokens out of a bucket, if it has enough.
-    fn admit(&mut self, network: Network, pace: &Pace, now_ms: u64) -> bool {
+    fn admit(&mut self, network: Network, bucket: &TokenBucket, now_ms: u64) -> bool {
         let now_us = now_ms * 1_000;
-        if now_us.saturating_sub(self.began_us) >= pace.refill_us {
+        if now_us.saturating_sub(self.began_us) >= bucket.refill_us {
             // Buckets that were unused for so long are full, as those of unknown addresses are.
             self.forget_earlier(now_us);
         }
         let full_at_us = self.recent.get(&network).or_else(|| self.earlier.get(&network));
-        let Some(full_at_us) = pace.take(full_at_us.copied().unwrap_or(0), now_us) else { return false };
+        let Some(full_at_us) = bucket.take(full_at_us.copied().unwrap_or(0), now_us) else { return false };
         if self.recent.len() >= ADDRESSES_REMEMBERED_MAX / SHARDS / 2 && !self.recent.contains_key(&network) {
             self.forget_earlier(now_us);
         }
@@ -239,14 +242,14 @@ mod tests {
     fn an_address_has_so_many_connections_and_no_more() {
         let admission = admission(2, 0, 1);
         let other = address("127.0.0.2");
-        assert_eq!(admission.connection_came(HOME), Ok(()));
-        assert_eq!(admission.connection_came(HOME), Ok(()));
-        assert_eq!(admission.connection_came(HOME), Err(Refusal::TooManyConnections));
-        assert_eq!(admission.connection_came(other), Ok(()));
-        admission.connection_gone(HOME);
-        assert_eq!(admission.connection_came(HOME), Ok(()));
+        assert_eq!(admission.count_connection(HOME), Ok(()));
+        assert_eq!(admission.count_connection(HOME), Ok(()));
+        assert_eq!(admission.count_connection(HOME), Err(Refusal::TooManyConnections));
+        assert_eq!(admission.count_connection(other), Ok(()));
+        admission.uncount_connection(HOME);
+        assert_eq!(admission.count_connection(HOME), Ok(()));
         assert_eq!((admission.connections(), admission.connections_of_busiest()), (3, 2));
-        [HOME, HOME, other].into_iter().for_each(|address| admission.connection_gone(address));
+        [HOME, HOME, other].into_iter().for_each(|address| admission.uncount_connection(address));
         assert!(admission.is_empty());
     }
 
@@ -258,9 +261,9 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..20_000 {
-                        let held = (0..20).take_while(|_| admission.connection_came(HOME).is_ok()).count();
+                        let held = (0..20).take_while(|_| admission.count_connection(HOME).is_ok()).count();
                         most.fetch_max(admission.connections(), Ordering::Relaxed);
-                        (0..held).for_each(|_| admission.connection_gone(HOME));
+                        (0..held).for_each(|_| admission.uncount_connection(HOME));
                     }
                 });
             }
@@ -272,13 +275,13 @@ mod tests {
     #[test]
     fn handshakes_come_in_a_burst_and_then_at_their_pace() {
         let admission = admission(0, 2, 3);
-        let admitted = |now_ms| (0..10).filter(|_| admission.handshake_came(HOME, now_ms).is_ok()).count();
+        let admitted = |now_ms| (0..10).filter(|_| admission.count_handshake(HOME, now_ms).is_ok()).count();
         assert_eq!(admitted(10_000), 3);
         assert_eq!(admitted(10_499), 0);
         assert_eq!(admitted(10_500), 1);
         assert_eq!(admitted(11_500), 2);
         assert_eq!(admitted(60_000), 3, "what is not used is not saved beyond the burst");
-        assert_eq!(admission.handshake_came(address("127.0.0.2"), 60_000), Ok(()));
+        assert_eq!(admission.count_handshake(address("127.0.0.2"), 60_000), Ok(()));
         // Cores read the clock at different times.
         assert_eq!(admitted(59_990), 0);
     }
@@ -286,21 +289,21 @@ mod tests {
     #[test]
     fn who_is_refused_is_not_kept_out_for_longer_by_trying_again() {
         let admission = admission(0, 1, 1);
-        assert!(admission.handshake_came(HOME, 5_000).is_ok());
-        assert!((5_001..6_000).all(|now_ms| admission.handshake_came(HOME, now_ms).is_err()));
-        assert!(admission.handshake_came(HOME, 6_000).is_ok());
+        assert!(admission.count_handshake(HOME, 5_000).is_ok());
+        assert!((5_001..6_000).all(|now_ms| admission.count_handshake(HOME, now_ms).is_err()));
+        assert!(admission.count_handshake(HOME, 6_000).is_ok());
     }
 
     #[test]
     fn ipv6_counts_by_the_64_and_ipv4_in_its_ipv6_form_as_ipv4() {
         let admission = admission(1, 0, 1);
-        assert_eq!(admission.connection_came(address("2001:db8::1")), Ok(()));
-        assert!(admission.connection_came(address("2001:db8::ffff:1")).is_err());
-        assert_eq!(admission.connection_came(address("2001:db8:0:1::1")), Ok(()));
-        assert_eq!(admission.connection_came(address("::ffff:127.0.0.1")), Ok(()));
-        assert!(admission.connection_came(HOME).is_err());
+        assert_eq!(admission.count_connection(address("2001:db8::1")), Ok(()));
+        assert!(admission.count_connection(address("2001:db8::ffff:1")).is_err());
+        assert_eq!(admission.count_connection(address("2001:db8:0:1::1")), Ok(()));
+        assert_eq!(admission.count_connection(address("::ffff:127.0.0.1")), Ok(()));
+        assert!(admission.count_connection(HOME).is_err());
         // The first 64 bits of this address are zero too.
-        assert_eq!(admission.connection_came(address("::1")), Ok(()));
+        assert_eq!(admission.count_connection(address("::1")), Ok(()));
     }
 
     #[test]
@@ -308,18 +311,18 @@ mod tests {
         let admission = admission(0, 1, 2);
         for network in 0..1_000_000_u128 {
             let stranger = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) + (network << 64)));
-            assert!(admission.handshake_came(stranger, 1_000 + network as u64 / 10_000).is_ok());
+            assert!(admission.count_handshake(stranger, 1_000 + network as u64 / 10_000).is_ok());
         }
         let remembered = admission.addresses_remembered();
         assert!(remembered <= ADDRESSES_REMEMBERED_MAX, "{remembered}");
         // Another client is still admitted meanwhile, at the limited rate.
-        let admitted = (0..10).filter(|_| admission.handshake_came(HOME, 1_100).is_ok()).count();
+        let admitted = (0..10).filter(|_| admission.count_handshake(HOME, 1_100).is_ok()).count();
         assert_eq!(admitted, 2);
         // Once all buckets are full, no address needs to be remembered.
         for step in 1..=2 {
             for network in 0..10_000_u128 {
                 let stranger = IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db9 << 96) + (network << 64)));
-                let _ = admission.handshake_came(stranger, 1_100 + step * 2_000);
+                let _ = admission.count_handshake(stranger, 1_100 + step * 2_000);
             }
         }
         assert!(admission.addresses_remembered() <= 20_000);
@@ -329,20 +332,20 @@ mod tests {
     fn a_bucket_outlives_the_change_from_recent_to_earlier() {
         let admission = admission(0, 1, 10);
         for now_ms in (1_000..60_000).step_by(100) {
-            let _ = admission.handshake_came(HOME, now_ms);
+            let _ = admission.count_handshake(HOME, now_ms);
         }
         // The bucket is empty by now, whatever was moved in between.
-        assert!(admission.handshake_came(HOME, 59_900).is_err());
+        assert!(admission.count_handshake(HOME, 59_900).is_err());
     }
 
     #[test]
     fn limits_that_are_off_leave_the_table_alone() {
         let admission = admission(0, 0, 1);
-        assert!(!admission.asks_for_addresses());
-        assert!((0..1_000).all(|_| admission.connection_came(HOME).is_ok()));
-        assert!((0..1_000).all(|_| admission.handshake_came(HOME, 0).is_ok()));
+        assert!(!admission.needs_addresses());
+        assert!((0..1_000).all(|_| admission.count_connection(HOME).is_ok()));
+        assert!((0..1_000).all(|_| admission.count_handshake(HOME, 0).is_ok()));
         assert!(admission.is_empty());
         assert_eq!(admission.addresses_remembered(), 0);
-        admission.connection_gone(HOME);
+        admission.uncount_connection(HOME);
     }
 }

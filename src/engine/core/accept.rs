@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::Core;
 use super::listening::Accepting;
-use crate::engine::admission::clients::{NoSeat, Peer};
+use crate::engine::admission::clients::{NotAdmitted, Peer};
 use crate::engine::handler::Handler;
 use crate::engine::reasons::End;
 use crate::engine::session::Slot;
@@ -57,7 +57,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let of = self.listeners[at].listener;
         let again_ms = match result {
             Ok(socket) => {
-                self.welcome(socket, of);
+                self.admit(socket, of);
                 self.now_ms
             }
             Err(_) if self.is_parting() => self.now_ms,
@@ -100,7 +100,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Admits a connection of a listener, or turns it away because the server is full or its address has too many.
-    fn welcome(&mut self, socket: Socket, listener: Listener) {
+    fn admit(&mut self, socket: Socket, listener: Listener) {
         self.parts.counters.accepted.add(1);
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.parts.limits.connections_max {
@@ -111,12 +111,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             true => Ok(Peer::Unix),
             false => reactor.peer_address(socket).map(|peer| Peer::Address(peer.ip())),
         };
-        let client = match parts.clients.comes(peer, listener.proxy_protocol) {
+        let client = match parts.clients.admit_connection(peer, listener.proxy_protocol) {
             Ok(client) => client,
-            Err(NoSeat::Refused(refusal)) => return self.turn_away(socket, &refusal),
-            Err(NoSeat::Gone) => {
+            Err(NotAdmitted::Refused(refusal)) => return self.turn_away(socket, &refusal),
+            Err(NotAdmitted::Gone) => {
                 self.reactor.close(socket);
-                return self.released(End::LeftBeforeUpgrade);
+                return self.note_closed(End::LeftBeforeUpgrade);
             }
         };
         let deadline = self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms));
@@ -124,7 +124,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let look = if self.is_parting() { deadline.min(self.parts.silent_until(&slot)) } else { deadline };
         match self.sessions.insert(slot) {
             Ok(token) => {
-                self.parts.clients.seat(token.index, client);
+                self.parts.clients.insert(token.index, client);
                 self.parts.wheel.schedule(token.index, look);
                 if let Some(slot) = self.sessions.get_mut(token) {
                     slot.set_watched(true);
@@ -132,7 +132,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
             }
             Err(_) => {
-                self.parts.clients.send_away(client);
+                self.parts.clients.discard(client);
                 self.turn_away(socket, &Refusal::OverCapacity);
             }
         }
@@ -142,7 +142,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.count_turned_away(refusal);
         self.parts.counters.closed.add(&End::TurnedAway);
-        let answer = self.farewell(refusal);
+        let answer = self.answer_bytes(refusal);
         // Best effort: the connection is given up in any case.
         let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
         self.reactor.shutdown(socket, Shutdown::Write);
@@ -157,7 +157,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn shed(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
-        let answer = self.farewell(refusal);
+        let answer = self.answer_bytes(refusal);
         for _ in 0..max {
             if self.reactor.shed(listener, &answer).is_err() {
                 break;
@@ -167,7 +167,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Returns the answer to a client that gets no session.
-    fn farewell(&mut self, refusal: &Refusal) -> Vec<u8> {
+    fn answer_bytes(&mut self, refusal: &Refusal) -> Vec<u8> {
         let mut answer = Vec::new();
         Response::from(refusal).write(&mut answer, self.dates.at(self.now_ms), false, false);
         answer
@@ -214,7 +214,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn empty_backlog(&mut self, listener: Listener) {
         loop {
             match self.reactor.accept_now(listener.socket) {
-                Ok(socket) => self.welcome(socket, listener),
+                Ok(socket) => self.admit(socket, listener),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => break,
             }
@@ -224,7 +224,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Frees the place of a closed connection: its descriptor can serve another one.
-    pub(in crate::engine) fn released(&mut self, end: End) {
+    pub(in crate::engine) fn note_closed(&mut self, end: End) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.parts.counters.closed.add(&end);
         for at_ms in self.listeners.iter_mut().filter_map(|accepting| accepting.again_ms.as_mut()) {

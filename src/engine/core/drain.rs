@@ -15,16 +15,16 @@ pub(in crate::engine) const HURRY_MS: u64 = 500;
 #[derive(Debug)]
 pub(in crate::engine) enum Drain {
     /// The drain begins with the next turn, which knows the time.
-    Asked,
+    Requested,
     /// The core accepts and serves as before, but each HTTP answer is the last one on its connection.
-    Leaving { until_ms: u64 },
+    Delayed { until_ms: u64 },
     /// The core accepts no connection any more, and closes every session.
-    Parting(Parting),
+    Closing(ClosingSessions),
 }
 
 /// The progress of closing the sessions.
 #[derive(Debug)]
-pub(in crate::engine) struct Parting {
+pub(in crate::engine) struct ClosingSessions {
     pub(super) begun_ms: u64,
     /// The time by which every session has been told to close.
     pub(super) told_by_ms: u64,
@@ -42,7 +42,7 @@ pub(in crate::engine) struct Parting {
     pub(super) share_ms: u64,
 }
 
-impl Parting {
+impl ClosingSessions {
     pub(super) fn begin(now_ms: u64, sessions: u64, limits: &Limits) -> Self {
         let told_by_ms = now_ms.saturating_add(limits.drain_spread_ms);
         Self {

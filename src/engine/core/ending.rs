@@ -78,7 +78,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Continues after bytes were sent: tells the handler that backpressure has ended, if it was told of it.
-    pub(in crate::engine) fn relieve(&mut self, token: Token) {
+    pub(in crate::engine) fn continue_after_send(&mut self, token: Token) {
         self.catch_up(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.is_backpressured()
@@ -111,9 +111,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let end = slot.end().unwrap_or(End::SocketError);
         self.reactor.close(slot.socket());
         self.sessions.remove(token);
-        self.parts.clients.goes(token.index);
+        self.parts.clients.remove(token.index);
         self.parts.acknowledged.forget(token.index);
-        self.released(end);
+        self.note_closed(end);
     }
 
     /// Ends the output, since everything is sent, and waits for the peer's end of stream.

@@ -161,8 +161,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
                 // A subscriber that excludes its own message waits for nothing: earlier messages are not the latest.
                 let is_own = member.is_echoless() && latest.as_ref().is_some_and(|latest| latest.sender == Some(token));
-                let was_behind = self.parts.topics.fall_behind(topic.index, number, latest, !is_own);
-                let dropped = waiting as usize + messages + usize::from(was_behind) - usize::from(!is_own);
+                let was_lagging = self.parts.topics.note_latest(topic.index, number, latest, !is_own);
+                let dropped = waiting as usize + messages + usize::from(was_lagging) - usize::from(!is_own);
                 self.drop_for(token, topic, DropReason::TopicLatest, dropped);
             }
         }
@@ -219,7 +219,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.is_throttled()) {
                 slot.unthrottle();
                 self.parts.read_again(slot, token);
-                self.relieve(token);
+                self.continue_after_send(token);
             }
         }
     }
@@ -228,7 +228,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn tell_of_topics(&mut self) {
         let parts = &mut self.parts;
         if parts.topics.interest.is_pending() {
-            parts.topics.tell(&mut parts.mesh);
+            parts.topics.announce(&mut parts.mesh);
         }
         for _ in 0..VISITS_PER_TURN_MAX {
             let Some((session, topic)) = self.parts.topics.next_confirmed() else { break };

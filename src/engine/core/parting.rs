@@ -4,10 +4,10 @@
 //! when, but closes no socket: `ending` knows how a connection ends, and `accept` how a listener closes.
 //!
 //! Invariant: once the spread is over every session has been told to close, and no turn tells more than
-//! [`GOODBYES_PER_TURN_MAX`].
+//! [`CLOSES_PER_TURN_MAX`].
 
 use super::Core;
-use super::drain::{Drain, HURRY_MS, Parting};
+use super::drain::{ClosingSessions, Drain, HURRY_MS};
 use crate::engine::handler::Handler;
 use crate::engine::reasons::End;
 use crate::engine::session::Phase;
@@ -15,7 +15,7 @@ use crate::protocol::CloseCode;
 use crate::reactor::{Reactor, Token};
 
 /// Sessions that are told to close in a turn: some two milliseconds of work.
-const GOODBYES_PER_TURN_MAX: usize = 1024;
+const CLOSES_PER_TURN_MAX: usize = 1024;
 
 /// Slots that are searched in a turn for sessions to close: some microseconds if most are free.
 const SLOTS_PER_TURN_MAX: u32 = 16 * 1024;
@@ -24,7 +24,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Begins to drain: serves for the drain delay, then accepts no connection any more, closes every session with 1001
     /// within the drain spread, and cuts off the remaining ones after the drain timeout. See [`Core::is_done`].
     pub fn drain(&mut self) {
-        self.draining.get_or_insert(Drain::Asked);
+        self.draining.get_or_insert(Drain::Requested);
     }
 
     /// Begins to drain without delay and spread, or continues so, and gives sessions little time to end. A second call
@@ -35,11 +35,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         limits.drain_timeout_ms = limits.drain_timeout_ms.min(HURRY_MS);
         match &mut self.draining {
             None => self.drain(),
-            Some(Drain::Asked) => {}
-            Some(Drain::Leaving { until_ms }) => *until_ms = 0,
-            Some(Drain::Parting(parting)) => {
-                parting.told_by_ms = parting.told_by_ms.min(now_ms);
-                parting.deadline_ms = parting.deadline_ms.min(now_ms + HURRY_MS);
+            Some(Drain::Requested) => {}
+            Some(Drain::Delayed { until_ms }) => *until_ms = 0,
+            Some(Drain::Closing(closing)) => {
+                closing.told_by_ms = closing.told_by_ms.min(now_ms);
+                closing.deadline_ms = closing.deadline_ms.min(now_ms + HURRY_MS);
             }
         }
     }
@@ -56,17 +56,17 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Returns whether no connection is accepted any more.
     pub(in crate::engine) fn is_parting(&self) -> bool {
-        matches!(self.draining, Some(Drain::Parting(_)))
+        matches!(self.draining, Some(Drain::Closing(_)))
     }
 
     /// Returns whether the next turn has a step of the drain to take at once.
     pub(in crate::engine) fn has_goodbyes_due(&self) -> bool {
         let slots = self.sessions.capacity();
         match &self.draining {
-            Some(Drain::Parting(parting)) => {
-                parting.looked_at < slots || (parting.next < slots && parting.told < parting.due(self.now_ms))
+            Some(Drain::Closing(closing)) => {
+                closing.looked_at < slots || (closing.next < slots && closing.told < closing.due(self.now_ms))
             }
-            Some(Drain::Asked) => true,
+            Some(Drain::Requested) => true,
             _ => false,
         }
     }
@@ -74,53 +74,53 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Returns whether the last turn must have told every session to close, if there are no more than a turn can tell.
     #[cfg(test)]
     pub(in crate::engine) fn has_told_all(&self) -> bool {
-        matches!(&self.draining, Some(Drain::Parting(parting)) if self.now_ms >= parting.told_by_ms)
+        matches!(&self.draining, Some(Drain::Closing(closing)) if self.now_ms >= closing.told_by_ms)
     }
 
     /// Returns when the next step is due, in milliseconds; `None` once no connection is left.
     pub(in crate::engine) fn drain_wakes_ms(&self) -> Option<u64> {
         match self.draining.as_ref()? {
             _ if self.is_done() => None,
-            Drain::Asked => Some(self.now_ms),
-            Drain::Leaving { until_ms } => Some(*until_ms),
-            Drain::Parting(parting) => {
-                let share_ms = parting.next_share_ms(self.sessions.capacity());
-                Some(share_ms.unwrap_or(u64::MAX).min(parting.deadline_ms))
+            Drain::Requested => Some(self.now_ms),
+            Drain::Delayed { until_ms } => Some(*until_ms),
+            Drain::Closing(closing) => {
+                let share_ms = closing.next_share_ms(self.sessions.capacity());
+                Some(share_ms.unwrap_or(u64::MAX).min(closing.deadline_ms))
             }
         }
     }
 
     /// Takes the steps that are due.
     pub(in crate::engine) fn go_on_draining(&mut self) {
-        if matches!(self.draining, Some(Drain::Asked)) {
+        if matches!(self.draining, Some(Drain::Requested)) {
             let until_ms = self.now_ms.saturating_add(self.parts.limits.drain_delay_ms);
-            self.draining = Some(Drain::Leaving { until_ms });
+            self.draining = Some(Drain::Delayed { until_ms });
         }
-        if matches!(self.draining, Some(Drain::Leaving { until_ms }) if self.now_ms >= until_ms) {
-            self.part();
+        if matches!(self.draining, Some(Drain::Delayed { until_ms }) if self.now_ms >= until_ms) {
+            self.begin_closing();
         }
-        let Some(Drain::Parting(parting)) = &self.draining else { return };
+        let Some(Drain::Closing(closing)) = &self.draining else { return };
         // A session is cut off only after it was told to close, however short the drain timeout is.
-        if self.now_ms >= parting.deadline_ms && !self.has_goodbyes_due() {
+        if self.now_ms >= closing.deadline_ms && !self.has_goodbyes_due() {
             return self.cut_off_the_rest();
         }
-        self.let_go_of_the_silent();
-        self.tell_a_share();
+        self.check_unused_connections();
+        self.close_a_share();
     }
 
-    fn part(&mut self) {
+    fn begin_closing(&mut self) {
         let counters = &self.parts.counters;
         let sessions = counters.upgraded.read().saturating_sub(counters.sessions_closed.read());
-        self.draining = Some(Drain::Parting(Parting::begin(self.now_ms, sessions, &self.parts.limits)));
+        self.draining = Some(Drain::Closing(ClosingSessions::begin(self.now_ms, sessions, &self.parts.limits)));
         self.close_listeners();
     }
 
     /// Checks each connection without a session once, so that those without a request are closed now or later.
-    fn let_go_of_the_silent(&mut self) {
-        let Some(Drain::Parting(parting)) = &mut self.draining else { return };
-        let from = parting.looked_at;
-        let until = self.sessions.capacity().min(from.saturating_add(GOODBYES_PER_TURN_MAX as u32));
-        parting.looked_at = parting.looked_at.max(until);
+    fn check_unused_connections(&mut self) {
+        let Some(Drain::Closing(closing)) = &mut self.draining else { return };
+        let from = closing.looked_at;
+        let until = self.sessions.capacity().min(from.saturating_add(CLOSES_PER_TURN_MAX as u32));
+        closing.looked_at = closing.looked_at.max(until);
         for index in from..until {
             let Some((token, slot)) = self.sessions.at_mut(index) else { continue };
             if slot.phase() == Phase::Head {
@@ -139,11 +139,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Closes as many sessions as are due and a turn allows.
-    fn tell_a_share(&mut self) {
+    fn close_a_share(&mut self) {
         let slots = self.sessions.capacity();
-        let Some(Drain::Parting(parting)) = &self.draining else { return };
-        let due = parting.due(self.now_ms).saturating_sub(parting.told).min(GOODBYES_PER_TURN_MAX as u64);
-        let (from, mut told) = (parting.next, 0);
+        let Some(Drain::Closing(closing)) = &self.draining else { return };
+        let due = closing.due(self.now_ms).saturating_sub(closing.told).min(CLOSES_PER_TURN_MAX as u64);
+        let (from, mut told) = (closing.next, 0);
         let until = slots.min(from.saturating_add(SLOTS_PER_TURN_MAX));
         let mut index = from;
         while index < until && told < due {
@@ -157,11 +157,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             index += 1;
         }
         let now_ms = self.now_ms;
-        if let Some(Drain::Parting(parting)) = &mut self.draining {
-            parting.next = index;
-            parting.told += told;
+        if let Some(Drain::Closing(closing)) = &mut self.draining {
+            closing.next = index;
+            closing.told += told;
             if told > 0 {
-                parting.share_ms = now_ms;
+                closing.share_ms = now_ms;
             }
         }
     }
@@ -175,9 +175,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let again_ms = self.now_ms.saturating_add(self.parts.limits.drain_timeout_ms);
         let slots = self.sessions.capacity();
-        if let Some(Drain::Parting(parting)) = &mut self.draining {
-            (parting.looked_at, parting.next) = (slots, slots);
-            parting.deadline_ms = again_ms;
+        if let Some(Drain::Closing(closing)) = &mut self.draining {
+            (closing.looked_at, closing.next) = (slots, slots);
+            closing.deadline_ms = again_ms;
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::Prepared;
 use crate::reactor::{Reactor, Token};
 
 /// Entries handled in a turn from other cores, and as many from other threads. The rest waits behind the sessions.
-const PARCELS_PER_TURN_MAX: usize = 1024;
+const ENTRIES_PER_TURN_MAX: usize = 1024;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Handles the entries that others sent. While the core is congested they stay in their rings, which slows the
@@ -21,25 +21,23 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn take_in_from(&mut self, pop: impl Fn(&mut Mesh<Parcel>) -> Option<(Option<u16>, Parcel)>) {
-        for _ in 0..PARCELS_PER_TURN_MAX {
+        for _ in 0..ENTRIES_PER_TURN_MAX {
             if self.parts.is_congested() {
                 break;
             }
             let Some((core, Parcel(content))) = pop(&mut self.parts.mesh) else { break };
-            self.unpack(core, content);
+            self.handle_entry(core, content);
         }
     }
 
-    fn unpack(&mut self, core: Option<u16>, content: Content) {
+    fn handle_entry(&mut self, core: Option<u16>, content: Content) {
         match (content, core) {
             (Content::Notice(Notice::Interest { key, name }), Some(core)) => {
-                self.parts.topics.heard_of_interest(core, key, &name);
+                self.parts.topics.add_remote(core, key, &name);
                 // The sending core waits until this entry was popped.
                 self.parts.mesh.wake_later(core);
             }
-            (Content::Notice(Notice::Disinterest { name }), Some(core)) => {
-                self.parts.topics.heard_of_disinterest(core, &name)
-            }
+            (Content::Notice(Notice::Disinterest { name }), Some(core)) => self.parts.topics.remove_remote(core, &name),
             (Content::Batch { key, batch }, _) => self.parts.topics.arrived(key, batch),
             (Content::Publish { name, batch }, _) => {
                 self.parts.publish_batch(&name, &batch);

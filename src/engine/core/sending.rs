@@ -14,7 +14,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match result {
             Ok(count) => {
                 if let Some(outbox) = slot.outbox_mut() {
-                    outbox.left(count, self.parts.tick);
+                    outbox.note_sent(count, self.parts.tick);
                 }
             }
             Err(_) => slot.note_broken(),
@@ -25,14 +25,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if !more && !slot.is_broken() {
             if slot.drop_sent_outbox() {
                 // The common case: the message was sent, and nothing else is to do.
-                if slot.awaits_nothing() {
+                if slot.is_done_once_sent() {
                     return;
                 }
             } else {
                 self.parts.mark_dirty(slot, token);
             }
         }
-        self.relieve(token);
+        self.continue_after_send(token);
         self.settle(token);
         self.read_on_if_cut_off(token, 0);
     }

@@ -7,7 +7,7 @@ mod control;
 mod controller;
 mod patience;
 mod pinning;
-mod relief;
+mod purge;
 mod runtime;
 mod signals;
 mod start_error;

@@ -19,7 +19,7 @@ use crate::engine::core::Core;
 use crate::engine::handler::Handler;
 use crate::engine::host::clock::CoreClock;
 use crate::engine::host::control::{Control, Wish};
-use crate::engine::host::relief::Relief;
+use crate::engine::host::purge::Purge;
 use crate::reactor::epoll::Epoll;
 use crate::reactor::uring::Uring;
 use crate::reactor::{EventFd, Reactor};
@@ -93,7 +93,7 @@ async fn drive<H: Handler, R: Reactor>(
 ) -> io::Result<()> {
     let elapsed_ms = || epoch.elapsed().as_millis() as u64;
     let mut clock = CoreClock::default();
-    let mut relief = Relief::default();
+    let mut purge = Purge::default();
     let mut visited_ms = 0;
     loop {
         let (now_ms, wished) = (elapsed_ms(), control.wished());
@@ -105,7 +105,7 @@ async fn drive<H: Handler, R: Reactor>(
         }
         core.counters().last_turn_ms.write(now_ms);
         let more = core.turn(present_ms);
-        relief.give_back(now_ms);
+        purge.run_if_due(now_ms);
         if core.is_done() || wished == Wish::Stop {
             return Ok(());
         }

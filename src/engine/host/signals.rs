@@ -119,7 +119,7 @@ impl Shared {
                 }
                 drop(stage);
                 if rank == Rank::Further || self.start_hangs() {
-                    die_of(signal);
+                    end_process_by(signal);
                 }
             }
             Stage::Serving(controller) => {
@@ -132,7 +132,7 @@ impl Shared {
                 };
                 controller.wish(wish, Some(name));
             }
-            Stage::Over if rank == Rank::Further => die_of(signal),
+            Stage::Over if rank == Rank::Further => end_process_by(signal),
             Stage::Over => {}
         }
     }
@@ -163,7 +163,7 @@ fn follow(mut signals: signal_hook::iterator::Signals, mut pass_on: impl FnMut(i
 }
 
 /// Ends the process as the signal does by default.
-fn die_of(signal: i32) {
+fn end_process_by(signal: i32) {
     // A signal without a known default ends the process with the shell's exit code for signals.
     if low_level::emulate_default_handler(signal).is_err() {
         low_level::exit(128 + signal);

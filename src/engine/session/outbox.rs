@@ -169,7 +169,7 @@ impl Outbox {
     }
 
     /// Takes as much as one send may carry; `None` if nothing waits. The bytes count as in flight until
-    /// [`Outbox::left`].
+    /// [`Outbox::note_sent`].
     pub(in crate::engine) fn take(&mut self) -> Option<Chunks> {
         self.queue_latest_pong();
         self.pongs = 0;
@@ -192,7 +192,7 @@ impl Outbox {
     }
 
     /// Records that `bytes` of those in flight were sent.
-    pub(in crate::engine) fn left(&mut self, bytes: usize, tick: u32) {
+    pub(in crate::engine) fn note_sent(&mut self, bytes: usize, tick: u32) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
         self.progress = tick;
         if self.in_flight_bytes == 0 {
@@ -332,10 +332,10 @@ mod tests {
         assert_eq!(bytes_of(&outbox.take().unwrap()), b"one two");
         outbox.push(b"three");
         assert_eq!(outbox.bytes(), 12);
-        outbox.left(7, 1);
+        outbox.note_sent(7, 1);
         assert_eq!(outbox.bytes(), 5);
         assert_eq!(bytes_of(&outbox.take().unwrap()), b"three");
-        outbox.left(5, 2);
+        outbox.note_sent(5, 2);
         assert!(outbox.is_empty());
     }
 
@@ -356,7 +356,7 @@ mod tests {
         let mut sent = Vec::new();
         while let Some(chunks) = outbox.take() {
             assert!(chunks.parts().len() <= Chunks::PARTS_MAX);
-            outbox.left(chunks.len(), 0);
+            outbox.note_sent(chunks.len(), 0);
             sent.extend(bytes_of(&chunks));
         }
         assert!(sent == said && outbox.is_empty());
@@ -416,7 +416,7 @@ mod tests {
         assert_eq!(outbox.drop_oldest(outbox.bytes(), 5), [(topic(1), 1)], "it has waited for too long");
         assert_eq!(outbox.drop_oldest(0, 2), [(topic(1), 1)]);
         assert_eq!(outbox.bytes(), 9 + 9 + SHARED_BYTES);
-        outbox.left(9, 1);
+        outbox.note_sent(9, 1);
         assert_eq!(bytes_of(&outbox.take().unwrap()), b"own kept ");
     }
 
@@ -427,7 +427,7 @@ mod tests {
         (0..6).for_each(|n| outbox.share(latest(["0", "1", "2", "3", "4", "5"][n], n as u32 % 2)));
         assert_eq!(outbox.drop_topic(topic(1)), 3);
         assert_eq!(bytes_of(&outbox.take().unwrap()), b"024");
-        outbox.left(3, 0);
+        outbox.note_sent(3, 0);
         outbox.share(latest("alone", 7));
         assert_eq!(outbox.drop_topic(topic(7)), 1);
         assert!(outbox.is_empty() && outbox.take().is_none());
@@ -444,9 +444,9 @@ mod tests {
         let bytes = outbox.take().unwrap().len();
         outbox.share(shared("c", topic(0), Overflow::Close, 7));
         assert_eq!(outbox.shared_since(), 5);
-        outbox.left(bytes - 1, 8);
+        outbox.note_sent(bytes - 1, 8);
         assert_eq!(outbox.shared_since(), 5);
-        outbox.left(1, 8);
+        outbox.note_sent(1, 8);
         assert_eq!(outbox.shared_since(), 7);
     }
 

@@ -7,17 +7,17 @@
 
 use super::interest::Notice;
 use super::topic::{Remote, TopicKey};
-use super::{NOBODY, Topics};
+use super::{NO_ENTRY, Topics};
 use crate::mesh::Mesh;
 
 impl Topics {
     /// Returns whether every core knows that the topic has subscribers here.
     pub(super) fn is_known_everywhere(&self, topic: u32) -> bool {
-        self.interest.is_alone || self.get(topic).is_some_and(|topic| topic.told && topic.unheard == 0)
+        self.interest.is_alone || self.get(topic).is_some_and(|topic| topic.announced && topic.in_transit == 0)
     }
 
     /// Queues an announcement, because the first subscriber came or the last one left.
-    pub(super) fn interest_changed(&mut self, topic: u32) {
+    pub(super) fn queue_announcement(&mut self, topic: u32) {
         let alone = self.interest.is_alone;
         let Some(record) = self.records.get_mut(topic).filter(|_| !alone) else { return };
         if !std::mem::replace(&mut record.queued, true) {
@@ -26,30 +26,30 @@ impl Topics {
     }
 
     /// Announces changes as long as every ring has room, and confirms subscriptions that every core knows of.
-    pub(in crate::engine) fn tell<M: From<Notice>>(&mut self, mesh: &mut Mesh<M>) {
+    pub(in crate::engine) fn announce<M: From<Notice>>(&mut self, mesh: &mut Mesh<M>) {
         while let Some(topic) = self.interest.changed.front().copied() {
             // The other half of a ring is for messages: many changes at a time must not displace them.
             if mesh.others().any(|core| mesh.room(core) == 0 || mesh.is_crowded(core)) {
                 break;
             }
             let Some(record) = self.records.get_mut(topic) else { break };
-            if record.unheard == u8::MAX {
+            if record.in_transit == u8::MAX {
                 break;
             }
             self.interest.changed.pop_front();
             record.queued = false;
             let wanted = record.members.count > 0;
-            if wanted != record.told {
-                record.told = wanted;
-                record.unheard += u8::from(wanted);
-                self.tell_all(topic, wanted, mesh);
+            if wanted != record.announced {
+                record.announced = wanted;
+                record.in_transit += u8::from(wanted);
+                self.announce_to_all(topic, wanted, mesh);
             }
             self.forget_if_over(topic);
         }
-        self.hear(mesh);
+        self.confirm_received(mesh);
     }
 
-    fn tell_all<M: From<Notice>>(&mut self, topic: u32, wanted: bool, mesh: &mut Mesh<M>) {
+    fn announce_to_all<M: From<Notice>>(&mut self, topic: u32, wanted: bool, mesh: &mut Mesh<M>) {
         let (Some(key), Some(record)) = (self.key(topic), self.get(topic)) else { return };
         for core in mesh.others() {
             let name = record.name.as_str().into();
@@ -58,19 +58,19 @@ impl Topics {
             let _ = mesh.push(core, notice.into());
         }
         if wanted {
-            self.interest.told.push_back((key, mesh.others().map(|core| (core, mesh.sent(core))).collect()));
+            self.interest.announced.push_back((key, mesh.others().map(|core| (core, mesh.sent(core))).collect()));
         }
     }
 
-    fn hear<M>(&mut self, mesh: &Mesh<M>) {
-        while let Some((key, popped)) = self.interest.told.front() {
+    fn confirm_received<M>(&mut self, mesh: &Mesh<M>) {
+        while let Some((key, popped)) = self.interest.announced.front() {
             if popped.iter().any(|(core, popped)| mesh.popped_by(*core) < *popped) {
                 return;
             }
             let topic = key.index;
-            self.interest.told.pop_front();
+            self.interest.announced.pop_front();
             if let Some(record) = self.records.get_mut(topic) {
-                record.unheard -= 1;
+                record.in_transit -= 1;
             }
             if self.is_known_everywhere(topic) {
                 self.confirm_all(topic);
@@ -80,7 +80,7 @@ impl Topics {
     }
 
     fn confirm_all(&mut self, topic: u32) {
-        let mut at = self.get(topic).map_or(NOBODY, |topic| topic.members.first);
+        let mut at = self.get(topic).map_or(NO_ENTRY, |topic| topic.members.first);
         while let Some(member) = self.members.get(at) {
             self.to_confirm.push_back(at);
             at = member.next_of_topic();
@@ -88,7 +88,7 @@ impl Topics {
     }
 
     /// Records that another core has subscribers.
-    pub(in crate::engine) fn heard_of_interest(&mut self, core: u16, key: TopicKey, name: &str) {
+    pub(in crate::engine) fn add_remote(&mut self, core: u16, key: TopicKey, name: &str) {
         let topic = self.find(name.as_bytes()).unwrap_or_else(|| self.insert(name));
         if let Some(record) = self.records.get_mut(topic) {
             record.remotes.get_or_insert_default().push(Remote { core, key });
@@ -96,7 +96,7 @@ impl Topics {
     }
 
     /// Records that another core has no subscribers any more.
-    pub(in crate::engine) fn heard_of_disinterest(&mut self, core: u16, name: &str) {
+    pub(in crate::engine) fn remove_remote(&mut self, core: u16, name: &str) {
         let Some(topic) = self.find(name.as_bytes()) else { return };
         let Some(record) = self.records.get_mut(topic) else { return };
         if let Some(remotes) = &mut record.remotes {

@@ -36,7 +36,7 @@ pub(in crate::engine) struct Flow {
     /// The latest message, while a subscriber waits for it and for nothing else.
     pub(super) latest: Option<Latest>,
     /// The number of subscribers that wait for it.
-    pub(super) behind: u32,
+    pub(super) lagging: u32,
     /// The topic is on a list of those that have something to deliver.
     pub(super) active: bool,
 }
@@ -47,7 +47,7 @@ impl Flow {
         self.gathering.messages() == 0
             && self.waiting.is_empty()
             && self.round.is_none()
-            && self.behind == 0
+            && self.lagging == 0
             && !self.active
     }
 
@@ -170,7 +170,7 @@ fn here(portions: &[Portion], encoding: Encoding) -> Encoding {
 }
 
 /// The cursor at the end of a round, and the membership of a session without subscriptions.
-pub(in crate::engine) const NOBODY: u32 = NONE;
+pub(in crate::engine) const NO_ENTRY: u32 = NONE;
 
 #[cfg(test)]
 mod tests {

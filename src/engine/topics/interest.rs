@@ -30,7 +30,7 @@ pub(in crate::engine) struct Interest {
     pub(super) changed: VecDeque<u32>,
     /// The announcements that some core has not received, in order. Each has, for each core, the number of entries that
     /// the core will have popped by then.
-    pub(super) told: VecDeque<(TopicKey, Vec<(u16, u64)>)>,
+    pub(super) announced: VecDeque<(TopicKey, Vec<(u16, u64)>)>,
 }
 
 impl Interest {
@@ -40,6 +40,6 @@ impl Interest {
 
     /// Returns whether something must be announced or confirmed.
     pub(in crate::engine) fn is_pending(&self) -> bool {
-        !self.changed.is_empty() || !self.told.is_empty()
+        !self.changed.is_empty() || !self.announced.is_empty()
     }
 }

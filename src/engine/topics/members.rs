@@ -25,9 +25,9 @@ pub(in crate::engine) struct Member {
 /// The session's handler was told of the subscription.
 const CONFIRMED: u32 = 1 << 24;
 /// The subscription excludes the messages of its own session.
-const ECHOLESS: u32 = 1 << 25;
+const NO_ECHO: u32 = 1 << 25;
 /// The session waits for the topic's latest message: see [`Overflow::Latest`].
-const BEHIND: u32 = 1 << 26;
+const LAGGING: u32 = 1 << 26;
 const OVERFLOW_SHIFT: u32 = 27;
 const OVERFLOW_MASK: u32 = 3 << OVERFLOW_SHIFT;
 
@@ -47,11 +47,11 @@ impl Member {
     }
 
     pub(in crate::engine) fn is_echoless(&self) -> bool {
-        self.session & ECHOLESS != 0
+        self.session & NO_ECHO != 0
     }
 
     pub(in crate::engine) fn is_behind(&self) -> bool {
-        self.session & BEHIND != 0
+        self.session & LAGGING != 0
     }
 
     pub(in crate::engine) fn overflow(&self) -> Overflow {
@@ -89,14 +89,14 @@ impl Member {
 
     /// Changes the options of the subscription.
     pub(super) fn subscribe_as(&mut self, subscribe: Subscribe) {
-        self.session = self.session & !(OVERFLOW_MASK | ECHOLESS) | flags(subscribe);
+        self.session = self.session & !(OVERFLOW_MASK | NO_ECHO) | flags(subscribe);
     }
 
     /// Records whether the session waits for the latest message. Returns whether that is a change.
-    pub(in crate::engine) fn set_behind(&mut self, behind: bool) -> bool {
-        let was_behind = self.is_behind();
-        self.session = if behind { self.session | BEHIND } else { self.session & !BEHIND };
-        was_behind != behind
+    pub(in crate::engine) fn set_lagging(&mut self, lagging: bool) -> bool {
+        let was_lagging = self.is_behind();
+        self.session = if lagging { self.session | LAGGING } else { self.session & !LAGGING };
+        was_lagging != lagging
     }
 }
 
@@ -107,7 +107,7 @@ fn flags(subscribe: Subscribe) -> u32 {
         Overflow::DropOldest => 2,
         Overflow::Latest => 3,
     };
-    overflow << OVERFLOW_SHIFT | if subscribe.echo { 0 } else { ECHOLESS }
+    overflow << OVERFLOW_SHIFT | if subscribe.echo { 0 } else { NO_ECHO }
 }
 
 /// The subscriptions of a session, or to a topic: the head and the length of a list.
@@ -231,11 +231,11 @@ mod tests {
                 let index = SESSIONS_PER_CORE_MAX as u32 - 1;
                 let at = members.add((7, &mut topic), (index, &mut session), Subscribe { overflow, echo }).unwrap();
                 let member = members.get_mut(at).unwrap();
-                assert!(!member.is_confirmed() && member.set_behind(true) && !member.set_behind(true));
+                assert!(!member.is_confirmed() && member.set_lagging(true) && !member.set_lagging(true));
                 member.confirm();
                 assert_eq!((member.topic(), member.session(), member.overflow()), (7, index, overflow));
                 assert_eq!((member.is_echoless(), member.is_behind()), (!echo, true));
-                assert!(member.set_behind(false) && !member.is_behind() && member.is_confirmed());
+                assert!(member.set_lagging(false) && !member.is_behind() && member.is_confirmed());
                 member.subscribe_as(Subscribe::default());
                 assert_eq!((member.overflow(), member.is_echoless()), (Overflow::Close, false));
             }

@@ -21,7 +21,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 
 use arena::Arena;
-pub(super) use flow::{Flow, Latest, NOBODY, Portion, Round, round_bytes_max};
+pub(super) use flow::{Flow, Latest, NO_ENTRY, Portion, Round, round_bytes_max};
 pub(super) use interest::{Interest, Notice};
 pub(super) use members::{Member, Members, Membership};
 pub(super) use pacing::Pacing;
@@ -57,9 +57,9 @@ pub(super) struct Topics {
     /// Topics with something to deliver, in order.
     active: VecDeque<u32>,
     /// Topics that continue in the next turn.
-    rested: Vec<u32>,
+    next_turn: Vec<u32>,
     /// Topics that continue in the turn after the next.
-    resting: Vec<u32>,
+    turn_after_next: Vec<u32>,
     /// Bytes that were published and not yet delivered to all subscribers here.
     pub(super) backlog_bytes: usize,
     pub(super) interest: Interest,
@@ -156,7 +156,7 @@ impl Topics {
             return Err(TopicError::TooManyPatternLengths { max: PATTERN_LENGTHS_MAX });
         }
         let topic = known.unwrap_or_else(|| self.insert(name));
-        if *place == NOBODY {
+        if *place == NO_ENTRY {
             *place = self.sessions.insert(Membership::default());
         }
         let (Some(record), Some(membership)) = (self.records.get_mut(topic), self.sessions.get_mut(*place)) else {
@@ -167,7 +167,7 @@ impl Topics {
         };
         if is_first {
             self.subscribed += 1;
-            self.interest_changed(topic);
+            self.queue_announcement(topic);
         }
         if self.is_known_everywhere(topic) {
             self.to_confirm.push_back(member);
@@ -218,19 +218,19 @@ impl Topics {
         let (record, membership) = (self.records.get_mut(topic)?, self.sessions.get_mut(*place)?);
         let removed = self.members.remove(member, &mut record.members, membership)?;
         if membership.count == 0 {
-            self.sessions.remove(std::mem::replace(place, NOBODY));
+            self.sessions.remove(std::mem::replace(place, NO_ENTRY));
         }
         if let Some(flow) = &mut record.flow {
             if flow.cursor == member {
                 flow.cursor = removed.next_of_topic();
             }
             if removed.is_behind() {
-                flow.behind -= 1;
+                flow.lagging -= 1;
             }
         }
         if record.members.count == 0 {
             self.subscribed -= 1;
-            self.interest_changed(topic);
+            self.queue_announcement(topic);
         }
         self.forget_if_over(topic);
         Some(removed)
@@ -261,9 +261,9 @@ impl Topics {
         let is_kept = record.members.count > 0
             || record.remotes.is_some()
             || record.flow.is_some()
-            || record.told
+            || record.announced
             || record.queued
-            || record.unheard > 0;
+            || record.in_transit > 0;
         if !is_kept {
             self.remove(topic);
         }
@@ -284,9 +284,9 @@ impl Topics {
             members: Membership::default(),
             hash,
             generation: self.generation,
-            told: false,
+            announced: false,
             queued: false,
-            unheard: 0,
+            in_transit: 0,
         });
         let records = &self.records;
         let rehash = |index: &u32| records.get(*index).map_or(0, |topic| spread(topic.hash));

@@ -6,7 +6,7 @@
 use super::flow::{Flow, Latest, Portion, Round};
 use super::members::Member;
 use super::topic::TopicKey;
-use super::{NOBODY, Topics};
+use super::{NO_ENTRY, Topics};
 use crate::protocol::Batch;
 
 /// The subscribers of a large topic: the cost of an additional turn is small compared with as many sends.
@@ -51,12 +51,12 @@ impl Topics {
         self.active.pop_front()
     }
 
-    /// Ends a turn: topics that rested continue in the next. Returns whether anything is left to deliver or to confirm,
+    /// Ends a turn: topics set aside for the next turn become active. Returns whether anything is left to deliver or to confirm,
     /// including what handlers have published since the batches were made.
     pub(in crate::engine) fn go_on(&mut self) -> bool {
-        self.active.extend(self.rested.drain(..));
-        std::mem::swap(&mut self.rested, &mut self.resting);
-        !(self.active.is_empty() && self.rested.is_empty() && self.gathered.is_empty() && self.to_confirm.is_empty())
+        self.active.extend(self.next_turn.drain(..));
+        std::mem::swap(&mut self.next_turn, &mut self.turn_after_next);
+        !(self.active.is_empty() && self.next_turn.is_empty() && self.gathered.is_empty() && self.to_confirm.is_empty())
     }
 
     /// Takes the round to continue, or begins one. Its cursor is in the flow.
@@ -90,7 +90,7 @@ impl Topics {
     /// Puts back a round that has yet to reach some subscribers, or ends one that has reached all.
     pub(in crate::engine) fn put_back(&mut self, topic: u32, round: Round) {
         let Some(flow) = self.records.get_mut(topic).and_then(|topic| topic.flow.as_deref_mut()) else { return };
-        if flow.cursor == NOBODY {
+        if flow.cursor == NO_ENTRY {
             self.backlog_bytes -= round.bytes;
         } else {
             flow.round = Some(round);
@@ -99,7 +99,7 @@ impl Topics {
         if flow.round.is_some() {
             self.active.push_back(topic);
         } else if flow.active {
-            self.rest(topic);
+            self.rest_topic(topic);
         } else {
             self.forget_if_over(topic);
         }
@@ -108,27 +108,27 @@ impl Topics {
     /// Lets a topic begin its next round in the next turn, together with what arrives by then. A large topic rests for
     /// a turn more, until its last sends have completed, so that publishers which wait for their own message are
     /// gathered too. With four messages under way to 10,000 subscribers, that saves a quarter of the sends.
-    fn rest(&mut self, topic: u32) {
+    fn rest_topic(&mut self, topic: u32) {
         let is_large = self.records.get(topic).is_some_and(|topic| topic.members() >= LARGE_MEMBERS_MIN);
-        if is_large { self.resting.push(topic) } else { self.rested.push(topic) }
+        if is_large { self.turn_after_next.push(topic) } else { self.next_turn.push(topic) }
     }
 
     /// Records the latest message and whether a subscription waits for it. Returns whether it already waited.
-    pub(in crate::engine) fn fall_behind(
+    pub(in crate::engine) fn note_latest(
         &mut self,
         topic: u32,
         member: u32,
         latest: Option<Latest>,
         waits: bool,
     ) -> bool {
-        let changed = self.members.get_mut(member).is_some_and(|member| member.set_behind(waits));
+        let changed = self.members.get_mut(member).is_some_and(|member| member.set_lagging(waits));
         if let Some(flow) = self.flow_or_new(topic) {
             match (changed, waits) {
-                (true, true) => flow.behind += 1,
-                (true, false) => flow.behind -= 1,
+                (true, true) => flow.lagging += 1,
+                (true, false) => flow.lagging -= 1,
                 _ => {}
             }
-            flow.latest = latest.filter(|_| flow.behind > 0);
+            flow.latest = latest.filter(|_| flow.lagging > 0);
         }
         changed != waits
     }
@@ -142,12 +142,12 @@ impl Topics {
     pub(in crate::engine) fn catch_up(&mut self, member: u32) -> Option<Latest> {
         let its = self.members.get_mut(member)?;
         let topic = its.topic();
-        if !its.set_behind(false) {
+        if !its.set_lagging(false) {
             return None;
         }
         let flow = self.flow_mut(topic)?;
-        flow.behind -= 1;
-        let latest = if flow.behind == 0 { flow.latest.take() } else { flow.latest.clone() };
+        flow.lagging -= 1;
+        let latest = if flow.lagging == 0 { flow.latest.take() } else { flow.latest.clone() };
         self.forget_if_over(topic);
         latest
     }

@@ -27,7 +27,7 @@ struct Core {
 
 impl Core {
     fn new(is_alone: bool) -> Self {
-        Self { topics: Topics::new(is_alone, 64 * 1024), sessions: [NOBODY; 8] }
+        Self { topics: Topics::new(is_alone, 64 * 1024), sessions: [NO_ENTRY; 8] }
     }
 
     fn join(&mut self, session: usize, name: &str) -> Result<bool, TopicError> {
@@ -146,20 +146,20 @@ fn heard(mesh: &mut Mesh<Parcel>) -> Vec<String> {
 fn a_subscription_is_confirmed_once_every_core_has_heard_of_the_topic() {
     let (mut core, mut mesh) = three(8);
     core.join(1, "a").unwrap();
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!(core.confirmed(), []);
     assert_eq!(heard(&mut mesh[1]), ["+a"]);
     core.join(2, "a").unwrap();
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!(core.confirmed(), [], "one has not heard of it");
     assert_eq!(heard(&mut mesh[2]), ["+a"]);
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!(core.confirmed(), [(1, "a".to_owned()), (2, "a".to_owned())]);
     core.join(3, "a").unwrap();
     assert_eq!(core.confirmed(), [(3, "a".to_owned())], "it is known already");
     assert!(heard(&mut mesh[1]).is_empty() && !core.topics.interest.is_pending());
     (1..=3).for_each(|session| assert!(core.leave(session, "a")));
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!((heard(&mut mesh[1]), heard(&mut mesh[2])), (vec!["-a".to_owned()], vec!["-a".to_owned()]));
     assert!(core.is_empty());
 }
@@ -169,26 +169,26 @@ fn who_comes_and_goes_and_comes_again_is_told_of_in_order_and_not_confirmed_too_
     let (mut core, mut mesh) = three(8);
     core.join(1, "a").unwrap();
     core.leave(1, "a");
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert!(heard(&mut mesh[1]).is_empty() && core.is_empty(), "nothing has changed for anyone");
     core.join(1, "a").unwrap();
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     core.leave(1, "a");
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     core.join(2, "a").unwrap();
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!(core.confirmed(), []);
     // The first announcement has been received, the second has not.
     let first = |mesh: &mut Mesh<Parcel>| assert!(mesh.pop().is_some());
     first(&mut mesh[1]);
     first(&mut mesh[2]);
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!(core.confirmed(), []);
     assert_eq!(
         (heard(&mut mesh[1]), heard(&mut mesh[2])),
         (vec!["-a".to_owned(), "+a".to_owned()], vec!["-a".to_owned(), "+a".to_owned()])
     );
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!(core.confirmed(), [(2, "a".to_owned())]);
 }
 
@@ -197,15 +197,15 @@ fn what_finds_no_room_in_a_ring_is_told_later() {
     let (mut core, mut mesh) = three(1);
     core.join(1, "a").unwrap();
     core.join(1, "b").unwrap();
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert!(core.topics.interest.is_pending());
     assert_eq!(heard(&mut mesh[1]), ["+a"]);
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert!(heard(&mut mesh[1]).is_empty(), "not everyone has room");
     assert_eq!(heard(&mut mesh[2]), ["+a"]);
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!((heard(&mut mesh[1]), heard(&mut mesh[2])), (vec!["+b".to_owned()], vec!["+b".to_owned()]));
-    core.topics.tell(&mut mesh[0]);
+    core.topics.announce(&mut mesh[0]);
     assert_eq!(core.confirmed(), [(1, "a".to_owned()), (1, "b".to_owned())]);
 }
 
@@ -213,13 +213,13 @@ fn what_finds_no_room_in_a_ring_is_told_later() {
 fn other_cores_are_remembered_for_as_long_as_they_are_interested() {
     let mut core = Core::new(false);
     let key = TopicKey { index: 7, generation: 8 };
-    core.topics.heard_of_interest(2, key, "a");
-    core.topics.heard_of_interest(1, key, "a");
+    core.topics.add_remote(2, key, "a");
+    core.topics.add_remote(1, key, "a");
     let topic = core.topics.find(b"a").unwrap();
     assert_eq!(core.topics.remotes(topic).iter().map(|remote| remote.core).collect::<Vec<_>>(), [2, 1]);
-    core.topics.heard_of_disinterest(2, "a");
-    core.topics.heard_of_disinterest(1, "a");
-    core.topics.heard_of_disinterest(1, "never heard of");
+    core.topics.remove_remote(2, "a");
+    core.topics.remove_remote(1, "a");
+    core.topics.remove_remote(1, "never heard of");
     assert!(core.is_empty());
 }
 
@@ -288,11 +288,11 @@ fn the_latest_is_kept_for_those_who_wait_and_forgotten_with_them() {
     let topic = core.topics.find(b"a").unwrap();
     let members: Vec<_> = (0..2).map(|session| core.topics.subscriptions(core.sessions[session]).first).collect();
     let latest = |text: &str| Some(Latest { batch: batch(text), sender: None });
-    assert!(!core.topics.fall_behind(topic, members[0], latest("one"), true));
-    assert!(!core.topics.fall_behind(topic, members[1], latest("two"), true));
-    assert!(core.topics.fall_behind(topic, members[0], latest("three"), true), "it waited already");
-    assert!(core.topics.fall_behind(topic, members[1], latest("three"), false), "and is not to have this one");
-    assert!(!core.topics.fall_behind(topic, members[1], latest("three"), true));
+    assert!(!core.topics.note_latest(topic, members[0], latest("one"), true));
+    assert!(!core.topics.note_latest(topic, members[1], latest("two"), true));
+    assert!(core.topics.note_latest(topic, members[0], latest("three"), true), "it waited already");
+    assert!(core.topics.note_latest(topic, members[1], latest("three"), false), "and is not to have this one");
+    assert!(!core.topics.note_latest(topic, members[1], latest("three"), true));
     let caught_up = core.topics.catch_up(members[0]).unwrap();
     assert_eq!(&caught_up.batch.plain().frames()[2..], b"three");
     assert!(core.topics.catch_up(members[0]).is_none());

@@ -35,11 +35,11 @@ pub(in crate::engine) struct Topic {
     pub(super) hash: u32,
     pub(super) generation: u32,
     /// The other cores were told that the topic has subscribers here.
-    pub(super) told: bool,
+    pub(super) announced: bool,
     /// The topic is queued for an announcement.
     pub(super) queued: bool,
     /// The number of its announcements that some core has not received.
-    pub(super) unheard: u8,
+    pub(super) in_transit: u8,
 }
 
 /// The limit for a topic's record in bytes: one cache line. The entry in the table (5 to 10 bytes) and a name beyond 24

@@ -12,12 +12,12 @@ const DISCARDED_BODY_BYTES_MAX: u32 = 64 * 1024 * 1024;
 impl<S> Slot<S> {
     /// Records the reason of the end, unless one is recorded already.
     pub(in crate::engine) fn settle_end(&mut self, end: End) {
-        self.ending.settle(end);
+        self.ending.decide(end);
     }
 
     /// Makes the session linger once everything is sent. Records the reason, unless one is recorded already.
     pub(in crate::engine) fn part(&mut self, end: End) {
-        self.ending.part(end);
+        self.ending.linger_when_sent(end);
     }
 
     /// Makes the session linger once its last answer is sent. Records the reason, unless one is recorded already.
@@ -29,7 +29,7 @@ impl<S> Slot<S> {
     /// Returns whether the session lingers once everything is sent.
     #[inline]
     pub(in crate::engine) fn is_parting(&self) -> bool {
-        self.ending.is_parting()
+        self.ending.lingers_when_sent()
     }
 
     /// Returns the reason of the end, if one is recorded.

@@ -6,36 +6,36 @@ use crate::engine::reasons::End;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ending {
     #[default]
-    NotSettled,
+    Undecided,
     /// The connection ends for this reason.
-    Settled(End),
+    Decided(End),
     /// The connection ends for this reason: it lingers once everything is sent, and no further request is read.
-    Parting(End),
+    LingerWhenSent(End),
 }
 
 impl Ending {
     /// Records the reason, unless one is recorded already.
-    pub(super) fn settle(&mut self, end: End) {
-        if *self == Self::NotSettled {
-            *self = Self::Settled(end);
+    pub(super) fn decide(&mut self, end: End) {
+        if *self == Self::Undecided {
+            *self = Self::Decided(end);
         }
     }
 
     /// Makes the connection linger once everything is sent, for this reason unless another is recorded already.
-    pub(super) fn part(&mut self, end: End) {
-        *self = Self::Parting(self.reason().unwrap_or(end));
+    pub(super) fn linger_when_sent(&mut self, end: End) {
+        *self = Self::LingerWhenSent(self.reason().unwrap_or(end));
     }
 
     #[inline]
-    pub(super) fn is_parting(self) -> bool {
-        matches!(self, Self::Parting(_))
+    pub(super) fn lingers_when_sent(self) -> bool {
+        matches!(self, Self::LingerWhenSent(_))
     }
 
     /// Returns the reason, if one is recorded.
     pub(super) fn reason(self) -> Option<End> {
         match self {
-            Self::NotSettled => None,
-            Self::Settled(end) | Self::Parting(end) => Some(end),
+            Self::Undecided => None,
+            Self::Decided(end) | Self::LingerWhenSent(end) => Some(end),
         }
     }
 }

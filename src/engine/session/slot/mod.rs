@@ -21,7 +21,7 @@ use output::Output;
 use crate::engine::session::backlog::Backlog;
 use crate::engine::session::outbox::Outbox;
 use crate::engine::session::slab::Slab;
-use crate::engine::topics::NOBODY;
+use crate::engine::topics::NO_ENTRY;
 use crate::engine::wheel::NEVER;
 use crate::protocol::deflate::Agreement;
 use crate::protocol::{Connection, Role, State};
@@ -79,7 +79,7 @@ pub(in crate::engine) struct Slot<S> {
     deadline: u32,
     /// Bytes that may still arrive after the last answer or Close frame.
     discardable: u32,
-    /// The index of its subscriptions among those of the core; [`NOBODY`] if it has none.
+    /// The index of its subscriptions among those of the core; [`NO_ENTRY`] if it has none.
     membership: u32,
     connection: Connection,
     outbox: Option<Box<Outbox>>,
@@ -113,7 +113,7 @@ impl<S> Slot<S> {
             heard: tick,
             deadline,
             discardable: DISCARDED_BYTES_MAX,
-            membership: NOBODY,
+            membership: NO_ENTRY,
             connection: Connection::new(Role::Server),
             outbox: None,
             backlog: None,

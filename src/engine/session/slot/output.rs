@@ -47,7 +47,7 @@ pub(in crate::engine) struct Signs(u8);
 
 impl Signs {
     const PINGED: u8 = 1;
-    const UNTAKEN: u8 = 2;
+    const UNACKNOWLEDGED: u8 = 2;
 
     /// Returns whether a ping was sent since bytes last arrived.
     pub(in crate::engine) fn is_pinged(self) -> bool {
@@ -66,15 +66,15 @@ impl Signs {
     /// Returns whether the peer may still have bytes to acknowledge: more than a ping was sent since a look at its
     /// socket last found everything acknowledged.
     pub(in crate::engine) fn is_untaken(self) -> bool {
-        self.0 & Self::UNTAKEN != 0
+        self.0 & Self::UNACKNOWLEDGED != 0
     }
 
     #[inline]
     pub(super) fn note_sent(&mut self) {
-        self.0 |= Self::UNTAKEN;
+        self.0 |= Self::UNACKNOWLEDGED;
     }
 
     pub(super) fn note_all_taken(&mut self) {
-        self.0 &= !Self::UNTAKEN;
+        self.0 &= !Self::UNACKNOWLEDGED;
     }
 }

@@ -77,7 +77,7 @@ impl<S> Slot<S> {
 
     /// Returns whether nothing needs to be done for the session once everything is sent.
     #[inline]
-    pub(in crate::engine) fn awaits_nothing(&self) -> bool {
+    pub(in crate::engine) fn is_done_once_sent(&self) -> bool {
         let has_input = self.input.is_readable() || self.backlog.is_some();
         self.is_open() && !self.is_backpressured() && !self.is_lagging() && !has_input && !self.may_be_over()
     }

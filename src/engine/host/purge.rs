@@ -17,14 +17,14 @@ const BLOCK_BYTES: usize = 2 * 1024 * 1024;
 
 /// The time at which a core gives memory back again.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Relief {
+pub(in crate::engine) struct Purge {
     next_ms: u64,
 }
 
-impl Relief {
+impl Purge {
     /// Gives memory back if it is due. Costs a comparison if not, and a few microseconds if so.
     #[inline]
-    pub(in crate::engine) fn give_back(&mut self, now_ms: u64) {
+    pub(in crate::engine) fn run_if_due(&mut self, now_ms: u64) {
         if now_ms >= self.next_ms {
             self.next_ms = now_ms + INTERVAL_MS;
             drop(black_box(Vec::<u8>::with_capacity(BLOCK_BYTES)));
