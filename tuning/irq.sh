@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Spreads the work of network cards over the processors: interrupts (IRQ affinity), received packets (RPS, RFS) and sent
-# ones (XPS). Reads, prints what differs, and changes nothing unless told to.
+# ones (XPS). Prints the settings that differ, and changes nothing without --apply.
 #
-#   tuning/irq.sh                  print what should be otherwise; exit code 1 if anything should
-#   tuning/irq.sh --apply          change it; what was there is kept in the record
-#   tuning/irq.sh --undo           restore what is in the record
+#   tuning/irq.sh                  print the settings that should change; exit code 1 if there are any
+#   tuning/irq.sh --apply          change them, and keep the old values in the record
+#   tuning/irq.sh --undo           restore the values of the record
 #   tuning/irq.sh --cores 8 eth0   for the first 8 processors and this card alone
 #
 # The rules: interrupt of queue i to processor i. Where a card has fewer queues than there are processors, the kernel
-# spreads what each queue receives over its share of them (RPS), to the one whose thread reads it (RFS). Sending queue i
-# is for processor i (XPS).
+# spreads the packets of each queue over its share of them (RPS), to the one whose thread reads the connection (RFS).
+# Sending queue i is for processor i (XPS).
 set -euo pipefail
 
 usage() {
@@ -58,7 +58,7 @@ expand() {
   done
 }
 
-# The mask of the processors given, in groups of 32 as the kernel has them, without leading zeros.
+# The mask of the given processors, in groups of 32 as the kernel writes them, without leading zeros.
 mask() {
   local -A words=()
   local processor highest=0 index text
@@ -74,14 +74,14 @@ mask() {
   printf '%s' "$text"
 }
 
-# A value for comparing: masks of any width are alike.
+# A value in a form that can be compared: masks of any width become equal.
 normal() {
   local value=${1//,/}
   value=${value#"${value%%[!0]*}"}
   printf '%s' "${value:-0}"
 }
 
-# What differs, in the order in which it is written.
+# The settings that differ, in the order in which they are written.
 paths=() values=()
 want() {
   local path=$1 value=$2 kind=${3:-mask} current
@@ -117,7 +117,7 @@ queues() {
   find "$root/sys/class/net/$1/queues" -mindepth 1 -maxdepth 1 -name "$2-*" 2>/dev/null | wc -l
 }
 
-# The processors of one queue of so many: every so manieth.
+# The processors of one of COUNT queues: every COUNTth.
 share() {
   local queue=$1 count=$2 at
   for ((at = queue % count; at < ${#processors[@]}; at += count)); do
@@ -129,7 +129,7 @@ plan() {
   local interface=$1 irq queue rx tx
   rx=$(queues "$interface" rx) tx=$(queues "$interface" tx)
   printf '%s: %s receiving and %s sending queues for %s processors\n' "$interface" "$rx" "$tx" "${#processors[@]}"
-  ((rx > 1)) || printf '  It has no several queues, so there are no interrupts to share out; received packets can be.\n'
+  ((rx > 1)) || printf '  It has one queue, so there are no interrupts to spread; received packets can be spread.\n'
   while read -r irq queue; do
     want "/proc/irq/$irq/smp_affinity_list" "${processors[queue % ${#processors[@]}]}" list
   done < <(((rx <= 1)) || interrupts "$interface")
@@ -144,7 +144,7 @@ plan() {
     fi
   done
   ((rx >= ${#processors[@]})) || want /proc/sys/net/core/rps_sock_flow_entries "$flows" list
-  # With one queue there is nothing to choose, and the kernel refuses it.
+  # With one queue there is no choice, and the kernel refuses the write.
   for ((queue = 0; tx > 1 && queue < tx; queue++)); do
     # shellcheck disable=SC2046
     want "/sys/class/net/$interface/queues/tx-$queue/xps_cpus" "$(mask $(share "$queue" "$tx"))"
@@ -155,7 +155,7 @@ write() {
   printf '%s\n' "$2" 2>/dev/null >"$root$1"
 }
 
-# Keeps what is there, first and whole, then writes. What an earlier time has kept stays as it is.
+# Records all old values, then writes the new ones. Values that an earlier run recorded stay in the record.
 apply() {
   local index path failed=0
   mkdir -p "$(dirname "$record")"
@@ -172,7 +172,7 @@ apply() {
       failed=$((failed + 1))
     fi
   done
-  printf '%s of %s written; what was there is kept in %s.\n' $((${#paths[@]} - failed)) "${#paths[@]}" "$record"
+  printf '%s of %s written; the old values are recorded in %s.\n' $((${#paths[@]} - failed)) "${#paths[@]}" "$record"
   ((failed == 0))
 }
 
@@ -226,7 +226,7 @@ for interface in "${interfaces[@]}"; do
   plan "$interface"
 done
 if ((${#paths[@]} == 0)); then
-  echo 'Everything is as it should be.'
+  echo 'No setting needs to change.'
 elif [[ $mode == apply ]]; then
   apply
 else

@@ -95,7 +95,7 @@ fn a_card_of_one_queue_is_said_to_be_one_and_is_spread_by_the_kernel() {
     card(&stock, 1, 2);
     let (code, said) = irq(&stock, &["--apply"]);
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("It has no several queues"), "{said}");
+    assert!(said.contains("It has one queue"), "{said}");
     assert_eq!(read(&stock, "proc/irq/41/smp_affinity_list"), "0-1");
     assert_eq!(read(&stock, "sys/class/net/eth0/queues/rx-0/rps_cpus"), "3");
     assert_eq!(read(&stock, "sys/class/net/eth0/queues/tx-0/xps_cpus"), "0", "there is nothing to choose");
