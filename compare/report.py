@@ -134,8 +134,8 @@ class Report:
                     said = " ".join(reversed(distinct.values()))
                     lines.append([peer.name, f"`{workload.name}`", f"{len(reasons)} of {taken} samples: {said}"])
         if not lines:
-            return "## What failed\n\nNothing."
-        return "## What failed\n\n" + table(["who", "at what", "why"], lines)
+            return "## Failures\n\nNothing."
+        return "## Failures\n\n" + table(["server", "workload", "reason"], lines)
 
     def contestants(self):
         parts = self.run["versions"]
@@ -146,8 +146,8 @@ class Report:
             checks = [yes_or_no(rules.get(rule)) for rule in RULES]
             lines.append([peer.name, peer.what, version, *checks])
         commands = "\n".join(self.shell(self.settings.server_command(peer, PORT)) for peer in self.measured)
-        what = table(["name", "what", "version", *RULES], lines)
-        return f"## Who was measured\n\n{what}\n\n{prose.CONTESTANTS}\n\n```sh\n{commands}\n```"
+        what = table(["name", "description", "version", *RULES], lines)
+        return f"## The servers\n\n{what}\n\n{prose.CONTESTANTS}\n\n```sh\n{commands}\n```"
 
     def machine(self):
         lines = [[name, value] for name, value in self.run["machine"].items()]
@@ -155,7 +155,7 @@ class Report:
         if "steal_percent" in self.run:
             lines.append(["taken by the host", f"{self.run['steal_percent']:.1f} % of the processors' time (steal)"])
             lines.append(["duration", f"{self.run['minutes']:.0f} minutes"])
-        return "## The machine\n\n" + table(["what", "here"], lines)
+        return "## The machine\n\n" + table(["item", "value"], lines)
 
     def method(self):
         settings = self.settings
@@ -248,7 +248,7 @@ def loss_table(losses):
         ]
         for loss in losses
     ]
-    columns = ["workload", "what", "who is better", "theirs", "ringsock uring", "times better", "in rounds"]
+    columns = ["workload", "figure", "better server", "theirs", "ringsock uring", "times better", "in rounds"]
     return table(columns, lines, right_from=3)
 
 

@@ -121,7 +121,7 @@ class TheReport(unittest.TestCase):
         self.assertIn("Nowhere in this run", self.section("Where ringsock loses", self.text(winning)))
 
     def test_a_failure_is_shown_with_its_reason(self):
-        section = self.section("What failed", self.text(missing={"go-hub": "The command said | no."}))
+        section = self.section("Failures", self.text(missing={"go-hub": "The command said | no."}))
         reason = "12 × The server closed a connection with 1006."
         self.assertIn(f"| ws | `echo-64-100` | 1 of 2 samples: {reason} |", section)
         self.assertIn("| go-hub | everything | The command said \\| no. |", section)
@@ -129,7 +129,7 @@ class TheReport(unittest.TestCase):
     def test_a_fault_that_came_again_is_told_once(self):
         failing = [taken("ws", number, failure=f"{number + 1:,} × Too few.") for number in range(3)]
         failing += [taken("ws", 3, failure="Too slow.")]
-        self.assertIn("| 4 of 4 samples: 1 × Too few. Too slow. |", self.section("What failed", self.text(failing)))
+        self.assertIn("| 4 of 4 samples: 1 × Too few. Too slow. |", self.section("Failures", self.text(failing)))
 
     def test_without_ringsock_on_io_uring_there_are_figures_and_no_ratios(self):
         others = [one for one in SAMPLES if one["peer"] != roster.BASELINE]
