@@ -1,9 +1,13 @@
-//! The documents, held against the program and against each other: settings, files of settings, links, length.
+//! The documents, held against the program and against each other: settings, files of settings, links, length, voice.
 //!
 //! Never judges whether a sentence is true; a document that repeats a figure of the code is checked where the code is.
 
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+#[path = "../layers/voice.rs"]
+#[allow(dead_code, reason = "documents have no rooms, and their tables have long lines")]
+mod voice;
 
 mod markdown;
 
@@ -14,6 +18,9 @@ use markdown::Markdown;
 
 /// Lines of the README. A reader needs two minutes for it; everything else is a document of its own.
 const README_LINES_MAX: usize = 150;
+
+/// Columns of a line of prose, as in the source.
+const COLUMNS_MAX: usize = 120;
 
 #[test]
 fn the_reference_of_settings_is_made_from_the_table_of_keys() {
@@ -71,6 +78,46 @@ fn the_readme_leads_to_every_document() {
         if name.starts_with("docs/") {
             assert!(linked.iter().any(|(_, target)| *target == name), "README.md has no link to {name}");
         }
+    }
+}
+
+#[test]
+fn sentences_of_documents_name_their_subject() {
+    let mut riddles = Vec::new();
+    for (path, text) in documents() {
+        let found = voice::riddles_in(Markdown::parse(&text).prose());
+        riddles.extend(found.into_iter().map(|(line, words)| format!("{}:{line}: {words}", name_of(&path))));
+    }
+    println!("{} sentences begin with a riddle", riddles.len());
+    assert!(riddles.is_empty(), "sentences that do not name their subject:\n{}\n", riddles.join("\n"));
+}
+
+#[test]
+fn lines_of_documents_fit() {
+    let mut long = Vec::new();
+    // scripts/compare writes the benchmarks, and figures vary in width.
+    for (path, text) in documents().into_iter().filter(|(path, _)| name_of(path) != "docs/benchmarks.md") {
+        let found = Markdown::parse(&text).long_lines(COLUMNS_MAX);
+        long.extend(found.into_iter().map(|line| format!("{}:{line}", name_of(&path))));
+    }
+    assert!(long.is_empty(), "lines with more than {COLUMNS_MAX} columns:\n{}\n", long.join("\n"));
+}
+
+#[test]
+fn a_riddle_is_found_in_paragraphs_items_and_cells_but_not_in_headings_and_code() {
+    for (text, lines) in [
+        ("# Doc\n\nWhat it is.", &[3][..]),
+        ("A word. Who\nsays so.", &[1]),
+        ("**Bold.** Whose\nit is.", &[1]),
+        ("- a point\n- Whoever asks.", &[2]),
+        ("| a | b |\n|---|---|\n| c | What it does |", &[3]),
+        ("It says\nWhat is meant.", &[]),
+        ("## What is new?\n\n```sh\nWhat\n```", &[]),
+        ("| says what | what |", &[]),
+    ] {
+        let found: Vec<usize> =
+            voice::riddles_in(Markdown::parse(text).prose()).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(found, lines, "{text}");
     }
 }
 

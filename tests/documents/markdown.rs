@@ -54,6 +54,28 @@ impl<'a> Markdown<'a> {
         blocks
     }
 
+    /// Returns the prose with the numbers of its lines; each cell of a table stands alone, and `None` where prose ends.
+    pub fn prose(&self) -> Vec<(usize, Option<&'a str>)> {
+        let mut prose = Vec::new();
+        for (number, line) in self.numbered() {
+            match line {
+                Line::Text(text) if text.starts_with('|') => {
+                    prose.extend(text.split('|').flat_map(|cell| [(number, Some(cell)), (number, None)]));
+                }
+                Line::Text(text) if !text.starts_with('#') => prose.push((number, Some(text))),
+                _ => prose.push((number, None)),
+            }
+        }
+        prose
+    }
+
+    /// Returns the numbers of lines of prose with more than so many columns; a table or a block of code may be wider.
+    pub fn long_lines(&self, columns_max: usize) -> Vec<usize> {
+        let is_long =
+            |line| matches!(line, Line::Text(text) if text.chars().count() > columns_max && !is_one_piece(text));
+        self.numbered().filter(|(_, line)| is_long(*line)).map(|(number, _)| number).collect()
+    }
+
     /// Returns the targets of all links and pictures, with the numbers of their lines.
     pub fn links(&self) -> Vec<(usize, &'a str)> {
         let mut links = Vec::new();
@@ -81,6 +103,11 @@ impl<'a> Markdown<'a> {
     fn numbered(&self) -> impl Iterator<Item = (usize, Line<'a>)> {
         self.lines.iter().enumerate().map(|(at, line)| (at + 1, *line))
     }
+}
+
+/// Returns whether a line cannot be wrapped: a row of a table, a heading, a picture.
+fn is_one_piece(line: &str) -> bool {
+    line.starts_with(['|', '#', '!'])
 }
 
 /// Returns the anchor of a heading, as GitHub makes it.

@@ -1,4 +1,5 @@
-//! The voice of comments, as far as a program can check it: sentences that name their subject, in lines that fit.
+//! The voice of comments and documents, as far as a program can check it: sentences that name their subject, in lines that
+//! fit.
 //!
 //! Owns the list of rooms that keep these rules. Never judges code or strings, except for the length of a line.
 
@@ -19,22 +20,23 @@ pub fn is_clean(room: &str) -> bool {
 
 /// Returns the sentences of comments that begin with a riddle, each with its line.
 pub fn riddles(text: &str) -> Vec<(usize, String)> {
+    riddles_in(text.lines().map(comment).enumerate().map(|(at, comment)| (at + 1, comment)))
+}
+
+/// Returns the sentences of prose that begin with a riddle, each with its line. A line without prose ends a sentence.
+pub fn riddles_in<'a>(lines: impl IntoIterator<Item = (usize, Option<&'a str>)>) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut begins = true;
-    for (at, line) in text.lines().enumerate() {
-        let Some(comment) = comment(line) else {
-            begins = true;
-            continue;
-        };
-        let comment = comment.trim();
-        let item = comment.strip_prefix("- ");
-        begins |= item.is_some() || comment.is_empty();
-        for (word, rest) in words(item.unwrap_or(comment)) {
+    for (at, prose) in lines {
+        let prose = prose.unwrap_or_default().trim();
+        let item = prose.strip_prefix("- ");
+        begins |= item.is_some() || prose.is_empty();
+        for (word, rest) in words(item.unwrap_or(prose)) {
             let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
             if begins && RIDDLES.contains(&bare) {
-                found.push((at + 1, rest.chars().take(60).collect()));
+                found.push((at, rest.chars().take(60).collect()));
             }
-            begins = word.ends_with(['.', '!', '?']);
+            begins = word.trim_end_matches(['*', ')', '"', '”']).ends_with(['.', '!', '?']);
         }
     }
     found
