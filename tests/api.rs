@@ -1,4 +1,4 @@
-//! The API as other programs meet it: what is published by HTTP is heard by WebSocket, on every core and reactor.
+//! Tests of the API as other programs use it: messages published over HTTP reach WebSockets, on every core and reactor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -18,10 +18,10 @@ use program::{Process, between, serve};
 
 const KEY: &str = "the-key-of-this-test";
 
-/// How long a message is waited for that may have been published before every core knew of its subscriber.
+/// The longest wait for a message that may have been published before every core knew of its subscriber.
 const SHORT: Duration = Duration::from_millis(100);
 
-/// A running program. Ends with this value.
+/// A running program, ended when it is dropped.
 struct Program {
     _process: Process,
     address: String,
@@ -34,7 +34,7 @@ impl Program {
         Self { _process: process, address }
     }
 
-    /// A request on a connection of its own.
+    /// Sends a request on a connection of its own.
     fn ask(&self, request_line: &str, headers: &[&str], body: &[u8]) -> Answer {
         let mut client = HttpClient::new(&self.address);
         client.write(request_with(request_line, &lines(headers), body));
@@ -47,14 +47,14 @@ impl Program {
         self.ask(&format!("POST /api/publish{query}"), &[&[&key[..]], headers].concat(), body)
     }
 
-    /// A subscriber of a topic or pattern.
+    /// Opens a subscriber of a topic or pattern.
     async fn subscribe(&self, name: &str) -> Subscriber {
         let (socket, _) = connect_async(format!("ws://{}/topics/{name}", self.address)).await.unwrap();
         Subscriber(socket)
     }
 }
 
-/// A WebSocket that hears what is published.
+/// A WebSocket that receives published messages.
 struct Subscriber(WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>>);
 
 impl Subscriber {
@@ -146,7 +146,7 @@ async fn a_connection_publishes_message_after_message_in_order() {
         let messages: Vec<String> = (0..100).map(|number| number.to_string()).collect();
         let requests: Vec<u8> =
             messages.iter().flat_map(|message| request_with(line, &key, message.as_bytes())).collect();
-        // All at once, and then one of a size that comes in many pieces.
+        // All messages at once, and then one that arrives in many pieces.
         client.write(&requests);
         for message in &messages {
             assert_eq!(client.answer().status, 200);
@@ -172,8 +172,8 @@ async fn what_is_posted_to_any_core_is_heard_on_every_core() {
     for _ in 0..8 {
         subscribers.push(server.subscribe("x").await);
     }
-    // The kernel deals connections out to cores; with so many each gets some. A core that has not heard of all subscribers
-    // yet is asked again.
+    // The kernel spreads connections over the cores; with so many each gets some. A core that does not know of all
+    // subscribers yet is asked again.
     for number in 0..30 {
         let text = format!("message {number}");
         let end = Instant::now() + PATIENCE;
@@ -182,7 +182,7 @@ async fn what_is_posted_to_any_core_is_heard_on_every_core() {
             loop {
                 match timeout(SHORT, subscriber.0.next()).await {
                     Ok(heard) if heard.as_ref().unwrap().as_ref().unwrap() == &Message::text(&text) => break,
-                    // One of the times before that it was asked again.
+                    // It was asked again at one of the earlier attempts.
                     Ok(_) => {}
                     Err(_) => assert_eq!(server.publish("?topic=x", &[], text.as_bytes()).status, 200),
                 }

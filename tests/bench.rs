@@ -1,4 +1,4 @@
-//! `ringsock bench` as a newcomer meets it: beside the server, and beside servers that do not keep their word.
+//! Tests of `ringsock bench` as a newcomer uses it: against the server, and against servers that break their promises.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -17,10 +17,10 @@ use ringsock::load::{ACHIEVED_MIN, SLOW_US};
 use ringsock::{Ended, Handler, Message, Response, Server, Session, Upgrade, UpgradeRequest};
 use serde_json::Value;
 
-/// A second is measured; the rest is for a machine that is busy with other things.
+/// The patience of a test: a second is measured; the rest is for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `ringsock bench` with these arguments: how it ended, and the JSON it wrote.
+/// Runs `ringsock bench` with these arguments. Returns how it ended, and its JSON.
 fn bench(name: &str, arguments: &[&str]) -> (Output, Value) {
     let json = file(&format!("bench-{name}.json"));
     let mut command = command(arguments);
@@ -44,7 +44,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }
 
-/// A server, and its URL.
+/// Starts a server, and returns its URL.
 fn server() -> (Process, String) {
     let (process, banner) = serve(&["--admin-listen", "none", "--cores", "2"]);
     (process, format!("ws://{}", between(&banner, "ready on ws://", "/echo")))
@@ -104,7 +104,7 @@ fn an_open_loop_keeps_its_rate() {
     let (output, json) =
         bench("rate", &["echo", "--url", &url, "-c", "10", "--rate", "500", "--duration", "2", "--threads", "2"]);
     is_faultless(&output, &json);
-    // As many come back as are due, but for those that the end finds on their way, at most as long as the slowest was.
+    // All due messages return, except for those under way at the end, which are as old as the slowest at most.
     let (received, per_second) = (count(&json, "received") as f64, json["per_second"].as_f64().unwrap());
     let slowest_s = json["latency_us"]["max"].as_f64().unwrap() / 1e6;
     let edges_s = 0.1 + slowest_s;
@@ -121,7 +121,7 @@ fn a_load_that_measures_itself_says_so() {
         let (output, json) = bench(&format!("limit-{rate}"), &arguments);
         (said(&output).contains("NOTE"), json["load"].clone())
     };
-    // Nobody achieves it, whether there is a processor for the load alone or not.
+    // No server achieves it, even if the load has a processor of its own.
     let (noted, load) = note("100000000");
     assert!(noted, "{load}");
     assert!(load["late_us"]["p99"].as_f64().unwrap() > 10_000.0, "{load}");
@@ -160,7 +160,7 @@ fn handshakes_are_counted() {
 fn all_idle_connections_answer_in_the_end_also_those_of_further_processes() {
     let (process, url) = server();
     let json = file("bench-idle.json");
-    // 300 descriptors of which 128 are kept: three processes.
+    // 300 descriptors of which 128 are reserved: three processes.
     let mut shell = Command::new("sh");
     isolate(&mut shell);
     shell.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ringsock"), "bench", "idle"]);
@@ -179,7 +179,7 @@ fn all_idle_connections_answer_in_the_end_also_those_of_further_processes() {
 fn a_process_of_a_bench_that_is_killed_is_a_fault_and_holds_nobody_up() {
     const CONNECTIONS: u64 = 500;
     let server = Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Liar { heard: 0 }).unwrap();
-    // 300 descriptors of which 128 are kept: three processes beside the one that is started here.
+    // 300 descriptors of which 128 are reserved: three processes beside the one that is started here.
     let mut shell = Command::new("sh");
     isolate(&mut shell);
     shell.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_ringsock"), "bench", "idle"]);
@@ -191,7 +191,7 @@ fn a_process_of_a_bench_that_is_killed_is_a_fault_and_holds_nobody_up() {
         "--duration",
         "1",
     ]);
-    // What this server loses on purpose is not to be awaited.
+    // The messages that this server loses on purpose must not be awaited.
     shell.args(["--settle", "1"]);
     shell.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut process = Process(shell.spawn().unwrap());
@@ -253,7 +253,7 @@ fn a_bench_whose_terminal_has_gone_writes_what_it_has() {
     says_what_it_has_after("HUP");
 }
 
-/// Waits until this figure has come to so much, over all cores of a server.
+/// Waits until this figure has reached so much, over all cores of a server.
 fn await_sum(url: &str, figure: &str, wanted: u64) {
     let end = Instant::now() + PATIENCE;
     let mut client = HttpClient::new(url.trim_start_matches("ws://"));
@@ -280,7 +280,7 @@ fn says_what_it_has_after(signal: &str) {
     let echo = format!("{url}/echo");
     let mut command = command(&["echo", "--url", &echo, "-c", "5", "--warm-up", "0", "--duration", "600"]);
     let mut process = Process(command.arg("--json").arg(&json).spawn().unwrap());
-    // Long after the first of what is measured.
+    // This is long after the first measured message.
     await_sum(&url, "messages_received", 10_000);
     send_signal(&process, signal);
     let begun = Instant::now();
@@ -298,7 +298,7 @@ fn says_what_it_has_after(signal: &str) {
     assert!(json["interrupted"] == true && count(&json, "received") > 0);
 }
 
-/// Says what it is told by the path: something else, nothing, everything twice, or no.
+/// A server that answers as the path says: something else, nothing, everything twice, or a refusal.
 struct Liar {
     heard: u64,
 }
@@ -378,13 +378,13 @@ fn who_is_cut_off_comes_again() {
         let (output, json) = bench("comes-again", &arguments);
         let most = 2 * (10 * begun.elapsed().as_secs() + 10);
         assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        // Both are cut off within 20 messages, come again, and are not tried again more than ten times a second.
+        // Both are cut off within 20 messages, reconnect, and are not retried more than ten times a second.
         let closes: u64 = json["faults"].as_object().unwrap().values().map(|times| times.as_u64().unwrap()).sum();
         assert!((3..=most).contains(&closes) && count(&json, "received") > closes, "{json}");
     }
 }
 
-/// Answers nobody, or only some, or greets, as the path says.
+/// A server that answers no client, or only some, or greets, as the path says.
 struct Reluctant {
     opened: usize,
 }
@@ -395,9 +395,9 @@ enum Manners {
     Silent,
     /// Answers every second connection.
     Half,
-    /// Says so many things before it answers.
+    /// Sends so many messages before it answers.
     Greets(usize),
-    /// Publishes to all but one.
+    /// Publishes to all subscribers but one.
     Forgets,
 }
 
@@ -433,7 +433,7 @@ impl Handler for Reluctant {
             (Manners::Silent, _) => {}
             (Manners::Half, number) if number % 2 == 1 => {}
             (Manners::Forgets, _) => drop(session.publish("forgetful", message)),
-            // A fan-out needs room for a stamp, which an echo of these tests has not.
+            // A fan-out message needs room for a stamp, which an echo of these tests does not have.
             (Manners::Greets(_), _) if message.len() >= 32 => drop(session.publish("greeted", message)),
             _ => drop(session.send(message)),
         }
@@ -444,7 +444,7 @@ fn reluctant() -> Server {
     Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Reluctant { opened: 0 }).unwrap()
 }
 
-/// Faults are counted where something was due and did not come.
+/// Faults are counted where a message was due and did not come.
 #[track_caller]
 fn is_missed(output: &Output, json: &Value, fault: &str, times: std::ops::RangeInclusive<u64>) {
     assert_eq!(output.status.code(), Some(1), "{}", said(output));
@@ -493,7 +493,7 @@ fn messages_that_are_never_answered_are_faults_in_every_mode() {
     is_missed(&output, &json, NO_ANSWER, 1..=1000);
     assert_eq!(json["steps"].as_array().unwrap().len(), 2, "{json}");
     drop(server);
-    // A server of its own, whose third connection is left out.
+    // A server of its own, whose third connection gets no message.
     let server = reluctant();
     let url = format!("ws://{}/forgets", server.address());
     let arguments = [&["fanout", "-c", "5", "--rate", "50", "--settle", "1", "--url", &url][..], &SHORT].concat();
@@ -516,7 +516,7 @@ fn a_bench_that_is_interrupted_before_it_has_measured_anything_ends_with_1() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ws://{}/", listener.local_addr().unwrap());
     let mut process = Process(command(&["echo", "--url", &url, "-c", "2"]).spawn().unwrap());
-    // From its first connection on it minds signals.
+    // It handles signals from its first connection on.
     let _peer = listener.accept().unwrap();
     send_signal(&process, "INT");
     let status = process.0.wait().unwrap();
@@ -544,18 +544,18 @@ fn a_server_that_greets_is_no_fault_once_that_is_said() {
         let server = &reluctant();
         let (output, json) = run(server, name, "/greets", &[task, &["--skip-greetings"]].concat());
         is_faultless(&output, &json);
-        // One that is not announced is a fault, whatever comes after it.
+        // An unannounced greeting is a fault, whatever comes after it.
         let (output, _) = run(server, name, "/greets", task);
         assert_eq!(output.status.code(), Some(1), "{name}: {}", said(&output));
         let (output, json) = run(server, name, "/greets-twice", &[task, &["--skip-greetings", "2"]].concat());
         is_faultless(&output, &json);
     };
-    // At once, since each mostly waits.
+    // All run at once, since each mostly waits.
     std::thread::scope(|scope| {
         tasks.iter().for_each(|(name, task)| drop(scope.spawn(|| greets(name, task))));
     });
     let server = &reluctant();
-    // It hides nothing: an answer in the place of a greeting is missed, and so is one that is changed.
+    // The option hides nothing: an answer instead of a greeting is missed, and so is a changed one.
     let (output, json) =
         run(server, "none", "/half", &["idle", "-c", "4", "-s", "20", "--skip-greetings", "--settle", "1"]);
     is_missed(&output, &json, "did not answer at the end", 4..=4);
@@ -571,7 +571,7 @@ fn a_server_that_greets_is_no_fault_once_that_is_said() {
     );
 }
 
-/// A server whose strength ends at so many connections: beyond them it is slow, or turns away who comes.
+/// A server that serves so many connections well: beyond them it is slow, or turns clients away.
 struct Limited {
     open: usize,
 }
@@ -603,7 +603,7 @@ impl Handler for Limited {
         }
         let (handle, message) = (session.handle(), message.as_bytes().to_vec());
         session.spawn(async move {
-            // Far above what a busy host takes.
+            // Far above the latency of a busy host.
             monoio::time::sleep(Duration::from_millis(150)).await;
             handle.send(Message::Binary(&message)).await;
         });
@@ -613,8 +613,8 @@ impl Handler for Limited {
 const STEPS: [&str; 10] =
     ["sweep", "--steps", "5,10,20,40,60", "--rate", "200", "--duration", "1", "--warm-up", "0.3", "--url"];
 
-/// Asserts that the knee is at the first step beyond the strength of the server: at 40, or before if the host kept one of the
-/// steps before from being served well. Returns whether it kept none.
+/// Asserts that the knee is at the first step beyond the server's capacity: at 40, or earlier if the host prevented one
+/// of the earlier steps from being served well. Returns whether it prevented none.
 fn is_found(json: &Value) -> bool {
     let number = |value: &Value| value.as_f64().unwrap();
     let calm = json["steps"].as_array().unwrap()[..3].iter().all(|step| {
@@ -653,7 +653,7 @@ fn a_sweep_counts_who_is_turned_away_as_errors() {
     let errors: Vec<_> =
         json["steps"].as_array().unwrap().iter().map(|step| step["error_rate"].as_f64().unwrap()).collect();
     assert_eq!(errors[..3], [0.0; 3]);
-    // 15 of 40 and 35 of 60 are turned away, and with them their share of the messages.
+    // 15 of 40 and 35 of 60 are turned away, and their share of the messages is missing.
     assert!((errors[3] - 0.375).abs() < 0.05 && (errors[4] - 0.583).abs() < 0.05, "{errors:?}");
     assert!(json["faults"].as_object().unwrap().keys().any(|what| what.contains("503")), "{json}");
 }
@@ -686,7 +686,7 @@ fn an_interrupted_sweep_says_what_it_has() {
     let mut command = command(&["sweep", "--steps", "5,6,7", "--rate", "100", "--duration", "2", "--url", &echo]);
     let process = command.arg("--json").arg(&json).spawn().unwrap();
     let mut process = Process(process);
-    // Those of the second step, and the one that asks.
+    // The connections of the second step, and the one that asks.
     await_sum(&url, "connections", 7);
     send_signal(&process, "INT");
     assert!(process.0.wait().unwrap().success());

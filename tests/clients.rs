@@ -1,4 +1,4 @@
-//! tokio-tungstenite against a server in this process, started as an embedding application starts it; on each reactor.
+//! Tests of tokio-tungstenite against a server in this process, as an embedding application starts it, on each reactor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -31,19 +31,19 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 type Client = WebSocketStream<TcpStream>;
 
-/// Everything here takes milliseconds; the rest is for a machine that is busy with other things.
+/// The patience of a test: everything takes milliseconds; the rest is for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long decisions on upgrades take that take their time: well above a handshake's own millisecond.
+/// The time of decisions on upgrades that are made later: well above a handshake's own millisecond.
 const DECISION: Duration = Duration::from_millis(100);
 
-/// How many decisions wait for each other.
+/// The number of decisions that wait for each other.
 const TOGETHER: usize = 50;
 
-/// How often a ticking session ticks.
+/// The interval of a ticking session.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What the server prefers among subprotocols, best first.
+/// The subprotocols of the server, best first.
 const PROTOCOLS: &[&str] = &["chat.v2", "chat.v1"];
 
 #[derive(Default, PartialEq)]
@@ -54,12 +54,12 @@ enum Kind {
     Doomed,
 }
 
-/// Does what the path says.
+/// A handler that does what the path says.
 struct Workshop {
     closes: Sender<(Option<u16>, String, bool)>,
-    /// How many requests have come whose decisions wait for each other, on all cores.
+    /// The number of requests whose decisions wait for each other, on all cores.
     undecided: Arc<AtomicUsize>,
-    /// The messages that this core has heard.
+    /// The messages that this core has received.
     heard: Rc<Cell<usize>>,
 }
 
@@ -132,7 +132,7 @@ impl Handler for Workshop {
 
     fn close(&mut self, _session: &mut Session<'_, Kind>, ended: Ended<'_>) {
         let code = ended.code.map(CloseCode::number);
-        // Nobody listens in most tests.
+        // In most tests no subscriber exists.
         let _ = self.closes.send((code, ended.reason.to_owned(), ended.clean));
     }
 }
@@ -193,7 +193,7 @@ fn on_each_reactor(test: impl AsyncFn(&Host)) {
     match ringsock::reactor::uring::Uring::new() {
         Ok(_) => kinds.push(ReactorKind::Uring),
         Err(error) => {
-            // Past the test harness, which would keep it for itself.
+            // Written past the test harness, which would capture it.
             writeln!(stdout().lock(), "NOT TESTED: the io_uring reactor; this host refuses it ({error})").unwrap();
         }
     }
@@ -208,7 +208,7 @@ async fn next(client: &mut Client) -> Said {
     timeout(PATIENCE, client.next()).await.expect("nothing came in time").expect("the stream ended").unwrap()
 }
 
-/// Says it and gives what comes back.
+/// Sends a message and returns the answer.
 async fn echo(client: &mut Client, said: Said) -> Said {
     client.send(said).await.unwrap();
     next(client).await
@@ -348,7 +348,7 @@ fn an_upgrade_may_be_decided_later() {
             other => panic!("{other:?}"),
         }
 
-        // Decisions wait beside each other, not one after the other: these are taken once all are asked for.
+        // Decisions wait side by side, not one after the other: these are made once all are requested.
         join_all((0..TOGETHER).map(|_| host.open("/together"))).await;
     });
 }
@@ -400,7 +400,7 @@ fn a_thousand_clients_over_two_cores_are_all_served_and_no_two_sessions_share_an
         let ids: HashSet<String> = ids.await.into_iter().collect();
         assert_eq!(ids.len(), CLIENTS);
         let cores: HashSet<&str> = ids.iter().filter_map(|id| id.split('-').next()).collect();
-        // The kernel shares connections out by a hash: 1,000 heads in a row would be a miracle.
+        // The kernel spreads connections by a hash: a thousand times the same core would be a miracle.
         assert_eq!(cores, HashSet::from(["0", "1"]));
     });
 }

@@ -1,4 +1,4 @@
-//! The program `ringsock` as an operator meets it: its help, its settings, and what it says when it cannot start.
+//! Tests of the program `ringsock` as an operator uses it: its help, its settings, and its errors at start.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -17,14 +17,14 @@ use ringsock::config::KEYS;
 
 use program::run::{PATIENCE, Run, isolated, ringsock};
 
-/// The program with at most so many descriptors.
+/// Returns the program with at most so many descriptors.
 fn ringsock_with_descriptors(limit: u32, arguments: &[&str]) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_ringsock")]);
     isolated(shell, arguments)
 }
 
-/// The line that `ringsock serve` refuses to start with, after it has said that it waits for its address.
+/// Returns the line with which `ringsock serve` refuses to start, after it has said that it waits for its address.
 fn refusal_after_a_wait(arguments: &[&str]) -> String {
     let said = Run::new(ringsock(&[&["serve"], arguments].concat())).refusal();
     let [wait, refusal] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
@@ -32,7 +32,7 @@ fn refusal_after_a_wait(arguments: &[&str]) -> String {
     refusal.to_owned()
 }
 
-/// The one line that `ringsock serve` refuses to start with.
+/// Returns the one line with which `ringsock serve` refuses to start.
 fn refusal(arguments: &[&str]) -> String {
     one_line(Run::new(ringsock(&[&["serve"], arguments].concat())).refusal())
 }
@@ -43,14 +43,14 @@ fn one_line(refusal: String) -> String {
     refusal
 }
 
-/// A file of this test's own.
+/// Returns the path of a file of this test's own.
 fn file(name: &str, content: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, content).unwrap();
     path
 }
 
-/// Flags that one sets every day: the only ones.
+/// The only flags: those for every day.
 const EVERYDAY: [&str; 15] = [
     "listen",
     "admin-listen",
@@ -133,7 +133,7 @@ fn a_flag_that_is_gone_is_told_the_key_that_sets_it() {
         assert!(said.starts_with(&format!("error: unexpected argument '{flag}' found\n")), "{said}");
         assert!(said.contains(&format!("tip: set {key} with --set or in the file: --set {key}=")), "{said}");
     }
-    // A flag that is misspelt is told the flag.
+    // The error for a misspelt flag names the flag.
     let output = ringsock(&["serve", "--max-conections", "1"]).output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("'--max-connections'"));
 }
@@ -255,7 +255,7 @@ fn empty_variables_and_those_that_kubernetes_sets_change_nothing() {
     let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0", "--cores", "1"]);
     command.envs(KEYS.iter().map(|key| (key.variable(), "")));
     command.envs([("RINGSOCK_CONFIG", ""), ("RINGSOCK_LOG", " "), ("RINGSOCK_ADMIN_LISTEN", "none\n")]);
-    // For a Service named ringsock, as of the documentation of Kubernetes.
+    // The variables of a Service named ringsock, as in the documentation of Kubernetes.
     command.envs([
         ("RINGSOCK_SERVICE_HOST", "10.0.0.1"),
         ("RINGSOCK_SERVICE_PORT", "9000"),
@@ -297,7 +297,7 @@ fn a_bad_value_of_a_variable_is_refused_by_the_name_of_the_variable() {
         assert!(said.contains(name) && said.contains(reason), "{said}");
     }
     assert!(!refusal("RINGSOCK_API_KEY", "s3cret s3cret").contains("s3cret"));
-    // The same of the other command that reads them.
+    // The same for the other command that reads them.
     let mut tune = ringsock(&["tune"]);
     tune.env("RINGSOCK_CORES", "two");
     assert!(one_line(Run::new(tune).refusal()).contains("RINGSOCK_CORES"));
@@ -456,20 +456,20 @@ fn more_connections_than_descriptors_are_refused_with_the_numbers() {
     let said = refusal("none");
     assert!(said.contains("1000 connections need 1128 file descriptors, but the limit is 512."), "{said}");
     assert!(said.contains("at most 384 connections"), "{said}");
-    // The listener for metrics has its share put aside.
+    // The descriptors of the metrics listener are reserved.
     let said = refusal("127.0.0.1:0");
     assert!(said.contains("1000 connections need 1256 file descriptors, but the limit is 512."), "{said}");
     assert!(said.contains("at most 256 connections"), "{said}");
 }
 
-/// Has the default address for metrics in use: by this value, unless somebody has it for good.
+/// Occupies the default address for metrics with this value, unless another process has it for good.
 fn hold_the_default_address() -> Option<TcpListener> {
     let end = Instant::now() + PATIENCE;
     loop {
         match TcpListener::bind("127.0.0.1:9001") {
             Ok(holder) => return Some(holder),
             Err(_) if Instant::now() > end => return None,
-            // A server that is tried elsewhere on this machine goes soon.
+            // A server that is tried elsewhere on this machine ends soon.
             Err(_) => thread::sleep(Duration::from_millis(20)),
         }
     }

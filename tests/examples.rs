@@ -1,4 +1,4 @@
-//! Each example, run as the program it is, and held to what it promises a newcomer.
+//! Tests of the examples, each run as a program and held to its promises.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -24,13 +24,13 @@ use program::{Process, isolate};
 
 type Client = WebSocketStream<TcpStream>;
 
-/// Everything here takes milliseconds; the rest is for a machine that is busy with other things.
+/// The patience of a test: everything takes milliseconds; the rest is for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Who reads an example reads it in one go.
+/// The limit of an example's lines, so that it is read at once.
 const LINES_MAX: usize = 60;
 
-/// A running example. Ends with this value.
+/// A running example, ended when it is dropped.
 struct Program {
     process: Process,
     output: BufReader<ChildStdout>,
@@ -51,7 +51,7 @@ impl Program {
         program
     }
 
-    /// The next line that it prints.
+    /// Returns the next line that it prints.
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
@@ -66,7 +66,7 @@ impl Program {
         self.ask(path, None).await.unwrap()
     }
 
-    /// As [`Program::open`], with a socket that takes little, so that not reading it is felt soon.
+    /// Opens a WebSocket as [`Program::open`], with a socket of small buffers, so that backpressure begins soon.
     async fn open_small(&self, path: &str) -> Client {
         self.ask(path, Some(16 * 1024)).await.unwrap()
     }
@@ -81,13 +81,13 @@ impl Program {
         Ok(timeout(PATIENCE, opening).await.expect("no answer in time")?.0)
     }
 
-    /// Asks it to end by signal.
+    /// Asks it to end by a signal.
     fn terminate(&self) {
         // SAFETY: takes integers; the process is a child that was not waited for, so its id is its own.
         assert_eq!(unsafe { libc::kill(self.process.0.id() as libc::pid_t, libc::SIGTERM) }, 0);
     }
 
-    /// Waits for it to end, and says whether it ended well.
+    /// Waits for it to end. Returns whether it succeeded.
     fn ends_well(mut self) -> bool {
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
@@ -100,15 +100,15 @@ impl Program {
     }
 }
 
-/// The built example, which lies beside the program.
+/// Returns the path of the built example, which lies beside the program.
 fn path_of(example: &str) -> PathBuf {
     static BUILT: Once = Once::new();
     BUILT.call_once(build);
     Path::new(env!("CARGO_BIN_EXE_ringsock")).with_file_name("examples").join(example)
 }
 
-/// Builds the examples as the tests were built, so that little more than linking is left: which of them `cargo test`
-/// itself builds depends on the tests that it was asked for.
+/// Builds the examples as the tests were built, so that little more than linking is left: `cargo test` itself builds
+/// only those that the requested tests need.
 fn build() {
     let profile_directory = Path::new(env!("CARGO_BIN_EXE_ringsock")).parent().unwrap();
     let profile = match profile_directory.file_name().unwrap().to_str().unwrap() {
@@ -140,7 +140,7 @@ async fn say(client: &mut Client, text: &str) {
     client.send(Said::text(text)).await.unwrap();
 }
 
-/// Reads on until the server takes leave, and gives its code.
+/// Reads until the server closes the session, and returns the close code.
 async fn close_code(client: &mut Client) -> CloseCode {
     loop {
         if let Said::Close(frame) = next(client).await {
@@ -200,7 +200,7 @@ fn chat_keeps_rooms_apart_and_tells_everyone_in_a_room_in_order() {
                 assert_eq!(text(guest).await, format!("ada: message {number}"));
             }
         }
-        // Had anything come from the other room, it would be heard before this.
+        // A message from the other room would have arrived before this one.
         say(&mut grace, "alone").await;
         assert_eq!(text(&mut grace).await, "grace: alone");
     });
@@ -235,7 +235,7 @@ fn chat_keeps_a_guest_who_reads_too_slowly_and_tells_him_what_he_missed() {
         assert_eq!(text(&mut slow).await, "fast: is here");
         let (mut last, mut missed) = (None, 0);
         while last != Some(LINES) {
-            // One of these comes through as soon as the slow guest has made room for it.
+            // One of these arrives as soon as the slow guest has made room for it.
             say(&mut fast, &format!("{LINES} that was all")).await;
             let line = text(&mut slow).await;
             match line.split(' ').collect::<Vec<_>>()[..] {

@@ -1,4 +1,4 @@
-//! Plain HTTP as clients of all kinds send it, byte by byte as they do, to the running program on each reactor.
+//! Tests of plain HTTP as clients of all kinds send it, byte by byte, against the running program on each reactor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -15,7 +15,7 @@ const KEY: &str = "the-key-of-this-test";
 const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// A running program with an administrator's listener. Ends with this value.
+/// A running program with an admin listener, ended when it is dropped.
 struct Program {
     _process: Process,
     address: String,
@@ -35,7 +35,7 @@ impl Program {
         HttpClient::new(&self.address)
     }
 
-    /// The first answer to these bytes on a connection of their own.
+    /// Returns the first answer to these bytes on a connection of their own.
     fn ask(&self, bytes: impl AsRef<[u8]>) -> Answer {
         let mut client = self.connect();
         client.write(&bytes);
@@ -92,7 +92,7 @@ fn whoever_is_turned_away_is_told_when() {
     });
 }
 
-/// Asserts that an answer has this status and the date of the time between its request and now.
+/// Asserts that an answer has this status, and a date between its request and now.
 fn assert_is_of_now(what: &str, ask: impl FnOnce() -> Answer, status: u16) {
     let before = SystemTime::now();
     let answer = ask();
@@ -100,11 +100,11 @@ fn assert_is_of_now(what: &str, ask: impl FnOnce() -> Answer, status: u16) {
     assert_eq!(answer.status, status, "{what}: {answer:?}");
     assert_eq!(answer.head.to_ascii_lowercase().matches("\r\ndate: ").count(), 1, "{what}: {answer:?}");
     let date = httpdate::parse_http_date(answer.header("Date").unwrap()).unwrap();
-    // It is cut to the second, and may be one second old.
+    // The date is truncated to the second, and may be one second old.
     assert!(date <= after && date + Duration::from_secs(2) > before, "{what}: {date:?} is not {before:?} to {after:?}");
 }
 
-/// A request that publishes, with these headers; its body follows.
+/// Returns a request that publishes, with these headers; its body follows.
 fn publish(version: &str, headers: &str) -> String {
     format!("POST /api/publish?topic=a {version}\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n{headers}\r\n")
 }
@@ -112,7 +112,7 @@ fn publish(version: &str, headers: &str) -> String {
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 const EXPECT: &str = "Expect: 100-continue\r\n";
 
-/// What a body is, in these chunks.
+/// Returns the body that these chunks contain.
 fn in_chunks(chunks: &[&str]) -> String {
     let chunks: String = chunks.iter().map(|chunk| format!("{:x}\r\n{chunk}\r\n", chunk.len())).collect();
     chunks + "0\r\n\r\n"
@@ -154,7 +154,7 @@ fn a_body_that_is_held_back_is_sent_only_once_it_is_asked_for() {
                 client.write(&body);
                 assert_eq!(client.answer().status, 200);
             }
-            // A client that does not wait hears nothing but the answer.
+            // A client that does not wait gets nothing but the answer.
             client.write(publish("HTTP/1.1", &format!("{length}{EXPECT}")) + &body);
             assert_eq!(client.answer().status, 200);
         }
@@ -202,7 +202,7 @@ fn nobody_waits_for_a_body_that_there_is_not_or_in_http_1_0() {
         assert_eq!(server.ask(publish("HTTP/1.1", &format!("{EXPECT}Content-Length: 0\r\n"))).status, 200);
         let mut client = server.connect();
         client.write(publish("HTTP/1.0", &format!("Connection: keep-alive\r\nContent-Length: 5\r\n{EXPECT}")));
-        // Were it answered with 100, that would come first.
+        // A 100 would come first.
         client.write("hello");
         assert_eq!(client.answer().status, 200);
     });
@@ -235,7 +235,7 @@ fn a_body_whose_end_is_doubtful_is_refused_and_nothing_behind_it_is_answered() {
             assert_eq!(server.ask(request(line, CHUNKED)).status, 400, "{line}");
         }
         assert_eq!(server.ask(request("GET /echo", &format!("{UPGRADE}{CHUNKED}"))).status, 400);
-        // One that is read and of no use.
+        // A body that is read and useless.
         assert_eq!(server.ask(request("POST /health", CHUNKED) + &in_chunks(&["x"])).status, 405);
     });
 }
@@ -485,7 +485,7 @@ fn clients_of_all_kinds_publish_however_they_send_their_body() {
             let together = server.ask(head.clone() + body);
             assert_eq!(together.status, 200, "{name}: {together:?}");
             assert!(together.body.contains("queued"), "{name}: {together:?}");
-            // As one that waits for the 100, where it asks for it.
+            // A client that waits for the 100, where it asks for one.
             let mut client = server.connect();
             client.write(head);
             if lines.contains("Expect") {

@@ -1,4 +1,4 @@
-//! Who is taken for alive by the program: real sockets, each with its buffers of megabytes, on each reactor.
+//! Tests of liveness in the program: real sockets, each with buffers of megabytes, on each reactor.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -20,19 +20,19 @@ use wire::{BINARY, FIN, PING, PONG, masked};
 /// The message that a slow client reads: it takes twice as long as a silent client may be silent.
 const MESSAGE_BYTES: usize = 4 << 20;
 
-/// What such a client reads in a second.
+/// The bytes that such a client reads in a second.
 const BYTES_PER_SECOND: usize = 700 * 1024;
 
-/// How many clients try to read steadily on a machine that is busy with other things.
+/// The number of clients that try to read steadily on a busy machine.
 const TRIES_MAX: usize = 10;
 
-/// For what takes milliseconds, on a machine that is busy with other things.
+/// The patience for actions that take milliseconds, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// A session on a server with these flags and large messages.
+/// Opens a session on a server with these flags and large messages.
 fn session(reactor: &str, flags: &[&str]) -> (Run, TcpStream) {
     let usual =
         ["serve", "--listen", "127.0.0.1:0", "--cores", "1", "--max-message-bytes", "16777216", "--reactor", reactor];
@@ -50,8 +50,8 @@ fn session(reactor: &str, flags: &[&str]) -> (Run, TcpStream) {
     (server, stream)
 }
 
-/// A session whose client has had a large message echoed, and has read the echo slowly and said nothing meanwhile. A client
-/// that was itself kept from reading, for half the time that makes it a dead one, has not been what is tested: another tries.
+/// Opens a session whose client has a large message echoed, reads the echo slowly and sends nothing meanwhile. If the
+/// client itself was kept from reading for half the timeout, it is not the intended test, and another one tries.
 fn session_that_reads_slowly(reactor: &str, flags: &[&str], silence_max: Duration) -> (Run, TcpStream) {
     for _ in 0..TRIES_MAX {
         let (server, mut stream) = session(reactor, flags);
@@ -64,14 +64,14 @@ fn session_that_reads_slowly(reactor: &str, flags: &[&str], silence_max: Duratio
     panic!("{reactor}: this machine lets no client read steadily");
 }
 
-/// Has a large message echoed and reads the echo slowly. Says why no more came, if not all did, and how long the client did not
-/// read at most.
+/// Has a large message echoed and reads the echo slowly. If it did not arrive whole, returns the reason and the longest
+/// time in which the client did not read.
 fn read_slowly(stream: &mut TcpStream) -> (Result<(), String>, Duration) {
     let mut writer = stream.try_clone().unwrap();
     let upload = thread::spawn(move || writer.write_all(&masked(FIN | BINARY, &vec![7; MESSAGE_BYTES])));
     let (sent_at, mut received, mut longest_pause) = (Instant::now(), 0, Duration::ZERO);
     let mut buffer = vec![0; 32 * 1024];
-    // A message that takes long to send is behind a ping.
+    // A message that takes long to send waits behind a ping.
     let mut head = [FIN | PING, 0];
     while head == [FIN | PING, 0] {
         if let Err(error) = stream.read_exact(&mut head) {
@@ -117,7 +117,7 @@ fn a_client_that_reads_a_large_message_slowly_is_not_dead() {
     on_each_reactor(|reactor| {
         let flags = ["--ping-interval-ms", "1000", "--dead-peer-timeout-ms", "3000"];
         let (_server, mut stream) = session_that_reads_slowly(reactor, &flags, Duration::from_secs(3));
-        // Once the ping is answered that waited before or behind the message, the session goes on.
+        // Once the ping before or behind the message is answered, the session continues.
         stream.write_all(&masked(FIN | PONG, b"")).unwrap();
         stream.write_all(&masked(FIN | BINARY, b"still here")).unwrap();
         let mut head = [FIN | PING, 0];
@@ -133,7 +133,7 @@ fn a_client_that_reads_a_large_message_slowly_is_not_dead() {
 #[test]
 fn a_client_that_reads_a_large_message_slowly_is_not_stalled() {
     on_each_reactor(|reactor| {
-        // What Linux frees before it has a sender go on takes longer to read than this.
+        // The bytes that Linux frees before it lets a sender continue take longer to read than this.
         session_that_reads_slowly(reactor, &["--set", "timeouts.send-timeout-ms=1500"], Duration::from_millis(1500));
     });
 }

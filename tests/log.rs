@@ -1,5 +1,5 @@
-//! Where `ringsock serve` writes to may be closed, gone, full, stuck or slow, from the start or later: it serves, and it
-//! drains in order.
+//! Tests of the log: the output of `ringsock serve` may be closed, gone, full, stuck or slow, from the start or later,
+//! and the server still serves and drains in order.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -25,7 +25,7 @@ use program::sink::{Fate, Sink, close_descriptor, set_limit};
 use program::thread::StoppedThread;
 use program::{Process, between, isolate};
 
-/// From one look to the next at what is waited for.
+/// The polling interval of a wait.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ enum Stream {
     Errors,
 }
 
-/// When that happens.
+/// The moment at which that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Start,
@@ -108,7 +108,7 @@ fn the_reader_of_a_pipeline_that_leaves_first_at_ctrl_c_takes_nobody_with_it() {
     isolate(&mut tee);
     tee.arg(scratch("tee")).stdin(reader).stdout(Stdio::null()).process_group(0);
     let process = tee.spawn().unwrap();
-    // With the command goes the test's own end of the pipe.
+    // The test's own end of the pipe is closed with the command.
     drop(tee);
     let mut tee = Process(process);
     let group = tee.0.id() as i32;
@@ -117,7 +117,7 @@ fn the_reader_of_a_pipeline_that_leaves_first_at_ctrl_c_takes_nobody_with_it() {
     });
     drop(writer);
     let session = server.session();
-    // Ctrl-C reaches both; this is the order in which it ended badly.
+    // Ctrl-C reaches both processes; in this order it once ended badly.
     signal(group, libc::SIGINT);
     tee.0.wait().unwrap();
     signal(-group, libc::SIGINT);
@@ -167,7 +167,7 @@ fn lines_that_a_full_disk_does_not_take_are_counted_and_told_of_once_there_is_ro
     let log = || fs::read_to_string(&path).unwrap();
     server.cause_lines();
     await_that("a line is in the log", || log().contains("Accepting failed"));
-    // Nothing is written meanwhile, so the line that reaches the limit is torn.
+    // Nothing is written meanwhile, so the line that reaches the limit is written in part.
     let full_bytes = server.while_stopped(|| {
         let full_bytes = log().len() + 10;
         set_limit(server.pid(), libc::RLIMIT_FSIZE, full_bytes as u64);
@@ -188,7 +188,7 @@ fn lines_that_a_full_disk_does_not_take_are_counted_and_told_of_once_there_is_ro
     assert!(log().contains("Draining"), "{}", log());
 }
 
-/// `ringsock serve` on one core. Ends with this value.
+/// `ringsock serve` on one core, ended when it is dropped.
 struct Server {
     process: Process,
     address: SocketAddr,
@@ -197,7 +197,7 @@ struct Server {
 
 impl Server {
     fn start(flags: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
-        // Where it listens cannot be read from what it does not print. This holds the port and never listens.
+        // The address cannot be read from output that is lost. This value holds the port and never listens.
         let port = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         port.set_reuse_port(true).unwrap();
         port.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -224,7 +224,7 @@ impl Server {
         Client::open(&self.address.to_string(), "/echo")
     }
 
-    /// Has the core log, on epoll: it cannot accept connections without descriptors, and says so.
+    /// Makes the core log, on epoll: it cannot accept connections without descriptors, and logs that.
     fn cause_lines(&self) {
         let before = self.metric("ringsock_accept_errors_total");
         await_that("accepting has failed", || {
@@ -237,8 +237,8 @@ impl Server {
         });
     }
 
-    /// Has the supervisor log, which is the main thread: the core's thread alone is stopped, as by a debugger, until the
-    /// server has noticed that it is stalled.
+    /// Makes the supervisor thread log, which is the main thread: the core's thread alone is stopped, as by a debugger,
+    /// until the server has noticed that it is stalled.
     fn stall_core(&self) {
         let _core = StoppedThread::new(self.pid(), "ringsock-core-0");
         await_that("the stall is noticed", || {
@@ -281,14 +281,14 @@ impl Server {
     }
 }
 
-/// The code of the Close frame that comes next.
+/// Returns the code of the Close frame that comes next.
 fn close_code(session: &mut Client) -> u16 {
     let (first, payload) = session.next().unwrap();
     assert_eq!(first, 0x88, "{payload:?}");
     u16::from_be_bytes([payload[0], payload[1]])
 }
 
-/// The same; answers it and reads to the end.
+/// Returns that code, answers, and reads to the end.
 fn goodbye(mut session: Client) -> u16 {
     let code = close_code(&mut session);
     session.frame(0x88, &code.to_be_bytes());
@@ -310,12 +310,12 @@ fn exchange(mut stream: TcpStream, path: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// Where a process listens.
+/// Returns the ports on which a process listens.
 fn listening_ports(pid: u32) -> Vec<u16> {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
     let links: Vec<PathBuf> = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).collect();
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
-    // proc(5): the second column is the address in hexadecimal, the fourth the state, the tenth the inode.
+    // In proc(5), the second column is the address in hexadecimal, the fourth the state, the tenth the inode.
     let ports = sockets.lines().skip(1).filter_map(|line| {
         let columns: Vec<&str> = line.split_whitespace().collect();
         let is_own = links.contains(&PathBuf::from(format!("socket:[{}]", columns[9])));
@@ -338,7 +338,7 @@ fn await_that(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A file of this test's own.
+/// Returns the path of a file of this test's own.
 fn scratch(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("log-{name}"))
 }

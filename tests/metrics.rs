@@ -1,5 +1,5 @@
-//! Metrics as a scraper meets them: what the program counts, in a text that a strict reader understands, beside a server
-//! that a storm of scrapers does not slow down.
+//! Tests of the metrics: the program's counters, in a text that a strict reader understands, from a server that a flood
+//! of scrapers does not slow down.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -22,7 +22,7 @@ use program::{Process, between, serve};
 const UPGRADE: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// A running program. Ends with this value.
+/// A running program, ended when it is dropped.
 struct Program {
     process: Process,
     address: String,
@@ -37,7 +37,7 @@ impl Program {
         Self { process, address, admin }
     }
 
-    /// A request of its own connection, to its end.
+    /// Sends a request on a connection of its own, and reads to its end.
     fn connect_and_say(&self, bytes: &[u8]) -> String {
         exchange(&self.address, bytes)
     }
@@ -58,7 +58,7 @@ impl Program {
         Metrics::parse(body)
     }
 
-    /// Scrapes until what was brought about has been counted.
+    /// Scrapes until the expected events have been counted.
     fn scrape_until(&self, counted: impl Fn(&Metrics) -> bool) -> Metrics {
         self.scrape_until_of("/metrics", counted)
     }
@@ -75,7 +75,7 @@ impl Program {
         }
     }
 
-    /// The nice value of each thread, by the thread's name.
+    /// Returns the nice value of each thread, by the thread's name.
     fn nice(&self) -> BTreeMap<String, i32> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.process.0.id())).unwrap();
         let nice = tasks.map(|task| {
@@ -107,16 +107,16 @@ fn exchange(address: &str, bytes: &[u8]) -> String {
     answer
 }
 
-/// Reads to the end and says goodbye: then the session is over at the other end as well.
+/// Reads to the end and answers the Close frame, so that the session is over at the other end too.
 fn end(mut session: Client) {
     let _ = session.0.read_to_end(&mut Vec::new());
 }
 
-/// What was scraped: values by name and labels.
+/// The scraped values, by name and labels.
 struct Metrics(BTreeMap<(String, BTreeMap<String, String>), f64>);
 
 impl Metrics {
-    /// Reads the text as strictly as the format is written: any line that is not in it fails the test.
+    /// Reads the text as strictly as the format is defined: any other line fails the test.
     fn parse(text: &str) -> Self {
         assert!(text.ends_with('\n'), "the last line ends in a line feed");
         let (mut values, mut described, mut kind) = (BTreeMap::new(), BTreeSet::new(), ("", ""));
@@ -141,7 +141,7 @@ impl Metrics {
         Self(values)
     }
 
-    /// The sum over all values that have these labels.
+    /// Returns the sum over all values that have these labels.
     fn sum(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let has = |own: &BTreeMap<String, String>| {
             labels.iter().all(|(label, value)| own.get(*label).map(String::as_str) == Some(value))
@@ -151,7 +151,7 @@ impl Metrics {
         found.map(|(_, value)| *value as u64).sum()
     }
 
-    /// What is not 0 of a counter with reasons or codes, over all cores if it is told of each.
+    /// Returns the nonzero counts of a counter with reasons or codes, over all cores if it has values for each.
     fn reasons(&self, name: &str, label: &str) -> Vec<(String, u64)> {
         let mut sums = BTreeMap::<String, u64>::new();
         for ((_, labels), value) in self.0.iter().filter(|((own, _), _)| own == name) {
@@ -165,7 +165,7 @@ impl Metrics {
         format!("{counted:?}")
     }
 
-    /// For each core, or all together where none is told apart: who was accepted is there, or has ended for one reason.
+    /// Checks that each accepted connection is open or has ended for one reason: for each core, or for all together.
     fn assert_reconciled(&self) {
         let cores: BTreeSet<_> = self.0.keys().map(|(_, labels)| labels.get("core")).collect();
         for core in cores.iter().filter(|core| core.is_some() || cores.len() == 1) {
@@ -178,13 +178,13 @@ impl Metrics {
         }
     }
 
-    /// How many cores are told apart.
+    /// Returns how many cores have values of their own.
     fn cores(&self) -> usize {
         self.0.keys().filter_map(|(_, labels)| labels.get("core")).collect::<BTreeSet<_>>().len()
     }
 }
 
-/// `name{label="value",…} number`.
+/// Parses `name{label="value",…} number`.
 fn sample(line: &str) -> (&str, BTreeMap<String, String>, f64) {
     let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
     let value = value.parse().unwrap_or_else(|_| panic!("{line}"));
@@ -254,7 +254,7 @@ fn what_happens_is_counted_exactly_by_reason_and_per_core() {
     assert_eq!(metrics.sum("ringsock_ready", &[]), 1);
 }
 
-/// What HAProxy's `send-proxy-v2 check` says of itself: version 2, the command LOCAL, nothing more.
+/// The header of HAProxy's `send-proxy-v2 check`: version 2, the command LOCAL, nothing more.
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
 
 #[test]
@@ -264,7 +264,7 @@ fn a_health_check_that_goes_again_has_left_and_was_not_refused() {
         let server = Program::start(&[&["--cores", "1", "--reactor", reactor], flags].concat());
         let words: &[&[u8]] = if flags.is_empty() { &[b"", b"GET / HT"] } else { &[b"", LOCAL, b"PROXY UNKNOWN\r\n"] };
         for words in words {
-            // At once, so that some are gone before they are accepted; and after they were read.
+            // All at once, so that some leave before they are accepted, and others after they were read.
             for waits in [Duration::ZERO, Duration::ZERO, Duration::from_millis(50)] {
                 for resets in [true, false] {
                     let mut stream = connect(&server.address);
@@ -362,7 +362,7 @@ fn a_storm_of_scrapers_holds_up_no_echo_and_ends_with_an_answer_for_everyone() {
     const STORM: usize = 300;
     let server = Program::start(&["--cores", "1"]);
     let mut session = server.session();
-    // Those that ask again and again and never read, and more than there are places for them.
+    // Scrapers that ask again and again and never read, and more than there are places for.
     let mut storm: Vec<TcpStream> = (0..STORM).map(|_| connect(&server.admin)).collect();
     for scraper in &mut storm {
         scraper.set_nonblocking(true).unwrap();
@@ -370,11 +370,12 @@ fn a_storm_of_scrapers_holds_up_no_echo_and_ends_with_an_answer_for_everyone() {
         session.echo("in the storm");
     }
     {
-        // What has to be done for scrapers is left undone meanwhile, so an echo that waits for any of it never comes.
+        // The work for scrapers is left undone meanwhile, so an echo that waits for any of it never comes.
         let _stopped = StoppedThread::new(server.process.0.id(), "ringsock-back-0");
         (0..100).for_each(|_| session.echo("beside scrapers that wait"));
     }
-    // Who does not read is cut off after a while: after a long one where others leave little to a thread of lowest priority.
+    // A scraper that does not read is cut off after a while: late, if others leave little to a thread of lowest
+    // priority.
     let begun = Instant::now();
     let metrics = loop {
         let answer = exchange_until_reset(&server.admin, get("/metrics").as_bytes());
@@ -390,7 +391,7 @@ fn a_storm_of_scrapers_holds_up_no_echo_and_ends_with_an_answer_for_everyone() {
     drop(storm);
 }
 
-/// As [`exchange`], where an answer may be overtaken by the end of a connection for which there was no room.
+/// Exchanges as [`exchange`], where the end of a connection without a place may overtake an answer.
 fn exchange_until_reset(address: &str, bytes: &[u8]) -> String {
     let mut stream = connect(address);
     let _ = stream.write_all(bytes);
@@ -402,7 +403,7 @@ fn exchange_until_reset(address: &str, bytes: &[u8]) -> String {
 #[test]
 fn after_sigterm_the_listener_for_metrics_ends_with_the_server() {
     let mut server = Program::start(&["--cores", "1", "--set", "drain.timeout-ms=600000"]);
-    // A scraper that keeps its connection does not hold the process up, however long a drain may take.
+    // A scraper that keeps its connection does not delay the process, however long a drain may take.
     let mut scraper = connect(&server.admin);
     scraper.write_all(get("/health").replace("close", "keep-alive").as_bytes()).unwrap();
     let _ = scraper.read(&mut [0; 1024]).unwrap();

@@ -1,5 +1,5 @@
-//! What the commands that print something and end do with a reader that leaves, a disk without room, and a terminal that
-//! a person has stopped.
+//! Tests of the commands that print and end: with a reader that leaves, a full disk, and a terminal that a person has
+//! stopped.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -16,7 +16,7 @@ use program::sink::{Fate, Sink};
 use program::{Process, between, isolate, serve};
 use serde_json::Value;
 
-/// Commands that print what they are asked for and end.
+/// Commands that print something and end.
 const REPORTS: &[&[&str]] = &[
     &["--help"],
     &["--version"],
@@ -34,7 +34,7 @@ fn ringsock(arguments: &[&str]) -> Command {
     command
 }
 
-/// A pipe whose reader has gone.
+/// Returns a pipe whose reader has gone.
 fn gone() -> Stdio {
     pipe().unwrap().1.into()
 }
@@ -117,7 +117,7 @@ fn a_bench_whose_table_nobody_takes_still_writes_its_files() {
 fn a_bench_is_not_held_up_by_a_terminal_that_was_stopped() {
     let (_process, url) = server();
     let (mut keyboard, terminal) = terminal();
-    // Ctrl-S: whoever writes to the terminal waits for Ctrl-Q.
+    // Ctrl-S: a program that writes to the terminal waits for Ctrl-Q.
     keyboard.write_all(b"\x13").unwrap();
     let mut bench = short_bench(&url);
     let mut process = Process(bench.env("TERM", "xterm").stdout(Stdio::piped()).stderr(terminal).spawn().unwrap());
@@ -131,7 +131,7 @@ fn a_bench_is_not_held_up_by_a_terminal_that_was_stopped() {
 fn a_file_that_reaches_its_limit_of_size_is_an_error_and_not_the_end() {
     let mut shell = Command::new("sh");
     isolate(&mut shell);
-    // In blocks of 512 bytes.
+    // The limit is in blocks of 512 bytes.
     shell.args(["-c", "ulimit -f 1 && exec \"$0\" tune --connections 10 >\"$1\"", env!("CARGO_BIN_EXE_ringsock")]);
     let output = shell.arg(file("limited")).output().unwrap();
     assert_eq!(output.status.code(), Some(2), "{output:?}");
@@ -141,7 +141,7 @@ fn a_file_that_reaches_its_limit_of_size_is_an_error_and_not_the_end() {
     );
 }
 
-/// A pseudoterminal: the side of the person, and that of the program.
+/// Opens a pseudoterminal: the side of the person, and that of the program.
 fn terminal() -> (File, OwnedFd) {
     // SAFETY: takes integers and touches no memory.
     let keyboard = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) };

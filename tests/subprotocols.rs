@@ -1,4 +1,4 @@
-//! Subprotocols as clients ask the program for them, on each reactor, and as operators name them.
+//! Tests of subprotocols as clients request them from the program, on each reactor, and as operators configure them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 const SETTING: &str = "handshake.subprotocols=chat,v2.example";
 
-/// A running program, and its address. It ends with this value.
+/// A running program, and its address. It ends when it is dropped.
 struct Program {
     _process: Process,
     address: String,
@@ -27,7 +27,7 @@ impl Program {
         Self { _process: process, address: between(&banner, "ready on ws://", "/") }
     }
 
-    /// The status of the answer to a request for a WebSocket with these headers, and the subprotocols that it names.
+    /// Returns the status of the answer to a request for a WebSocket with these headers, and its subprotocols.
     fn ask(&self, path: &str, headers: &str) -> (u16, Vec<String>) {
         let mut client = HttpClient::new(&self.address);
         client.write(format!(
@@ -64,7 +64,7 @@ fn the_first_subprotocol_offered_that_is_spoken_is_named_and_no_other_ever() {
                 assert_eq!(program.ask(path, &headers), (101, expected.clone()), "{path}, {headers:?}, {reactor}");
             }
         }
-        // RFC 6455 4.1: what is offered twice is no offer.
+        // RFC 6455 4.1: a subprotocol that is offered twice is no valid offer.
         for twice in [offer("chat, chat"), offer("chat") + &offer("chat"), offer("")] {
             assert_eq!(program.ask("/echo", &twice), (400, Vec::new()), "{twice:?}");
         }

@@ -1,6 +1,7 @@
-//! Row 6: who may come in. Origins in disguise, floods from one address, forged addresses, and proxies that lie.
+//! Row 6: admission. Disguised origins, floods from one address, forged addresses, and proxies that lie.
 //!
-//! Invariant under test: nobody gets in by what they say about themselves, and nobody is kept out for what others do.
+//! Invariant under test: nobody is admitted because of a claim about themselves, and nobody is refused because of
+//! others.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -14,7 +15,7 @@ use crate::{figure, on_each_reactor, patience};
 const ELSEWHERE: &str = "127.0.0.2";
 const HERE: &str = "127.0.0.1";
 
-/// A request for a WebSocket from a page of `https://example.com`, as a server of that name sees it.
+/// Returns a request for a WebSocket from a page of `https://example.com`, as a server of that name receives it.
 fn request(headers: &str) -> Vec<u8> {
     format!(
         "GET /echo HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -23,7 +24,7 @@ fn request(headers: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The status of the answer to what a connection from `source` says.
+/// Returns the status of the answer to these bytes of a connection from `source`.
 fn status(source: &str, address: SocketAddr, words: &[u8]) -> u16 {
     ask(&mut Peer::connect_from(source, address), words)
 }
@@ -33,7 +34,7 @@ fn ask(peer: &mut Peer, words: &[u8]) -> u16 {
     peer.read_status().expect("an answer")
 }
 
-/// Origins that are not `https://example.com`, however much they look like it.
+/// Origins that are not `https://example.com`, however similar they look.
 const TRICKS: &[&str] = &[
     "",
     "null",
@@ -111,7 +112,7 @@ fn row_6_no_foreign_origin_gets_in_and_every_allowed_one_does() {
             assert_eq!(status(HERE, server.address, &twice), 400);
             assert_eq!(status(HERE, server.address, &request("")), 101, "a program that is no browser");
         }
-        // As programs write it that take the URL they connect to for their origin, too.
+        // Some programs send the URL that they connect to as their origin.
         let spellings = ["https://example.com:443", "https://EXAMPLE.com", "wss://example.com", "HTTPS://example.com."];
         let allowed: Vec<&str> = listed.split(',').chain(spellings).collect();
         for origin in &allowed {
@@ -190,7 +191,7 @@ fn row_6_only_a_trusted_proxy_says_whose_connection_it_is() {
         let mut stranger = Peer::connect_from(HERE, plain.address);
         assert_eq!(ask(&mut stranger, &by("192.0.2.1")), 101);
         assert_eq!(status(HERE, plain.address, &by("192.0.2.2")), 429);
-        // The proxy has one for each of its clients, whatever they claim.
+        // The proxy has one connection for each of its clients, whatever they claim.
         let mut clients = Vec::new();
         for (client, expected) in [("192.0.2.1", 101), ("192.0.2.2, 192.0.2.1", 429), ("192.0.2.2", 101)] {
             let mut proxy = Peer::connect_from(ELSEWHERE, plain.address);

@@ -9,14 +9,14 @@ use socket2::{Domain, SockRef, Socket, Type};
 use crate::patience;
 use crate::wire::{self, close_payload, masked};
 
-/// A good request for an upgrade.
+/// A valid request for an upgrade.
 pub const UPGRADE: &[u8] = b"GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// Connections that ask for a session before the first has it: below the shortest queue of a listener.
+/// Connections that request a session before the first has it: fewer than the shortest queue of a listener holds.
 const OPENED_AT_ONCE: usize = 500;
 
-/// What comes next from the server.
+/// The next event from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
     /// A frame: its first byte and its payload.
@@ -39,7 +39,7 @@ impl Peer {
         Self::try_connect(address).unwrap()
     }
 
-    /// From this address of the host's own.
+    /// Connects from this address of the host.
     pub fn connect_from(source: &str, address: SocketAddr) -> Self {
         let source: IpAddr = source.parse().unwrap();
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -48,8 +48,8 @@ impl Peer {
         Self::new(socket.into()).unwrap()
     }
 
-    /// Over a path of small segments and with next to no room for what comes, as from far away: what it does not read
-    /// waits at the server. On loopback, segments of 64 KiB would let the kernel hold megabytes for it.
+    /// Connects over a path of small segments and with almost no room for input, as from far away: unread bytes wait at
+    /// the server. On loopback, segments of 64 KiB would let the kernel buffer megabytes.
     pub fn connect_narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -69,7 +69,7 @@ impl Peer {
         Ok(Self { stream, received: Vec::new() })
     }
 
-    /// A session.
+    /// Opens a session.
     pub fn open(address: SocketAddr) -> Self {
         let mut peer = Self::connect(address);
         peer.write(UPGRADE);
@@ -77,19 +77,19 @@ impl Peer {
         peer
     }
 
-    /// A session, if the server gives one: it closes the connection of a client that asks too late.
+    /// Opens a session, unless the server closes the connection because the client asks too late.
     pub fn try_open(address: SocketAddr) -> Option<Self> {
         let mut peer = Self::connect(address);
         peer.write(UPGRADE);
         (peer.read_status()? == 101).then_some(peer)
     }
 
-    /// A session on this path.
+    /// Opens a session on this path.
     pub fn open_at(address: SocketAddr, path: &str) -> Self {
         Self::open_by(Self::connect(address), path)
     }
 
-    /// A session on this path, over this connection.
+    /// Opens a session on this path, over this connection.
     pub fn open_by(mut peer: Self, path: &str) -> Self {
         let request = String::from_utf8_lossy(UPGRADE).replacen("/echo", path, 1);
         peer.write(request.as_bytes());
@@ -97,13 +97,13 @@ impl Peer {
         peer
     }
 
-    /// Its connection, of which nothing has been read that was not asked for.
+    /// Returns the connection, of which nothing was read beyond what was asked for.
     pub fn into_stream(self) -> TcpStream {
         assert!(self.received.is_empty(), "something was read already");
         self.stream
     }
 
-    /// A session, asked for with these headers besides, and the head of the answer in lower case.
+    /// Opens a session with these additional headers. Returns it and the head of the answer in lower case.
     pub fn open_with(address: SocketAddr, headers: &str) -> (Self, String) {
         let mut peer = Self::connect(address);
         peer.write(&[&UPGRADE[..UPGRADE.len() - 2], headers.as_bytes(), b"\r\n"].concat());
@@ -112,12 +112,12 @@ impl Peer {
         (peer, head)
     }
 
-    /// Many sessions.
+    /// Opens many sessions.
     pub fn open_many(address: SocketAddr, count: usize) -> Vec<Self> {
         Self::open_many_by(address, count, Self::connect)
     }
 
-    /// Many sessions on connections made so.
+    /// Opens many sessions on connections made by this function.
     pub fn open_many_by(address: SocketAddr, count: usize, connect: fn(SocketAddr) -> Self) -> Vec<Self> {
         let mut peers: Vec<Self> = Vec::with_capacity(count);
         while peers.len() < count {
@@ -137,12 +137,12 @@ impl Peer {
         assert!(status == Some(101), "no session, but {status:?}, then {:?}", self.next());
     }
 
-    /// Writes as much as is taken; the server may have parted already.
+    /// Writes as much as the server takes; it may have closed already.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// Writes the same again and again, and reads nothing, until nothing more has been taken for a while.
+    /// Writes the same bytes again and again, and reads nothing, until nothing more was taken for a while.
     pub fn stuff(&mut self, bytes: &[u8]) {
         self.stream.set_nonblocking(true).unwrap();
         let (mut at, mut refused) = (0, 0);
@@ -158,12 +158,12 @@ impl Peer {
         self.stream.set_nonblocking(false).unwrap();
     }
 
-    /// Says a text message.
+    /// Sends a text message.
     pub fn say(&mut self, text: &str) {
         self.write(&masked(wire::FIN | wire::TEXT, text.as_bytes()));
     }
 
-    /// Says a text message and gives the answer.
+    /// Sends a text message and returns the answer.
     pub fn ask(&mut self, text: &str) -> String {
         self.say(text);
         match self.next() {
@@ -172,12 +172,12 @@ impl Peer {
         }
     }
 
-    /// The status of the next answer, its body left behind; `None` when there is no whole answer.
+    /// Returns the status of the next answer, without its body; `None` if there is no complete answer.
     pub fn read_status(&mut self) -> Option<u16> {
         self.read_answer().map(|(status, _)| status)
     }
 
-    /// The status of the next answer, and whether it says that the connection closes.
+    /// Returns the status of the next answer, and whether it announces that the connection closes.
     pub fn read_answer(&mut self) -> Option<(u16, bool)> {
         let head = self.read_head()?;
         let status = head.strip_prefix("http/1.1 ")?.get(..3)?.parse().ok()?;
@@ -185,13 +185,13 @@ impl Peer {
         Some((status, header(&head, "connection:") == Some("close")))
     }
 
-    /// The body of the next answer.
+    /// Returns the body of the next answer.
     pub fn read_body(&mut self) -> Option<String> {
         let head = self.read_head()?;
         String::from_utf8(self.read_bytes(body_bytes(&head))?).ok()
     }
 
-    /// The head of the next answer, in lower case.
+    /// Returns the head of the next answer, in lower case.
     pub fn read_head(&mut self) -> Option<String> {
         let end = loop {
             match self.received.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -202,7 +202,7 @@ impl Peer {
         String::from_utf8(self.read_bytes(end)?).ok().map(|head| head.to_ascii_lowercase())
     }
 
-    /// So many bytes, if they come.
+    /// Reads so many bytes, if they come.
     pub fn read_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.received.len() < count {
             self.receive().ok()?;
@@ -210,7 +210,7 @@ impl Peer {
         Some(self.received.drain(..count).collect())
     }
 
-    /// The next frame, or how the connection ended.
+    /// Returns the next frame, or how the connection ended.
     #[allow(clippy::should_implement_trait, reason = "the end of a connection is a value here")]
     pub fn next(&mut self) -> Next {
         loop {
@@ -227,7 +227,7 @@ impl Peer {
         }
     }
 
-    /// The close code that comes before anything else does: `Ok(None)` is a Close frame without a code.
+    /// Returns the close code that comes before anything else: `Ok(None)` is a Close frame without a code.
     pub fn read_close(&mut self) -> Result<Option<u16>, Next> {
         match self.next() {
             Next::Frame(0x88, payload) => Ok(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
@@ -235,7 +235,7 @@ impl Peer {
         }
     }
 
-    /// How the connection ends, after whatever still comes.
+    /// Returns how the connection ends, after any further input.
     pub fn read_to_end(&mut self) -> Next {
         loop {
             match self.next() {
@@ -245,7 +245,7 @@ impl Peer {
         }
     }
 
-    /// Whether the connection has ended by now, in whatever way. Does not wait, and drops what came.
+    /// Returns whether the connection has ended in any way. Does not wait, and drops input.
     pub fn has_ended(&mut self) -> bool {
         self.stream.set_nonblocking(true).unwrap();
         let mut buffer = [0; 4096];
@@ -260,32 +260,32 @@ impl Peer {
         ended
     }
 
-    /// Says a Close frame.
+    /// Sends a Close frame.
     pub fn close(&mut self, code: u16) {
         self.write(&masked(wire::FIN | wire::CLOSE, &close_payload(code, "")));
     }
 
-    /// Ends its stream, and reads on.
+    /// Ends its stream, and continues to read.
     pub fn finish(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Breaks the connection off with a reset.
+    /// Resets the connection.
     pub fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// Whether nothing came that was not read.
+    /// Returns whether there is no unread input.
     pub fn heard_nothing(&self) -> bool {
         self.received.is_empty()
     }
 
-    /// Waits for an answer no longer than this.
+    /// Limits the wait for an answer.
     pub fn wait_at_most(&self, time: Duration) {
         self.stream.set_read_timeout(Some(time)).unwrap();
     }
 
-    /// Reads once more, or tells why there is no more.
+    /// Reads once more, or returns why nothing more comes.
     fn receive(&mut self) -> Result<(), Next> {
         let mut buffer = [0; 16 * 1024];
         loop {
@@ -295,7 +295,7 @@ impl Peer {
                     self.received.extend(&buffer[..count]);
                     return Ok(());
                 }
-                // The kernel tidying up after a ring of this process is enough to interrupt a read.
+                // The kernel's work after a ring of this process was closed can interrupt a read.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(Next::Silence),
                 Err(_) => return Err(Next::Reset),
@@ -304,7 +304,7 @@ impl Peer {
     }
 }
 
-/// The value of a header in a head in lower case.
+/// Returns the value of a header in a head in lower case.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| line.strip_prefix(name).map(str::trim))
 }
@@ -313,7 +313,7 @@ fn body_bytes(head: &str) -> usize {
     header(head, "content-length:").map_or(0, |length| length.parse().unwrap())
 }
 
-/// First byte, start and end of the frame that `bytes` begin with. The server never masks.
+/// Returns the first byte, start and end of the frame at the beginning of `bytes`. The server never masks.
 pub fn frame_bounds(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (start, length) = match second {

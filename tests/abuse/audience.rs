@@ -1,6 +1,6 @@
-//! Many clients that read whatever comes, on one thread: quick enough to keep up with a server that sends to thousands.
+//! Many clients that read everything, on one thread: fast enough to keep up with a server that sends to thousands.
 //!
-//! Never blocks. Invariant: what a client was sent is handed out frame by frame, whole and in order.
+//! Never blocks. Invariant: each client's frames are returned one by one, whole and in order.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,10 +11,10 @@ use crate::attacker::{Peer, frame_bounds};
 use crate::patience;
 use crate::wire::{FIN, PONG, masked};
 
-/// What one read takes.
+/// The size of one read.
 const READ_BYTES: usize = 256 * 1024;
 
-/// For how long nothing may come until a probe counts as lost.
+/// The time without input after which a probe counts as lost.
 const PROBE_WAIT: Duration = Duration::from_millis(200);
 
 /// Sockets reported at a time.
@@ -29,20 +29,20 @@ pub struct Audience {
 
 struct Listener {
     stream: TcpStream,
-    /// The beginning of a frame that is not whole.
+    /// The beginning of an incomplete frame.
     rest: Vec<u8>,
 }
 
 impl Audience {
     pub fn new() -> Self {
-        // SAFETY: takes an integer and gives a descriptor or an error.
+        // SAFETY: takes an integer and returns a descriptor or an error.
         let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         assert!(epoll >= 0);
         let events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS];
         Self { epoll, listeners: Vec::new(), buffer: vec![0; READ_BYTES], events }
     }
 
-    /// Takes in a client, and gives its number.
+    /// Adds a client, and returns its number.
     pub fn add(&mut self, peer: Peer) -> usize {
         let stream = peer.into_stream();
         stream.set_nonblocking(true).unwrap();
@@ -59,7 +59,7 @@ impl Audience {
         self.listeners.len()
     }
 
-    /// Has a client say something; it is small enough to be taken at once.
+    /// Makes a client send a message that is small enough to be taken at once.
     pub fn say(&mut self, number: usize, frames: &[u8]) {
         let stream = &mut self.listeners[number].stream;
         let mut rest = frames;
@@ -72,8 +72,8 @@ impl Audience {
         }
     }
 
-    /// Publishes until so many of the clients have heard it: a core hears in its own time what is subscribed to on others.
-    /// Each probe differs from the others, and when this returns none is on its way any more.
+    /// Publishes until so many of the clients have received a message: a core learns of subscriptions on others with
+    /// some delay. Each probe differs from the others, and none is under way any more when this returns.
     pub fn await_subscriptions(&mut self, hearers: usize, mut publish: impl FnMut(&mut Self, &[u8])) {
         let end = Instant::now() + patience();
         for round in 0.. {
@@ -88,8 +88,8 @@ impl Audience {
         }
     }
 
-    /// Waits for something no longer than this, and hands out the frames that have come: whose, the first byte, and the
-    /// payload. Pings are answered. Says whether anything came.
+    /// Waits at most this long, and passes on the frames that arrive: the client, the first byte, and the payload.
+    /// Answers pings. Returns whether anything arrived.
     pub fn hear(&mut self, wait: Duration, mut each: impl FnMut(usize, u8, &[u8])) -> bool {
         let (capacity, wait_ms) = (self.events.len() as i32, wait.as_millis() as i32);
         // SAFETY: pointer and length are those of the events.

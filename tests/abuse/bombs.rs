@@ -1,4 +1,4 @@
-//! Row 14: compressed messages that become far more than they are.
+//! Row 14: compressed messages that inflate to many times their size.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::server::Server;
 use crate::wire::{BINARY, FIN, KEY, header, masked};
 use crate::{figure, in_time, on_each_reactor, scaled};
 
-/// Says that a message is compressed (RFC 7692 6).
+/// The bit that marks a message as compressed (RFC 7692 6).
 const RSV1: u8 = 0x40;
 
 const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
@@ -20,7 +20,7 @@ const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
-/// What others may have to wait, beyond what they waited when it was quiet.
+/// The additional delay that others may have, compared with a quiet server.
 const STALL_MAX: Duration = Duration::from_millis(50);
 
 /// 1 GiB in 1 MiB.
@@ -30,7 +30,7 @@ static FITTING: LazyLock<Vec<u8>> = LazyLock::new(|| bomb(60 * MIB));
 /// 12 MiB in 12 KiB: less than a limit of 16 MiB, but more than a hundredfold.
 static STEEP: LazyLock<Vec<u8>> = LazyLock::new(|| bomb(12 * MIB));
 
-/// So many zeros, compressed as well as deflate can.
+/// Returns so many zeros, compressed as well as deflate can.
 fn bomb(bytes: usize) -> Vec<u8> {
     let mut deflate = Deflate::new(9, false, 15);
     let zeros = vec![0; MIB];
@@ -53,7 +53,7 @@ fn row_14_deflate_bombs_are_refused_before_they_cost_more_than_a_message_may() {
             let server = Server::start(reactor, &["--compression", compression]);
             let mut honest = Honest::new(&server);
             warm_up(&server);
-            // Its header says that it is too long: no more of it is sent than would fit the limit.
+            // Its header claims a length beyond the limit: no more of it is sent than would fit the limit.
             let claimed = [header(FIN | RSV1 | BINARY, Some(KEY), GREAT.len() as u64), vec![0; 64 * KIB]].concat();
             let limit = 64 * KIB;
             attack(&server, &mut honest, compression, "1 MiB → 1 GiB by its header", &claimed, limit);
@@ -80,7 +80,7 @@ fn row_14_deflate_bombs_are_refused_with_a_limit_of_16_mib_too() {
     });
 }
 
-/// Drops the same bomb on many connections while honest clients go on.
+/// Sends the same bomb on many connections while honest clients continue.
 fn attack(server: &Server, honest: &mut Honest, compression: &str, name: &str, frame: &[u8], limit_bytes: usize) {
     let count = scaled(100);
     let mut peers: Vec<Peer> = (0..count)
@@ -94,7 +94,7 @@ fn attack(server: &Server, honest: &mut Honest, compression: &str, name: &str, f
     let before = server.memory();
     server.forget_peak();
     let (refused, served) = honest.during(|| {
-        // Side by side, so that as many as possible are under way at once.
+        // The bombs are sent side by side, so that as many as possible are inflated at once.
         for part in frame.chunks(64 * KIB) {
             peers.iter_mut().for_each(|peer| peer.write(part));
         }
@@ -141,8 +141,8 @@ fn row_14_an_offer_with_window_bits_that_do_not_exist_is_declined() {
     });
 }
 
-/// Whether the server agrees on compression with this parameter; the session has to work either way, unless the offer
-/// is no header at all.
+/// Returns whether the server agrees on compression with this parameter. The session must work in either case, unless
+/// the offer is not a valid header.
 fn agrees(server: &Server, parameter: &str) -> bool {
     let mut peer = Peer::connect(server.address);
     let offer = format!("Sec-WebSocket-Extensions: permessage-deflate; {parameter}\r\n");

@@ -1,4 +1,4 @@
-//! Row 32: connections that come and go without end, and handles that outlive their sessions.
+//! Row 32: connections that open and close without end, and handles that outlive their sessions.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,16 @@ use crate::attacker::{Next, Peer};
 use crate::server::Server;
 use crate::{Random, figure, on_each_reactor, scaled};
 
-/// Connections in one go: below the queue of a listener.
+/// Connections in one batch: fewer than the queue of a listener holds.
 const AT_ONCE: usize = 250;
 
-/// Handles that a core keeps of sessions, most of which are over: of the last few goes.
+/// Handles that a core keeps of sessions of the last few batches, most of which have ended.
 const KEPT_MAX: usize = 1_000;
 
 const HAUNTED_BY: usize = 16;
 
-/// The handler's part: handles of sessions of one core, beyond their end. `keep NAME` and `haunt` are its commands.
+/// The handler's part: the handles of a core's sessions, kept after their end. `keep NAME` and `haunt` are its
+/// commands.
 #[derive(Default)]
 pub struct Kept(VecDeque<(SessionHandle, String)>);
 
@@ -31,7 +32,7 @@ impl Kept {
         session.send(name);
     }
 
-    /// Sends to each kept handle the name it was kept under; then says to how many somebody was there.
+    /// Sends each kept handle the name it was kept under, and then the number of sessions that existed.
     pub fn haunt(&mut self, session: &mut Session<'_, ()>) {
         let (kept, asker) = (self.0.clone(), session.handle());
         session.spawn(async move {
@@ -46,7 +47,7 @@ impl Kept {
 
 #[test]
 fn row_32_connections_that_come_and_go_leave_nothing_and_no_handle_reaches_a_stranger() {
-    // In square proportion: a connection takes time, and a hundredth of a million shows most of it.
+    // Scaled by the square root: a connection takes time, and a hundredth of a million shows most of it.
     let per_round = scaled(scaled(1_000_000)).div_ceil(3 * AT_ONCE) * AT_ONCE;
     on_each_reactor(|reactor| {
         let server = Server::misbehaving(reactor, 0, None);
@@ -76,7 +77,7 @@ fn row_32_connections_that_come_and_go_leave_nothing_and_no_handle_reaches_a_str
     });
 }
 
-/// A session asks that it be sent to by its own handle; gives how many were.
+/// Makes a session ask to be sent to by its own handle. Returns how many messages arrived.
 fn haunted_while_there(server: &Server) -> usize {
     let mut peer = Peer::open(server.address);
     assert_eq!(peer.ask("keep me"), "me");
@@ -87,10 +88,10 @@ fn haunted_while_there(server: &Server) -> usize {
     }
 }
 
-/// Sessions in the places of earlier ones, of which handles were kept; gives how many were confused.
+/// Opens sessions in the slots of earlier ones whose handles were kept. Returns how many received another's message.
 fn come_and_go(server: &Server, random: &mut Random) -> usize {
     let mut peers = Peer::open_many(server.address, AT_ONCE);
-    // Before any of these is kept, all that are kept are over.
+    // Before any of these handles is kept, all sessions of kept handles have ended.
     peers.iter_mut().take(HAUNTED_BY).for_each(|peer| peer.say("haunt"));
     let mut strangers = 0;
     for (index, peer) in peers.iter_mut().enumerate() {
@@ -112,7 +113,7 @@ fn come_and_go(server: &Server, random: &mut Random) -> usize {
             _ => drop(peer),
         }
     }
-    // All of these are over before the next come.
+    // All of these end before the next open.
     server.await_descriptors(server.descriptors_before());
     strangers
 }

@@ -9,21 +9,21 @@ use crate::honest::Honest;
 use crate::server::Server;
 use crate::{figure, in_time, is_full_scale, on_each_reactor, patience, scaled};
 
-/// Descriptors of the server's process: 256, and 128 that the administrator's listener has for itself.
+/// Descriptors of the server's process: 256, and 128 that the admin listener reserves.
 const DESCRIPTORS: u64 = 256 + 128;
 
-/// 1,000 in full; more than there are descriptors for in any case.
+/// Clients: 1,000 at full scale, and always more than there are descriptors.
 fn clients() -> usize {
     scaled(1_000).max(500)
 }
 
-/// How long a client that was turned away waits: impatient, but no attack on the CPU.
+/// The wait of a client that was turned away: impatient, but not an attack on the CPU.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long a client waits for an answer. Where there is no descriptor at all, clients are turned away in portions.
+/// The longest wait for an answer. Without any descriptor, clients are turned away in portions.
 const PORTION: Duration = Duration::from_millis(200);
 
-/// How long clients keep coming: 10 s in full.
+/// Returns the time in which clients keep coming: 10 s at full scale.
 fn storm() -> Duration {
     Duration::from_millis(scaled(10_000) as u64).max(Duration::from_secs(3))
 }
@@ -33,7 +33,7 @@ fn row_19_a_full_server_turns_clients_away_and_takes_them_again_when_it_can() {
     on_each_reactor(|reactor| {
         let server = Server::start_with_descriptors(reactor, &[], Some(DESCRIPTORS));
         let cpu = server.cpu();
-        // Everyone is answered, however long that takes where the processors are others'.
+        // Every client is answered, however long that takes on busy processors.
         let wait = if is_full_scale() { PORTION } else { patience() };
         let Storm { peers, took, served, turned_away, unanswered } = besiege(server.address, wait);
         let share = (server.cpu() - cpu).as_secs_f64() / took.as_secs_f64();
@@ -94,7 +94,7 @@ fn count(peer: &mut Peer, name: &str) -> u64 {
     peer.ask(&format!("count {name}")).parse().unwrap()
 }
 
-/// What became of the clients.
+/// The outcomes of the clients.
 struct Storm {
     peers: Vec<Peer>,
     took: Duration,
@@ -103,7 +103,7 @@ struct Storm {
     unanswered: usize,
 }
 
-/// Clients that all want a session, keep what they get, and come again when they are turned away.
+/// Runs clients that all want a session, keep it, and come again if they are turned away.
 fn besiege(address: SocketAddr, wait: Duration) -> Storm {
     let begun = Instant::now();
     let mut peers = Vec::new();
@@ -128,7 +128,7 @@ fn besiege(address: SocketAddr, wait: Duration) -> Storm {
     Storm { served: peers.len(), peers, took: begun.elapsed(), turned_away, unanswered }
 }
 
-/// How long until a new client gets its session.
+/// Returns how long a new client waits for its session.
 fn await_service(address: SocketAddr) -> Duration {
     let (begun, mut wait) = (Instant::now(), Duration::from_millis(300));
     while begun.elapsed() < patience() {

@@ -1,4 +1,4 @@
-//! Row 23: SIGTERM while thousands of sessions talk and new ones come.
+//! Row 23: SIGTERM while thousands of sessions send messages and new ones open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use crate::attacker::{Next, Peer};
 use crate::server::Server;
 use crate::{figure, in_time, on_each_reactor, scaled};
 
-/// 5,000 in full; enough in any case that some are told while others talk.
+/// Sessions: 5,000 at full scale, and always enough that some are closed while others send.
 fn sessions() -> usize {
     scaled(5_000).max(1_000)
 }
@@ -40,7 +40,7 @@ fn row_23_sigterm_tells_every_session_and_resets_none() {
         let before = rounds.load(Ordering::Relaxed);
         server.signal("TERM");
         let begun = std::time::Instant::now();
-        // Talk goes on across the goodbye.
+        // The messages continue across the Close frames.
         thread::sleep(Duration::from_millis(200));
         await_round(before + 1);
         stop.store(true, Ordering::Relaxed);
@@ -69,7 +69,7 @@ fn row_23_sigterm_tells_every_session_and_resets_none() {
     });
 }
 
-/// Has each session in turn say something, until told to stop, and counts the rounds.
+/// Makes each session in turn send something, until told to stop. Returns the number of rounds.
 fn talk(mut peers: Vec<Peer>, stop: &AtomicBool, rounds: &AtomicUsize) -> Vec<Peer> {
     while !stop.load(Ordering::Relaxed) {
         peers.iter_mut().take_while(|_| !stop.load(Ordering::Relaxed)).for_each(|peer| peer.say("traffic"));
@@ -78,7 +78,7 @@ fn talk(mut peers: Vec<Peer>, stop: &AtomicBool, rounds: &AtomicUsize) -> Vec<Pe
     peers
 }
 
-/// Reads on until the server has said goodbye, answers it, and reads to the end: whether it was 1001, and the end.
+/// Reads until the server closes, answers, and reads to the end. Returns whether it was 1001, and the end.
 pub fn goodbye(peer: &mut Peer) -> (bool, Next) {
     loop {
         match peer.next() {
@@ -92,13 +92,13 @@ pub fn goodbye(peer: &mut Peer) -> (bool, Next) {
     }
 }
 
-/// What became of requests on new connections.
+/// The outcomes of requests on new connections.
 #[derive(Default)]
 struct Arrivals {
     answered: usize,
-    /// Not connected, or ended before a byte of an answer.
+    /// The client did not connect, or the connection ended before the first byte of an answer.
     refused: usize,
-    /// An answer that began and did not end.
+    /// An answer was incomplete.
     cut: usize,
 }
 
@@ -130,12 +130,12 @@ fn row_23_a_second_sigterm_ends_the_process_at_once() {
     });
 }
 
-/// Sends a server a second SIGTERM while it waits for clients that never answer its goodbye. Demands that it ends with 1, and
-/// returns how long that took.
+/// Sends a server a second SIGTERM while it waits for clients that never answer its Close frame. Demands that it ends
+/// with 1, and returns how long that took.
 pub fn second_sigterm(row: u32, server: &mut Server) -> Duration {
     let mut deaf = Peer::open_many(server.address, 100);
     server.signal("TERM");
-    // Two signals that come at the same moment are one.
+    // Two signals at the same moment count as one.
     assert_eq!(deaf[0].read_close(), Ok(Some(1001)));
     assert_eq!(server.await_exit(Duration::from_millis(700)), None, "it did not wait for anyone");
     server.signal("TERM");

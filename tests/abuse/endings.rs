@@ -1,4 +1,4 @@
-//! Rows 17 and 18: connections that end where nobody expects it.
+//! Rows 17 and 18: connections that end at unexpected moments.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,18 +8,18 @@ use crate::server::Server;
 use crate::wire::{BINARY, CLOSE, CONTINUATION, FIN, PING, TEXT, close_payload, header, masked};
 use crate::{Random, figure, in_time, is_full_scale, on_each_reactor, patience, scaled};
 
-/// Connections in one go.
+/// Connections in one batch.
 const AT_ONCE: usize = 250;
 
-/// Half-closed connections held at once: their other ends count against this process's descriptors.
+/// Half-closed connections open at once: their other ends count against this process's descriptors.
 const HELD_AT_ONCE: usize = 2_000;
 
-/// The time that the server gives a closing connection, and one that takes nothing: 5 s in full, as by default.
+/// Returns the timeout of a closing connection, and of one that acknowledges nothing: 5 s at full scale, as by default.
 fn close_timeout() -> Duration {
     if is_full_scale() { Duration::from_secs(5) } else { Duration::from_secs(1) }
 }
 
-/// All that a session may say, from its request to its close.
+/// Returns all bytes of a session, from its request to its close.
 fn script() -> Vec<u8> {
     let mut frames = masked(FIN | TEXT, b"a text");
     frames.extend(masked(BINARY, &[7; 300]));
@@ -59,7 +59,7 @@ fn row_17_resets_at_any_byte_leave_nothing_behind() {
     });
 }
 
-/// Resets connections, half of them within the request and half within a session, some with answers unread.
+/// Resets connections, half of them within the request and half within a session, some with unread answers.
 fn reset_some(server: &Server, frames: &[u8], random: &mut Random) {
     let mut peers: Vec<Peer> = (0..AT_ONCE / 2).map(|_| Peer::connect(server.address)).collect();
     peers.iter_mut().for_each(|peer| peer.write(&UPGRADE[..random.below(UPGRADE.len() + 1)]));
@@ -76,7 +76,7 @@ fn reset_some(server: &Server, frames: &[u8], random: &mut Random) {
 #[test]
 fn row_18_half_closed_connections_are_gone_in_time_and_leave_the_server_idle() {
     on_each_reactor(|reactor| {
-        // Whose peer does not read is bound by the send timeout: the end of its stream waits behind what it wrote.
+        // If the peer does not read, the send timeout applies: the end of its stream waits behind its bytes.
         let [send, close] =
             ["send", "close"].map(|which| format!("timeouts.{which}-timeout-ms={}", close_timeout().as_millis()));
         let server = Server::start(reactor, &["--set", &send, "--set", &close]);
@@ -108,7 +108,7 @@ fn row_18_half_closed_connections_are_gone_in_time_and_leave_the_server_idle() {
                     format!("0 after {:?}, 1 %", close_timeout() + Duration::from_millis(500)),
                 );
                 assert_eq!(open, 0);
-                // Half a second for the ticks of the timers and for looking from outside.
+                // Half a second for the ticks of the timers and for observing from outside.
                 in_time(slowest <= close_timeout() + Duration::from_millis(500));
                 in_time(idle <= 0.01);
             }
@@ -116,11 +116,11 @@ fn row_18_half_closed_connections_are_gone_in_time_and_leave_the_server_idle() {
     });
 }
 
-/// Says something or half of it, and ends the stream without closing the socket.
+/// Sends something or half of it, and ends the stream without closing the socket.
 fn half_close(index: usize, peer: &mut Peer) {
     match index % 7 {
-        // Its answers fill the way back, so that they wait in the outbox when the end arrives. Each such session holds
-        // megabytes of the kernel's memory, so they are few.
+        // The answers fill the way back, so that they wait in the outbox when the end arrives. Each such session takes
+        // megabytes of the kernel's memory, so there are few.
         _ if index.is_multiple_of(250) => peer.stuff(&masked(FIN | BINARY, &[1; 60_000])),
         0 => {}
         1 => peer.write(&[FIN | TEXT]),

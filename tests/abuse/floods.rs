@@ -12,10 +12,10 @@ const CONNECTIONS: usize = 100;
 /// Pings in one write.
 const AT_ONCE: usize = 100;
 
-/// Pings after which the kernel can hold no more pongs for one peer: its buffers at both ends have a few MiB.
+/// Pings after which the kernel can buffer no more pongs for one peer: its buffers at both ends have a few MiB.
 const PINGS_TO_FILL_MAX: usize = 500_000;
 
-/// The number of a ping is its payload, at a length at which pongs fill what the kernel holds for such a peer.
+/// Returns a ping whose payload is its number, at a length at which pongs fill the kernel buffers for such a peer.
 fn ping(number: usize) -> String {
     format!("{number:0>100}")
 }
@@ -65,13 +65,13 @@ fn row_15_pings_of_peers_that_read_nothing_are_answered_by_the_latest_pong_and_s
     });
 }
 
-/// The pings from number `first` on, up to `end`.
+/// Returns the pings from number `first` up to `end`.
 fn pings_from(first: usize, end: usize) -> Vec<u8> {
     (first..end).flat_map(|number| masked(FIN | PING, ping(number).as_bytes())).collect()
 }
 
-/// Sends further pings to a peer until pongs are coalesced, and returns how many it was sent in all: the buffers of the kernel
-/// differ from host to host, and may hold the pongs of all pings so far.
+/// Sends further pings to a peer until pongs are coalesced. Returns how many were sent in all: the buffers of the
+/// kernel differ between hosts, and may hold the pongs of all pings so far.
 fn fill(peer: &mut Peer, mut sent: usize, coalesced: &mut impl FnMut() -> usize) -> usize {
     while coalesced() == 0 {
         assert!(sent < PINGS_TO_FILL_MAX, "no pong was coalesced after {sent} pings");
@@ -81,7 +81,7 @@ fn fill(peer: &mut Peer, mut sent: usize, coalesced: &mut impl FnMut() -> usize)
     sent
 }
 
-/// Reads up to the pong of the last ping, in their order, and gives how many came.
+/// Reads up to the pong of the last ping, checks their order, and returns their number.
 fn pongs_to_the_last(peer: &mut Peer, pings: usize) -> usize {
     let mut last = None;
     for count in 1.. {

@@ -8,23 +8,23 @@ use crate::server::Server;
 use crate::wire::{BINARY, CONTINUATION, FIN, PING, PONG, masked};
 use crate::{figure, in_time, is_full_scale, on_each_reactor, patience, scaled};
 
-/// What a message may have by default.
+/// The default limit of a message.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 const CONNECTIONS: usize = 64;
 
-/// A message that has so many bytes, each in a fragment of its own, and no end.
+/// Returns an unfinished message of so many bytes, each in a fragment of its own.
 fn tiny_fragments(count: usize) -> Vec<u8> {
     let mut bytes = masked(BINARY, b"a");
     bytes.extend(masked(CONTINUATION, b"a").repeat(count - 1));
     bytes
 }
 
-/// Lets each core touch what it has whether attacked or not: its scratch buffer, and its slab's first entries.
+/// Makes each core touch the memory that it needs in any case: its scratch buffer, and the slab's first entries.
 pub fn warm_up(server: &Server) {
     let many = masked(FIN | BINARY, &[7; 60_000]).repeat(10);
     for mut peer in Peer::open_many(server.address, 16) {
-        // What the kernel holds for either side is more than all of it.
+        // The kernel's buffers for either side hold more than all of it.
         peer.write(&many);
         assert!((0..10).all(|_| matches!(peer.next(), Next::Frame(0x82, _))));
     }
@@ -39,7 +39,7 @@ fn row_11_tiny_fragments_without_end_are_refused_at_the_size_limit_and_hold_no_m
         let mut peers = Peer::open_many(server.address, CONNECTIONS);
         let before = server.memory();
         server.forget_peak();
-        // All of them side by side, so that all that they can hold is held at once.
+        // All connections are open at once, so that everything that they can hold is held at once.
         for part in flood.chunks(32 * 1024) {
             peers.iter_mut().for_each(|peer| peer.write(part));
         }
@@ -56,14 +56,14 @@ fn row_11_tiny_fragments_without_end_are_refused_at_the_size_limit_and_hold_no_m
     });
 }
 
-/// What row 11 may add to the memory: each message and 8 KiB, and what the allocator keeps of the smaller buffers from
-/// which those of all connections have grown: 1 to 2 MiB, no more when it happens again.
+/// The memory that row 11 may add: each message and 8 KiB, and the allocator's reserve of the smaller buffers from
+/// which all messages have grown: 1 to 2 MiB, and no more if it happens again.
 const BOUND: u64 = (CONNECTIONS * (MESSAGE_BYTES_MAX + 8 * 1024) + (3 << 20)) as u64;
 
 #[test]
 fn row_11_a_message_that_stalls_below_the_limit_ends_with_1008_in_time() {
     let stalled = tiny_fragments(60_000);
-    // The default of 30 s in full.
+    // The default of 30 s at full scale.
     let timeout = Duration::from_millis(scaled(30_000) as u64);
     on_each_reactor(|reactor| {
         // No ping comes before the verdict.
@@ -82,7 +82,7 @@ fn row_11_a_message_that_stalls_below_the_limit_ends_with_1008_in_time() {
         });
         let begun: Vec<Instant> = begin.collect();
         peers.iter_mut().for_each(|peer| peer.write(&stalled[stalled.len() / 2..]));
-        // What it holds once all of it has come.
+        // The memory it holds once everything has arrived.
         thread::sleep(timeout / 2);
         let held = server.memory().saturating_sub(before);
         let (mut refused, mut first, mut last) = (0, Duration::MAX, Duration::ZERO);
@@ -101,7 +101,7 @@ fn row_11_a_message_that_stalls_below_the_limit_ends_with_1008_in_time() {
             format!("all by {timeout:?} + 1 s, {} KiB", BOUND >> 10),
         );
         assert_eq!(refused, CONNECTIONS);
-        // Ticks of 50 ms, and the time it takes to read all of them from outside.
+        // Ticks of 50 ms, and the time to read all of them from outside.
         assert!(first + Duration::from_millis(100) >= timeout, "refused after {first:.2?}");
         assert!(held <= BOUND);
         in_time(last <= timeout + Duration::from_secs(1));
@@ -121,7 +121,7 @@ fn row_13_a_message_twice_as_long_in_small_pieces_costs_twice_as_much_and_1009_w
     let (half, whole) = (message(LIMIT / 2), message(LIMIT));
     on_each_reactor(|reactor| {
         let server = Server::start(reactor, &["--max-message-bytes", &LIMIT.to_string()]);
-        // The best of three, since other programs on the machine make work dearer, never cheaper.
+        // The best of three, since other programs on the machine make work more expensive, never cheaper.
         let times = if is_full_scale() { 3 } else { 1 };
         let best = |message: &[u8]| (0..times).map(|_| taken_in(&server, message)).min().unwrap();
         let (once, twice) = (best(&half), best(&whole));
@@ -142,7 +142,7 @@ fn row_13_a_message_twice_as_long_in_small_pieces_costs_twice_as_much_and_1009_w
     });
 }
 
-/// What the server spends on a message that has no end, until it has read all of it.
+/// Returns the CPU time of the server for an unfinished message, until all of it is read.
 fn taken_in(server: &Server, message: &[u8]) -> Duration {
     let mut peer = Peer::open(server.address);
     let before = server.cpu();

@@ -1,4 +1,4 @@
-//! Rows 7, 8, 9 and 12: frames that break RFC 6455, or only its spirit.
+//! Rows 7, 8, 9 and 12: frames that violate RFC 6455, or only its intention.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::server::Server;
 use crate::wire::{BINARY, CLOSE, CONTINUATION, FIN, KEY, PING, PONG, TEXT, close_payload, header, masked, plain};
 use crate::{Random, figure, in_time, on_each_reactor, scaled};
 
-/// Sessions in one go.
+/// Sessions in one batch.
 const AT_ONCE: usize = 256;
 
-/// The code of a close that carries none.
+/// The code that stands for a Close frame without one.
 const NO_CODE: u16 = 1005;
 
 #[test]
@@ -40,7 +40,7 @@ fn row_8_a_huge_length_is_refused_before_anything_is_set_aside_for_it() {
         let mut lengths = vec![1 << 31, u64::from(u32::MAX), 1 << 32, i64::MAX as u64, 1 << 63, u64::MAX];
         let count = scaled(10_000).max(lengths.len());
         lengths.resize_with(count, || (random.number() >> random.below(33)).max(1 << 31));
-        // What sessions cost anyway is there already: each core has held more of them than it will, and refused them.
+        // The memory of sessions is allocated already: each core has had and refused more of them than it will.
         let small = [64 * 1024 + 1; 4 * AT_ONCE];
         (0..2).for_each(|_| assert_eq!(claim(&server, &small), 0));
         let before = server.memory();
@@ -56,7 +56,7 @@ fn row_8_a_huge_length_is_refused_before_anything_is_set_aside_for_it() {
     });
 }
 
-/// Claims each length in a session of its own; gives the number of wrong verdicts.
+/// Claims each length in a session of its own. Returns the number of wrong verdicts.
 fn claim(server: &Server, lengths: &[u64]) -> usize {
     let mut peers = Peer::open_many(server.address, lengths.len());
     for (length, peer) in lengths.iter().zip(&mut peers) {
@@ -73,7 +73,7 @@ fn claim(server: &Server, lengths: &[u64]) -> usize {
 fn row_9_all_first_two_bytes_of_a_frame_get_the_verdict_of_rfc_6455() {
     on_each_reactor(|reactor| {
         let server = Server::start(reactor, &[]);
-        // The step is odd, so that a scaled run meets every value of either byte.
+        // The step is odd, so that a scaled run covers every value of either byte.
         let step = (65_536 / scaled(65_536)) | 1;
         let starts: Vec<[u8; 2]> = (0..=u16::MAX).step_by(step).map(u16::to_be_bytes).collect();
         let wrong: usize = starts.chunks(AT_ONCE).map(|starts| begin(server.address, starts)).sum();
@@ -82,7 +82,7 @@ fn row_9_all_first_two_bytes_of_a_frame_get_the_verdict_of_rfc_6455() {
     });
 }
 
-/// What RFC 6455 says of a frame that begins so on a fresh session, whatever follows.
+/// Returns the verdict of RFC 6455 on a frame with these first bytes on a new session, whatever follows.
 fn refusal(first: u8, second: u8) -> Option<u16> {
     let (fin, reserved, opcode) = (first & FIN != 0, first & 0x70 != 0, first & 0x0F);
     let (is_masked, length) = (second & 0x80 != 0, second & 0x7F);
@@ -93,7 +93,7 @@ fn refusal(first: u8, second: u8) -> Option<u16> {
     (broken || bad_control).then_some(1002)
 }
 
-/// Begins a session with a frame for each start; gives the number of wrong verdicts.
+/// Begins a session with a frame for each start. Returns the number of wrong verdicts.
 fn begin(address: SocketAddr, starts: &[[u8; 2]]) -> usize {
     let mut peers = Peer::open_many(address, starts.len());
     for ([first, second], peer) in starts.iter().zip(&mut peers) {
@@ -117,7 +117,7 @@ fn begin(address: SocketAddr, starts: &[[u8; 2]]) -> usize {
         let expected = match (refusal(*first, *second), first & 0x0F) {
             (Some(code), _) => return peer.read_close() == Ok(Some(code)),
             (None, CLOSE) => return peer.next() == Next::Frame(FIN | CLOSE, payload),
-            // A pong is answered by nothing.
+            // A pong gets no answer.
             (None, PONG) => {
                 peer.write(&masked(FIN | PING, b"?"));
                 Next::Frame(FIN | PONG, b"?".to_vec())
@@ -130,7 +130,7 @@ fn begin(address: SocketAddr, starts: &[[u8; 2]]) -> usize {
     verdicts.filter(|right| !right).count()
 }
 
-/// A payload of the length that the second byte says, in its shortest form; a close's begins with 1000.
+/// Returns a payload of the length that the second byte announces, in its shortest form; a close's begins with 1000.
 fn payload(first: u8, second: u8) -> Vec<u8> {
     let length = match second & 0x7F {
         126 => 126,
@@ -149,7 +149,7 @@ fn row_9_of_all_close_codes_those_of_rfc_6455_7_4_are_echoed_and_the_others_refu
     on_each_reactor(|reactor| {
         let server = Server::start(reactor, &[]);
         let step = (65_536 / scaled(65_536)) | 1;
-        // All that are defined and their neighbours, and the rest scaled.
+        // All defined codes and their neighbours, and the others scaled.
         let codes: Vec<u16> =
             (990..=1020).chain([2999, 3000, 4999, 5000]).chain((0..=u16::MAX).step_by(step)).collect();
         let mut wrong = 0;

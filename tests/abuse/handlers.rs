@@ -49,7 +49,7 @@ fn row_22_a_core_that_hangs_makes_the_server_not_ready_until_it_goes_on() {
         let server = Server::misbehaving(reactor, 0, None);
         let mut inside = Peer::open(server.address);
         let hanging = inside.ask("core");
-        // Questions come over a connection of the other core, so that each is answered.
+        // The requests use a connection of the other core, so that each is answered.
         let mut outside = until_some(|| {
             let mut peer = Peer::connect(server.address);
             peer.write(b"GET /core HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -63,7 +63,7 @@ fn row_22_a_core_that_hangs_makes_the_server_not_ready_until_it_goes_on() {
         let begun = Instant::now();
         inside.say("hang");
         let unready = await_readiness(&mut outside, 503);
-        // In full it hangs long enough to be counted as hung for a while.
+        // At full scale it hangs long enough to count as hung for a while.
         thread::sleep(Duration::from_millis(scaled(3_000) as u64));
         other.say("continue");
         assert_eq!(inside.ask("back?"), "back?");
@@ -74,18 +74,18 @@ fn row_22_a_core_that_hangs_makes_the_server_not_ready_until_it_goes_on() {
             format!("a core hangs for {hung:.1?}: not ready after {unready:.2?}, ready again {ready:.2?} after it"),
             "2 s, 1 s",
         );
-        // The supervisor calls a core hung after 1.5 s and looks every 250 ms.
+        // A core counts as stalled after 1.5 s and is checked every 250 ms.
         in_time(unready <= Duration::from_secs(2));
         in_time(ready <= Duration::from_secs(1));
     });
 }
 
-/// Tries again until there is something: the kernel chooses the core of a connection by chance.
+/// Tries until there is a result: the kernel chooses the core of a connection at random.
 fn until_some<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     std::iter::repeat_with(&mut attempt).flatten().next().unwrap()
 }
 
-/// Asks over this connection until the status comes, and returns how long that took.
+/// Sends requests over this connection until this status comes. Returns how long that took.
 fn await_readiness(peer: &mut Peer, status: u16) -> Duration {
     let begun = Instant::now();
     loop {

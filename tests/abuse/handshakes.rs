@@ -1,6 +1,6 @@
-//! Rows 2 and 5: requests that are no handshake, or almost, cut anywhere, and requests that hide another.
+//! Rows 2 and 5: requests that are not quite a handshake, split anywhere, and requests that hide another.
 //!
-//! Invariant under test: the status depends on the bytes alone, and a connection that was refused is closed in order.
+//! Invariant under test: the status depends on the bytes alone, and a refused connection is closed in order.
 
 use std::net::SocketAddr;
 use std::thread;
@@ -13,21 +13,21 @@ use crate::{Random, figure, on_each_reactor};
 
 include!("../data/requests.rs");
 
-/// Long enough for an idle server to read what was written before the rest follows; if it comes too late, the request
-/// is merely split less.
+/// The time for an idle server to read the first bytes before the rest follows. If it reads later, the request is
+/// merely split less.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// The time for a request that is never finished.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Connections in one go: below the queue of a listener.
+/// Connections in one batch: fewer than the queue of a listener holds.
 const AT_ONCE: usize = 250;
 
 #[test]
 fn row_2_every_malformed_handshake_gets_its_status_however_it_is_split() {
     on_each_reactor(|reactor| {
         let server = Server::misbehaving(reactor, 0, None);
-        // Shorter than the default, because 408 is waited for.
+        // Shorter than the default, because the test waits for 408.
         let impatient = Server::judging(reactor, TIMEOUT.as_millis() as u64);
         let address = server.address;
         let (rows, early) = ([refused(), accepted()].concat(), early_data());
@@ -43,14 +43,14 @@ fn row_2_every_malformed_handshake_gets_its_status_however_it_is_split() {
     });
 }
 
-/// A request in the pieces in which it is sent.
+/// The pieces in which a request is sent.
 type Cut<'a> = (&'a Row, Vec<usize>);
 
 fn whole(rows: &[Row]) -> Vec<Cut<'_>> {
     rows.iter().map(|row| (row, Vec::new())).collect()
 }
 
-/// Each row in two pieces, four times: cut in its line ends, where parsers err, and anywhere.
+/// Returns each row in two pieces, four times: split within its line ends, where parsers err, and anywhere.
 fn split<'a>(rows: &'a [Row], random: &mut Random) -> Vec<Cut<'a>> {
     let long_enough = rows.iter().filter(|row| row.bytes.len() > 1);
     let cuts = long_enough.flat_map(|row| {
@@ -62,17 +62,17 @@ fn split<'a>(rows: &'a [Row], random: &mut Random) -> Vec<Cut<'a>> {
     cuts.collect()
 }
 
-/// Every fortieth row that is short enough, a byte at a time.
+/// Returns every fortieth row that is short enough, a byte at a time.
 fn byte_by_byte(rows: &[Row]) -> Vec<Cut<'_>> {
     let short = rows.iter().filter(|row| (1..400).contains(&row.bytes.len())).step_by(40);
     short.map(|row| (row, (1..row.bytes.len()).collect())).collect()
 }
 
-/// What a smuggled request says: it must never be answered.
+/// The request that a body hides, which must never be answered.
 const HIDDEN: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// Lines with which a proxy in front may see another end of the request than the server does. The first three are good ones
-/// for a request that may have a body.
+/// Lines with which a proxy in front may see another end of the request than the server. The first three are valid for
+/// a request that may have a body.
 const SHAPES: &[&[u8]] = &[
     b"Content-Length: 5",
     b"Content-Length:5",
@@ -118,12 +118,12 @@ const SHAPES: &[&[u8]] = &[
     b"Host: elsewhere.example",
 ];
 
-/// Codings that are not known: 501 where a body may come at all.
+/// Unknown codings: 501 where a body is allowed.
 const UNKNOWN_CODINGS: &[&[u8]] =
     &[b"Transfer-Encoding: identity", b"Transfer-Encoding: xchunked", b"Transfer-Encoding: gzip, chunked"];
 
-/// Bodies in chunks with which a proxy in front may see another end of the body than the server does. `@` stands for the
-/// hidden request, which has 60 bytes. The first three are good ones, the last two above the limit.
+/// Chunked bodies with which a proxy in front may see another end of the body than the server. `@` stands for the
+/// hidden request, which has 60 bytes. The first three are valid, the last two exceed the limit.
 const CHUNKS: &[&str] = &[
     "3c\r\n@\r\n0\r\n\r\n",
     "22;a=b\r\nGET /readyz HTTP/1.1\r\nHost: locals\r\n0\r\nX: y\r\n\r\n",
@@ -170,7 +170,7 @@ const CHUNKS: &[&str] = &[
     "ffffffffffffffff\r\n@",
 ];
 
-/// What is due for each of them.
+/// Returns the expected status of each.
 fn verdict_on_chunks(at: usize) -> &'static [u16] {
     match at {
         0..3 => &[405],
@@ -187,7 +187,7 @@ fn row_5_a_request_that_hides_another_is_refused_and_the_other_never_read() {
             let plain = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
             [UPGRADE, plain].map(|request| [&request[..request.len() - 2], shape, b"\r\n\r\n", HIDDEN].concat())
         });
-        // What a client says before it is told that it may: a frame, half of one, or a request.
+        // Bytes that a client sends before it may: a frame, half of one, or a request.
         let frame = masked(FIN | TEXT, b"early");
         let early = [&frame[..], &frame[..1], HIDDEN, b"\r\n", b"0\r\n\r\n"].map(|after| [UPGRADE, after].concat());
         let requests: Vec<Vec<u8>> = smuggled.chain(early).collect();
@@ -198,7 +198,7 @@ fn row_5_a_request_that_hides_another_is_refused_and_the_other_never_read() {
             let answer = peer.read_answer();
             let refused = matches!(answer, Some((400, true)));
             accepted += usize::from(!refused);
-            // Whatever else came would be taken for a frame.
+            // Any further bytes would be parsed as a frame.
             second += usize::from(!matches!(peer.read_to_end(), Next::End | Next::Reset) || !peer.heard_nothing());
             assert!(refused, "{:?} was answered {answer:?}", String::from_utf8_lossy(request));
         }
@@ -261,7 +261,7 @@ fn row_5_a_request_in_a_body_is_never_answered_on_its_own() {
     });
 }
 
-/// Sends all and compares; gives their number.
+/// Sends all of them and compares the statuses. Returns their number.
 fn judge(address: SocketAddr, requests: Vec<Cut<'_>>) -> usize {
     for requests in requests.chunks(AT_ONCE) {
         let mut peers: Vec<Peer> = requests.iter().map(|_| Peer::connect(address)).collect();
@@ -281,14 +281,14 @@ fn judge(address: SocketAddr, requests: Vec<Cut<'_>>) -> usize {
     requests.len()
 }
 
-/// Sends what is no whole request and waits for the verdict; gives their number.
+/// Sends incomplete requests and waits for the verdict. Returns their number.
 fn judge_unfinished(address: SocketAddr, rows: &[Row]) -> usize {
     let mut peers: Vec<Peer> = rows.iter().map(|row| begun_in_time(address, row)).collect();
     rows.iter().zip(&mut peers).for_each(|(row, peer)| expect(row, &[], peer));
     rows.len()
 }
 
-/// A connection over which all of it came well before its time was over, however busy the processors are.
+/// Returns a connection over which all bytes came well before the timeout, however busy the processors are.
 fn begun_in_time(address: SocketAddr, row: &Row) -> Peer {
     loop {
         let begun = Instant::now();
@@ -303,7 +303,7 @@ fn begun_in_time(address: SocketAddr, row: &Row) -> Peer {
 fn expect(row: &Row, cuts: &[usize], peer: &mut Peer) {
     let Row { name, bytes, status } = row;
     if bytes.is_empty() {
-        // Who has sent nothing is told nothing.
+        // A client that has sent nothing gets no answer.
         assert_eq!(peer.next(), Next::End, "{name}");
         return;
     }

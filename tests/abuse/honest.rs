@@ -1,7 +1,7 @@
 //! Clients that keep every rule, at a steady pace, and measure how long their echoes take.
 //!
-//! Invariant: every echo is checked, and none that was late is left out: who should have been heard meanwhile counts
-//! from the moment it was due. Time in which the server or this client was ready to run and the processors were others'
+//! Invariant: every echo is checked, and no late one is left out: an echo that could not be sent in time counts from
+//! the moment it was due. Time in which the server or this client was runnable and other threads had the processors
 //! does not count, because the attack runs on the same machine.
 
 use std::fs::File;
@@ -17,29 +17,29 @@ use crate::wire::{FIN, TEXT};
 
 const CLIENTS: usize = 50;
 
-/// From one echo to the next, over all clients.
+/// The time from one echo to the next, over all clients.
 const PACE: Duration = Duration::from_millis(2);
 
-/// Fewer say nothing about one in a hundred.
+/// The least samples for a 99th percentile.
 const ECHOES_MIN: usize = 300;
 
-/// A machine's scheduler alone can take a slice of so long.
+/// A time slice that a machine's scheduler alone may take.
 pub const FLOOR: Duration = Duration::from_millis(10);
 
 pub struct Honest {
     peers: Vec<Peer>,
-    /// Echoes asked for together. More than one where each is expected to take longer than the pace: waiting for one after
-    /// the other would add up.
+    /// Echoes that are requested together. More than one where each is expected to take longer than the pace: waiting
+    /// for one after the other would add up.
     at_once: usize,
     clocks: Vec<File>,
 }
 
-/// How the clients were served.
+/// The service that the clients received.
 pub struct Served {
-    /// Of all, from the moment each was due.
+    /// The 99th percentile, from the moment each echo was due.
     pub p99: Duration,
-    /// The longest that one took, from the moment it was sent: how long the server left someone waiting. What is due is
-    /// sent one after the other, so that times from when it was due add up many such waits.
+    /// The longest time from the moment an echo was sent: how long the server made a client wait. Due echoes are sent
+    /// one after the other, so times from when they were due add up many such waits.
     pub longest: Duration,
     pub echoes: usize,
 }
@@ -49,22 +49,22 @@ impl Honest {
         Self { peers: Peer::open_many(server.address, CLIENTS), at_once: 1, clocks: server.clocks() }
     }
 
-    /// Twice as many that are in a hurry together.
+    /// Opens twice as many impatient clients that act together.
     pub fn in_groups(server: &Server) -> Self {
         Self { peers: Peer::open_many(server.address, 2 * CLIENTS), at_once: CLIENTS / 5, clocks: server.clocks() }
     }
 
-    /// While nothing else happens.
+    /// Measures while nothing else happens.
     pub fn quiet(&mut self) -> Served {
         self.during(|| {}).1
     }
 
-    /// While an attack is under way, and at least until enough is known.
+    /// Measures during an attack, and at least until there are enough samples.
     pub fn during<T>(&mut self, attack: impl FnOnce() -> T) -> (T, Served) {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let measuring = scope.spawn(|| self.measure(&over));
-            // Also when the attack fails, or the scope would wait for ever.
+            // This also happens if the attack fails, or the scope would wait for ever.
             let ended = EndsWith(&over);
             let result = attack();
             drop(ended);
@@ -110,13 +110,13 @@ impl Honest {
     }
 }
 
-/// How long each thread has been ready and waited for a processor: the server's, and this one (proc(5), `schedstat`,
-/// second field, in nanoseconds).
+/// Returns how long each thread was runnable and waited for a processor: the server's, and this one (proc(5),
+/// `schedstat`, second field, in nanoseconds).
 fn delays(clocks: &[File], own: &File) -> Vec<u64> {
     clocks.iter().chain([own]).map(delay).collect()
 }
 
-/// For how long the processors were others': at most what one of the server's threads waited, and what this one did.
+/// Returns how long other threads had the processors: the longest wait of a server thread, and the wait of this one.
 fn kept_waiting(before: &[u64], after: &[u64]) -> Duration {
     let mut waits: Vec<u64> = before.iter().zip(after).map(|(before, after)| after.saturating_sub(*before)).collect();
     let own = waits.pop().unwrap_or(0);
@@ -130,7 +130,7 @@ fn delay(clock: &File) -> u64 {
     fields.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
-/// Says that an attack is over, however it ended.
+/// Signals that an attack has ended, in any way.
 struct EndsWith<'a>(&'a AtomicBool);
 
 impl Drop for EndsWith<'_> {
@@ -140,7 +140,7 @@ impl Drop for EndsWith<'_> {
 }
 
 impl Served {
-    /// Twice what was normal, but what a busy scheduler may take is no fault.
+    /// Returns twice the normal time, except for the time that a busy scheduler may take.
     pub fn p99_bound(&self) -> Duration {
         (self.p99 * 2).max(FLOOR)
     }

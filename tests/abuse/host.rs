@@ -1,4 +1,4 @@
-//! Rows 52 and 54: a host that takes things away for a while, and one that is shared.
+//! Rows 52 and 54: a host that withdraws resources for a while, and one that is shared.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::wire::{BINARY, FIN, masked};
 use crate::withheld::{limit_locked_memory, refuse_system_calls};
 use crate::{figure, in_time, on_each_reactor, patience, scaled};
 
-/// Says that a message is compressed (RFC 7692 6).
+/// The bit that marks a message as compressed (RFC 7692 6).
 const RSV1: u8 = 0x40;
 
 /// Longer than a core may hang.
@@ -21,10 +21,10 @@ const PAUSE: Duration = Duration::from_secs(12);
 
 const MIB: u64 = 1 << 20;
 
-/// What a server may keep of a crowd that has left: some pages for each size of a block, on each core.
+/// The memory that a server may keep of a crowd that has left: some pages for each size of a block, on each core.
 const KEPT_BYTES_MAX: u64 = 16 * MIB;
 
-/// How long after the crowd has left.
+/// The time after the crowd has left.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_secs(20);
 
 #[test]
@@ -36,7 +36,7 @@ fn row_52_a_pause_of_the_whole_process_costs_no_session() {
         let mut peers = Peer::open_many(server.address, sessions);
         server.pause();
         thread::sleep(PAUSE);
-        // What is said meanwhile is answered afterwards.
+        // Messages sent meanwhile are answered afterwards.
         peers.iter_mut().for_each(|peer| peer.say("still there?"));
         server.signal("CONT");
         let answered = peers.iter_mut().map(|peer| peer.next() == Next::Frame(0x81, b"still there?".to_vec()));
@@ -50,7 +50,7 @@ fn row_52_a_pause_of_the_whole_process_costs_no_session() {
 fn row_52_a_server_that_was_killed_can_be_started_again_at_once() {
     on_each_reactor(|reactor| {
         let sessions = scaled(10_000);
-        // Its port is nobody else's, even while it is not there: only this server listens at this address of the host.
+        // Nobody else takes its port while it is down: only this server listens at this address of the host.
         let mut server = Server::start_at(reactor, if reactor == "uring" { "127.0.52.1:0" } else { "127.0.52.2:0" });
         let (address, rounds, mut longest) = (server.address, 5, Duration::ZERO);
         for _ in 0..rounds {
@@ -73,7 +73,7 @@ fn row_52_a_server_that_was_killed_can_be_started_again_at_once() {
     });
 }
 
-/// A host's name, and how it treats a program.
+/// A host's name, and its treatment of a program.
 type Host = (&'static str, fn(&mut Command));
 
 /// Hosts that withhold something that io_uring needs.
@@ -85,7 +85,7 @@ const WITHHELD: [Host; 2] = [
 #[test]
 fn row_52_what_the_host_withholds_from_io_uring_leaves_epoll() {
     on_each_reactor(|reactor| {
-        // Where nothing is withheld it is io_uring.
+        // If nothing is withheld, the reactor is io_uring.
         let hosts: &[Host] = if reactor == "uring" { &[("nothing withheld", |_| {})] } else { &WITHHELD };
         for (host, withhold) in hosts {
             let server = Server::start_withheld(withhold);
@@ -118,7 +118,7 @@ fn row_54_the_memory_of_a_crowd_is_given_back_once_it_has_left() {
             })
             .collect();
         let with = server.memory();
-        // One of them stays and goes on: a core that only echoes has no occasion of its own to give anything back.
+        // One session stays and continues: a core that only echoes causes nothing by itself that gives memory back.
         let mut last = peers.pop().unwrap();
         drop(peers);
         let left = Instant::now();
@@ -142,7 +142,7 @@ fn row_54_the_memory_of_a_crowd_is_given_back_once_it_has_left() {
     });
 }
 
-/// 2 KiB that are worth compressing, as a message.
+/// Returns a message of 2 KiB that are worth compressing.
 fn compressed() -> Vec<u8> {
     let text: Vec<u8> =
         (0..2048u32).map(|n| b"abcdefgh "[(n.wrapping_mul(2_654_435_761) >> 24) as usize % 9]).collect();
@@ -164,7 +164,7 @@ fn row_54_two_servers_of_one_core_each_are_not_put_on_one_processor() {
     });
 }
 
-/// How many processors a server's only core may run on.
+/// Returns how many processors a server's only core may run on.
 fn core_may_run_on(server: &Server) -> usize {
     let tasks = fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap().map(|task| task.unwrap().path());
     let mut cores = tasks.filter(|task| fs::read_to_string(task.join("comm")).unwrap().starts_with("ringsock-core"));

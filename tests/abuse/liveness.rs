@@ -1,4 +1,4 @@
-//! Row 57: clients that say nothing, of which some still read.
+//! Row 57: clients that send nothing, some of which still read.
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -10,15 +10,15 @@ use crate::server::Server;
 use crate::wire::{BINARY, FIN, masked};
 use crate::{figure, in_time, on_each_reactor, patience, scaled};
 
-/// How long a client may be silent.
+/// The dead-peer timeout.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What each slow client is sent, and reads of it in a second: it takes longer than it may be silent.
+/// The bytes sent to each slow client, and those that it reads in a second: it reads for longer than the timeout.
 const MESSAGE_BYTES: usize = 1 << 20;
 const BYTES_PER_SECOND: usize = 140 * 1024;
 
-/// A time after which a client that reads nothing may be taken for one that is silent. It is shorter than what the server
-/// grants, because the kernel acknowledges in portions.
+/// The time after which a client that reads nothing may count as silent. It is shorter than the server's timeout,
+/// because the kernel acknowledges in portions.
 const IDLE: Duration = Duration::from_secs(3);
 
 /// Bytes of the header of such a message.
@@ -50,17 +50,17 @@ fn row_57_who_still_reads_is_alive_and_who_is_silent_is_gone_in_time() {
     });
 }
 
-/// How slow readers ended.
+/// The outcomes of slow readers.
 #[derive(Default)]
 struct Ends {
-    /// Readers that had the message whole.
+    /// Readers that received the whole message.
     whole: usize,
     /// Readers that were cut off after this process had no processor for so long that they were as good as silent.
     idle: usize,
     took: Duration,
 }
 
-/// Has a large message sent back to each of some clients, which read it slowly and say nothing.
+/// Has a large message echoed to each of some clients, which read it slowly and send nothing.
 fn read_slowly(address: SocketAddr, count: usize) -> Ends {
     let message = masked(FIN | BINARY, &vec![7; MESSAGE_BYTES]);
     let (mut readers, mut ends, mut buffer) = (Vec::new(), Ends::default(), vec![0; 64 * 1024]);
@@ -98,7 +98,7 @@ impl Reader {
         Self { stream, received: 0, begun, last: begun, idle: Duration::ZERO }
     }
 
-    /// Reads once, and returns whether there is more to come.
+    /// Reads once. Returns whether there is more to come.
     fn read(&mut self, buffer: &mut [u8], ends: &mut Ends) -> bool {
         const WHOLE: usize = HEADER_BYTES + MESSAGE_BYTES;
         let due = (self.begun.elapsed().as_secs_f64() * BYTES_PER_SECOND as f64) as usize;
@@ -122,7 +122,7 @@ impl Reader {
     }
 }
 
-/// How long after the first of them began to connect each of some clients ended that answer nothing.
+/// Returns when each of some clients that answer nothing ended, counted from the first connect.
 fn await_ends(peers: Vec<Peer>, begun: Instant) -> Vec<Duration> {
     let mut peers: Vec<Option<Peer>> = peers.into_iter().map(Some).collect();
     let mut lives = Vec::new();

@@ -1,4 +1,4 @@
-//! Row 51: a log that nobody takes, while sessions talk, and at the end.
+//! Row 51: a log that nobody reads, while sessions send messages, and at the end.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::{figure, in_time, on_each_reactor, patience, scaled};
 
 const SESSIONS: usize = 5_000;
 
-/// For how long the server has something to log: 10 s in full.
+/// Returns the time in which the server has something to log: 10 s at full scale.
 fn lines_for() -> Duration {
     Duration::from_millis(scaled(10_000) as u64).max(Duration::from_secs(2))
 }

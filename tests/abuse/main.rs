@@ -82,25 +82,25 @@ use std::time::Duration;
 
 use table::{figure, say};
 
-/// As in the program, since servers built of this one are measured too.
+/// The allocator of the program, since servers built of this test are measured too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Rows that run beside each other below full scale, each on both reactors. They wait most of the time. A row has at most 2,000
+/// Rows that run side by side below full scale, each on both reactors. Mostly they wait. A row has at most 2,000
 /// connections on each reactor, and this process needs a descriptor for each of them.
 const ROWS_AT_ONCE: usize = 4;
 
-/// Rings of the servers of so many rows: two servers of two cores on one reactor each.
+/// Rings for the servers of so many rows: two servers of two cores on one reactor each.
 const RINGS_AT_ONCE: usize = ROWS_AT_ONCE * 4;
 
-/// The host, looked at before the first row.
+/// The host, examined before the first row.
 static HOST: LazyLock<Host> = LazyLock::new(Host::look);
 
 /// The number of rows that may begin now.
 static PLACES: LazyLock<Mutex<usize>> = LazyLock::new(|| Mutex::new(HOST.rows_at_once));
 static PLACE_LEFT: Condvar = Condvar::new();
 
-/// The reactors that a host allows, and how many rows it has room for at once.
+/// The reactors that a host allows, and the number of rows that it has room for at once.
 struct Host {
     reactors: &'static [&'static str],
     rows_at_once: usize,
@@ -143,8 +143,8 @@ impl Drop for Place {
     }
 }
 
-/// Runs an attack on each reactor that this host allows. At full scale it is measured, so it runs alone, on one reactor after
-/// the other; below full scale it runs on both at once and beside other rows.
+/// Runs an attack on each reactor that this host allows. At full scale it is measured, so it runs alone, on one reactor
+/// after the other; below full scale it runs on both at once and beside other rows.
 fn on_each_reactor(attack: impl Fn(&str) + Sync) {
     let _place = Place::take();
     let attack = &attack;
@@ -169,8 +169,8 @@ fn on_each_reactor(attack: impl Fn(&str) + Sync) {
     });
 }
 
-/// Judges a bound of time, or of processor time. At full scale it is demanded. Below full scale other programs spoil the
-/// measurement, and the line only tells that the bound was missed.
+/// Checks a bound of time, or of processor time. At full scale it is demanded. Below full scale other programs disturb
+/// the measurement, and the line only reports that the bound was missed.
 #[track_caller]
 fn in_time(kept: bool) {
     if !kept {
@@ -179,35 +179,36 @@ fn in_time(kept: bool) {
     }
 }
 
-/// The time for which a test waits for something that has to come. At full scale it is longer than any timeout of the servers.
-/// Below full scale their timeouts are as long, so that nobody is cut off for having had no processor for a while.
+/// Returns how long a test waits for an event that must come. At full scale it is longer than any timeout of the
+/// servers. Below full scale their timeouts are as long, so that no client is cut off because it had no processor for a
+/// while.
 fn patience() -> Duration {
     Duration::from_secs(if is_full_scale() { 20 } else { 120 })
 }
 
-/// A count of the full table, scaled.
+/// Scales a count of the full table.
 fn scaled(full: usize) -> usize {
     let percent = std::env::var("RINGSOCK_ABUSE_SCALE").map_or(10, |text| text.parse().expect("a scale in percent"));
     (full * percent / 100).max(1)
 }
 
-/// Whether nothing is scaled down, so that every bound holds.
+/// Returns whether nothing is scaled down, so that every bound is demanded.
 fn is_full_scale() -> bool {
     scaled(100) >= 100
 }
 
-/// The value that 99 of 100 do not exceed.
+/// Returns the 99th percentile.
 fn p99(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[(times.len() * 99).div_ceil(100) - 1]
 }
 
-/// Numbers that look random and are the same in every run.
+/// A generator of pseudorandom numbers that are the same in every run.
 struct Random(u64);
 
 impl Random {
     fn number(&mut self) -> u64 {
-        // Marsaglia's xorshift64: enough to scatter, and never zero unless seeded so.
+        // Marsaglia's xorshift64: good enough here, and never zero unless the seed is.
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -1,7 +1,8 @@
-//! A server whose handler does on command what handlers must not do. It is this test program, started once more.
+//! A server whose handler misbehaves on command. It is this test program, started once more.
 //!
-//! Commands are text messages: `panic`, `stall MS`, `hang`, `continue`, `die`, `hoard`, `release`, `core`, `count NAME`, `join
-//! TOPIC,TOPIC`, `tell TOPIC TEXT`, and those of [`churn`]. All else is echoed. It judges every request as an upgrade, but for whether it is ready.
+//! Commands are text messages: `panic`, `stall MS`, `hang`, `continue`, `die`, `hoard`, `release`, `core`, `count
+//! NAME`, `join TOPIC,TOPIC`, `tell TOPIC TEXT`, and those of [`churn`]. Other messages are echoed. Every request but
+//! the one for readiness is judged as an upgrade.
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,19 +16,19 @@ use ringsock::{Handler, Hub, Limits, Message, Request, Response, Server, Session
 
 use crate::churn::Kept;
 
-/// The test below, by its full name.
+/// The full name of the test below.
 pub const TEST: &str = "misbehaving::serves_when_told_to";
 
-/// Holds the reactor, the stall timeout and the handshake timeout of the server to be, the times in milliseconds, and its
+/// The variable with the reactor, the stall timeout and the handshake timeout of the server in milliseconds, and its
 /// number of cores.
 pub const VARIABLE: &str = "RINGSOCK_ABUSE_SERVER";
 
-/// Set once a core that was told to hang may go on.
+/// Set once a core that was told to hang may continue.
 static GOES_ON: AtomicBool = AtomicBool::new(false);
 
 static COUNTERS: OnceLock<Vec<Arc<Counters>>> = OnceLock::new();
 
-/// Not a test of anything: the server's process enters here. Without the variable it does nothing.
+/// Runs the server's process. It is not a test: without the variable it does nothing.
 #[test]
 fn serves_when_told_to() {
     let Ok(told) = std::env::var(VARIABLE) else { return };
@@ -35,7 +36,7 @@ fn serves_when_told_to() {
         panic!("{told}")
     };
     let limits = Limits { handshake_timeout_ms: handshake_timeout_ms.parse().unwrap(), ..patient() };
-    // Thousands of panics are wanted; their messages are not.
+    // Thousands of panics are intended; their messages are not.
     std::panic::set_hook(Box::new(|_| {}));
     let status: Arc<Status> = Arc::default();
     let told = Arc::clone(&status);
@@ -45,7 +46,7 @@ fn serves_when_told_to() {
         .cores(cores.parse().unwrap())
         .reactor(if reactor == "uring" { ReactorKind::Uring } else { ReactorKind::Epoll })
         .limits(limits)
-        // Real clients come from pages of all kinds; who may is another matter.
+        // Real clients come from pages of all kinds; admission is tested elsewhere.
         .origins(Origins::any())
         .stall_timeout_ms(stall_timeout_ms.parse().unwrap())
         .start_with_status(status, move |core| Misbehaving {
@@ -68,7 +69,7 @@ fn serves_when_told_to() {
     std::process::exit(code);
 }
 
-/// The limits of a server that waits for its clients as long as a test does, below full scale.
+/// Returns the limits of a server that waits for its clients as long as a test does, below full scale.
 fn patient() -> Limits {
     if crate::is_full_scale() {
         return Limits::default();
@@ -146,7 +147,7 @@ impl Handler for Misbehaving {
     }
 }
 
-/// A counter, over all cores.
+/// Returns a counter, over all cores.
 fn count(name: &str) -> u64 {
     let cores = COUNTERS.get().into_iter().flatten();
     cores.flat_map(|counters| counters.all()).filter(|family| family.name == name).map(|family| family.total()).sum()

@@ -1,4 +1,4 @@
-//! Row 20: what arrives in the moment in which it would have been given up.
+//! Row 20: input that arrives at the moment in which its timeout expires.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use crate::server::Server;
 use crate::wire::{BINARY, FIN, PONG, masked};
 use crate::{Random, figure, on_each_reactor, patience};
 
-/// Connections that race, in full: they take seconds.
+/// The connections that race at full scale, which takes seconds.
 const CONNECTIONS: usize = 10_000;
 
-/// Connections in one go, at most. The sooner the last of them is there, the fewer lose.
+/// The most connections in one batch. The fewer there are, the earlier the last one is open, and the fewer lose.
 const AT_ONCE_MAX: usize = 1_000;
 const AT_ONCE_MIN: usize = 4;
 
@@ -31,7 +31,7 @@ fn row_20_timeouts_that_race_what_they_wait_for_lose_no_descriptor() {
         let (mut races, mut lost, mut at_once) = (0, 0, AT_ONCE_MAX);
         let is_race = |races: usize, lost: usize| lost > CONNECTIONS / 50 && races - lost > CONNECTIONS / 50;
         let end = Instant::now() + patience();
-        // Where other programs have the processors, goes are made smaller until some win.
+        // If other programs have the processors, batches get smaller until some connections win.
         while races < CONNECTIONS * 3 / 4 || (!is_race(races, lost) && Instant::now() < end) {
             let (raced, late) = race(&server, at_once, &mut random);
             (races, lost) = (races + raced, lost + late);
@@ -54,8 +54,8 @@ fn row_20_timeouts_that_race_what_they_wait_for_lose_no_descriptor() {
     });
 }
 
-/// Starts something on each of many connections and completes it when it is about to time out. Returns how many raced, and
-/// how many of those were late.
+/// Starts something on each of many connections and completes it when it is about to time out. Returns how many raced,
+/// and how many of those were late.
 fn race(server: &Server, count: usize, random: &mut Random) -> (usize, usize) {
     let frame = masked(FIN | BINARY, &[1; 200]);
     // `None` was late for its own handshake.
@@ -74,7 +74,7 @@ fn race(server: &Server, count: usize, random: &mut Random) -> (usize, usize) {
             _ => {}
         }
     }
-    // The moments of the connections are spread over the time it took to open them; the sweep passes through them.
+    // The connections opened one after another; the sweep covers the time that this took.
     thread::sleep(Duration::from_millis(random.below(TIMEOUT_MS as usize) as u64));
     for (index, peer) in started(&mut peers) {
         match index % 4 {
@@ -87,7 +87,7 @@ fn race(server: &Server, count: usize, random: &mut Random) -> (usize, usize) {
     thread::sleep(Duration::from_millis(20));
     let (mut raced, mut late) = (0, 0);
     for (index, mut peer) in peers.into_iter().enumerate() {
-        // Those that close are to end anyway.
+        // Closing connections end in any case.
         if index % 4 != 2 {
             raced += 1;
             late += usize::from(peer.as_mut().is_none_or(Peer::has_ended));
@@ -100,7 +100,7 @@ fn race(server: &Server, count: usize, random: &mut Random) -> (usize, usize) {
     (raced, late)
 }
 
-/// Those that were in time so far, with their places.
+/// Returns the connections that were in time so far, with their indexes.
 fn started(peers: &mut [Option<Peer>]) -> impl Iterator<Item = (usize, &mut Peer)> {
     peers.iter_mut().enumerate().filter_map(|(index, peer)| Some((index, peer.as_mut()?)))
 }

@@ -1,6 +1,6 @@
-//! A server in a process of its own, so that its memory, CPU, descriptors and exit can be measured from outside.
+//! A server in a process of its own, so that its memory, CPU time, descriptors and exit code can be measured.
 //!
-//! It ends with the value that stands for it, and with the thread that started it, whatever becomes of the test.
+//! Ends when its value is dropped, and with the thread that started it, whatever happens to the test.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,14 +19,14 @@ use crate::sink::set_limit;
 use crate::usage::{Spent, Usage};
 use crate::{is_full_scale, misbehaving, patience, table};
 
-/// Without a change for so long, nothing is going to change: far longer than any step of a start or an end.
+/// The time without a change after which nothing changes any more: far longer than any step of a start or an end.
 const AT_REST: Duration = Duration::from_millis(300);
 
-/// Sleeps of a core after which it has nothing left to do of its start.
+/// The number of sleeps after which a core has finished its start.
 const SLEEPS_AT_REST: u64 = 2;
 
-/// Settings that say how long a server waits for its clients. Below full scale it waits for as long as a test does, unless
-/// the attack is about just that: an attacker may get no processor for a while.
+/// Settings that limit how long a server waits for its clients. Below full scale it waits for as long as a test does,
+/// unless the attack tests them: an attacker may get no processor for a while.
 const PATIENT: [&str; 7] = [
     "RINGSOCK_TIMEOUTS__HANDSHAKE_TIMEOUT_MS",
     "RINGSOCK_TIMEOUTS__ASSEMBLY_TIMEOUT_MS",
@@ -40,7 +40,7 @@ const PATIENT: [&str; 7] = [
 /// Signals that an attack may send to a server.
 const SIGNALS: [i32; 6] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
 
-/// For longer than the server uses a text of its metrics again.
+/// Longer than the server caches a text of its metrics.
 pub const STALE: Duration = Duration::from_millis(150);
 
 pub struct Server {
@@ -53,38 +53,38 @@ pub struct Server {
 }
 
 impl Server {
-    /// `ringsock serve` on two cores.
+    /// Starts `ringsock serve` on two cores.
     pub fn start(reactor: &str, flags: &[&str]) -> Self {
         Self::serve(reactor, "2", flags, None)
     }
 
-    /// The same on one core.
+    /// Starts it on one core.
     pub fn start_on_one_core(reactor: &str, flags: &[&str]) -> Self {
         Self::serve(reactor, "1", flags, None)
     }
 
-    /// The same with so many descriptors.
+    /// Starts it with so many descriptors.
     pub fn start_with_descriptors(reactor: &str, flags: &[&str], descriptors: Option<u64>) -> Self {
         Self::serve(reactor, "2", flags, descriptors)
     }
 
-    /// The same at this address.
+    /// Starts it at this address.
     pub fn start_at(reactor: &str, address: &str) -> Self {
         Self::run(Self::command_at(address, reactor, "2", &[]), None, Stdio::piped())
     }
 
-    /// The same at an address that another server has, too.
+    /// Starts it at an address that another server has, too.
     pub fn start_beside(reactor: &str, address: SocketAddr) -> Self {
         let flags = ["--set", "listen.share-port=true"];
         Self::run(Self::command_at(&address.to_string(), reactor, "2", &flags), None, Stdio::piped())
     }
 
-    /// The same with its log written to `log`, down to what it says when it cannot accept.
+    /// Starts it with its log written to `log`, including the messages at debug level.
     pub fn start_with_log(reactor: &str, log: Stdio) -> Self {
         Self::run(Self::command(reactor, "2", &["--log", "debug"]), None, log)
     }
 
-    /// The same with whichever reactor works, on a host that withholds something.
+    /// Starts it with whichever reactor works, on a host that withholds something.
     pub fn start_withheld(withhold: impl FnOnce(&mut Command)) -> Self {
         let mut command = Self::command("auto", "2", &[]);
         withhold(&mut command);
@@ -110,23 +110,23 @@ impl Server {
             command.envs(PATIENT.map(|name| (name, &patience_ms)));
             command.env("RINGSOCK_PING_INTERVAL_MS", "0").env("RINGSOCK_DEAD_PEER_TIMEOUT_MS", "0");
         }
-        // The counters are read at the administrator's listener.
+        // The counters are read at the admin listener.
         command.args(["serve", "--listen", address, "--admin-listen", "127.0.0.1:0", "--cores", cores]);
         command.args(["--reactor", reactor]).args(flags);
         command
     }
 
-    /// This test's own program with the handler of [`misbehaving`].
+    /// Starts this test's own program with the handler of [`misbehaving`].
     pub fn misbehaving(reactor: &str, stall_timeout_ms: u64, descriptors: Option<u64>) -> Self {
         Self::own(reactor, stall_timeout_ms, handshake_timeout_ms(), 2, descriptors)
     }
 
-    /// The same with less time for a request.
+    /// Starts that with a shorter handshake timeout.
     pub fn judging(reactor: &str, handshake_timeout_ms: u64) -> Self {
         Self::own(reactor, 0, handshake_timeout_ms, 2, None)
     }
 
-    /// The same on one core.
+    /// Starts that on one core.
     pub fn on_one_core(reactor: &str) -> Self {
         Self::own(reactor, 0, handshake_timeout_ms(), 1, None)
     }
@@ -173,8 +173,8 @@ impl Server {
         self.process.id()
     }
 
-    /// Keeps descriptors from it for so long, while clients wait at both of its listeners. On epoll each core that fails
-    /// to accept says so ten times a second; the administrator's listener always is on epoll.
+    /// Withholds descriptors from it for so long, while clients wait at both of its listeners. On epoll each core that
+    /// fails to accept logs that ten times a second; the admin listener is always on epoll.
     pub fn log_that_it_cannot_accept(&self, how_long: Duration) {
         let limit = set_limit(self.pid(), libc::RLIMIT_NOFILE, 3);
         let waiting: Vec<Peer> = [self.address, self.admin].into_iter().cycle().take(16).map(Peer::connect).collect();
@@ -183,24 +183,24 @@ impl Server {
         drop(waiting);
     }
 
-    /// Descriptors it has open.
+    /// Returns the number of open descriptors.
     pub fn descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.process.id())).unwrap().count()
     }
 
-    /// Rings of io_uring among them.
+    /// Returns the number of io_uring rings among them.
     pub fn rings(&self) -> usize {
         let descriptors = fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
         let names = descriptors.filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok());
         names.filter(|name| name.to_string_lossy().contains("io_uring")).count()
     }
 
-    /// Memory it occupies, in bytes.
+    /// Returns the resident memory, in bytes.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// CPU time its threads have used, kernel included; in nanoseconds in the kernel's books, unlike `stat`.
+    /// Returns the CPU time of its threads, including the kernel, in nanoseconds, which is more exact than `stat`.
     pub fn cpu(&self) -> Duration {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         let spent = threads.map(|thread| {
@@ -210,51 +210,51 @@ impl Server {
         Duration::from_nanos(spent.sum())
     }
 
-    /// Descriptors it had open before anyone came.
+    /// Returns the number of open descriptors before any client came.
     pub fn descriptors_before(&self) -> usize {
         self.before.descriptors
     }
 
-    /// The most memory it occupied since [`Server::forget_peak`], in bytes.
+    /// Returns the most resident memory since [`Server::forget_peak`], in bytes.
     pub fn peak(&self) -> u64 {
         self.status("VmHWM:")
     }
 
-    /// From now on the most memory counts (proc(5), `clear_refs`).
+    /// Resets the peak of resident memory (proc(5), `clear_refs`).
     pub fn forget_peak(&self) {
         fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
     }
 
-    /// Clocks of its threads, to be read without looking for them again.
+    /// Returns the clocks of its threads, to be read without searching for them again.
     pub fn clocks(&self) -> Vec<fs::File> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
         threads.filter_map(|thread| fs::File::open(thread.ok()?.path().join("schedstat")).ok()).collect()
     }
 
-    /// Everything it uses.
+    /// Returns everything that it uses.
     fn usage(&self) -> Usage {
         let counters = self.counters();
-        // The connection that asked is to be gone.
+        // The connection that asked must have ended.
         self.await_descriptors(self.before.descriptors);
         Usage { memory: self.memory(), descriptors: self.descriptors(), cpu: self.cpu(), counters }
     }
 
-    /// What it says at `/metrics` that it has counted.
+    /// Returns its counters from `/metrics`.
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let end = Instant::now() + patience();
         loop {
             let mut peer = Peer::connect(self.admin);
             peer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
             let counters: BTreeMap<_, _> = peer.read_body().unwrap_or_default().lines().filter_map(counter).collect();
-            // One that has had no descriptors may still turn someone away.
+            // A core that has had no descriptors may still turn a client away.
             if !counters.is_empty() || Instant::now() > end {
                 return counters;
             }
         }
     }
 
-    /// Waits until it has opened all descriptors it needs: a core opens some after the server has said it is ready, as soon
-    /// as it gets a processor.
+    /// Waits until it has opened all descriptors it needs: a core opens some after the server is ready, as soon as it
+    /// gets a processor.
     fn await_rest(&mut self) {
         let (mut since, mut slept) = (Instant::now(), self.sleeps());
         let end = since + patience();
@@ -271,7 +271,7 @@ impl Server {
         panic!("the server does not come to rest");
     }
 
-    /// How often each of its cores has gone to sleep, the one in the background among them.
+    /// Returns how often each of its cores has slept, including the background core.
     fn sleeps(&self) -> Vec<u64> {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let sleeps = tasks.filter_map(|task| {
@@ -290,7 +290,7 @@ impl Server {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Waits until it has as many descriptors open as before; gives the number when it still has others.
+    /// Waits until it has as many open descriptors as before. Returns the number if it still has others.
     pub fn await_descriptors(&self, before: usize) -> usize {
         let end = Instant::now() + patience();
         while self.descriptors() != before && Instant::now() < end {
@@ -316,12 +316,12 @@ impl Server {
         }
     }
 
-    /// Waits for its end: how, and after how long.
+    /// Waits for its end. Returns how it ended, and after how long.
     pub fn await_end(&mut self) -> (ExitStatus, Duration) {
         self.await_exit(patience().max(Duration::from_secs(60))).expect("it still runs")
     }
 
-    /// How it ended, and after how long; `None` if it still runs.
+    /// Returns how it ended, and after how long; `None` if it still runs.
     pub fn await_exit(&mut self, longest: Duration) -> Option<(ExitStatus, Duration)> {
         let begun = Instant::now();
         while begun.elapsed() < longest {
@@ -333,7 +333,7 @@ impl Server {
         None
     }
 
-    /// What it has logged since it was last asked, to the end: it has ended.
+    /// Returns its log since the last call, to the end, since it has ended.
     pub fn log(&mut self) -> String {
         let lines = self.log.iter().collect::<Vec<_>>().join("\n");
         self.seen.push_str(&lines);
@@ -364,19 +364,19 @@ impl Drop for Server {
     }
 }
 
-/// A counter in a line of Prometheus' text: its name and labels, and its count.
+/// Parses a line of Prometheus' text: the name and labels of a counter, and its count.
 fn counter(line: &str) -> Option<(String, u64)> {
     let (name, count) = line.strip_prefix("ringsock_")?.rsplit_once(' ')?;
     let (name, labels) = name.split_once("_total")?;
     Some((format!("{name}{labels}"), count.parse().ok()?))
 }
 
-/// The handshake timeout of a server that does on command what a handler must not, unless the attack is about it.
+/// Returns the handshake timeout of a misbehaving server, unless the attack tests it.
 fn handshake_timeout_ms() -> u64 {
     if is_full_scale() { Limits::default().handshake_timeout_ms } else { patience().as_millis() as u64 }
 }
 
-/// Where it tells of itself, and where it listens: in the lines up to the one that says that it is ready.
+/// Returns its admin address and its address, from the lines up to the one that says that it is ready.
 fn await_addresses(process: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
     let mut output = BufReader::new(process.stdout.take()?);
     let (sender, found) = channel();
@@ -388,15 +388,15 @@ fn await_addresses(process: &mut Child) -> Option<(SocketAddr, SocketAddr)> {
         };
         let addresses = address("metrics", "http://").zip(address("ready on", "ws://"));
         let _ = sender.send(addresses);
-        // Read on, so that it never waits for a reader.
+        // Reads on, so that the server never waits for a reader.
         output.lines().for_each(drop);
     });
     found.recv_timeout(patience()).ok().flatten()
 }
 
-/// In the child, before its program: ends it with the thread that started it, limits its descriptors, and gives it
-/// memory in small pages, since the first byte in a huge one would count for 2 MiB. Signals have their default effect, even
-/// where the tests run under nohup or in the background of a script.
+/// Prepares the child before its program starts: it ends with the thread that started it, its descriptors are limited,
+/// and its memory comes in small pages, since the first byte in a huge one would count for 2 MiB. Signals have their
+/// default effect, even where the tests run under nohup or in the background of a script.
 fn prepare(descriptors: Option<u64>) -> std::io::Result<()> {
     for signal in SIGNALS {
         // SAFETY: takes integers; SIG_DFL names no function.
@@ -404,7 +404,7 @@ fn prepare(descriptors: Option<u64>) -> std::io::Result<()> {
     }
     // SAFETY: takes integers and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
-    // SAFETY: as above; the unused arguments have to be zero.
+    // SAFETY: as above; the unused arguments must be zero.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
     if let Some(limit) = descriptors {
         let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };

@@ -1,4 +1,4 @@
-//! Rows 3 and 4: heads without end, and heads that take their time.
+//! Rows 3 and 4: heads without end, and heads that arrive slowly.
 
 use std::net::SocketAddr;
 use std::panic::resume_unwind;
@@ -33,7 +33,7 @@ fn row_3_a_head_without_end_is_refused_at_its_limit_and_costs_no_more() {
 
 #[test]
 fn row_3_a_head_that_drips_costs_no_more_than_its_reads() {
-    // A tenth shows that they are taken; what they cost is measured in full.
+    // A tenth of them shows that they are accepted; their cost is measured at full scale.
     let bytes = if is_full_scale() { 16 * 1024 } else { 2 * 1024 };
     let mut head = UPGRADE[..UPGRADE.len() - 2].to_vec();
     head.extend(b"X: ");
@@ -52,7 +52,7 @@ fn row_3_a_head_that_drips_costs_no_more_than_its_reads() {
         });
         // It ends on this thread, whose figures it belongs to.
         drop(server);
-        // Of each pair the difference, and of those the median: the machine's own speed changes from second to second.
+        // The median of the differences of pairs, since the machine's speed changes from second to second.
         let median = |of: fn(&(f64, f64)) -> f64| {
             let mut values: Vec<_> = pairs.iter().map(of).collect();
             values.sort_by(f64::total_cmp);
@@ -68,8 +68,9 @@ fn row_3_a_head_that_drips_costs_no_more_than_its_reads() {
     });
 }
 
-/// Does something, at full scale on the processor of the server's only core. Yielding there after each byte has the server read each
-/// for itself: how many bytes a turn finds would otherwise be up to the scheduler, and so would what they cost.
+/// Calls `body`, at full scale on the processor of the server's only core. Yielding there after each byte makes the
+/// server read each byte separately: otherwise the scheduler would decide how many bytes a turn finds, and so their
+/// cost.
 fn beside_the_server<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     let pinned = || {
         let processors = core_affinity::get_core_ids().unwrap();
@@ -79,7 +80,8 @@ fn beside_the_server<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(pinned).join().unwrap_or_else(|panic| resume_unwind(panic)))
 }
 
-/// A client that has had an answer, as one with a session has: before the first one the kernel acknowledges each byte.
+/// Returns a client that has had an answer, as one with a session has: before the first one the kernel acknowledges
+/// each byte.
 fn answered(address: SocketAddr) -> Peer {
     let mut peer = Peer::connect(address);
     peer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -87,7 +89,7 @@ fn answered(address: SocketAddr) -> Peer {
     peer
 }
 
-/// What the server spends on bytes that come one by one.
+/// Returns the CPU time of the server for bytes that arrive one by one.
 fn drip(server: &Server, mut peer: Peer, bytes: &[u8]) -> Duration {
     let before = server.cpu();
     for byte in bytes {
@@ -101,7 +103,7 @@ fn drip(server: &Server, mut peer: Peer, bytes: &[u8]) -> Duration {
     server.cpu() - before
 }
 
-/// The time that the server of row 4 gives a handshake.
+/// The handshake timeout of the server of row 4.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[test]
@@ -118,7 +120,7 @@ fn row_4_half_handshakes_end_on_time_and_do_not_slow_honest_ones() {
         let (sender, are_there) = channel();
         let attack = thread::spawn(move || slowloris(address, attackers, &sender));
         are_there.recv().unwrap();
-        // In full none has been closed yet by then, and each has sent a byte more.
+        // At full scale none has been closed by then, and each has sent a byte more.
         thread::sleep(Duration::from_millis(1_000));
         let under_attack = p99(handshakes(server.address, 500));
         let (lives, echoes) = honest.during(|| attack.join().unwrap());
@@ -141,7 +143,7 @@ fn row_4_half_handshakes_end_on_time_and_do_not_slow_honest_ones() {
     });
 }
 
-/// How long each of some handshakes takes, from connecting to the 101.
+/// Returns how long each of some handshakes takes, from connecting to the 101.
 fn handshakes(address: SocketAddr, count: usize) -> Vec<Duration> {
     let timed = (0..count).map(|_| {
         thread::sleep(Duration::from_millis(1));
@@ -155,7 +157,7 @@ fn handshakes(address: SocketAddr, count: usize) -> Vec<Duration> {
     timed.collect()
 }
 
-/// Sends a byte a second on each of many connections; gives how long each lived.
+/// Sends a byte a second on each of many connections. Returns how long each lived.
 fn slowloris(address: SocketAddr, count: usize, are_there: &Sender<()>) -> Vec<Duration> {
     let begun = Instant::now();
     let connect = |_| Some((Instant::now(), Peer::connect(address)));
@@ -163,9 +165,9 @@ fn slowloris(address: SocketAddr, count: usize, are_there: &Sender<()>) -> Vec<D
     are_there.send(()).unwrap();
     let mut lives = Vec::new();
     let mut sent = 0;
-    // Connections that are not closed by then show as missing.
+    // Connections that are not closed by then count as missing.
     while lives.len() < count && begun.elapsed() < patience() {
-        // Never the whole of it.
+        // The whole request is never sent.
         let due = (begun.elapsed().as_secs() as usize).min(UPGRADE.len() - 2);
         for entry in &mut peers {
             let Some((since, peer)) = entry else { continue };
@@ -236,7 +238,7 @@ fn who_asks_again_and_again_and_never_reads_an_answer_is_cut_off() {
         figure(4, format!("answers never read: descriptors {descriptors} → {after} in {took:.2?}"), "all, 3 s");
         assert_eq!(after, descriptors);
         drop(peers);
-        // Each timeout once, and a second for its ticks and for looking from outside.
+        // Each timeout once, and a second for its ticks and for observing from outside.
         in_time(took <= Duration::from_secs(3));
     });
 }

@@ -15,13 +15,13 @@ const CROWD: usize = 5_000;
 /// Clients of the crowd that connect at the same time.
 const AT_ONCE: usize = 32;
 
-/// Sessions that are told one after the other.
+/// Sessions that are closed one after the other.
 const SESSIONS: usize = 5_000;
 
-/// The spread of their goodbyes.
+/// The drain spread.
 const SPREAD: Duration = Duration::from_secs(2);
 
-/// What became of the connections of a crowd.
+/// The outcomes of a crowd's connections.
 #[derive(Default)]
 struct Crowd {
     come: AtomicUsize,
@@ -96,7 +96,7 @@ fn row_58_goodbyes_are_spread_evenly() {
         let times: Vec<Duration> = thread::scope(|scope| {
             let listening = peers.chunks_mut(chunk).map(|peers| {
                 scope.spawn(move || {
-                    // A core tells its sessions in the order in which they came.
+                    // A core closes its sessions in the order in which they came.
                     let told = peers.iter_mut().flatten().map(|peer| {
                         let (was_told, _) = goodbye(peer);
                         was_told.then(|| begun.elapsed())
@@ -122,7 +122,7 @@ fn row_58_goodbyes_are_spread_evenly() {
             "all; 5 to 15 % in each tenth, the last after 2.2 s; exit 0",
         );
         assert_eq!((times.len(), status.code()), (count, Some(0)));
-        // Nobody is told long before its turn, however late the news is heard.
+        // No session is closed long before its turn, however late the test sees it.
         let mut in_order = times;
         in_order.sort_unstable();
         let is_early = |(told, time): (usize, &Duration)| *time + SPREAD / 10 < SPREAD * told as u32 / count as u32;

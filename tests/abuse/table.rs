@@ -1,7 +1,8 @@
-//! The table that a run prints: a line for each attack on each reactor, with its figures and what the server spent.
+//! The table that a run prints: a line for each attack on each reactor, with its figures and the server's resources.
 //!
-//! Invariant: an attack that fails has its line too, and attacks on other threads add nothing to it. It passes only if, besides its own figures, every server it left
-//! running has as many descriptors open as before, has not panicked, and knows what became of each connection.
+//! Invariant: an attack that fails has its line too, and attacks on other threads add nothing to it. An attack passes
+//! only if, besides its own figures, every server it left running has as many open descriptors as before, has not
+//! panicked, and accounts for each connection.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -13,7 +14,7 @@ use std::thread;
 use crate::usage::Spent;
 
 thread_local! {
-    /// The figures so far of the attack under way on this thread.
+    /// The figures so far of the attack that runs on this thread.
     static RECORD: RefCell<Record> = RefCell::default();
 }
 
@@ -22,11 +23,11 @@ struct Record {
     row: u32,
     figures: Vec<(String, String)>,
     servers: Vec<Spent>,
-    /// The places of bounds of time that were missed, and are not demanded.
+    /// The places of bounds of time that were missed and are not demanded.
     late: Vec<String>,
 }
 
-/// Runs an attack and prints its line; gives why it failed.
+/// Runs an attack and prints its line. Returns the reason if it failed.
 pub fn run(reactor: &str, attack: impl FnOnce()) -> Result<(), Box<dyn Any + Send>> {
     let outcome = catch_unwind(AssertUnwindSafe(attack));
     let record = RECORD.take();
@@ -38,7 +39,7 @@ pub fn run(reactor: &str, attack: impl FnOnce()) -> Result<(), Box<dyn Any + Sen
     if ok { Ok(()) } else { Err(Box::new(faults.join("; "))) }
 }
 
-/// One figure of the attack under way: its row, what was measured and what was demanded of it.
+/// Adds a figure to the attack that runs: its row, the measured value and the bound.
 pub fn figure(row: u32, measured: impl Display, bound: impl Display) {
     RECORD.with_borrow_mut(|record| {
         record.row = row;
@@ -46,24 +47,24 @@ pub fn figure(row: u32, measured: impl Display, bound: impl Display) {
     });
 }
 
-/// Tells that the attack under way missed the bound of time that stands here.
+/// Records that the attack that runs missed the bound of time at this place.
 pub fn late(place: &Location<'_>) {
     let file = place.file().rsplit('/').next().unwrap_or_default();
     RECORD.with_borrow_mut(|record| record.late.push(format!("{file}:{}", place.line())));
 }
 
-/// Records the means that a server has spent by its end. It has to end on the thread of its attack.
+/// Records the resources that a server has used by its end. It must end on the thread of its attack.
 pub fn spent(spent: Spent) {
     RECORD.with_borrow_mut(|record| record.servers.push(spent));
 }
 
-/// Past the test harness, which would keep it for itself unless the test fails.
+/// Prints past the test harness, which would show the text only if the test fails.
 pub fn say(line: &str) {
     writeln!(stdout().lock(), "{line}").unwrap();
 }
 
 impl Record {
-    /// `| row | attack | reactor | figure | bound | memory | descriptors | CPU | counters | ok |`
+    /// Prints `| row | attack | reactor | figure | bound | memory | descriptors | CPU | counters | ok |`.
     fn line(&self, reactor: &str, ok: bool, faults: &[String]) -> String {
         let test = thread::current().name().unwrap_or_default().to_owned();
         let sentence = test.rsplit("::").next().unwrap_or_default().replace('_', " ");

@@ -1,14 +1,14 @@
-//! Row 10: text that is UTF-8 or not, cut into fragments and reads anywhere; the standard library is the judge.
+//! Row 10: text that is UTF-8 or not, split into fragments and reads anywhere; the standard library is the judge.
 
 use crate::attacker::{Next, Peer};
 use crate::server::Server;
 use crate::wire::{CONTINUATION, FIN, KEY, TEXT, header, masked};
 use crate::{Random, figure, on_each_reactor, scaled};
 
-/// Messages of a session until one is bad: enough to make most of the work text, not handshakes.
+/// Messages of a session until one is invalid: enough that most of the work is text, not handshakes.
 const MESSAGES_MAX: usize = 50;
 
-/// Sessions in one go.
+/// Sessions in one batch.
 const AT_ONCE: usize = 100;
 
 #[test]
@@ -27,7 +27,7 @@ fn row_10_text_is_judged_as_the_standard_library_does_and_at_its_first_bad_byte(
                     match std::str::from_utf8(&text) {
                         Ok(_) => fragments(&mut bytes, &text, true, &mut random),
                         Err(error) => {
-                            // Of a text that is bad before its end nothing more is sent than shows it.
+                            // Of a text that is invalid before its end, only the bytes up to the fault are sent.
                             let shown = error.error_len().map(|length| error.valid_up_to() + length + 1);
                             match shown.filter(|shown| *shown < text.len()) {
                                 Some(shown) => fragments(&mut bytes, &text[..shown], false, &mut random),
@@ -60,7 +60,7 @@ fn row_10_text_is_judged_as_the_standard_library_does_and_at_its_first_bad_byte(
     });
 }
 
-/// A few characters of one to four bytes; in some of the texts one byte is wrong, or the last character is cut.
+/// Returns a few characters of one to four bytes; in some texts one byte is wrong, or the last character is cut.
 fn random_text(random: &mut Random) -> Vec<u8> {
     let characters = 1 + random.below(24);
     let alphabet: Vec<char> = "aé€𐍈\u{7FF}\u{800}\u{D7FF}\u{E000}\u{FFFF}\u{10FFFF}\0~".chars().collect();
@@ -77,7 +77,7 @@ fn random_text(random: &mut Random) -> Vec<u8> {
     text
 }
 
-/// The text in up to three fragments. Without an end the last one announces more than comes.
+/// Writes the text in up to three fragments. An unfinished one announces more than comes.
 fn fragments(bytes: &mut Vec<u8>, text: &[u8], ends: bool, random: &mut Random) {
     let mut rest = text;
     let mut opcode = TEXT;

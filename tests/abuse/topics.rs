@@ -13,26 +13,26 @@ use crate::{Random, figure, in_time, is_full_scale, on_each_reactor, p99, patien
 
 const PAYLOAD_BYTES: usize = 1024;
 
-/// Messages in one go: who is about to read has room for more.
+/// Messages in one batch: a subscriber that is about to read has room for more.
 const AT_ONCE: usize = 32;
 
-/// For how long nothing may come before nothing more is expected, once all is accounted for.
+/// The time without input after which nothing more is expected, once everything is accounted for.
 const SILENCE: Duration = Duration::from_millis(700);
 
-/// Readers whose times count, spread over all.
+/// Readers whose times are measured, spread over all.
 const TIMED: usize = 50;
 
-/// A message: its number, over and over.
+/// Returns a message that repeats its number.
 fn message(number: usize) -> Vec<u8> {
     (number as u64).to_be_bytes().repeat(PAYLOAD_BYTES / 8)
 }
 
-/// Subscribers of one topic that read everything, and the one who publishes.
+/// Subscribers of one topic that read everything, and the publisher.
 struct Readers {
     audience: Audience,
     publisher: Peer,
     published: usize,
-    /// How many messages each has heard.
+    /// The number of messages that each has received.
     heard: Vec<usize>,
 }
 
@@ -42,14 +42,14 @@ impl Readers {
         for _ in 0..count {
             audience.add(Peer::open_at(server.address, "/topics/t"));
         }
-        // It is not heard by itself, so that nothing waits for it.
+        // The publisher is not subscribed, so that nothing waits for it.
         let mut publisher = Peer::open_at(server.address, "/topics/t?echo=false");
         audience.await_subscriptions(count, |_, probe| publisher.write(&masked(FIN | BINARY, probe)));
         Self { audience, publisher, published: 0, heard: vec![0; count] }
     }
 
-    /// Publishes so many messages, some at a time, and gives how long they took to each of some readers. Everyone hears
-    /// them all, in order.
+    /// Publishes so many messages, some at a time. Returns how long they took to each of some readers. Every subscriber
+    /// receives all of them, in order.
     fn publish(&mut self, count: usize) -> Vec<Duration> {
         let mut times = Vec::new();
         let every = (self.audience.len() / TIMED).max(1);
@@ -81,8 +81,8 @@ impl Readers {
     }
 }
 
-/// Has slow subscribers read at last, until all is accounted for. Returns the numbers of each one's messages, and how it ended.
-/// `due` says how many messages all of them together are to find, as far as is known by then.
+/// Makes slow subscribers read at last, until everything is accounted for. Returns the numbers of each one's messages,
+/// and how it ended. `due` returns how many messages all of them together must find, as far as is known by then.
 fn read_at_last(peers: &mut [Peer], due: impl Fn() -> usize) -> Vec<(Vec<usize>, Next)> {
     let (found, ended, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let read = |peer: &mut Peer| {
@@ -117,7 +117,7 @@ fn read_at_last(peers: &mut [Peer], due: impl Fn() -> usize) -> Vec<(Vec<usize>,
     })
 }
 
-/// Messages that were dropped, for any reason.
+/// Returns the number of dropped messages, for any reason.
 fn dropped(server: &Server) -> usize {
     let counters = server.counters();
     let dropped = counters.iter().filter(|(name, _)| name.starts_with("messages_dropped"));
@@ -128,11 +128,11 @@ fn counted(server: &Server, name: &str) -> usize {
     server.counters().get(name).copied().unwrap_or(0) as usize
 }
 
-/// A tenth of the subscribers never reads. What that costs the others, and what becomes of it, under one policy.
+/// Measures a tenth of subscribers that never read: their effect on the others, and their end, under one policy.
 fn slow_subscribers(reactor: &str, policy: &str, reason: &str) {
     let (readers, silent) = (scaled(1_800), scaled(200));
     let messages = scaled(100_000);
-    // Nobody is given up for another reason than the policy, and whoever reads at last finds how it ended.
+    // Only the policy ends a session, and a subscriber that reads at last finds how it ended.
     let patient = [
         "--dead-peer-timeout-ms",
         "0",
@@ -143,9 +143,9 @@ fn slow_subscribers(reactor: &str, policy: &str, reason: &str) {
     ];
     let server = Server::start(reactor, &[&["--set", &format!("topics.overflow={policy}")][..], &patient].concat());
     let mut readers = Readers::new(&server, readers);
-    // Three rounds, because one has too few of the slowest hundredth.
+    // Three rounds, because one has too few samples of the slowest hundredth.
     let quiet = p99(readers.publish(messages / 20));
-    // Each core has told the other of the topic already.
+    // Each core has announced the topic to the other already.
     let open = |_| Peer::open_by(Peer::connect_narrow(server.address), "/topics/t");
     let mut silent: Vec<_> = (0..silent).map(open).collect();
     let (before, first) = (server.memory(), readers.published);
@@ -156,7 +156,7 @@ fn slow_subscribers(reactor: &str, policy: &str, reason: &str) {
     let dropped = || counted(&server, &format!("messages_dropped{{reason=\"{reason}\"}}"));
     let name = format!("{policy}: {} readers got all {messages} in order", readers.audience.len());
     let mut missing = 0;
-    // Those that are closed find less, and end.
+    // Closed subscribers find fewer messages, and end.
     let all = silent.len() * messages;
     let ends = read_at_last(&mut silent, || if policy == "close" { all } else { all.saturating_sub(dropped()) });
     let dropped = dropped();
@@ -203,7 +203,7 @@ fn row_16_subscribers_that_never_read_cost_the_others_nothing_under_any_policy()
     });
 }
 
-/// What a publisher says: who it is, the number of the message, and bytes that only these two determine.
+/// Returns a publisher's message: its name, the message's number, and bytes that only these two determine.
 fn said(publisher: usize, number: usize) -> Vec<u8> {
     let mut random = Random((publisher * 1_000_003 + number + 1) as u64);
     let mut payload = Vec::from((publisher as u32).to_be_bytes());
@@ -214,7 +214,7 @@ fn said(publisher: usize, number: usize) -> Vec<u8> {
 
 const PUBLISHERS: usize = 100;
 const TOPICS: usize = 10;
-/// What each has said and not heard itself.
+/// The number of messages that each has sent and not received itself.
 const WINDOW: usize = 50;
 
 #[test]
@@ -231,7 +231,7 @@ fn row_30_what_many_publish_on_two_cores_arrives_once_and_in_order() {
         });
         thread::sleep(STALE);
         let probes = counted(&server, "messages_published");
-        // What each has heard of each.
+        // The last number that each has received of each.
         let mut heard = vec![[0usize; PUBLISHERS]; PUBLISHERS];
         let (mut said_by, mut due) = ([0usize; PUBLISHERS], Vec::new());
         let begun = Instant::now();
@@ -285,7 +285,7 @@ fn row_30_what_finds_a_ring_of_eight_entries_full_is_counted_to_the_message() {
         for number in 0..SUBSCRIBERS {
             audience.add(Peer::open_at(server.address, &format!("/topics/own-{number}")));
         }
-        // By HTTP, so that who publishes does not subscribe.
+        // Published by HTTP, so that the publisher does not subscribe.
         let mut publishers: Vec<_> = (0..4).map(|_| Peer::connect(server.address)).collect();
         let request = |number: usize, message: &[u8]| {
             let length = message.len();
@@ -315,7 +315,7 @@ fn row_30_what_finds_a_ring_of_eight_entries_full_is_counted_to_the_message() {
             }
             while audience.hear(Duration::ZERO, |_, _, _| heard += 1) {}
         }
-        // Until all is accounted for, and then for a while, since nothing more may come.
+        // Waits until everything is accounted for, and then for a while, since nothing more may come.
         let end = Instant::now() + patience();
         while heard + dropped(&server) - dropped_before < published && Instant::now() < end {
             audience.hear(SILENCE, |_, _, _| heard += 1);
@@ -336,10 +336,10 @@ fn row_30_what_finds_a_ring_of_eight_entries_full_is_counted_to_the_message() {
     });
 }
 
-/// Topics published to in one go.
+/// Topics published to in one batch.
 const SPREAD: usize = 64;
 
-/// Parts in which costs are measured that are compared.
+/// Parts in which costs are measured and compared.
 const SLICES: usize = 10;
 
 #[test]
@@ -349,7 +349,7 @@ fn row_40_very_many_topics_cost_little_memory_and_no_time() {
         let server = Server::on_one_core(reactor);
         let mut peers = Peer::open_many(server.address, clients);
         let mut publisher = Peer::open(server.address);
-        // The slab of sessions and the scratch buffers are there by now.
+        // The slab of sessions and the scratch buffers are allocated by now.
         publisher.ask("join warm-up");
         let idle = server.memory();
         for (number, peer) in peers.iter_mut().enumerate() {
@@ -361,13 +361,13 @@ fn row_40_very_many_topics_cost_little_memory_and_no_time() {
         let bound = (2 * topics * 32 + topics * 96) as u64;
         let mut random = Random(7);
         let (mut few, mut any, mut few_echoes, mut any_echoes) = (0.0, 0.0, 0.0, 0.0);
-        // By turns, since the machine's own speed changes from second to second.
+        // Alternately, since the machine's own speed changes from second to second.
         for _ in 0..SLICES {
             let rounds = scaled(2_000) / SLICES;
-            // The same few again and again: one alone would be a batch, with a single send for all that was said.
+            // The same few topics again and again: one alone would be a batch, with a single send for all messages.
             few += cost_of_telling(&server, &mut publisher, &mut peers, rounds, &mut |at| at % SPREAD);
             any += cost_of_telling(&server, &mut publisher, &mut peers, rounds, &mut |_| random.below(topics));
-            // What it costs the kernel that connections have not been used for a while, without any topic.
+            // The kernel's cost of connections that have not been used for a while, without any topic.
             few_echoes += cost_of_echoes(&server, &mut peers, rounds / 2, &mut |at| at);
             any_echoes += cost_of_echoes(&server, &mut peers, rounds / 2, &mut |_| random.below(clients));
         }
@@ -385,13 +385,13 @@ fn row_40_very_many_topics_cost_little_memory_and_no_time() {
             ),
             format!("{bound} B; × 1.3 beyond what the connections cost"),
         );
-        // A tenth of the topics does not fill what memory is taken in.
+        // A tenth of the topics does not fill the memory that is allocated at once.
         assert!(grown <= bound || !is_full_scale());
         in_time(any <= few * cold * 1.3);
     });
 }
 
-/// What a message to a topic costs, in microseconds of CPU.
+/// Returns the cost of a message to a topic, in microseconds of CPU time.
 fn cost_of_telling(
     server: &Server,
     publisher: &mut Peer,
@@ -412,7 +412,7 @@ fn cost_of_telling(
     (server.cpu() - before).as_nanos() as f64 / (rounds * SPREAD) as f64 / 1_000.0
 }
 
-/// What echoes on as many connections cost, in nanoseconds of CPU.
+/// Returns the cost of echoes on as many connections, in nanoseconds of CPU time.
 fn cost_of_echoes(server: &Server, peers: &mut [Peer], rounds: usize, peer: &mut dyn FnMut(usize) -> usize) -> f64 {
     let before = server.cpu();
     for _ in 0..rounds {

@@ -1,41 +1,41 @@
 //! The memory, descriptors, processor time and counters of a server, at its start and by its end.
 //!
-//! Invariant: a server that has lost a descriptor, has panicked, or does not know what became of a connection has a fault,
+//! Invariant: a server that has lost a descriptor, has panicked, or cannot account for a connection has a fault,
 //! whatever the attack was.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A counter that moves whatever happens.
+/// A counter that always moves.
 const RESTLESS: &str = "turns";
 
-/// What a server uses at one moment.
+/// The resources that a server uses at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
     /// In bytes.
     pub memory: u64,
     pub descriptors: usize,
     pub cpu: Duration,
-    /// By name and reason, over all cores.
+    /// The counters by name and reason, over all cores.
     pub counters: BTreeMap<String, u64>,
 }
 
-/// What a server used when it began, and by its end.
+/// The resources that a server used at its beginning, and by its end.
 pub struct Spent {
     before: Usage,
-    /// `None` if it was over before it was looked at.
+    /// `None` if the server had ended before it was measured.
     after: Option<Usage>,
     panics: usize,
 }
 
 impl Usage {
-    /// A counter, over all reasons.
+    /// Returns a counter, over all reasons.
     fn total(&self, name: &str) -> u64 {
         let own = self.counters.iter().filter(|(own, _)| own.split('{').next() == Some(name));
         own.map(|(_, count)| count).sum()
     }
 
-    /// Lists the counts of those that came and have not been counted as gone. Nobody is there any more.
+    /// Lists the counts of connections that came and were not counted as ended. No client is left.
     pub fn uncounted(&self) -> Vec<String> {
         let pairs = [("connections_accepted", "connections_closed"), ("sessions_opened", "sessions_closed")];
         let totals = pairs.map(|(came, gone)| (came, self.total(came), gone, self.total(gone)));
@@ -47,12 +47,12 @@ impl Usage {
 }
 
 impl Spent {
-    /// `after` is `None` if the server was over before it was looked at.
+    /// Returns the usage; `after` is `None` if the server had ended before it was measured.
     pub fn new(before: Usage, after: Option<Usage>, panics: usize) -> Self {
         Self { before, after, panics }
     }
 
-    /// Lists what must not be, whatever the attack was.
+    /// Lists faults, whatever the attack was.
     pub fn faults(&self, panics_are_wanted: bool) -> Vec<String> {
         let mut faults = Vec::new();
         if self.panics > 0 {
@@ -87,7 +87,7 @@ impl Spent {
         spent.map_or_else(|| "ended".to_owned(), |spent| format!("{:.2} s", spent.as_secs_f64()))
     }
 
-    /// Those that moved.
+    /// Returns the counters that moved.
     pub fn counters(&self) -> String {
         let after = self.after.iter().flat_map(|after| &after.counters);
         let moved = after.filter(|(name, _)| *name != RESTLESS).filter_map(|(name, count)| {

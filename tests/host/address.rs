@@ -1,4 +1,4 @@
-//! An address that is in use for a while, because the kernel has not taken it back from a process that was killed.
+//! Tests of an address that stays in use for a while, because the kernel has not freed it after a process was killed.
 
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +11,7 @@ fn serve(flags: &[&str]) -> Run {
     Run::new(ringsock(&[&["serve", "--cores", "2", "--max-connections", "1000"], flags].concat()))
 }
 
-/// Waits for the line that says that it waits.
+/// Waits for the line that says that the server waits.
 fn await_line(server: &Run, address: &str) {
     let line = server.errors.recv_timeout(PATIENCE).unwrap();
     assert!(line.contains("WARN") && line.contains(&format!("{address} is in use")), "{line}");

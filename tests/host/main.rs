@@ -1,4 +1,4 @@
-//! A server on a host that takes something away: a system call, memory, time, an address, a part of its processors.
+//! Tests of a server on a host that withholds something: a system call, memory, time, an address, some processors.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 

@@ -1,5 +1,5 @@
-//! A process that is stopped as a whole and goes on later: by SIGSTOP here, by a paused container, a debugger or a snapshot
-//! of the machine elsewhere.
+//! Tests of a process that is stopped as a whole and continued later: by SIGSTOP here, by a paused container, a
+//! debugger or a snapshot of the machine elsewhere.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::program::client::Client;
 use crate::program::run::{PATIENCE, Run, ringsock};
 
-/// Runs `body` for both reactors at once, since it mostly waits; one that the host refuses is left out.
+/// Runs `body` for both reactors at once, since it mostly waits; a reactor that the host refuses is left out.
 fn on_each_reactor(body: impl Fn(&str) + Sync) {
     thread::scope(|scope| {
         if ringsock::reactor::uring::Uring::new().is_ok() {
@@ -30,7 +30,7 @@ fn signal(server: &Run, name: &str) {
     assert!(Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap().success());
 }
 
-/// Stops the process, waits until all of it stands still, and lets it go on after this time.
+/// Stops the process, waits until all of it is stopped, and continues it after this time.
 fn pause(server: &Run, time: Duration) {
     signal(server, "STOP");
     let id = server.process.0.id();
@@ -50,7 +50,7 @@ fn pause(server: &Run, time: Duration) {
 
 #[test]
 fn a_pause_longer_than_every_timeout_costs_no_session() {
-    // All timeouts that a pause could bring about are shorter than it, as a pause of minutes is longer than the defaults.
+    // All timeouts that a pause could cause are shorter than it, as a pause of minutes is longer than the defaults.
     let timeouts = ["handshake", "assembly", "send", "dead-peer", "close"];
     let timeouts = timeouts.map(|name| format!("--set=timeouts.{name}-timeout-ms=6000"));
     let mut flags: Vec<&str> = timeouts.iter().map(String::as_str).collect();
@@ -122,7 +122,7 @@ fn a_pause_while_it_drains_leaves_everyone_the_time_to_say_goodbye() {
     });
 }
 
-/// Demands that a server that was told to end does so with success, and has had nothing to complain of.
+/// Demands that a server that was told to end succeeds, and has logged no complaint.
 fn ends_in_order(mut server: Run) {
     assert!(server.process.0.wait().unwrap().success());
     let log = server.log();

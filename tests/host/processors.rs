@@ -1,11 +1,11 @@
-//! Which processors the cores of a server may run on.
+//! Tests of the processors that the cores of a server may run on.
 
 use std::fs;
 use std::process::Command;
 
 use crate::program::run::{Run, isolated, ringsock};
 
-/// What the kernel lets each core's thread run on, in the order of the cores.
+/// Returns the processors that the kernel allows each core's thread, in the order of the cores.
 fn allowed(server: &Run) -> Vec<String> {
     let tasks = format!("/proc/{}/task", server.process.0.id());
     let mut cores: Vec<(String, String)> = fs::read_dir(tasks)
@@ -40,7 +40,7 @@ fn two_servers_with_fewer_cores_than_processors_are_pinned_to_none() {
         let [allowed] = &allowed(server)[..] else { panic!("it has not one core") };
         assert!(allowed.contains([',', '-']), "it is pinned to {allowed}");
     }
-    // More than there are share all of them.
+    // More cores than processors share all of them.
     let crowd = serve(processors + 1, &[]);
     assert!(allowed(&crowd).iter().all(|allowed| allowed.contains([',', '-'])));
 }

@@ -1,4 +1,4 @@
-//! System calls and memory that the host refuses: io_uring or epoll is taken, or the server says what it lacks.
+//! Tests of system calls and memory that the host refuses: the server uses epoll, or says what it lacks.
 
 use std::io::{Write, stdout};
 use std::process::Command;
@@ -20,7 +20,7 @@ fn refusal(arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> String {
     said
 }
 
-/// Demands that a server with `--reactor auto` serves on epoll, and says why in its only warning.
+/// Demands that a server with `--reactor auto` serves on epoll, and gives the reason in its only warning.
 fn falls_back(arguments: &[&str], prepare: impl FnOnce(&mut Command), why: &[&str]) {
     let mut command = serve(arguments);
     prepare(&mut command);
@@ -29,7 +29,7 @@ fn falls_back(arguments: &[&str], prepare: impl FnOnce(&mut Command), why: &[&st
     assert!(banner.contains("reactor      epoll"), "{banner}");
     let (_, address) = banner.split_once("ws://").unwrap();
     Client::open(address.split('/').next().unwrap(), "/echo").echo("served all the same");
-    // The host may lack other things, which are said once it is ready.
+    // The host may lack other things, which are reported once the server is ready.
     let log: Vec<String> = server.log().into_iter().filter(|line| !line.contains("Run ringsock tune")).collect();
     let [warning] = &log[..] else { panic!("{log:?}") };
     for words in ["WARN", "Using epoll"].iter().chain(why) {
@@ -51,13 +51,13 @@ fn a_ring_that_can_be_made_and_not_used_leaves_epoll() {
     }
 }
 
-/// Whether this kernel counts rings as locked memory at all; some before 6.14 do not.
+/// Returns whether this kernel counts rings as locked memory; some before 6.14 do not.
 fn rings_are_locked() -> bool {
     let mut command = serve(&["--cores", "1"]);
     limit_locked_memory(&mut command, 0);
     let locked = Run::new(command).banner().contains("reactor      epoll");
     if !locked {
-        // Past the test harness, which would keep it for itself.
+        // Written past the test harness, which would capture it.
         writeln!(stdout().lock(), "NOT TESTED: this kernel does not count rings as locked memory").unwrap();
     }
     locked
@@ -68,7 +68,7 @@ fn too_little_memory_to_lock_leaves_epoll_and_is_named() {
     if !rings_are_locked() {
         return;
     }
-    // One ring of one core does not fit; one of ten does, and all do not.
+    // One ring of one core does not fit; one of ten does, and all together do not.
     for (kib, cores) in [(64, "1"), (64, "2"), (1024, "10"), (4096, "10")] {
         let limit = |command: &mut Command| limit_locked_memory(command, kib * 1024);
         let shown = if kib < 1024 { format!("{kib} KiB") } else { format!("{} MiB", kib / 1024) };

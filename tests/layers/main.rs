@@ -72,7 +72,7 @@ const UNSAFE_LAYER: &str = "reactor";
 /// Lines of a file without its tests. The rule is 500; the rest is room to finish a thought before splitting.
 const LINES_MAX: usize = 550;
 
-/// The source of the crate, and the text of each of its files.
+/// Returns the source of the crate, and the text of each of its files.
 fn house() -> (Source, Vec<String>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();

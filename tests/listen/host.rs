@@ -1,4 +1,4 @@
-//! Hosts that are set up otherwise: without IPv6, with an interface to choose, with ports for root alone.
+//! Tests of hosts with another setup: without IPv6, with a choice of interfaces, with ports reserved for root.
 //!
 //! Those with a network namespace of their own need root, and util-linux and iproute2, which every Debian has.
 
@@ -12,13 +12,14 @@ use super::{REACTORS, drain, line};
 /// The capability to listen on ports below 1024.
 const CAP_NET_BIND_SERVICE: libc::c_ulong = 10;
 
-/// Has the kernel know no IPv6, as with `ipv6.disable=1` on its command line or with `RestrictAddressFamilies=AF_INET`.
+/// Makes the kernel refuse IPv6, as with `ipv6.disable=1` on its command line or with
+/// `RestrictAddressFamilies=AF_INET`.
 fn without_ipv6(command: &mut Command) {
     let step = |code: u32, jump_if_not: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: jump_if_not, k };
     let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
     let equals = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
     let answer = libc::BPF_RET | libc::BPF_K;
-    // The number of the system call is the first word that a filter sees, and the first argument the fifth.
+    // The number of the system call is the first word that a filter sees, and the first argument is the fifth.
     let filter = [
         step(load, 0, 0),
         step(equals, 3, libc::SYS_socket as u32),
@@ -30,7 +31,7 @@ fn without_ipv6(command: &mut Command) {
     filter_system_calls(command, filter.into());
 }
 
-/// A shell in a network namespace of its own, in which `$RINGSOCK` is the program.
+/// Returns a shell in a network namespace of its own, in which `$RINGSOCK` is the program.
 fn in_namespace(script: &str) -> Command {
     let mut command = isolated(Command::new("unshare"), &["--net", "sh", "-ec", script]);
     command.env("RINGSOCK", env!("CARGO_BIN_EXE_ringsock")).env("RINGSOCK_ADMIN_LISTEN", "none");
@@ -59,7 +60,7 @@ fn a_host_without_ipv6_is_listened_on_by_ipv4_with_one_line() {
             assert!(line.contains(&format!("Not listening on {skipped}, which this host does not have: ")), "{line}");
         }
     }
-    // An address that was asked for by itself is needed.
+    // An address that is configured alone is required.
     let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0,[::1]:0"]);
     without_ipv6(&mut command);
     let refused = Run::new(command).refusal();
@@ -107,12 +108,12 @@ fn a_port_for_root_alone_is_refused_with_what_would_allow_it() {
     let first: u16 =
         std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap().trim().parse().unwrap();
     if first <= 1 {
-        // Every port is for everyone here, as in a container of Docker.
+        // Every port is open to everyone here, as in a container of Docker.
         return;
     }
     let mut command = ringsock(&["serve", "--listen", "127.0.0.1:1"]);
     let without_the_capability = || {
-        // Fails for whoever has no capability to drop, which is what is wanted.
+        // This fails for a user that has no capability to drop, which is the intended state.
         // SAFETY: takes integers and touches no memory.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE, 0, 0, 0) };
         Ok(())

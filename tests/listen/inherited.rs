@@ -1,4 +1,4 @@
-//! Sockets that whoever starts the program passes to it.
+//! Tests of sockets that the parent passes to the program.
 
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
@@ -13,10 +13,10 @@ use super::{REACTORS, drain, drain_beside, get, line};
 /// The first descriptor that is passed.
 const FIRST: RawFd = 3;
 
-/// Where descriptors wait that take the numbers from [`FIRST`] on.
+/// The numbers of descriptors that wait to become those from [`FIRST`] on.
 const ASIDE: RawFd = 100;
 
-/// The program with these descriptors. LISTEN_PID has to be its own number, which only a shell knows that becomes it.
+/// Returns the program with these descriptors. LISTEN_PID must be its own id, which only a shell that becomes it knows.
 fn with_sockets(descriptors: &[RawFd], names: &str, arguments: &[&str]) -> Command {
     let script = "LISTEN_PID=${OTHER:-$$} exec \"$0\" \"$@\"";
     let all = [&["-c", script, env!("CARGO_BIN_EXE_ringsock"), "serve"], arguments].concat();
@@ -98,7 +98,7 @@ fn a_socket_named_admin_is_for_metrics() {
     assert_eq!(line(&banner, "listen "), address.to_string());
     assert_eq!(line(&banner, "metrics "), format!("http://{metrics}/metrics"));
     assert!(get(TcpStream::connect(metrics).unwrap(), "/metrics").contains("ringsock_connections_accepted_total"));
-    // It alone leaves the addresses to be listened on.
+    // This alone makes the server ignore the configured addresses.
     let run = Run::new(with_sockets(&[admin.as_raw_fd()], "admin", &["--listen", "127.0.0.2:0"]));
     assert!(line(&run.banner(), "listen ").starts_with("127.0.0.2:"));
 }

@@ -1,4 +1,4 @@
-//! Where the program listens: every form of `--listen`, on each reactor, with what it says and what it leaves behind.
+//! Tests of listening: every form of `--listen`, on each reactor, with its output and its effects.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -20,12 +20,12 @@ use program::run::{Run, ringsock};
 
 const REACTORS: [&str; 2] = ["uring", "epoll"];
 
-/// `ringsock serve` with these flags.
+/// Starts `ringsock serve` with these flags.
 fn serve(flags: &[&str]) -> Run {
     Run::new(ringsock(&[&["serve"], flags].concat()))
 }
 
-/// The line that it refuses to start with, behind one that says that it waits for an address.
+/// Returns the line with which it refuses to start, after one that says that it waits for an address.
 fn refusal(flags: &[&str]) -> String {
     let said = serve(flags).refusal();
     let (waits, refused): (Vec<&str>, Vec<&str>) =
@@ -34,13 +34,13 @@ fn refusal(flags: &[&str]) -> String {
     refused[0].to_owned()
 }
 
-/// What stands in the banner behind this word.
+/// Returns the value of this line of the banner.
 fn line(banner: &str, word: &str) -> String {
     let found = banner.lines().find_map(|line| line.trim_start().strip_prefix(word));
     found.unwrap_or_else(|| panic!("no {word} in\n{banner}")).trim_start().to_owned()
 }
 
-/// Asks for `path` over a connection, and gives the answer once the server has closed it.
+/// Requests `path` over a connection, and returns the answer once the server has closed it.
 fn get(mut stream: impl Read + Write, path: &str) -> String {
     stream
         .write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
@@ -50,12 +50,12 @@ fn get(mut stream: impl Read + Write, path: &str) -> String {
     answer
 }
 
-/// Has it drain, and waits until it has ended as it should.
+/// Makes it drain, and waits until it has ended successfully.
 fn drain(run: &mut Run) {
     drain_beside::<TcpStream>(run, &mut []);
 }
 
-/// The same while these clients are there: each is told, answers, and sees the end of its connection.
+/// Makes it drain while these clients are connected: each gets a Close frame, answers, and sees its connection end.
 fn drain_beside<S: Read + Write>(run: &mut Run, clients: &mut [Client<S>]) {
     let id = run.process.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());

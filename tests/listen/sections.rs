@@ -1,4 +1,4 @@
-//! Several `[[listen]]` sections of a file, each with settings of its own.
+//! Tests of several `[[listen]]` sections of a file, each with settings of its own.
 
 use std::io::Write;
 use std::net::TcpStream;

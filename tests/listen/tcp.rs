@@ -1,4 +1,4 @@
-//! Addresses and ports.
+//! Tests of addresses and ports.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 
@@ -9,14 +9,14 @@ use super::{REACTORS, drain, get, line, refusal, serve};
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// How often a port is chosen that another program takes before it is used.
+/// The number of ports to try, since another program may take one before it is used.
 const TRIES_MAX: usize = 50;
 
 fn host_has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
-/// The addresses of this host by which a server is to be reached that listens on both families.
+/// Returns the addresses of this host at which a server that listens on both families is reached.
 fn both() -> Vec<IpAddr> {
     if host_has_ipv6() { vec![V4, V6] } else { vec![V4] }
 }
@@ -28,7 +28,7 @@ fn serve_at_a_port(flags: &[&str]) -> (Run, u16) {
         let flags: Vec<String> = flags.iter().map(|flag| flag.replace("PORT", &port.to_string())).collect();
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let run = serve(&flags);
-        // Either it is ready or it has ended because somebody took the port.
+        // It is either ready, or has ended because another program took the port.
         if run.output.recv().is_ok() {
             return (run, port);
         }
@@ -75,7 +75,7 @@ fn a_port_alone_is_served_on_all_addresses() {
         }
         assert_serves(&both(), port);
         assert_serves(&[IpAddr::V4(Ipv4Addr::new(127, 3, 2, 1))], port);
-        // Nobody goes to all addresses with a browser.
+        // A browser cannot connect to the wildcard address.
         assert!(banner.contains(&format!("(http://127.0.0.1:{port}/ to try it)\n")), "{banner}");
     }
 }
@@ -152,7 +152,7 @@ fn an_address_that_is_none_is_refused_with_what_to_write() {
         let first = refused.lines().next().unwrap();
         assert!(first.starts_with("error: ") && first.contains("--listen") && first.contains(said), "{refused}");
     }
-    // No name has a part of more than 63 bytes, so no other host is asked for it.
+    // No part of a name has more than 63 bytes, so no other host is asked for it.
     let no_host = format!("{}.invalid:9000", "x".repeat(64));
     for text in [no_host.as_str(), "[fe80::1%no-such-interface]:9000"] {
         let refused = refusal(&["--listen", text]);
@@ -162,7 +162,7 @@ fn an_address_that_is_none_is_refused_with_what_to_write() {
 
 #[test]
 fn an_address_of_another_host_is_refused_with_how_to_see_those_of_this_one() {
-    // For documentation alone (RFC 5737), so no host has it.
+    // This address is for documentation alone (RFC 5737), so no host has it.
     let refused = refusal(&["--listen", "192.0.2.1:0"]);
     assert!(refused.contains("Cannot listen on 192.0.2.1:0: Cannot assign requested address"), "{refused}");
     assert!(refused.contains("`ip address`") && refused.contains("ip_nonlocal_bind"), "{refused}");

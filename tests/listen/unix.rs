@@ -1,4 +1,4 @@
-//! Unix sockets.
+//! Tests of Unix sockets.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,9 +11,9 @@ use super::program::client::Client;
 use super::program::run::PATIENCE;
 use super::{REACTORS, drain, drain_beside, get, line, refusal, serve};
 
-/// A path of this test's own, of which there is no file.
+/// Returns a path of this test's own, at which there is no file.
 fn path(name: &str) -> PathBuf {
-    // Short: the path of a socket has 107 bytes at most.
+    // It is short: the path of a socket has 107 bytes at most.
     let directory = std::env::temp_dir().join(format!("ringsock-listen-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     let path = directory.join(name);
@@ -35,7 +35,7 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-/// How many connections each core has, as the server tells over a connection of its own.
+/// Returns how many connections each core has, as the server reports over a connection of its own.
 fn connections_of_cores(path: &Path) -> Vec<u64> {
     let answer = get(connect(path), "/api/cores");
     let counts = answer.split("\"connections\":").skip(1);
@@ -93,7 +93,7 @@ fn every_core_has_its_part_of_the_connections_of_a_unix_socket() {
         let run = serve(&["--listen", &address(&path), "--reactor", reactor, "--cores", "2"]);
         run.banner();
         let mut clients = Vec::new();
-        // Which core is first is the kernel's choice, so this goes on until each has been.
+        // The kernel chooses the first core, so this continues until each has been the first.
         while connections_of_cores(&path).iter().filter(|count| **count > 1).count() < 2 {
             assert!(clients.len() < 2_000, "all connections are one core's");
             clients.push(Client::over(connect(&path), "localhost", "/echo"));
@@ -122,7 +122,7 @@ fn the_socket_of_a_server_that_was_killed_is_taken_over() {
         run.banner();
         drop(run);
         assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket(), "a killed server deletes nothing");
-        // A ring's listener outlives its process for a while, in which the server tries again.
+        // A ring's listener outlives its process for a while, in which the server retries.
         let mut run = serve_there();
         run.banner();
         assert!(get(connect(&path), "/health").starts_with("HTTP/1.1 200 "));
@@ -137,7 +137,7 @@ fn the_socket_of_another_server_that_lives_is_refused_and_left_alone() {
     let other = UnixListener::bind(&path).unwrap();
     let refused = refusal(&["--listen", &address(&path)]);
     assert!(refused.contains(&format!("Cannot listen on {}: Address already in use", address(&path))), "{refused}");
-    // Whoever looked has connected, and no more.
+    // The probe has connected, and no more.
     other.set_nonblocking(true).unwrap();
     while other.accept().is_ok() {}
     connect(&path);

@@ -1,4 +1,4 @@
-//! A WebSocket client that waits for what it is sent, for tests that need no more.
+//! A WebSocket client that waits for each frame, for tests that need no more.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ impl Client {
 }
 
 impl<S: Read + Write> Client<S> {
-    /// Opens a WebSocket at `path` over a connection that is there.
+    /// Opens a WebSocket at `path` over this connection.
     pub fn over(stream: S, address: &str, path: &str) -> Self {
         let mut client = Self(stream);
         client.ask(address, path);
@@ -53,7 +53,7 @@ impl<S: Read + Write> Client<S> {
         self.0.write_all(&[&head, payload].concat()).unwrap();
     }
 
-    /// The next frame's first byte and its payload, of up to 125 bytes.
+    /// Returns the next frame's first byte and its payload, of up to 125 bytes.
     pub fn next(&mut self) -> io::Result<(u8, Vec<u8>)> {
         let mut head = [0; 2];
         self.0.read_exact(&mut head)?;
@@ -62,7 +62,7 @@ impl<S: Read + Write> Client<S> {
         Ok((head[0], payload))
     }
 
-    /// Says something and waits for its echo; pings are answered on the way.
+    /// Sends a message and waits for its echo; answers pings on the way.
     pub fn echo(&mut self, text: &str) {
         self.say(text);
         loop {

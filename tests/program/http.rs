@@ -1,11 +1,11 @@
-//! An HTTP client that sends bytes as they are given to it and reads whole answers.
+//! An HTTP client that sends given bytes and reads whole answers.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 use super::run::PATIENCE;
 
-/// An answer that came whole.
+/// A complete answer.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -64,7 +64,7 @@ impl HttpClient {
         answer
     }
 
-    /// Returns whether the server ends the connection, in order, without another word.
+    /// Returns whether the server ends the connection in order, without further bytes.
     pub fn is_at_end(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0))
     }

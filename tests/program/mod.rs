@@ -1,7 +1,7 @@
-//! What the tests that run programs have in common: a program gets no setting from elsewhere, and ends with its test.
+//! The parts that tests of programs share: a program gets no setting from outside, and ends with its test.
 //!
-//! Invariant: each program begins with the default effect of every signal, whatever the tests were started with: the background
-//! jobs of a script ignore SIGINT, and what nohup starts ignores SIGHUP.
+//! Invariant: each program begins with the default effect of every signal, whatever the tests were started with: the
+//! background jobs of a script ignore SIGINT, and programs under nohup ignore SIGHUP.
 
 pub mod client;
 pub mod http;
@@ -28,8 +28,8 @@ const SIGNALS: [i32; 10] = [
     libc::SIGPWR,
 ];
 
-/// Keeps settings of the environment and ignored signals from a program, and has it end with the thread that starts it,
-/// whatever becomes of the test.
+/// Keeps environment settings and ignored signals from a program, and makes it end with the thread that starts it,
+/// whatever happens to the test.
 pub fn isolate(command: &mut Command) {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
         command.env_remove(name);
@@ -47,7 +47,7 @@ pub fn isolate(command: &mut Command) {
     unsafe { command.pre_exec(begin) };
 }
 
-/// A running program. Ends with this value.
+/// A running program, ended when it is dropped.
 pub struct Process(pub Child);
 
 impl Drop for Process {
@@ -58,12 +58,12 @@ impl Drop for Process {
     }
 }
 
-/// `ringsock serve`, once it is ready, and what it printed until then.
+/// Starts `ringsock serve`. Returns once it is ready, with its output until then.
 pub fn serve(flags: &[&str]) -> (Process, String) {
     serve_prepared(flags, |_| {})
 }
 
-/// The same of a command that is prepared before it starts.
+/// Starts a prepared command in the same way.
 pub fn serve_prepared(flags: &[&str], prepare: impl FnOnce(&mut Command)) -> (Process, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
     isolate(&mut command);
@@ -81,7 +81,7 @@ pub fn serve_prepared(flags: &[&str], prepare: impl FnOnce(&mut Command)) -> (Pr
     (process, banner)
 }
 
-/// What the banner says between these two.
+/// Returns the part of the banner between these two texts.
 pub fn between(banner: &str, from: &str, to: &str) -> String {
     let (_, rest) = banner.split_once(from).unwrap_or_else(|| panic!("no {from} in\n{banner}"));
     rest.split(to).next().unwrap().to_owned()

@@ -1,4 +1,4 @@
-//! A run of `ringsock`, what it says, and how it ends.
+//! A run of `ringsock`: its output, and its end.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::Ipv4Addr;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::{Process, isolate};
 
-/// A start or a refusal takes some 50 ms; the rest is for a machine that is busy with other things.
+/// The patience for a start or a refusal, which takes some 50 ms; the rest is for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Returns an address of this host that nothing else uses, so that nobody takes a port of it while it is free for a moment.
+/// Returns an unused address of this host, so that nobody takes its ports while they are free for a moment.
 pub fn own_address() -> Ipv4Addr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id() * 8 + NEXT.fetch_add(1, Ordering::Relaxed) % 8;
@@ -22,7 +22,7 @@ pub fn own_address() -> Ipv4Addr {
     Ipv4Addr::new(127, second | 128, third, fourth)
 }
 
-/// The program, with no setting from elsewhere, and without metrics: several run at once.
+/// Returns the program, with no setting from outside, and without metrics, since several run at once.
 pub fn ringsock(arguments: &[&str]) -> Command {
     let mut command = isolated(Command::new(env!("CARGO_BIN_EXE_ringsock")), arguments);
     command.env("RINGSOCK_ADMIN_LISTEN", "none");
@@ -35,7 +35,7 @@ pub fn isolated(mut command: Command, arguments: &[&str]) -> Command {
     command
 }
 
-/// A running program. Ends with this value.
+/// A running program, ended when it is dropped.
 pub struct Run {
     pub process: Process,
     pub output: Receiver<String>,
@@ -50,7 +50,7 @@ impl Run {
         Self { process, output, errors }
     }
 
-    /// What it prints up to the line that says that it is ready.
+    /// Returns its output up to the line that says that it is ready.
     pub fn banner(&self) -> String {
         let mut banner = String::new();
         while !banner.contains("ringsock is ready on ") {
@@ -62,21 +62,21 @@ impl Run {
         banner
     }
 
-    /// The address it says it is ready on.
+    /// Returns the address that it is ready on.
     pub fn address(&self) -> String {
         let banner = self.banner();
         let (_, address) = banner.split_once("ws://").unwrap();
         address.split('/').next().unwrap().to_owned()
     }
 
-    /// All that it has logged, and its end. What was logged before its banner is there: both were written by then,
-    /// but no more than that is known of when each arrives here.
+    /// Returns its whole log, and its end. The lines logged before the banner are there: both were written by then, but
+    /// no more is known about when each arrives here.
     pub fn log(self) -> Vec<String> {
         drop(self.process);
         self.errors.iter().collect()
     }
 
-    /// What it says as it refuses to start.
+    /// Returns the message with which it refuses to start.
     pub fn refusal(mut self) -> String {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {

@@ -1,4 +1,4 @@
-//! What a program writes to, and what may become of that: closed, gone, full, stuck or slow.
+//! An output stream of a program, which may be closed, gone, full, stuck or slow.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// What becomes of it.
+/// The fault of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Closed before the program starts.
@@ -35,23 +35,23 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// One that takes everything until it is spoiled.
+    /// Returns a stream that takes everything until it is spoiled.
     pub fn new(fate: Fate, file: PathBuf) -> Self {
         let (reader, writer) = pipe().unwrap();
-        // The least that there is: one page.
+        // The smallest pipe possible: one page.
         // SAFETY: takes integers and touches no memory.
         assert!(unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) } > 0);
         Self { fate, reader: Some(reader), writer, file, is_full: false }
     }
 
-    /// One that is spoiled before the program starts.
+    /// Returns a stream that is spoiled before the program starts.
     pub fn spoilt(fate: Fate, file: PathBuf) -> Self {
         let mut sink = Self { is_full: fate == Fate::Full, ..Self::new(fate, file) };
         sink.spoil_pipe();
         sink
     }
 
-    /// What the program is started with.
+    /// Returns the stream that the program is started with.
     pub fn stdio(&self) -> Stdio {
         match self.fate {
             Fate::Closed => Stdio::null(),
@@ -61,7 +61,7 @@ impl Sink {
         }
     }
 
-    /// Spoils it for a program that runs.
+    /// Spoils the stream of a running program.
     pub fn spoil(&mut self, pid: u32) {
         if self.fate == Fate::Full && !self.is_full {
             self.is_full = true;
@@ -88,7 +88,7 @@ impl Sink {
         }
     }
 
-    /// Fills the pipe, by a description of its own: the program's is not to become non-blocking.
+    /// Fills the pipe through a description of its own, since the program's must not become non-blocking.
     fn stuff(&self) {
         let path = format!("/proc/self/fd/{}", self.writer.as_raw_fd());
         let mut pipe = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path).unwrap();
@@ -102,7 +102,7 @@ impl Sink {
     }
 }
 
-/// Has the program start with this descriptor closed.
+/// Makes the program start with this descriptor closed.
 pub fn close_descriptor(command: &mut Command, descriptor: RawFd) {
     let close = move || {
         // SAFETY: takes an integer and touches no memory.
@@ -113,7 +113,7 @@ pub fn close_descriptor(command: &mut Command, descriptor: RawFd) {
     unsafe { command.pre_exec(close) };
 }
 
-/// Sets a soft limit of a program that runs, and returns what it was before.
+/// Sets a soft limit of a running program, and returns the previous one.
 pub fn set_limit(pid: u32, resource: libc::__rlimit_resource_t, limit: u64) -> u64 {
     let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one rlimit struct, which is borrowed exclusively.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Error;
 
-/// A thread that stands still until this value goes. It belongs to the thread of the test that made it, as the kernel has it.
+/// A thread that is stopped until this value is dropped. For the kernel, it belongs to the test's thread that made it.
 pub struct StoppedThread(libc::pid_t);
 
 impl StoppedThread {
@@ -24,7 +24,7 @@ impl StoppedThread {
     }
 
     fn wait(&self) -> bool {
-        // SAFETY: the kernel writes nothing where it is given no place for the status.
+        // SAFETY: the kernel writes nothing if it is given no place for the status.
         unsafe { libc::waitpid(self.0, std::ptr::null_mut(), libc::__WALL) == self.0 }
     }
 }

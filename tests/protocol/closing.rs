@@ -10,7 +10,7 @@ use crate::wire::*;
 
 const STATES: [State; 4] = [State::Open, State::CloseSent, State::CloseReceived, State::Closed];
 
-/// A server's connection in `state`, come there by the shortest way.
+/// Returns a server's connection in `state`, reached by the shortest way.
 fn connection_in(state: State) -> Connection {
     let mut connection = Connection::new(Role::Server);
     match state {
@@ -23,7 +23,7 @@ fn connection_in(state: State) -> Connection {
     connection
 }
 
-/// Reads `bytes`, which break no rule; how many events they make.
+/// Reads `bytes`, which break no rule. Returns the number of events.
 fn offer(connection: &mut Connection, bytes: &[u8]) -> usize {
     let (mut bytes, mut pool, limits) = (bytes.to_vec(), AssemblyPool::default(), Limits::default());
     let mut incoming = Incoming::new(&mut bytes, 0);

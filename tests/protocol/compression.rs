@@ -31,7 +31,7 @@ fn dedicated() -> Endpoint {
     Endpoint::server().with_compression(agreement(true))
 }
 
-/// What a peer would send as one message that stands alone.
+/// Returns the frame of a compressed message that stands alone.
 fn compressed(payload: &[u8]) -> Vec<u8> {
     let mut peer = Connection::compressed(Role::Client, agreement(false));
     peer.compress(payload, &mut Compressors::new(&Compression::default())).unwrap_or_default().to_vec()
@@ -178,7 +178,7 @@ fn long_messages_come_back_whole_with_every_window_and_with_and_without_context_
             let (mut bytes, mut expected) = (Vec::new(), Vec::new());
             for length in [40, 300, 5_000, 40, 60_000, 300] {
                 let message = pseudo_text(length);
-                // Whatever is not worth compressing is sent plain between the others.
+                // Small messages, which are not worth compressing, are sent uncompressed between the others.
                 match peer.compress(message.as_bytes(), &mut compressors) {
                     Some(compressed) => bytes.extend(masked(COMPRESSED, compressed)),
                     None => bytes.extend(masked(FIN | TEXT, message.as_bytes())),

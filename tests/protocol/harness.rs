@@ -49,20 +49,20 @@ pub fn close(code: u16, reason: &str) -> Received {
     Received::Close(Some((code, reason.to_owned())))
 }
 
-/// How the bytes left the connection.
+/// The state of the connection after the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
     /// Between messages.
     Idle,
     /// Something is incomplete.
     Waiting,
-    /// The peer's Close frame came.
+    /// The peer's Close frame arrived.
     Closed,
     /// The peer broke a rule.
     Violated(Violation),
 }
 
-/// What a byte string led to.
+/// The outcome of a byte string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub events: Vec<Received>,
@@ -70,7 +70,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The code that the connection is failed with, if it is.
+    /// Returns the code that the connection is failed with, if it is.
     pub fn close_code(&self) -> Option<CloseCode> {
         match &self.end {
             End::Violated(violation) => Some(violation.close_code()),
@@ -95,18 +95,18 @@ pub fn violated(events: impl Into<Vec<Received>>, violation: Violation) -> Outco
     Outcome { events: events.into(), end: End::Violated(violation) }
 }
 
-/// The receiving end before anything has arrived.
+/// The state of the receiving end before anything has arrived.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub role: Role,
     pub limits: Limits,
-    /// Whether it has sent its own Close frame already.
+    /// It has sent its own Close frame already.
     pub close_sent: bool,
-    /// What was agreed on compression.
+    /// The agreed compression.
     pub compression: Option<Agreement>,
 }
 
-/// What `Endpoint::server` with default limits makes of a client's bytes.
+/// Returns the outcome of a client's bytes at `Endpoint::server` with default limits.
 pub fn receive(bytes: &[u8]) -> Outcome {
     Endpoint::server().receive(bytes)
 }
@@ -132,7 +132,7 @@ impl Endpoint {
         Self { close_sent: true, ..self }
     }
 
-    /// A frame as this endpoint's peer would send it.
+    /// Returns a frame as this endpoint's peer would send it.
     pub fn frame(&self, first: u8, payload: &[u8]) -> Vec<u8> {
         match self.role {
             Role::Server => wire::masked(first, payload),
@@ -140,7 +140,8 @@ impl Endpoint {
         }
     }
 
-    /// Reads `bytes` whole, cut in two at every border, byte by byte and cut at random: all must agree.
+    /// Reads `bytes` whole, split in two at every border, byte by byte and split at random: all outcomes must be the
+    /// same.
     pub fn receive(&self, bytes: &[u8]) -> Outcome {
         let mut reader = self.reader();
         let whole = reader.read_in_pieces(bytes, &[]);
@@ -170,7 +171,7 @@ impl Endpoint {
     }
 }
 
-/// Where to cut in two: everywhere, unless that would take minutes; then at both ends and at random.
+/// Returns where to split in two: everywhere, unless that would take minutes; then at both ends and at random.
 fn borders(length: usize) -> Vec<usize> {
     const ALL_BORDERS_MAX: usize = 4096;
     if length <= ALL_BORDERS_MAX {
@@ -180,12 +181,12 @@ fn borders(length: usize) -> Vec<usize> {
     (1..32).chain(length - 32..length).chain(random.cuts(length, 64)).collect()
 }
 
-/// An endpoint at work.
+/// An endpoint that reads.
 #[derive(Debug)]
 pub struct Reader {
     endpoint: Endpoint,
     pub connection: Connection,
-    /// Shared by all readings, so that a recycled buffer which remembers something is found out.
+    /// Shared by all readings, so that a recycled buffer which keeps data is detected.
     pool: AssemblyPool,
     pub events: Vec<Received>,
     pub violation: Option<Violation>,
@@ -206,7 +207,7 @@ impl Reader {
         }
     }
 
-    /// One read.
+    /// Reads once.
     pub fn read(&mut self, bytes: &[u8], stamp: u32) {
         if self.violation.is_some() {
             return;
@@ -226,7 +227,7 @@ impl Reader {
         assert!(incoming.rest().is_empty(), "a read without more events is used up");
     }
 
-    /// A new connection reads `bytes` in pieces that end at `cuts`.
+    /// Reads `bytes` on a new connection, in pieces that end at `cuts`.
     pub fn read_in_pieces(&mut self, bytes: &[u8], cuts: &[usize]) -> Outcome {
         self.restart();
         let mut start = 0;
@@ -248,7 +249,7 @@ impl Reader {
     }
 }
 
-/// Numbers that look random and are the same in every run (splitmix64).
+/// A generator of pseudorandom numbers that are the same in every run (splitmix64).
 #[derive(Debug)]
 pub struct Random(pub u64);
 
@@ -260,12 +261,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to and without `end`.
+    /// Returns a number from 0 up to and without `end`.
     pub fn below(&mut self, end: usize) -> usize {
         (self.number() % end as u64) as usize
     }
 
-    /// Up to `count_max` borders within `length`, in order.
+    /// Returns up to `count_max` borders within `length`, in order.
     pub fn cuts(&mut self, length: usize, count_max: usize) -> Vec<usize> {
         let mut cuts: Vec<_> = (0..self.below(count_max + 1)).map(|_| self.below(length + 1)).collect();
         cuts.sort_unstable();

@@ -1,4 +1,4 @@
-//! What tungstenite writes we read, and the other way round.
+//! Tests against tungstenite: each side reads the frames of the other.
 
 use std::io::{self, Cursor, Read, Write};
 
@@ -33,7 +33,7 @@ impl Write for Wire {
     }
 }
 
-/// A message or a control frame, of any form of length.
+/// Returns a message or a control frame, with any form of length.
 fn random_message(random: &mut Random) -> Received {
     let length = [0, 1, 125, 126, 127, 300, 5000, 65_535, 65_536][random.below(9)];
     let bytes: Vec<u8> = (0..length).map(|_| random.number() as u8).collect();

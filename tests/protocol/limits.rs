@@ -1,4 +1,4 @@
-//! Limits: how large a message may be, how many empty fragments it may have, and what many fragments cost.
+//! Limits: the size of a message, the number of its empty fragments, and the cost of many fragments.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use ringsock::protocol::{AssemblyPool, CloseCode, Connection, Event, Incoming, L
 use crate::harness::*;
 use crate::wire::*;
 
-/// A binary message of `fragments`.
+/// Returns a binary message of `fragments`.
 fn message(fragments: &[&[u8]]) -> Vec<u8> {
     message_of(BINARY, fragments)
 }
@@ -78,7 +78,7 @@ fn the_limit_holds_for_each_message_alone_and_not_for_control_frames() {
     assert_eq!(endpoint.receive(&bytes.concat()), idle([binary(b"abc"), binary(b"abc"), ping(&[0; 125])]));
 }
 
-/// A message that begins with `count` empty fragments and does not end; with a ping after each, if wanted.
+/// Returns an unfinished message that begins with `count` empty fragments, with a ping after each if wanted.
 fn empty_fragments(count: usize, with_pings: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     for index in 0..count {
@@ -131,7 +131,7 @@ fn a_limit_of_no_empty_fragments_still_allows_messages() {
     assert_eq!(endpoint.receive(&empty_fragments(1, false)), violated([], Violation::EmptyFragments { max: 0 }));
 }
 
-/// How long a message of `count` one-byte fragments takes, in reads of 64 KiB.
+/// Returns how long a message of `count` one-byte fragments takes, in reads of 64 KiB.
 fn time_of_fragments(kind: u8, count: usize) -> Duration {
     let mut bytes = message_of(kind, &vec![&b"x"[..]; count]);
     let limits = Limits { message_bytes_max: count as u64, ..Limits::default() };
@@ -149,7 +149,7 @@ fn time_of_fragments(kind: u8, count: usize) -> Duration {
     time
 }
 
-/// What this thread has used of a processor: time on the wall also counts what the machine does besides.
+/// Returns the processor time of this thread: elapsed time would also count other work of the machine.
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is that of a local that outlives the call.
@@ -158,7 +158,7 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// CVE-2026-65623: another server measured all fragments anew with each.
+/// Guards against CVE-2026-65623: another server measured all fragments again with each one.
 #[test]
 fn many_one_byte_fragments_take_linear_time() {
     for kind in [BINARY, TEXT] {

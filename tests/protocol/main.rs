@@ -1,6 +1,6 @@
-//! The frame layer held against RFC 6455, through its public API.
+//! The frame layer, tested against RFC 6455 through its public API.
 //!
-//! Every byte string goes through [`harness::Endpoint::receive`], which cuts it in many ways and demands one outcome.
+//! Every byte string goes through [`harness::Endpoint::receive`], which splits it in many ways and demands one outcome.
 
 mod allocator;
 mod closing;

@@ -1,4 +1,4 @@
-//! What a peer can make a connection allocate, counted by the allocator itself.
+//! The memory that a peer can make a connection allocate, counted by the allocator itself.
 
 use ringsock::protocol::{AssemblyPool, Connection, Incoming, Limits, Role, Violation};
 
@@ -6,10 +6,10 @@ use crate::allocator::Growth;
 use crate::harness::Random;
 use crate::wire::*;
 
-/// What an incomplete message may cost beyond its bytes: the assembly itself and the smallest buffer.
+/// The cost of an incomplete message beyond its bytes: the assembly itself and the smallest buffer.
 const SMALL: isize = 8 * 1024;
 
-/// One read that yields no event; `bytes` are unmasked in place.
+/// Reads once, which yields no event; `bytes` are unmasked in place.
 fn read(
     bytes: &mut [u8],
     connection: &mut Connection,
@@ -90,7 +90,7 @@ fn an_unfinished_message_costs_at_most_twice_the_limit() {
     }
 }
 
-/// CVE-2026-48779: in other servers an object per fragment cost many times its payload.
+/// Guards against CVE-2026-48779: in other servers an object per fragment cost many times its payload.
 #[test]
 fn tiny_fragments_on_64_connections_cost_what_their_bytes_cost() {
     const CONNECTIONS: usize = 64;

@@ -6,7 +6,7 @@ use ringsock::protocol::{Close, CloseCode, FrameHeader, MaskKey, Opcode, Role, w
 use crate::harness::*;
 use crate::wire::*;
 
-/// What a client may send: a message in fragments with pings before each, or a control frame.
+/// Returns frames that a client may send: a message in fragments with pings before each, or a control frame.
 fn sent() -> impl Strategy<Value = (Vec<Received>, Vec<u8>)> {
     let payload = prop_oneof![
         ".{0,40}".prop_map(|text| (TEXT, text.into_bytes())),
@@ -86,7 +86,7 @@ proptest! {
         let closes = open.events.iter().filter(|event| matches!(event, Received::Close(_))).count();
         prop_assert_eq!(closes, usize::from(open.end == End::Closed));
 
-        // After our own Close the same bytes end the same way, and only the peer's Close is told of.
+        // After our own Close frame the same bytes end in the same way, and only the peer's Close is reported.
         let mut crossing = endpoint.having_sent_close().receive(&bytes);
         prop_assert_eq!(&crossing.end, &open.end);
         let mut expected = open.events;
@@ -117,7 +117,7 @@ proptest! {
             (Some(key), Endpoint::server(), masked_with(key, first, payload)),
             (None, Endpoint::client(), plain(first, payload)),
         ] {
-            // Appended: what is already in the buffer stays.
+            // The frame is appended: the buffer's content stays.
             let mut out = b"before".to_vec();
             write_frame(&mut out, opcode, payload, mask);
             prop_assert_eq!(&out[6..], &bytes);

@@ -1,4 +1,4 @@
-//! What a connection remembers between reads: since when something is incomplete, and what was not looked at.
+//! The state that a connection keeps between reads: the beginning of an incomplete message, and unread bytes.
 
 use ringsock::protocol::{AssemblyPool, Connection, Event, Incoming, Limits, Role};
 
@@ -69,7 +69,7 @@ fn the_next_message_gets_a_stamp_of_its_own() {
         reader.read(&[tail, head].concat(), stamp);
         assert_eq!(reader.connection.assembling_since(), Some(stamp));
     }
-    // A control frame that was cut is no message: what begins after it is new.
+    // A split control frame is not a message: a message that begins after it is new.
     let ping = masked(FIN | PING, b"ping");
     reader.read(&[tail, &ping[..3]].concat(), 20);
     assert_eq!(reader.connection.assembling_since(), Some(20));
@@ -97,7 +97,7 @@ fn a_caller_that_stops_early_is_given_exactly_the_remaining_events_later() {
         for cut in 0..=bytes.len() {
             let mut connection = Connection::new(Role::Server);
             let mut events: Vec<Received> = Vec::new();
-            // Two reads; the caller takes `stop` events in all, keeps what is left, and asks again.
+            // Two reads; the caller takes `stop` events in all, keeps the rest, and asks again.
             let mut kept = Vec::new();
             for read in [&bytes[..cut], &bytes[cut..]] {
                 kept.extend_from_slice(read);

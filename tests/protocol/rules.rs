@@ -1,4 +1,4 @@
-//! RFC 6455 5: framing, fragmentation, control frames, and what breaks their rules.
+//! RFC 6455 5: framing, fragmentation, control frames, and violations of their rules.
 
 use ringsock::protocol::{CloseCode, Violation};
 
@@ -21,7 +21,7 @@ fn messages_of_every_form_of_length_arrive() {
     }
 }
 
-/// tungstenite 0.30 takes such frames; the fuzz target that compares the two met one.
+/// Guards against frames that tungstenite 0.30 accepts; the fuzz target that compares the two found one.
 #[test]
 fn rejects_a_control_frame_with_1002_whose_short_length_is_in_a_longer_form() {
     for first in [FIN | PING, FIN | PONG, FIN | CLOSE] {
@@ -163,7 +163,7 @@ fn rejects_a_message_within_a_message_with_1002() {
     }
 }
 
-/// What RFC 6455 5.1, 5.2 and 5.5 forbid in the first two bytes of a client's frame.
+/// Returns the violation of RFC 6455 5.1, 5.2 or 5.5 in the first two bytes of a client's frame.
 fn forbidden(first: u8, second: u8) -> Option<Violation> {
     let opcode = first & 0x0F;
     let control = opcode & 8 != 0;
@@ -177,7 +177,7 @@ fn forbidden(first: u8, second: u8) -> Option<Violation> {
     }
 }
 
-/// What a lone frame that begins with such bytes leads to, when they are allowed.
+/// Returns the outcome of a lone frame with these first bytes, if they are allowed.
 fn allowed(first: u8, payload: &[u8]) -> Outcome {
     match (first & 0x0F, first & FIN) {
         (CONTINUATION, _) => violated([], Violation::UnexpectedContinuation),

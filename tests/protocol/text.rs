@@ -1,4 +1,4 @@
-//! RFC 6455 5.6 and 8.1: text is UTF-8, and what is not is refused at its first impossible byte.
+//! RFC 6455 5.6 and 8.1: text is UTF-8, and other bytes are refused at the first that makes it invalid.
 
 use ringsock::protocol::{CloseCode, Violation};
 
@@ -13,7 +13,7 @@ const CHARACTERS: [char; 10] =
 const EDGES: [u8; 16] =
     [0x00, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC1, 0xC2, 0xE0, 0xED, 0xEF, 0xF0, 0xF4, 0xF5];
 
-/// Text, in three of four cases with one byte replaced, inserted or cut off.
+/// Returns text, in three of four cases with one byte replaced, inserted or cut off.
 fn nearly_text(random: &mut Random) -> Vec<u8> {
     let characters = random.below(12);
     let text: String = (0..characters).map(|_| CHARACTERS[random.below(10)]).collect();
@@ -29,7 +29,7 @@ fn nearly_text(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// A text message with the payload cut into fragments at `cuts`.
+/// Returns a text message with the payload split into fragments at `cuts`.
 fn fragmented(payload: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut start = 0;
@@ -118,7 +118,7 @@ fn a_message_does_not_begin_with_the_cut_character_of_the_one_before() {
     assert_eq!(receive(&bytes.concat()), violated([text("ä")], Violation::NotUtf8));
 }
 
-/// How many bytes it takes to know that `payload`, of which more may follow, is not text.
+/// Returns how many bytes show that `payload`, which may be continued, is not text.
 fn impossible_at(payload: &[u8]) -> Option<usize> {
     (1..=payload.len())
         .find(|&end| std::str::from_utf8(&payload[..end]).is_err_and(|error| error.error_len().is_some()))
@@ -131,7 +131,7 @@ fn the_violation_comes_with_the_first_impossible_byte() {
     for _ in 0..20_000 {
         let payload = nearly_text(&mut random);
         let Some(impossible_at) = impossible_at(&payload) else { continue };
-        // The frame announces more than it will bring, so only the bytes that came can tell.
+        // The frame announces more than it brings, so only the bytes that arrived can show it.
         for first in [TEXT, FIN | TEXT] {
             let mut bytes = header(first, Some(KEY), 1000);
             let header_bytes = bytes.len();

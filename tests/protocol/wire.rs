@@ -1,4 +1,4 @@
-//! Frames written by hand, so that what the tests send does not rest on the encoder under test.
+//! Frames written by hand, so that the tests do not depend on the encoder under test.
 
 pub const FIN: u8 = 0x80;
 pub const CONTINUATION: u8 = 0;
@@ -11,7 +11,7 @@ pub const PONG: u8 = 10;
 /// The key of frames whose key does not matter: no two bytes alike, so that a wrong rotation shows.
 pub const KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 
-/// A header with the shortest form of `length`.
+/// Returns a header with the shortest form of `length`.
 pub fn header(first: u8, key: Option<[u8; 4]>, length: u64) -> Vec<u8> {
     let mask_bit = if key.is_some() { 0x80 } else { 0 };
     let mut bytes = vec![first];
@@ -30,26 +30,26 @@ pub fn header(first: u8, key: Option<[u8; 4]>, length: u64) -> Vec<u8> {
     bytes
 }
 
-/// A client's frame.
+/// Returns a client's frame.
 pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     masked_with(KEY, first, payload)
 }
 
-/// A client's frame with a key of its own.
+/// Returns a client's frame with a key of its own.
 pub fn masked_with(key: [u8; 4], first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = header(first, Some(key), payload.len() as u64);
     bytes.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     bytes
 }
 
-/// A server's frame.
+/// Returns a server's frame.
 pub fn plain(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = header(first, None, payload.len() as u64);
     bytes.extend(payload);
     bytes
 }
 
-/// The payload of a Close frame.
+/// Returns the payload of a Close frame.
 pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     [&code.to_be_bytes()[..], reason.as_bytes()].concat()
 }

@@ -1,4 +1,4 @@
-//! A client of few words: asks for a page or a WebSocket, and says what comes.
+//! A simple client: requests a page or a WebSocket, and returns what arrives.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +10,7 @@ pub struct Client {
     received: Vec<u8>,
 }
 
-/// What comes next on a WebSocket.
+/// The next event on a WebSocket.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     Text(String),
@@ -22,7 +22,7 @@ pub enum Heard {
 }
 
 impl Client {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     pub fn connect(address: &str) -> Self {
         let address: SocketAddr = address.parse().unwrap();
         let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
@@ -39,7 +39,7 @@ impl Client {
         client
     }
 
-    /// Asks for a WebSocket.
+    /// Requests a WebSocket.
     pub fn upgrade(&mut self) {
         self.write(
             b"GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -47,13 +47,13 @@ impl Client {
         );
     }
 
-    /// Asks for a page: the head of the answer, or nothing if none came.
+    /// Requests a page. Returns the head of the answer, or nothing if none came.
     pub fn get(&mut self, path: &str) -> Option<String> {
         self.write(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
         self.head()
     }
 
-    /// Asks for a page on a connection of its own: the status of the answer.
+    /// Requests a page on a connection of its own. Returns the status of the answer.
     pub fn status(address: &str, path: &str) -> u16 {
         let head = Self::connect(address).get(path).expect("no answer");
         head[9..12].parse().unwrap()
@@ -64,7 +64,7 @@ impl Client {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// The head of the next answer, whose body is skipped, or nothing if the stream ends before it.
+    /// Returns the head of the next answer, whose body is skipped, or nothing if the stream ends before it.
     pub fn head(&mut self) -> Option<String> {
         loop {
             if let Some(at) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// Says something on a WebSocket, masked with zeros.
+    /// Sends a message on a WebSocket, masked with zeros.
     pub fn say(&mut self, text: &str) {
         assert!(text.len() < 126);
         self.write(&[&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text.as_bytes()].concat());
@@ -114,14 +114,14 @@ impl Client {
         }
     }
 
-    /// Takes leave as a client does: hears 1001, answers it, and sees the stream end in order.
+    /// Closes as a client does: receives 1001, answers it, and sees the stream end in order.
     pub fn is_told(&mut self) {
         assert_eq!(self.hear(), Heard::Close(1001));
         self.close(1001);
         assert_eq!(self.hear(), Heard::End);
     }
 
-    /// Reads once: an empty text if something came.
+    /// Reads once: an empty text if something arrived.
     fn pull(&mut self) -> Heard {
         let mut buffer = [0; 4096];
         match self.stream.read(&mut buffer) {

@@ -1,4 +1,4 @@
-//! A drain as the operator sets it.
+//! Tests of a drain as the operator configures it.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,9 +61,10 @@ fn goodbyes_come_one_after_the_other_while_they_are_spread() {
         });
         let mut times: Vec<_> = listening.collect::<Vec<_>>().into_iter().map(|it| it.join().unwrap()).collect();
         times.sort_unstable();
-        // Nobody is told before its turn. How much later is the machine's doing; the simulation says that it is not ours.
+        // No session is closed before its turn. Delays are due to the machine; the simulation shows that they are not
+        // ours.
         for (number, time) in times.iter().enumerate() {
-            // Two cores tell their own, and each begins with a share.
+            // Two cores close their own sessions, and each begins with a share.
             let earliest = SPREAD * (number as u32).saturating_sub(8) / SESSIONS;
             assert!(*time >= earliest, "{number} after {time:?}");
         }

@@ -1,4 +1,4 @@
-//! The program under a supervisor: what it does when it is told to end, and what it tells of itself.
+//! Tests of the program under a supervisor: its end, and its notifications.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
@@ -19,16 +19,16 @@ use std::time::{Duration, Instant};
 
 use program::{Process, isolate};
 
-/// The longest that a step of some milliseconds may take: the machine may be busy with other things.
+/// The patience for a step of some milliseconds, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The time within which a further signal is taken for a part of the first.
+/// The time within which a further signal counts as a part of the first.
 const SAME_EVENT: Duration = Duration::from_millis(50);
 
-/// `ringsock serve` that is running. Ends with this value.
+/// A running `ringsock serve`, ended when it is dropped.
 struct Server {
     process: Process,
-    /// Where it listens, as `address:port`.
+    /// Its address, as `address:port`.
     address: String,
     /// The lines on its standard error.
     log: Receiver<String>,
@@ -47,7 +47,7 @@ impl Server {
         Self::run_and_see(command).0
     }
 
-    /// The same, with what was printed before the line that says that it is ready.
+    /// Runs such a command, and also returns its output before the line that says that it is ready.
     fn run_and_see(mut command: Command) -> (Self, String) {
         let mut process = Process(command.spawn().unwrap());
         let output = lines(process.0.stdout.take().unwrap());
@@ -71,7 +71,7 @@ impl Server {
         self.process.0.id() as i32
     }
 
-    /// Waits for a line of its log that contains this.
+    /// Waits for a line of its log that contains this text.
     fn await_log(&self, words: &str) {
         let end = Instant::now() + PATIENCE;
         let mut lines = std::iter::from_fn(|| self.log.recv_timeout(end.duration_since(Instant::now())).ok());
@@ -99,7 +99,7 @@ impl Server {
     }
 }
 
-/// `ringsock serve` on two cores, without settings from elsewhere and without metrics.
+/// Returns `ringsock serve` on two cores, without settings from outside and without metrics.
 fn ringsock(flags: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
     isolate(&mut command);
@@ -116,7 +116,7 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Runs a test on each reactor that this host allows, at once, since it mostly waits.
+/// Runs a test on each reactor that this host allows, all at once, since it mostly waits.
 fn on_each_reactor(test: impl Fn(&str) + Sync) {
     let has_uring = ringsock::reactor::uring::Uring::new().is_ok();
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The supervisor as it is told: a socket like that of systemd, on which datagrams arrive or do not.
+//! Tests of notifications to the supervisor: over a socket like that of systemd, on which datagrams arrive or do not.
 
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use crate::client::{Client, Heard};
 use crate::{PATIENCE, Server, on_each_reactor, ringsock};
 
-/// A path of this test's own, where nothing is.
+/// Returns a path of this test's own, at which there is no file.
 fn path(name: &str) -> PathBuf {
     // The name of a socket has 107 bytes at most.
     let path = std::env::temp_dir().join(format!("ringsock-{}-{name}", std::process::id()));
@@ -24,7 +24,7 @@ fn told_at(name: &str, reactor: &str, flags: &[&str]) -> Command {
     command
 }
 
-/// Waits for a datagram that contains this line, and returns how many others with `between` came before.
+/// Waits for a datagram that contains this line. Returns how many others with `between` came before.
 fn await_line(socket: &UnixDatagram, line: &str, between: &str) -> usize {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut buffer = [0; 1024];
@@ -54,7 +54,8 @@ fn the_supervisor_is_told_that_it_is_ready_that_it_is_alive_and_that_it_ends() {
         server.signal(libc::SIGTERM);
         await_line(socket, "STOPPING=1", "");
         await_line(socket, "EXTEND_TIMEOUT_USEC=10000000", "");
-        // Asked for again in time, while the watchdog is told all along: twice a second, and less often on a busy machine.
+        // The extension is requested again in time, while watchdog messages continue: twice a second, less on a busy
+        // machine.
         assert!(await_line(socket, "EXTEND_TIMEOUT_USEC=10000000", "WATCHDOG=1") >= 2);
         assert!(server.ended().success());
     };
@@ -119,7 +120,7 @@ fn a_supervisor_that_was_busy_is_told_later_that_it_is_ready() {
 fn a_core_that_makes_no_turns_is_no_sign_of_life() {
     use ringsock::{Handler, Message, Session};
 
-    /// Blocks its core with a message until it is told to go on.
+    /// Blocks its core with a message until it is told to continue.
     struct Blocking {
         go_on: std::sync::Arc<std::sync::Barrier>,
     }

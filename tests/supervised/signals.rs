@@ -1,4 +1,4 @@
-//! Signals, from whoever sends them.
+//! Tests of signals from all senders.
 
 use std::fs;
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use crate::client::{Client, Heard};
 use crate::program::{Process, isolate};
 use crate::{PATIENCE, SAME_EVENT, Server, lines, on_each_reactor, ringsock};
 
-/// Has sessions opened, and returns once everyone is told and the server has ended well.
+/// Opens sessions, and returns once all are closed and the server has ended successfully.
 fn ends_well(server: &mut Server, end: impl FnOnce(&Server)) {
     let clients: Vec<_> = (0..8).map(|_| Client::open(&server.address)).collect();
     let told = clients.into_iter().map(|mut client| thread::spawn(move || client.is_told()));
@@ -24,7 +24,7 @@ fn ends_well(server: &mut Server, end: impl FnOnce(&Server)) {
     assert!(status.success(), "{status}: {}", server.log.iter().collect::<String>());
 }
 
-/// The server, started by another program.
+/// Starts the server through another program.
 fn wrapped(program: &str, arguments: &[&str]) -> Command {
     let inner = ringsock(&["--listen", "127.0.0.1:0"]);
     let mut command = Command::new(program);
@@ -34,7 +34,7 @@ fn wrapped(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Returns whether the kernel drops this signal before the server hears of it.
+/// Returns whether the kernel drops this signal before the server receives it.
 fn is_ignored(server: &Server, signal: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
@@ -64,7 +64,7 @@ fn a_signal_to_a_single_thread_drains_the_server() {
     on_each_reactor(|reactor| {
         let mut server = Server::start(reactor, &[]);
         let mut client = Client::open(&server.address);
-        // It interrupts whatever the thread waits for.
+        // It interrupts the system call that the thread waits in.
         for round in 0..50 {
             signal_threads(&server, libc::SIGUSR1);
             client.say(&format!("round {round}"));
@@ -137,12 +137,12 @@ fn a_second_signal_ends_it_at_once_whichever_it_is() {
 #[test]
 fn signals_that_come_together_are_one_and_everyone_is_told() {
     on_each_reactor(|reactor| {
-        // As timeout(1) does it, and as systemd does with SendSIGHUP=yes.
+        // As timeout(1) does, and systemd with SendSIGHUP=yes.
         for second in [libc::SIGTERM, libc::SIGHUP] {
             let mut server =
                 Server::start(reactor, &["--set", "drain.delay-ms=600000", "--set", "drain.spread-ms=600000"]);
             ends_well(&mut server, |server| {
-                // Stopped meanwhile, it finds both when it goes on.
+                // The server is stopped meanwhile, so it finds both signals when it continues.
                 server.signal(libc::SIGSTOP);
                 server.signal(libc::SIGHUP);
                 server.signal(libc::SIGTERM);
@@ -173,7 +173,7 @@ fn timeout_ends_it_in_order() {
     let mut command = wrapped("timeout", &["--preserve-status", "600"]);
     // It signals its process group as well.
     command.process_group(0);
-    // The time is up with this signal, which its timer would send.
+    // This signal ends the time, as its timer would.
     ends_well(&mut Server::run(command), |timeout| timeout.signal(libc::SIGALRM));
 }
 
@@ -187,7 +187,7 @@ fn signals_that_are_sent_by_habit_or_by_accident_change_nothing() {
             client.say("well?");
             assert_eq!(client.hear(), Heard::Text("well?".to_owned()));
         }
-        // One after the other: those that wait together are taken in any order.
+        // One after the other, since signals that wait together are handled in any order.
         for (signal, name) in [(libc::SIGUSR1, "SIGUSR1"), (libc::SIGUSR2, "SIGUSR2")] {
             server.signal(signal);
             server.await_log(&format!("{name} has no effect"));
@@ -210,7 +210,7 @@ fn a_signal_at_any_moment_of_the_start_ends_it_in_order() {
         // SAFETY: takes integers; the process is a child that was not waited for, so its id is its own.
         assert_eq!(unsafe { libc::kill(process.0.id() as i32, libc::SIGTERM) }, 0);
         let status = process.0.wait().unwrap();
-        // Before the program has asked for the signal, the kernel ends it.
+        // Before the program catches the signal, the kernel ends it.
         assert!(status.success() || status.signal() == Some(libc::SIGTERM), "{status} at step {step}");
     }
 }

@@ -1,4 +1,4 @@
-//! A terminal of its own for a program that runs in its background.
+//! A terminal for a program that runs in its background.
 
 use std::ffi::CStr;
 use std::fs::{File, OpenOptions};
@@ -9,7 +9,7 @@ use crate::client::{Client, Heard};
 use crate::program::isolate;
 use crate::{PATIENCE, Server, lines, ringsock};
 
-/// A new terminal: the end that a screen and a keyboard would have, and the one that programs have.
+/// Opens a new terminal: the end of the screen and keyboard, and the end of programs.
 fn terminal() -> (OwnedFd, File) {
     // SAFETY: takes integers and returns a new descriptor or -1.
     let master = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY) };
@@ -29,7 +29,7 @@ fn terminal() -> (OwnedFd, File) {
     (master, slave)
 }
 
-/// A process that ends with this value.
+/// A process, ended when it is dropped.
 struct Background(i32);
 
 impl Drop for Background {
@@ -45,7 +45,7 @@ fn a_terminal_that_stops_jobs_which_write_to_it_does_not_stop_the_server() {
     let screen = lines(File::from(screen));
     let inner = ringsock(&["--listen", "127.0.0.1:0", "--log", "debug"]);
     let mut command = Command::new("setsid");
-    // With job control, the job in the background is a group of its own. Its output goes to the test.
+    // With job control, the background job is a group of its own. Its output goes to the test.
     let job = r#"sh -c 'echo "job $$"; exec "$0" "$@"' "$0" "$@""#;
     command.args(["--ctty", "--wait", "sh", "-c", &format!("set -m; stty tostop; {job} & wait")]);
     command.arg(inner.get_program()).args(inner.get_args());
@@ -55,7 +55,7 @@ fn a_terminal_that_stops_jobs_which_write_to_it_does_not_stop_the_server() {
     let job = seen.lines().find_map(|line| line.strip_prefix("job ")).unwrap();
     let job = Background(job.parse().unwrap());
     let mut client = Client::open(&server.address);
-    // Each is a line of the log.
+    // Each signal causes a line of the log.
     for (signal, name) in [(libc::SIGUSR1, "SIGUSR1"), (libc::SIGUSR2, "SIGUSR2")] {
         // SAFETY: takes integers; the shell has not collected the process.
         assert_eq!(unsafe { libc::kill(job.0, signal) }, 0);

@@ -1,4 +1,4 @@
-//! The command: exit codes, text, JSON, and what it writes, on hosts that are files.
+//! Tests of the command `tune`: exit codes, text, JSON, and written files, on hosts that are files.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -105,7 +105,7 @@ fn what_serve_is_set_to_hold_is_the_default() {
         let report: Value = serde_json::from_slice(&tune(&stock, arguments).stdout).unwrap();
         (report["goal"]["connections"].as_u64().unwrap(), report["goal"]["cores"].as_u64().unwrap())
     };
-    // As many as the limit of open files leaves beside what serve sets aside.
+    // As many as the limit of open files leaves beside those that serve reserves.
     assert_eq!(goal(&["--json"]), (1_004_096 - 16 * 64 - 128, 16));
     stock.write("config.toml", "[limits]\nmax-connections = 5000\n[cores]\ncount = 4\n");
     let config = stock.root().join("config.toml");
@@ -142,11 +142,11 @@ fn apply_makes_it_ready_and_undo_restores_every_value() {
     for (name, wanted) in FOR_A_MILLION {
         assert_eq!(stock.sysctl(name), *wanted, "{name}");
     }
-    // A second time has nothing to do and forgets nothing.
+    // A second run has nothing to do and forgets nothing.
     let kept = fs::read_to_string(record(&stock)).unwrap();
     assert_eq!(code(&tune(&stock, &with_million(&["--apply"]))), 0);
     assert_eq!(fs::read_to_string(record(&stock)).unwrap(), kept);
-    // Nor has a third, for more.
+    // Neither has a third, for more connections.
     let more = ["--connections", "2000000", "--cores", "16", "--apply"];
     assert_eq!(code(&tune(&stock, &more)), 1, "the limit of open files is too low");
     assert_eq!(stock.sysctl("fs.nr_open"), "2200000");
@@ -186,7 +186,7 @@ fn a_file_for_every_start_is_written_and_nobody_elses_is_overwritten() {
     assert!(written.contains("\nfs.nr_open = 1100000\n"), "{written}");
     assert!(written.contains("\nnet.ipv4.tcp_rmem = 4096 16384 6291456\n"), "{written}");
     assert!(written.contains("# net.core.somaxconn is 1000000, which is no worse than 65535.\n"), "{written}");
-    // What has been applied meanwhile is still in the file.
+    // The values that have been applied meanwhile are still in the file.
     tune(&stock, &with_million(&["--apply"]));
     assert_eq!(write(&[]).0, 0);
     let again = fs::read_to_string(path).unwrap();

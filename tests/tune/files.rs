@@ -1,4 +1,4 @@
-//! The files of `tuning/` say what the rules of `ringsock tune` say for a million connections on 16 cores.
+//! Tests that the files of `tuning/` follow the rules of `ringsock tune` for a million connections on 16 cores.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,13 +13,13 @@ fn file(name: &str) -> String {
     fs::read_to_string(format!("{}/tuning/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// The values of a key in a unit, in order.
+/// Returns the values of a key in a unit, in order.
 fn of_unit(key: &str) -> Vec<String> {
     let text = file("ringsock.service");
     text.lines().filter_map(|line| Some(line.strip_prefix(key)?.strip_prefix('=')?.to_owned())).collect()
 }
 
-/// A host as small as can hold a million: nothing of it is better than wanted because it is large.
+/// Returns the smallest host that can hold a million: nothing of it is better than wanted because it is large.
 fn small() -> Stock {
     let stock = Stock::new("files");
     stock.write(
@@ -66,7 +66,7 @@ fn the_unit_allows_io_uring_and_no_capability() {
     assert_eq!(of_unit("CapabilityBoundingSet"), [""]);
     assert_eq!(of_unit("NoNewPrivileges"), ["yes"]);
     assert_eq!(of_unit("ProtectSystem"), ["strict"]);
-    // Sockets of signals, and /proc for the comparison with the host.
+    // Signal sockets, and /proc for the comparison with the host.
     assert!(of_unit("RestrictAddressFamilies")[0].split(' ').any(|family| family == "AF_UNIX"));
     assert!(of_unit("ProcSubset").is_empty());
 }

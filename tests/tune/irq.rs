@@ -1,4 +1,4 @@
-//! `tuning/irq.sh`, on cards that are files.
+//! Tests of `tuning/irq.sh`, on network cards that are files.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,8 +14,8 @@ fn irq(stock: &Stock, arguments: &[&str]) -> (i32, String) {
     (status.code().unwrap(), String::from_utf8([stdout, stderr].concat()).unwrap())
 }
 
-/// A card with so many queues each way, on a host with so many processors. Interrupts begin at 41, after one for its
-/// configuration.
+/// Lays out a card with so many queues each way, on a host with so many processors. Interrupts begin at 41, after one
+/// for its configuration.
 fn card(stock: &Stock, queues: usize, processors: usize) {
     let _ = fs::remove_dir_all(stock.root().join("sys/class/net"));
     stock.write("sys/devices/system/cpu/online", &format!("0-{}\n", processors - 1));
@@ -80,7 +80,7 @@ fn a_card_with_fewer_queues_has_what_it_receives_spread() {
     assert_eq!(read(&stock, "sys/class/net/eth0/queues/rx-1/rps_cpus"), "aa,aaaaaaaa");
     assert_eq!(read(&stock, "sys/class/net/eth0/queues/rx-1/rps_flow_cnt"), "16384");
     assert_eq!(stock.sysctl("net.core.rps_sock_flow_entries"), "32768");
-    // Applied once more for fewer processors, undo still restores what was there at first.
+    // After a second run for fewer processors, undo still restores the first values.
     let (code, said) = irq(&stock, &["--apply", "--cores", "4"]);
     assert_eq!(code, 0, "{said}");
     assert_eq!(read(&stock, "sys/class/net/eth0/queues/rx-0/rps_cpus"), "5");

@@ -1,7 +1,7 @@
-//! `ringsock tune`, and the files of `tuning/`, which have to say the same.
+//! Tests of `ringsock tune`, and of the files of `tuning/`, which must agree with it.
 //!
-//! Hosts are laid out as files ([`stock`]); what the kernel itself has to take is tried in a network namespace of its own,
-//! which needs root. Nothing of this host is changed.
+//! Hosts are laid out as files ([`stock`]). Changes that the kernel itself must accept are tried in a network namespace
+//! of their own, which needs root. Nothing of this host is changed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 

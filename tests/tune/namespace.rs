@@ -1,5 +1,5 @@
-//! What the kernel itself takes: `--apply`, `--undo` and `--write-sysctl` in a network namespace of its own, which has its
-//! own sysctls and leaves those of the host alone. Needs root, and util-linux and procps, which every Debian has.
+//! Tests with the kernel itself: `--apply`, `--undo` and `--write-sysctl` in a network namespace, which has its own
+//! sysctls and leaves those of the host alone. Needs root, and util-linux and procps, which every Debian has.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::program::{Process, isolate};
 
-/// A shell in a new network namespace. `$RINGSOCK` is the program, `$RECORD` a file of this test's own.
+/// Runs a shell in a new network namespace. `$RINGSOCK` is the program, `$RECORD` a file of this test's own.
 fn in_namespace(name: &str, script: &str) -> (i32, String) {
     let mut command = Command::new("unshare");
     isolate(&mut command);
@@ -30,7 +30,7 @@ fn directory(name: &str) -> PathBuf {
     directory
 }
 
-/// Sysctls by path, of what `grep -rs "" /proc/sys/…` prints.
+/// Parses sysctls by path, from the output of `grep -rs "" /proc/sys/…`.
 fn dump(name: &str, file: &str) -> BTreeMap<String, String> {
     let text = fs::read(directory(name).join(file)).unwrap();
     let mut values = BTreeMap::new();
@@ -91,7 +91,7 @@ fn apply_then_undo_leaves_every_sysctl_as_before() {
         said.contains("with a network namespace of its own") || said.contains("network namespace of its own"),
         "{said}"
     );
-    // What belongs to the host is named with the place where it can be changed.
+    // A sysctl of the host is named with the place where it can be changed.
     assert!(said.contains("net.core.netdev_max_backlog  not visible → 10000"), "{said}");
     assert!(said.contains("not here   On the host, as root: ringsock tune --connections 200000 shows it."), "{said}");
     assert!(said.contains("Restored:"), "{said}");
@@ -132,7 +132,7 @@ fn sysctl_takes_the_file_and_then_nothing_is_left_to_apply() {
     assert_eq!(host, of_the_host(), "the file has none of the host's own sysctls");
 }
 
-/// What `ringsock serve` logs from its start to its end in a namespace as the kernel makes it.
+/// Returns the log of `ringsock serve` from its start to its end, in a namespace as the kernel makes it.
 fn log_of_serve(name: &str, prepare: &str, flags: &str) -> String {
     let ready = directory(name).join("ready");
     let _ = fs::remove_file(&ready);
@@ -170,7 +170,7 @@ fn serve_warns_once_of_a_host_that_is_not_prepared_for_what_it_is_to_hold() {
     ] {
         assert!(log.contains(words), "{log}");
     }
-    // Nobody has said how many are wanted.
+    // No number of connections was configured.
     let log = log_of_serve("serve-unset", "ulimit -n 19000", "");
     assert!(log.lines().count() == 1 && log.contains("INFO") && log.contains("or set --max-connections"), "{log}");
 }
@@ -180,6 +180,6 @@ fn serve_says_nothing_of_a_host_that_is() {
     let prepare = "rm -f \"$READY.record\"; \"$RINGSOCK\" tune --connections 17000 --cores 1 --record \"$READY.record\" --apply > /dev/null";
     assert_eq!(log_of_serve("serve-ready", prepare, "--max-connections 17000"), "");
     assert_eq!(log_of_serve("serve-small", "", "--max-connections 1000"), "");
-    // As many as the limit of open files allows is no more than that.
+    // As many as the limit of open files allows.
     assert_eq!(log_of_serve("serve-limit", "ulimit -n 4096", ""), "");
 }

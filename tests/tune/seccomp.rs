@@ -1,6 +1,7 @@
-//! `tuning/seccomp.json`: the server runs under it on either reactor, and what it has no use for is refused.
+//! Tests of `tuning/seccomp.json`: the server runs under it on either reactor, and other system calls are refused.
 //!
-//! The profile is made into the filter that a container's runtime would make of it, and set in the program before it starts.
+//! The profile is converted to the filter that a container's runtime would use, and set in the program before it
+//! starts.
 
 #![cfg(target_arch = "x86_64")]
 
@@ -19,7 +20,7 @@ fn profile() -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// The number of a system call by its name in a profile.
+/// Returns the number of a system call by its name in a profile.
 fn number(name: &str) -> u32 {
     macro_rules! known {
         ($($constant:ident)+) => { [$((stringify!($constant), libc::$constant)),+] };
@@ -47,7 +48,7 @@ fn number(name: &str) -> u32 {
     u32::try_from(*number).unwrap()
 }
 
-/// The profile as a program of the kernel's filter machine.
+/// Returns the profile as a program for the kernel's filter machine.
 fn filter(profile: &Value) -> Vec<libc::sock_filter> {
     let step = |code: u32, if_not: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: if_not, k };
     let ret = |action: u32| step(libc::BPF_RET | libc::BPF_K, 0, action);
@@ -66,7 +67,7 @@ fn filter(profile: &Value) -> Vec<libc::sock_filter> {
         for condition in rule["args"].as_array().into_iter().flatten() {
             assert_eq!(condition["op"], "SCMP_CMP_MASKED_EQ");
             let word = |key: &str| u32::try_from(condition[key].as_u64().unwrap()).unwrap();
-            // Behind number, architecture and instruction pointer; the lower half of each argument comes first.
+            // After the number, architecture and instruction pointer; the lower half of each argument comes first.
             verdict.push(load(16 + 8 * word("index")));
             verdict.push(step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, word("value")));
             verdict.push(equal(word("valueTwo"), 1));
@@ -86,7 +87,7 @@ fn filter(profile: &Value) -> Vec<libc::sock_filter> {
     filter
 }
 
-/// Has the program run under the profile.
+/// Makes the program run under the profile.
 fn confine(command: &mut Command) {
     filter_system_calls(command, filter(&profile()));
 }
@@ -115,7 +116,7 @@ fn a_unix_socket_is_served_and_replaced_under_the_profile() {
     let path = std::env::temp_dir().join(format!("ringsock-seccomp-{}", std::process::id()));
     let listen = format!("unix:{}?mode=666&group=0", path.display());
     let flags = ["--listen", &listen, "--admin-listen", "none", "--reactor", "epoll"];
-    // The first is killed, and leaves its file to the second.
+    // The first server is killed, and leaves its file to the second.
     for signal in ["-KILL", "-TERM"] {
         let (mut process, _) = serve_prepared(&flags, confine);
         std::os::unix::net::UnixStream::connect(&path).unwrap();

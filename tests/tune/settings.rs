@@ -1,4 +1,4 @@
-//! What hosts lack, one fault at a time.
+//! Tests of the settings that hosts lack, one fault at a time.
 
 use ringsock::tune::{Goal, Host, Kind, Role, Setting, Severity, State, settings};
 
@@ -8,7 +8,7 @@ fn names(settings: &[Setting]) -> Vec<&str> {
     settings.iter().map(|setting| setting.name).collect()
 }
 
-/// The one that is wrong.
+/// Returns the only wrong setting.
 fn only(settings: Vec<Setting>) -> Setting {
     assert_eq!(settings.len(), 1, "{:?}", names(&settings));
     settings.into_iter().next().unwrap()
@@ -28,7 +28,7 @@ fn a_million_connections_on_16_cores_get_the_values_of_the_rules() {
     assert_eq!(others, ["open files (RLIMIT_NOFILE)", "locked memory (RLIMIT_MEMLOCK)"]);
     assert_eq!(wrong[0].wanted, "1004096");
     assert!(wrong[0].how.contains("LimitNOFILE=1004096"), "{}", wrong[0].how);
-    // What bounds another comes first.
+    // A setting that bounds another comes first.
     let at = |name: &str| names(&wrong).iter().position(|known| *known == name).unwrap();
     assert!(at("fs.nr_open") < at("net.core.somaxconn"));
 }
@@ -138,7 +138,7 @@ fn each_limit_of_the_process_or_its_group_is_named() {
     stock.write("sys/fs/cgroup/system.slice/cpu.max", "max 100000\n");
     stock.limits("1024", "1000500", "unlimited");
     assert!(only(stock.wrong()).is_missing(), "16 cores and the metrics need more than 500 descriptors");
-    // Not as many as advised, but enough.
+    // Fewer than advised, but enough.
     stock.limits("1024", "1001152", "33554432");
     assert!(stock.wrong().is_empty(), "{:?}", stock.wrong());
     stock.limits("1024", "1001152", "8388608");
@@ -196,7 +196,7 @@ fn a_small_goal_asks_for_nothing_that_a_fresh_host_lacks_but_advice() {
     let stock = Stock::new("small");
     let goal = Goal::server(20_000, 16);
     let wrong: Vec<Setting> = settings(&stock.host(), &goal).into_iter().filter(|setting| !setting.is_fine()).collect();
-    // Rings of 16 cores and 8 MiB of locked memory: that is so whatever the number of connections.
+    // Rings of 16 cores and 8 MiB of locked memory: the number of connections does not matter.
     let missing: Vec<&str> = wrong.iter().filter(|setting| setting.is_missing()).map(|setting| setting.name).collect();
     assert_eq!(missing, ["locked memory (RLIMIT_MEMLOCK)"]);
     assert!(names(&wrong).contains(&"net.ipv4.tcp_slow_start_after_idle"));
@@ -240,7 +240,7 @@ fn a_network_of_its_own_leaves_what_belongs_to_the_host_to_the_host() {
     let wrong = stock.wrong();
     let find =
         |name: &str| wrong.iter().find(|setting| setting.name == name).unwrap_or_else(|| panic!("{name}: {wrong:?}"));
-    // Writable for root, and yet not to be written: all other containers have the same.
+    // Root could write it, but must not: all other containers share it.
     for name in ["fs.nr_open", "net.netfilter.nf_conntrack_max"] {
         assert_eq!(find(name).state, State::OutOfReach);
         assert!(find(name).how.starts_with("On the host, as root: sysctl -w "), "{:?}", find(name));
@@ -296,7 +296,7 @@ fn a_load_generator_needs_ports_and_no_queue_of_callers() {
     let wrong: Vec<Setting> = settings(&stock.host(), &goal).into_iter().filter(|setting| !setting.is_fine()).collect();
     assert_eq!(names(&wrong), ["net.ipv4.ip_local_port_range", "net.ipv4.tcp_tw_reuse"]);
     assert_eq!((&*wrong[0].wanted, &*wrong[1].wanted), ("1024 65535", "1"));
-    // The kernel takes no range that begins below the ports that root alone may use.
+    // The kernel accepts no range that begins below the ports that are reserved for root.
     stock.set("net.ipv4.ip_unprivileged_port_start", "2000");
     assert_eq!(
         settings(&stock.host(), &goal).into_iter().find(|setting| setting.name == wrong[0].name).unwrap().wanted,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ringsock::tune::{Goal, Host, Setting, settings};
 
-/// What the files are prepared for.
+/// The goal that the files are prepared for.
 pub const MILLION: Goal = Goal { connections: 1_000_000, cores: 16, role: ringsock::tune::Role::Server, processes: 1 };
 
 /// The sysctls of a fresh host.
@@ -43,7 +43,7 @@ const SYSCTLS: &[(&str, &str)] = &[
     ("vm.overcommit_memory", "0"),
 ];
 
-/// What a million connections on 16 cores need of it, as the rules say: the other sysctls are good as they are.
+/// The sysctls that a million connections on 16 cores need, by the rules; the others are good as they are.
 pub const FOR_A_MILLION: &[(&str, &str)] = &[
     ("fs.nr_open", "1100000"),
     ("net.core.netdev_max_backlog", "10000"),
@@ -61,13 +61,13 @@ pub const FOR_A_MILLION: &[(&str, &str)] = &[
     ("net.netfilter.nf_conntrack_max", "1200000"),
 ];
 
-/// A host below a directory, which goes with this value.
+/// A host below a directory, which is deleted with this value.
 pub struct Stock {
     root: PathBuf,
 }
 
 impl Stock {
-    /// As installed. Each test has a name of its own.
+    /// Lays out a host as installed. Each test has a name of its own.
     pub fn new(name: &str) -> Self {
         let stock = Self { root: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{name}")) };
         let _ = fs::remove_dir_all(&stock.root);
@@ -91,7 +91,7 @@ impl Stock {
         stock
     }
 
-    /// Ready for a million connections on 16 cores.
+    /// Lays out a host that is ready for a million connections on 16 cores.
     pub fn prepared(name: &str) -> Self {
         let stock = Self::new(name);
         FOR_A_MILLION.iter().for_each(|(name, value)| stock.set(name, value));
@@ -131,7 +131,7 @@ impl Stock {
         self.write("proc/self/limits", &text);
     }
 
-    /// As a network namespace of its own shows the sysctls.
+    /// Changes the sysctls to those that a network namespace of its own shows.
     pub fn enter_own_network(&self) {
         for name in ["net.ipv4.tcp_mem", "net.ipv4.tcp_max_orphans", "net.core.netdev_max_backlog"] {
             self.remove(name);
@@ -142,7 +142,7 @@ impl Stock {
         Host::read(&self.root, Ok(()))
     }
 
-    /// What it lacks for a million connections.
+    /// Returns the settings that it lacks for a million connections.
     pub fn wrong(&self) -> Vec<Setting> {
         settings(&self.host(), &MILLION).into_iter().filter(|setting| !setting.is_fine()).collect()
     }

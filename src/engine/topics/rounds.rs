@@ -51,8 +51,8 @@ impl Topics {
         self.active.pop_front()
     }
 
-    /// Ends a turn: topics set aside for the next turn become active. Returns whether anything is left to deliver or to confirm,
-    /// including what handlers have published since the batches were made.
+    /// Ends a turn: topics set aside for the next turn become active. Returns whether anything is left to deliver or to
+    /// confirm, including what handlers have published since the batches were made.
     pub(in crate::engine) fn go_on(&mut self) -> bool {
         self.active.extend(self.next_turn.drain(..));
         std::mem::swap(&mut self.next_turn, &mut self.turn_after_next);

@@ -1,4 +1,4 @@
-//! The mesh as it is, out of the crate; under `--cfg loom` only what there are models of. See scripts/loom.
+//! The mesh, outside of the crate; under `--cfg loom` only the parts that have models. See scripts/loom.
 
 #[cfg(not(loom))]
 #[path = "../../../src/mesh/mod.rs"]
