@@ -83,7 +83,7 @@ fn json(text: &str) -> serde_json::Value {
 }
 
 #[tokio::test]
-async fn what_is_posted_is_heard_by_the_subscribers_of_the_topic_and_of_its_patterns() {
+async fn a_posted_message_reaches_the_subscribers_of_the_topic_and_of_its_patterns() {
     let server = Program::start(&["--cores", "1", "--api-key", KEY]);
     let mut subscriber = server.subscribe("news").await;
     let mut pattern = server.subscribe("ne*").await;
@@ -166,7 +166,7 @@ async fn a_connection_publishes_message_after_message_in_order() {
 }
 
 #[tokio::test]
-async fn what_is_posted_to_any_core_is_heard_on_every_core() {
+async fn a_message_posted_to_any_core_reaches_every_core() {
     let server = Program::start(&["--cores", "2", "--api-key", KEY]);
     let mut subscribers = Vec::new();
     for _ in 0..8 {

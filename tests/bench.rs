@@ -249,7 +249,7 @@ fn an_interrupted_bench_says_what_it_has() {
 }
 
 #[test]
-fn a_bench_whose_terminal_has_gone_writes_what_it_has() {
+fn a_bench_without_its_terminal_writes_its_results_so_far() {
     says_what_it_has_after("HUP");
 }
 
@@ -369,7 +369,7 @@ fn a_wrong_answer_is_a_failure_and_not_throughput() {
 }
 
 #[test]
-fn who_is_cut_off_comes_again() {
+fn clients_that_are_cut_off_reconnect() {
     let server = Server::builder().listen("127.0.0.1:0").cores(1).start(|_core| Liar { heard: 0 }).unwrap();
     let url = format!("ws://{}/closed", server.address());
     for pace in [&["-f", "1"][..], &["--rate", "300"]] {

@@ -177,7 +177,7 @@ fn the_file_of_defaults_is_accepted_and_serves() {
 }
 
 #[test]
-fn what_is_in_force_is_shown_with_its_place() {
+fn values_in_force_are_shown_with_their_source() {
     let path = file("shown.toml", "[limits]\nmax-headers = 50\n");
     let mut command = ringsock(&["config", "show", "--cores", "3", "--set", "topics.ring-entries=8", "--config"]);
     command.arg(&path).env("RINGSOCK_PING_INTERVAL_MS", "20s").env("RINGSOCK_API_KEY", "s3cret");
@@ -369,7 +369,7 @@ fn settings_that_may_not_be_meant_are_told_of_once() {
 }
 
 #[test]
-fn who_may_come_in_is_settled_before_anyone_does() {
+fn wrong_admission_rules_are_refused_at_the_start() {
     let said = refusal(&["--set", "listen.proxy-protocol=true"]);
     assert!(
         said.contains("PROXY headers are accepted from trusted proxies only, and proxies.trusted is none"),
@@ -388,7 +388,7 @@ fn who_may_come_in_is_settled_before_anyone_does() {
 }
 
 #[test]
-fn who_may_publish_by_http_is_told_at_the_start_and_the_key_never_is() {
+fn the_start_says_who_may_publish_by_http_and_never_shows_the_key() {
     const KEY: &str = "s3cret-of-this-test";
     let listen = ["serve", "--listen", "127.0.0.1:0", "--log", "trace"];
     let shown = |command: Command| {

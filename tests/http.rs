@@ -83,7 +83,7 @@ fn answers_of_all_kinds_say_when_they_were_made() {
 }
 
 #[test]
-fn whoever_is_turned_away_is_told_when() {
+fn a_client_that_is_turned_away_learns_when_to_retry() {
     on_each_reactor(&["--max-connections", "1"], |server| {
         let mut first = server.connect();
         first.write(request("GET /health", ""));
@@ -192,7 +192,7 @@ fn a_body_that_is_held_back_is_refused_before_it_is_sent() {
 }
 
 #[test]
-fn nobody_waits_for_a_body_that_there_is_not_or_in_http_1_0() {
+fn no_100_is_sent_without_a_body_or_in_http_1_0() {
     on_each_reactor(&[], |server| {
         for line in ["GET /health", "HEAD /health", "GET /readyz", "GET /", "GET /api/cores"] {
             assert_eq!(server.ask(request(line, EXPECT)).status, 200, "{line}");
@@ -209,7 +209,7 @@ fn nobody_waits_for_a_body_that_there_is_not_or_in_http_1_0() {
 }
 
 #[test]
-fn a_body_whose_end_is_doubtful_is_refused_and_nothing_behind_it_is_answered() {
+fn a_body_with_a_doubtful_end_is_refused_and_nothing_behind_it_is_answered() {
     on_each_reactor(&[], |server| {
         let hidden = request("GET /health", "");
         for (status, version, headers, body) in [
@@ -278,7 +278,7 @@ fn options_are_told_on_every_path_and_405_names_the_same_methods() {
 }
 
 #[test]
-fn what_can_be_read_can_be_asked_for_by_head() {
+fn every_resource_for_get_answers_head() {
     on_each_reactor(&[], |server| {
         for (address, path) in [
             (&server.address, "/"),

@@ -209,7 +209,7 @@ fn named(counts: &[(&str, u64)]) -> Vec<(String, u64)> {
 }
 
 #[test]
-fn what_happens_is_counted_exactly_by_reason_and_per_core() {
+fn events_are_counted_exactly_by_reason_and_per_core() {
     let server = Program::start(&["--cores", "2", "--max-connections", "40", "--max-message-bytes", "100"]);
     assert!(server.connect_and_say(get("/health").as_bytes()).ends_with("ok"));
     for _ in 0..2 {
@@ -285,7 +285,7 @@ fn a_health_check_that_goes_again_has_left_and_was_not_refused() {
 }
 
 #[test]
-fn who_speaks_another_protocol_is_refused_by_its_name_where_it_has_one() {
+fn a_request_of_another_protocol_is_refused_with_the_protocols_name() {
     let server = Program::start(&["--cores", "1"]);
     let hello = [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(), &[0; 100]].concat();
     for (words, status, told) in [
@@ -313,7 +313,7 @@ fn who_speaks_another_protocol_is_refused_by_its_name_where_it_has_one() {
 }
 
 #[test]
-fn what_is_open_and_who_is_turned_away_is_told_and_scrapers_are_no_part_of_it() {
+fn open_and_refused_connections_are_reported_without_those_of_scrapers() {
     let server = Program::start(&["--cores", "2", "--max-connections", "5"]);
     let sessions: Vec<Client> = (0..5).map(|_| server.session()).collect();
     assert!(server.connect_and_say(get("/").as_bytes()).starts_with("HTTP/1.1 503 "));

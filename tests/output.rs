@@ -98,7 +98,7 @@ fn a_program_that_cannot_begin_ends_though_nobody_reads_why() {
 }
 
 #[test]
-fn a_bench_whose_table_nobody_takes_still_writes_its_files() {
+fn a_bench_without_a_reader_still_writes_its_files() {
     let (_process, url) = server();
     let (json, html) = (file("bench.json"), file("bench.html"));
     for (stdout, code, said_of_it) in [(gone(), 0, ""), (full(), 1, UNPRINTED)] {

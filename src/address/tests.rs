@@ -128,7 +128,7 @@ fn a_unix_socket_that_cannot_be_is_refused_with_its_reason() {
 }
 
 #[test]
-fn what_is_nearly_an_address_is_refused_with_what_to_write() {
+fn an_almost_valid_address_is_refused_with_a_correction() {
     for (text, advice) in [
         ("127.0.0.1", "has no port. Write 127.0.0.1:9000."),
         ("127.0.0.1:", "has no port. Write 127.0.0.1:9000."),
@@ -206,7 +206,7 @@ fn several_addresses_may_share_a_port_if_none_covers_another() {
 }
 
 #[test]
-fn all_ipv6_addresses_leave_ipv4_to_whoever_has_the_port() {
+fn all_ipv6_addresses_leave_ipv4_to_another_process() {
     let v6 = |list: &str| endpoints(list).unwrap().concat().into_iter().find(|endpoint| endpoint.ipv4_port().is_none());
     assert_eq!(v6("[::]:9000"), Some(tcp("[::]:9000", Families::Default)));
     assert_eq!(v6("0.0.0.0:9000,[::]:9000"), Some(tcp("[::]:9000", Families::Ipv6)));

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_reader_does_not_take_is_dropped_and_counted_and_the_rest_comes_in_order() {
+    fn lines_that_a_reader_does_not_take_are_dropped_and_counted_and_the_rest_comes_in_order() {
         let (reader, writer) = pipe().unwrap();
         let dropped: Arc<AtomicU64> = Arc::default();
         let outlet = outlet(writer, &dropped);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_queued_once_it_has_caught_up_is_flushed_too() {
+    fn lines_queued_by_caught_up_are_flushed_too() {
         let (mut reader, writer) = pipe().unwrap();
         let own: Arc<std::sync::OnceLock<Outlet>> = Arc::default();
         let again = Arc::clone(&own);

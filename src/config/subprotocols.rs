@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_client_could_offer_is_refused_by_name() {
+    fn a_subprotocol_that_no_client_could_offer_is_refused_by_name() {
         for (text, wrong) in [
             ("", r#""""#),
             ("chat,", r#""""#),

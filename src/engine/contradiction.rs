@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_not_be_meant_is_told_and_the_defaults_are() {
+    fn doubtful_limits_are_reported_and_the_defaults_are_not_doubtful() {
         assert_eq!(Limits::default().doubts(), []);
         let silent = Limits { ping_interval_ms: 0, dead_peer_timeout_ms: 2_000, ..Limits::default() };
         assert_eq!(silent.doubts(), [Doubt::IdleClientsAreCutOff { dead_peer_timeout_ms: 2_000 }]);

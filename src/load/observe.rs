@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_there_uses_nothing() {
+    fn a_process_that_does_not_exist_uses_nothing() {
         let nobody = Usage::of(&[u32::MAX]);
         assert_eq!((nobody.cpu, nobody.resident_bytes), (Duration::ZERO, 0));
     }

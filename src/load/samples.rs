@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_stage_is_no_sample_unless_it_is_all_there_was() {
+    fn the_rest_of_a_stage_is_a_sample_only_if_it_is_the_whole_stage() {
         let short = |sample| Interval { sample, completes_sample: true, span_ns: 1_000_000, ..Interval::default() };
         assert_eq!(samples(1, &[short(0), short(1)]).len(), 1);
     }

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_two_workers_counted_adds_up() {
+    fn counts_of_two_workers_add_up() {
         let mut all = Counts { opened: 1, sent: 2, received: 3, received_bytes: 4, ..Counts::default() };
         all.fault("This.", 2);
         let mut other = all.clone();

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pushed_reaches_the_core_it_is_for() {
+    fn a_pushed_entry_reaches_the_core_it_is_for() {
         let mut cores = mesh(2, 4);
         let injector = cores[0].injector();
         assert_eq!(injector.cores(), 2);

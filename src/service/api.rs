@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_key_may_publish_and_nobody_else() {
+    fn only_clients_with_the_key_may_publish() {
         let access = ApiAccess::Key("s3cret".into());
         for lines in [
             "X-API-Key: s3cret\r\n",

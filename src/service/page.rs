@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_say_cannot_become_markup() {
+    fn text_from_other_clients_cannot_become_markup() {
         for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "DOMParser"] {
             assert!(!PAGE.contains(word), "{word}");
         }

@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_applied_is_undone_exactly_in_reverse_order() {
+    fn applied_values_are_undone_exactly_in_reverse_order() {
         let (path, before, mut kernel) = (place("undone"), kernel(), kernel());
         let steps = apply(CHANGES, &mut kernel, &mut open(&path)).unwrap();
         assert!(steps.iter().all(|step| step.outcome.as_ref() == Ok(&step.to)), "{steps:?}");
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_restored_stays_recorded_for_another_try() {
+    fn values_that_cannot_be_restored_stay_recorded_for_another_try() {
         let (path, before, mut kernel) = (place("again"), kernel(), kernel());
         apply(CHANGES, &mut kernel, &mut open(&path)).unwrap();
         kernel.refuses = vec!["fs.nr_open"];
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_made_of_a_value_is_told() {
+    fn the_value_in_force_is_reported_after_a_change() {
         let path = place("rounded");
         let mut kernel = Kernel::new(&[("buckets", "512")]);
         let steps = apply(&[("buckets", "1000")], &mut kernel, &mut open(&path)).unwrap();

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_writes_is_read() {
+    fn formats_of_the_kernel_are_parsed() {
         assert_eq!(processors_in("0-3,8"), 5);
         assert_eq!(processors_in("7"), 1);
         assert_eq!(processors_in("nonsense,3-1"), 0);

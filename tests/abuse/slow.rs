@@ -207,7 +207,7 @@ fn a_head_of_which_only_the_empty_line_before_it_came_is_awaited_without_spinnin
 }
 
 #[test]
-fn who_asks_again_and_again_and_never_reads_an_answer_is_cut_off() {
+fn a_client_that_never_reads_its_answers_is_cut_off() {
     let flags = [
         "--set",
         "timeouts.handshake-timeout-ms=500",

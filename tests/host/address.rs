@@ -36,7 +36,7 @@ fn an_address_that_becomes_free_is_taken() {
 }
 
 #[test]
-fn whoever_waits_for_an_address_can_be_told_to_end() {
+fn a_server_that_waits_for_its_address_can_be_told_to_end() {
     let holder = TcpListener::bind((own_address(), 0)).unwrap();
     let address = holder.local_addr().unwrap().to_string();
     let mut server = serve(&["--listen", &address]);

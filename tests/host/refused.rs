@@ -101,7 +101,7 @@ fn without_epoll_or_threads_the_server_says_so_and_ends() {
 }
 
 #[test]
-fn what_a_server_can_do_without_may_be_refused() {
+fn a_server_starts_without_system_calls_that_it_can_do_without() {
     let calls = [
         libc::SYS_sched_setaffinity,
         libc::SYS_sched_getaffinity,

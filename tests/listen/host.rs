@@ -68,7 +68,7 @@ fn a_host_without_ipv6_is_listened_on_by_ipv4_with_one_line() {
 }
 
 #[test]
-fn a_host_whose_interfaces_have_no_ipv6_is_listened_on_by_ipv4() {
+fn on_a_host_without_ipv6_the_server_listens_on_ipv4() {
     let mut command = in_namespace(
         "ip link set lo up
          echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6

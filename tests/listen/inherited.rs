@@ -75,7 +75,7 @@ fn sockets_that_are_passed_take_the_place_of_addresses() {
 }
 
 #[test]
-fn whoever_comes_between_two_servers_is_served_by_the_next() {
+fn clients_that_come_between_two_servers_are_served_by_the_next() {
     for reactor in REACTORS {
         let (tcp, address) = listener();
         let mut first = Run::new(with_sockets(&[tcp.as_raw_fd()], "web", &["--reactor", reactor]));
@@ -124,7 +124,7 @@ fn variables_that_pass_nothing_leave_the_addresses_to_be_listened_on() {
 }
 
 #[test]
-fn what_is_passed_and_does_not_listen_is_refused_by_its_number() {
+fn a_passed_descriptor_that_does_not_listen_is_refused_by_its_number() {
     let (tcp, address) = listener();
     let connected = TcpStream::connect(address).unwrap();
     let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -142,7 +142,7 @@ fn what_is_passed_and_does_not_listen_is_refused_by_its_number() {
 }
 
 #[test]
-fn publishing_without_a_key_is_not_for_whoever_reaches_a_socket_that_is_passed() {
+fn publishing_without_a_key_is_refused_on_a_passed_socket_that_others_can_reach() {
     let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
     let flags = ["--set", "api.insecure=true"];
     let refused = Run::new(with_sockets(&[everywhere.as_raw_fd()], "web", &flags)).refusal();

@@ -187,7 +187,7 @@ fn metrics_may_be_given_through_a_unix_socket() {
 }
 
 #[test]
-fn publishing_without_a_key_is_for_whoever_may_connect_to_a_socket() {
+fn publishing_without_a_key_is_allowed_on_a_unix_socket() {
     let path = path("api");
     let run = serve(&["--listen", &address(&path), "--set", "api.insecure=true"]);
     let banner = run.banner();

@@ -79,7 +79,7 @@ fn rejects_a_reason_that_is_not_utf8_with_1007() {
 }
 
 #[test]
-fn what_follows_a_close_frame_is_ignored() {
+fn frames_after_a_close_frame_are_ignored() {
     let followers = [masked(FIN | TEXT, b"late"), b"\xFF\xFF garbage".to_vec(), plain(0x80, b"")];
     for follower in followers {
         let bytes = [masked(FIN | TEXT, b"last"), masked(FIN | CLOSE, b""), follower];

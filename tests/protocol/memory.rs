@@ -133,7 +133,7 @@ fn a_control_frame_that_is_cut_costs_hardly_more_than_its_bytes() {
 }
 
 #[test]
-fn what_connections_finish_with_is_reused() {
+fn assemblies_of_finished_messages_are_reused() {
     let limits = Limits::default();
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let message = masked(FIN | BINARY, &[0; 60_000]);

@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read_and_is_what_the_rfc_prescribes(
+    fn written_frames_are_read_back_and_follow_the_rfc(
         payload in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..300),
             prop::collection::vec(any::<u8>(), 65_500..65_537),

@@ -106,7 +106,7 @@ fn pings_and_pongs_carry_up_to_125_bytes() {
 }
 
 #[test]
-fn what_came_before_a_bad_frame_is_delivered_before_the_violation() {
+fn messages_before_a_bad_frame_are_delivered_before_the_violation() {
     let bytes = [
         masked(FIN | TEXT, b"one"),
         masked(BINARY, b"tw"),

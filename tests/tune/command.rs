@@ -99,7 +99,7 @@ fn json_says_the_same() {
 }
 
 #[test]
-fn what_serve_is_set_to_hold_is_the_default() {
+fn the_setting_of_serve_is_the_default() {
     let stock = Stock::prepared("command-default");
     let goal = |arguments: &[&str]| {
         let report: Value = serde_json::from_slice(&tune(&stock, arguments).stdout).unwrap();

@@ -145,7 +145,7 @@ fn messages_are_echoed_and_published_under_the_profile() {
 }
 
 #[test]
-fn what_the_server_has_no_use_for_is_refused() {
+fn system_calls_that_the_server_does_not_need_are_refused() {
     for (program, arguments) in
         [("unshare", &["--user", "true"][..]), ("mount", &["-t", "tmpfs", "none", "/proc/self"])]
     {

@@ -81,7 +81,7 @@ fn each_sysctl_that_is_wrong_is_named_and_is_as_serious_as_it_is() {
 }
 
 #[test]
-fn what_is_better_than_wanted_is_left_alone() {
+fn values_better_than_wanted_are_left_alone() {
     let stock = Stock::prepared("better");
     for (name, better) in [
         ("fs.nr_open", "2000000"),

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gets_no_session_is_not_counted() {
+    fn a_client_without_a_session_is_not_counted() {
         let clients = clients();
         let client = comes(&clients, "192.0.2.1").unwrap();
         assert_eq!(clients.admission.connections(), 1);
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_is_uncounted_once() {
+    fn a_client_that_leaves_is_uncounted_once() {
         let mut clients = clients();
         for index in [0, 9] {
             let client = comes(&clients, "192.0.2.1").unwrap();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_gone_already_gets_no_seat_and_who_has_no_address_is_not_known() {
+    fn a_client_that_left_is_not_admitted_and_one_without_an_address_is_not_stored() {
         let mut clients = clients();
         assert_eq!(
             clients.admit_connection(|| Err(io::ErrorKind::NotConnected.into()), false).unwrap_err(),
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_through_a_unix_socket_is_unknown_until_a_trusted_proxy_says_who_it_is() {
+    fn a_client_of_a_unix_socket_is_unknown_until_a_trusted_proxy_names_it() {
         let untrusting = clients();
         assert!(untrusting.admit_connection(|| Ok(Peer::Unix), false).unwrap().is_none());
 

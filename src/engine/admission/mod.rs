@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_refused_is_not_kept_out_for_longer_by_trying_again() {
+    fn a_refused_client_is_not_kept_out_for_longer_by_trying_again() {
         let admission = admission(0, 1, 1);
         assert!(admission.count_handshake(HOME, 5_000).is_ok());
         assert!((5_001..6_000).all(|now_ms| admission.count_handshake(HOME, now_ms).is_err()));

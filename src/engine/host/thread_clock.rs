@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_says_is_understood() {
+    fn thread_times_of_the_kernel_are_parsed() {
         let stat = "4711 (a) R (b) S 1 4711 4711 0 -1";
         let spent = Spent { ran_ms: 12, waited_ms: 3, is_runnable: false };
         assert_eq!(parse("12345678 3999999 17\n", stat), Some(spent));

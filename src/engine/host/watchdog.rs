@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_core_is_no_stalled_one() {
+    fn an_idle_core_is_not_stalled() {
         let mut world = World::new();
         assert!(!world.run(60_000, [true; 2]).is_stall());
     }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_that_come_again_and_again_are_no_stall_and_hide_none() {
+    fn repeated_pauses_are_no_stall_and_hide_none() {
         let mut world = World::new();
         for _ in 0..100 {
             assert!(!world.pause(1_000).is_stall());
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_between_which_a_core_is_given_no_processor_are_no_stall() {
+    fn repeated_pauses_without_a_processor_between_them_are_no_stall() {
         let mut world = World::new();
         world.run(5_000, [true; 2]);
         for _ in 0..100 {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_done_within_a_time_is_not_hurried_by_a_pause() {
+    fn a_pause_does_not_shorten_deadlines() {
         let mut world = World::new();
         world.run(1_000, [true; 2]);
         world.pause(12_000);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_for_a_processor_is_told_and_not_blamed_on_the_core() {
+    fn the_wait_for_a_processor_is_reported_and_not_blamed_on_the_core() {
         // The waits of its thread are counted, or it has waited for a long time.
         for silence in [silent(20_000, 2, 248, false), silent(20_000, 2, 0, true)] {
             assert!(silence.is_stall() && silence.blamed_ms() < 2_000, "{silence:?}");

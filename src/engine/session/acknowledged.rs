@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_asks_every_quarter_and_runs_out_only_after_a_last_look() {
+    fn a_timeout_needs_a_look_every_quarter_and_expires_only_after_a_last_one() {
         let clock = Clock::new(100, 40);
         assert_eq!(clock.read(100, None), Reading::Until(110));
         assert_eq!(clock.read(110, None), Reading::LookNow);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_of_a_peer_that_has_nothing_to_acknowledge_asks_nobody() {
+    fn a_timeout_without_bytes_to_acknowledge_needs_no_look() {
         let clock = Clock { looks: false, ..Clock::new(100, 40) };
         for looked in [None, Some(120)] {
             assert_eq!(clock.read(100, looked), Reading::Until(110));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_may_be_given_until_the_next_look() {
+    fn a_timeout_can_be_extended_until_the_next_look() {
         let clock = Clock::new(100, 40);
         let since = clock.until_next_look(140);
         assert_eq!(Clock::new(since, 40).read(140, Some(140)), Reading::Until(150));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_from_before_a_clock_began_is_no_evidence_on_it() {
+    fn a_look_from_before_a_timeout_began_does_not_count() {
         let clock = Clock::new(100, 40);
         assert_eq!(clock.read(110, Some(99)), Reading::LookNow);
         assert_eq!(clock.read(109, Some(99)), Reading::Until(110));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_of_a_single_tick_ends() {
+    fn a_timeout_of_a_single_tick_expires() {
         let clock = Clock::new(100, 1);
         assert_eq!(clock.read(100, None), Reading::Until(101));
         assert_eq!(clock.read(101, None), Reading::LookNow);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_grew_since_the_look_before_is_evidence() {
+    fn only_growth_since_the_previous_look_is_evidence() {
         let mut acknowledged = Acknowledged::default();
         assert!(!acknowledged.note(7, 1, 500), "there was no look before");
         assert!(!acknowledged.note(7, 2, 500));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn that_a_ping_arrived_is_no_evidence() {
+    fn an_acknowledged_ping_is_no_evidence() {
         let mut acknowledged = Acknowledged::default();
         acknowledged.note(7, 1, 500);
         acknowledged.discount(7, 2);

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_counts_until_it_has_left() {
+    fn bytes_in_flight_count_until_they_are_sent() {
         let mut outbox = Outbox::default();
         outbox.push(b"one ");
         outbox.push(b"two");
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn much_is_taken_a_send_at_a_time_and_takes_no_more_memory_than_it_has_bytes() {
+    fn many_bytes_are_taken_a_send_at_a_time_and_take_no_more_memory_than_their_number() {
         let mut outbox = Outbox::default();
         let said: Vec<u8> = (0..3_000_000u32).map(|n| (n >> 8) as u8).collect();
         said.chunks(70_001).for_each(|part| outbox.push(part));
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_queued_at_once_is_one_part_of_a_send() {
+    fn bytes_queued_at_once_are_one_part_of_a_send() {
         let mut outbox = Outbox::default();
         let large = vec![b'x'; 10 * PIECE_BYTES];
         outbox.push(&large);
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shared_is_sent_in_its_place_and_not_copied() {
+    fn shared_frames_are_sent_in_order_and_not_copied() {
         let mut outbox = Outbox::default();
         let frames = Bytes::from(vec![b'x'; 100]);
         outbox.push(b"before");
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_of_one_topic_can_be_dropped() {
+    fn waiting_frames_of_one_topic_can_be_dropped() {
         let mut outbox = Outbox::default();
         let latest = |frames, index| shared(frames, topic(index), Overflow::Latest, 0);
         (0..6).for_each(|n| outbox.share(latest(["0", "1", "2", "3", "4", "5"][n], n as u32 % 2)));

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stale_token_finds_nobody() {
+    fn a_stale_token_finds_no_session() {
         let mut slab = Slab::default();
         let first = slab.insert("first").unwrap();
         assert_eq!(slab.remove(first), Some("first"));

@@ -130,7 +130,7 @@ fn a_listener_that_fails_leaves_the_others_as_they_are() {
 }
 
 #[test]
-fn who_waits_when_the_core_drains_is_answered_or_left_to_the_next_server() {
+fn waiting_clients_are_answered_or_left_to_the_next_server_when_the_core_drains() {
     let mut world = World::listening(App::new, &[Kind::Tcp, Kind::Unix, Kind::Inherited], 0, Faults::default());
     // Accepting has failed on every listener and is retried later, so clients wait.
     world.network.descriptor_limit(3);

@@ -396,7 +396,7 @@ fn a_connection_counts_until_it_is_closed_however_it_ends() {
 }
 
 #[test]
-fn who_is_turned_away_by_the_total_is_not_counted_for_its_address() {
+fn a_client_turned_away_by_the_total_is_not_counted_for_its_address() {
     let limits = Limits { connections_max: 1, connections_per_address_max: 1, ..Limits::default() };
     let mut world = World::guarded(AdmissionPolicy::default(), limits, 0, Faults::default());
     let first = world.connect_from("192.0.2.1");

@@ -60,7 +60,7 @@ fn too_much_is_first_told_and_then_dropped_and_relief_is_told_once() {
 }
 
 #[test]
-fn what_the_socket_takes_does_not_count_as_waiting() {
+fn bytes_in_the_socket_do_not_count_as_waiting() {
     let mut world = World::with(Limits { outbox_bytes_max: 1_000, ..Limits::default() });
     let mut client = world.open("/");
     client.send("/flood 60 900");
@@ -83,7 +83,7 @@ fn one_message_may_exceed_the_limit() {
 }
 
 #[test]
-fn whoever_was_told_to_hold_back_is_told_to_go_on() {
+fn a_handler_told_of_backpressure_is_told_of_its_end() {
     for bytes in [500, 5_000, 50_000, 200_000] {
         let mut world = World::with(Limits { outbox_bytes_max: 1_000, ..Limits::default() });
         let client = world.open("/");
@@ -136,7 +136,7 @@ fn a_session_may_be_paused_time_and_again_within_one_read() {
 }
 
 #[test]
-fn what_was_set_aside_stays_where_it_lies_however_often_a_session_is_paused() {
+fn unconsumed_input_is_not_moved_however_often_a_session_is_paused() {
     let mut world = World::new();
     let (client, id) = world.open_session();
     client.write(&masked(Opcode::Text, b"/pause").repeat(60));

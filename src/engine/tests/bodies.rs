@@ -176,7 +176,7 @@ fn chunks_that_are_none_are_refused_and_what_follows_is_not_read() {
 }
 
 #[test]
-fn what_is_kept_of_a_request_never_exceeds_the_limits_of_its_head_and_body() {
+fn the_kept_bytes_of_a_request_never_exceed_the_limits_of_its_head_and_body() {
     let limits = Limits::default();
     let (head_max, body_max) = (limits.head.head_bytes_max, limits.body_bytes_max);
     let mut world = World::with(limits);
@@ -196,7 +196,7 @@ fn what_is_kept_of_a_request_never_exceeds_the_limits_of_its_head_and_body() {
 }
 
 #[test]
-fn what_follows_a_body_is_left_in_the_socket_until_the_answer_has_gone() {
+fn bytes_after_a_body_stay_in_the_socket_until_the_answer_is_sent() {
     const BODY_BYTES: usize = 50_000;
     for way in WAYS {
         let limits = Limits::default();

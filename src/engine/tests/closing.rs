@@ -30,7 +30,7 @@ fn a_close_without_a_code_is_echoed_without_one() {
 }
 
 #[test]
-fn what_was_sent_before_a_close_leaves_before_its_echo() {
+fn messages_sent_before_a_close_precede_its_echo() {
     let mut world = World::new();
     let mut client = world.open("/");
     client.peer.stop_reading();

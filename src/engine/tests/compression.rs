@@ -113,7 +113,7 @@ fn one_message_that_becomes_large_is_inflated_a_turn_and_nobody_waits_for_more()
 }
 
 #[test]
-fn what_is_prepared_for_many_reaches_each_as_it_agreed() {
+fn a_prepared_message_reaches_each_session_as_it_agreed() {
     let mut world = World::with(limits(true));
     let message = "for everyone, ".repeat(100);
     let prepared = Prepared::new(&message);

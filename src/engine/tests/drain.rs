@@ -112,7 +112,7 @@ fn half_a_request_is_answered_with_503_once_it_is_whole() {
 }
 
 #[test]
-fn who_waits_in_the_backlog_is_answered_before_the_listener_closes() {
+fn connections_in_the_backlog_are_answered_before_the_listener_closes() {
     for accepting in [true, false] {
         let mut world = World::new();
         if !accepting {
@@ -140,7 +140,7 @@ fn who_waits_in_the_backlog_is_answered_before_the_listener_closes() {
 }
 
 #[test]
-fn who_waits_in_the_backlog_without_descriptors_left_is_turned_away() {
+fn connections_in_the_backlog_are_turned_away_without_descriptors() {
     let mut world = World::new();
     world.network.descriptor_limit(1);
     world.turns(2);
@@ -183,7 +183,7 @@ fn one_client_that_went_does_not_take_the_backlog_with_it() {
 }
 
 #[test]
-fn who_does_not_answer_is_cut_off_when_the_time_is_over() {
+fn sessions_that_do_not_answer_are_cut_off_at_the_drain_timeout() {
     let mut world = World::with(Limits { drain_timeout_ms: 2_000, ..Limits::default() });
     let (mut open, asking, upgrading) = (world.open("/"), world.connect(), world.connect());
     asking.write(b"GET / HT");
@@ -368,7 +368,7 @@ fn without_a_drain_timeout_everyone_is_told_before_anyone_is_cut_off() {
 }
 
 #[test]
-fn a_hurried_drain_tells_everyone_at_once_and_cuts_off_whoever_is_left_after_half_a_second() {
+fn a_hurried_drain_closes_all_sessions_at_once_and_cuts_off_the_rest_after_half_a_second() {
     // Before the drain, in its delay, in its spread, and after it.
     for hurried_after_ms in [None, Some(0), Some(500), Some(1_500), Some(3_000)] {
         let limits =

@@ -219,7 +219,7 @@ fn endless_input_of_one_session_does_not_keep_the_others_waiting() {
 }
 
 #[test]
-fn what_a_session_was_cut_off_from_is_read_without_a_further_arrival() {
+fn an_interrupted_session_is_read_without_a_further_report() {
     let mut world = World::new();
     let mut client = world.open("/");
     let input: Vec<u8> = (0..30_000).flat_map(|_| masked(Opcode::Pong, &[0; 100])).collect();

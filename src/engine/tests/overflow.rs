@@ -202,7 +202,7 @@ fn pings_and_a_close_frame_get_through_a_full_outbox() {
 }
 
 #[test]
-fn what_waits_for_too_long_counts_as_a_full_outbox_however_little_it_is() {
+fn an_old_message_counts_as_a_full_outbox_however_small_it_is() {
     let limits =
         Limits { outbox_age_ms_max: 1_000, send_timeout_ms: 1_000_000, dead_peer_timeout_ms: 0, ..Limits::default() };
     let mut world = World::with(Limits { ping_interval_ms: 0, ..limits });

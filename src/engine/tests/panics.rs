@@ -94,7 +94,7 @@ fn a_panic_in_close_after_a_lost_connection_is_counted() {
 }
 
 #[test]
-fn what_was_said_before_a_panic_still_arrives() {
+fn messages_sent_before_a_panic_still_arrive() {
     let mut world = World::new();
     let mut client = world.open("/");
     client.send("hello");

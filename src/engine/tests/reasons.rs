@@ -225,7 +225,7 @@ fn dropped_messages_are_counted_by_why_they_were() {
 }
 
 #[test]
-fn what_comes_after_the_last_word_is_counted_in_bytes_until_it_is_too_much() {
+fn input_after_the_close_frame_is_counted_until_it_exceeds_its_limit() {
     let mut world = World::new();
     let client = told(&mut world, &[masked(Opcode::Continuation, b"")]);
     client.write(&[0; 1000]);

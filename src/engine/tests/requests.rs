@@ -129,7 +129,7 @@ fn an_empty_line_before_a_request_is_skipped_and_costs_no_turns() {
 }
 
 #[test]
-fn what_is_no_request_is_refused_and_the_connection_ends() {
+fn a_malformed_request_is_refused_and_the_connection_ends() {
     for (request, status) in [
         (&b"nonsense\r\n\r\n"[..], 400),
         (b"GET / HTTP/1.1\r\n\r\n", 400),
@@ -173,7 +173,7 @@ fn a_drip_of_bytes_does_not_move_the_deadline_of_the_handshake() {
 }
 
 #[test]
-fn who_has_sent_nothing_is_let_go_in_silence() {
+fn a_client_that_has_sent_nothing_is_closed_without_an_answer() {
     let mut world = World::new();
     let mut client = world.connect();
     world.advance(4_950);

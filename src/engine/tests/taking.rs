@@ -237,7 +237,7 @@ fn a_ping_of_the_application_that_arrives_is_no_sign_of_life_either() {
 }
 
 #[test]
-fn what_is_sent_at_the_end_of_a_long_silence_has_its_chance() {
+fn bytes_sent_at_the_end_of_a_long_silence_can_still_be_acknowledged() {
     for reads in [true, false] {
         let mut world = World::with(Limits { ping_interval_ms: 0, ..hasty() });
         let (mut client, id) = world.open_session();

@@ -131,7 +131,7 @@ fn a_sleeping_core_is_woken_by_a_command() {
 }
 
 #[test]
-fn a_task_whose_own_remains_panic_ends_only_its_session() {
+fn a_task_that_panics_when_dropped_ends_only_its_session() {
     struct Remains;
     impl Drop for Remains {
         fn drop(&mut self) {

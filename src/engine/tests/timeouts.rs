@@ -45,7 +45,7 @@ fn any_byte_is_a_sign_of_life() {
 }
 
 #[test]
-fn what_came_in_time_counts_even_if_nobody_was_told_of_it() {
+fn input_that_arrived_in_time_counts_even_if_it_was_not_reported_yet() {
     // Time passes in one step, as if the core had not run; its events are reported after the next turn only.
     let mut world = World::new();
     let (mut alive, mut slow, mut closing) = (world.open("/"), world.open("/"), world.open("/"));

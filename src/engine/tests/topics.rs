@@ -27,7 +27,7 @@ fn texts(client: &mut Client) -> Vec<String> {
 }
 
 #[test]
-fn what_is_published_reaches_every_subscriber_the_publisher_too_and_nobody_else() {
+fn a_message_reaches_every_subscriber_including_the_publisher_and_no_other_session() {
     let mut world = World::new();
     let mut members: Vec<_> = (0..5).map(|_| member(&mut world, "news", "")).collect();
     let (mut other, mut outside) = (member(&mut world, "sports", ""), world.open("/"));
@@ -41,7 +41,7 @@ fn what_is_published_reaches_every_subscriber_the_publisher_too_and_nobody_else(
 }
 
 #[test]
-fn who_wants_no_echo_is_sent_what_the_others_publish() {
+fn a_subscriber_without_echo_receives_the_messages_of_others() {
     let mut world = World::new();
     let (mut silent, mut loud) = (member(&mut world, "a", "close-silent"), member(&mut world, "a", ""));
     // All messages are published in one turn, and so in one batch.
@@ -61,7 +61,7 @@ fn who_wants_no_echo_is_sent_what_the_others_publish() {
 }
 
 #[test]
-fn who_left_is_sent_nothing_more_and_who_is_gone_is_forgotten() {
+fn unsubscribed_sessions_receive_nothing_and_ended_ones_are_forgotten() {
     let mut world = World::new();
     let (mut left, mut closed, gone) =
         (member(&mut world, "a", ""), member(&mut world, "a", ""), member(&mut world, "a", ""));
@@ -168,7 +168,7 @@ fn one_publish_to_very_many_is_cut_over_several_turns_and_others_are_served_betw
 }
 
 #[test]
-fn what_waits_behind_a_large_round_goes_with_what_comes_as_soon_as_that_is_over() {
+fn messages_that_wait_behind_a_large_round_join_those_published_meanwhile() {
     let mut world = World::new();
     let mut members: Vec<_> = (0..1_500).map(|_| member(&mut world, "a", "")).collect();
     members[0].send("/publish a one");
@@ -310,7 +310,7 @@ fn one_publisher_is_heard_in_order_whatever_the_core() {
 }
 
 #[test]
-fn what_finds_a_ring_full_is_dropped_and_counted_to_the_message() {
+fn messages_for_a_full_ring_are_dropped_and_each_is_counted() {
     let limits = Limits { mesh: Capacity { ring_entries: 2, inbox_entries: 4 }, ..Limits::default() };
     let mut cluster = Cluster::with(2, limits);
     let topics: Vec<_> = (0..10).map(|number| format!("topic-{number}")).collect();
@@ -329,7 +329,7 @@ fn what_finds_a_ring_full_is_dropped_and_counted_to_the_message() {
 }
 
 #[test]
-fn who_publishes_more_than_can_be_delivered_is_not_read_until_it_is() {
+fn a_session_that_publishes_too_much_is_throttled_until_it_is_delivered() {
     let mut world = World::with(Limits { backlog_bytes_max: 40_000, ..Limits::default() });
     let mut members: Vec<_> = (0..2_000).map(|_| world.open("/")).collect();
     members.iter().for_each(|member| member.send("/join a"));
@@ -442,7 +442,7 @@ fn panics_in_what_a_topic_calls_cost_one_session_each() {
 }
 
 #[test]
-fn what_a_handler_publishes_when_it_is_told_of_a_subscription_wakes_a_core_that_would_sleep() {
+fn a_message_published_on_confirmation_wakes_a_core_that_would_sleep() {
     let mut world = World::new();
     let mut member = member(&mut world, "a", "");
     let client = world.open("/");
@@ -481,7 +481,7 @@ fn a_session_that_publishes_by_the_thousand_goes_on_in_the_next_turn() {
 }
 
 #[test]
-fn who_was_told_to_hold_back_is_told_when_it_may_go_on() {
+fn a_publisher_told_of_backpressure_is_told_of_its_end() {
     let mut world = World::with(Limits { backlog_bytes_max: 10_000, ..Limits::default() });
     let mut client = member(&mut world, "a", "");
     client.send("/publish-many a 4 1000");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn how_long_other_turns_take_changes_nothing() {
+    fn turns_that_are_not_split_change_no_weight() {
         let mut cut = Pacing::default();
         for turn in 0..100 {
             assert_eq!(cut.weight(turn * 1_000), WEIGHT_MIN);

@@ -62,7 +62,7 @@ impl Core {
 }
 
 #[test]
-fn subscribing_twice_is_once_and_what_nobody_wants_costs_nothing() {
+fn subscribing_twice_counts_once_and_unwanted_topics_cost_nothing() {
     let mut core = Core::new(true);
     assert_eq!((core.join(1, "a"), core.join(1, "a"), core.join(2, "a")), (Ok(true), Ok(false), Ok(true)));
     assert_eq!((core.topics.count("a"), core.topics.subscribed(), core.topics.count("b")), (2, 1, 0));
@@ -165,7 +165,7 @@ fn a_subscription_is_confirmed_once_every_core_has_heard_of_the_topic() {
 }
 
 #[test]
-fn who_comes_and_goes_and_comes_again_is_told_of_in_order_and_not_confirmed_too_soon() {
+fn repeated_changes_of_interest_are_announced_in_order_and_not_confirmed_too_soon() {
     let (mut core, mut mesh) = three(8);
     core.join(1, "a").unwrap();
     core.leave(1, "a");
@@ -193,7 +193,7 @@ fn who_comes_and_goes_and_comes_again_is_told_of_in_order_and_not_confirmed_too_
 }
 
 #[test]
-fn what_finds_no_room_in_a_ring_is_told_later() {
+fn an_announcement_waits_while_a_ring_is_full() {
     let (mut core, mut mesh) = three(1);
     core.join(1, "a").unwrap();
     core.join(1, "b").unwrap();
@@ -249,7 +249,7 @@ fn a_round_reaches_everyone_who_was_there_and_stays() {
 }
 
 #[test]
-fn what_arrives_for_a_topic_without_subscribers_is_dropped() {
+fn a_batch_for_a_topic_without_subscribers_is_dropped() {
     let mut core = Core::new(true);
     core.join(0, "a").unwrap();
     let key = core.topics.key(core.topics.find(b"a").unwrap()).unwrap();

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_says_cannot_become_markup() {
+    fn text_from_a_server_cannot_become_markup() {
         assert_eq!(escaped("<b title=\"x\">&"), "&lt;b title=&quot;x&quot;&gt;&amp;");
         let about = About {
             command: "<i>".to_owned(),

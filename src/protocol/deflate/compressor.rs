@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_compressed_is_left_alone() {
+    fn incompressible_messages_are_sent_uncompressed() {
         let mut compressors = Compressors::new(&Compression::default());
         // Often enough to reveal a stream that does not return to its initial state.
         for _ in 0..3_000 {

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_through_a_unix_socket_is_believed_only_if_that_is_said() {
+    fn clients_of_a_unix_socket_are_trusted_only_if_configured() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.51.100.1, 203.0.113.7, 10.1.1.1\r\n\r\n";
         let mut headers = Headers::default();
         let request = Request::parse(head, &mut headers).unwrap();

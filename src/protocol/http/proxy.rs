@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_refused_at_its_first_byte_that_says_so() {
+    fn a_malformed_header_is_refused_at_its_first_wrong_byte() {
         for (bytes, early) in [
             (&b"GET / HTTP/1.1\r\n"[..], 1),
             (b"PUT / HTTP/1.1\r\n", 2),

@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_compress_is_shared_plain() {
+    fn incompressible_batches_are_shared_uncompressed() {
         let prepared = Prepared::with("hi", Compress::Always);
         let mut compressors = Compressors::new(&Compression::default());
         let frame = prepared.frame(&mut connection(Role::Server, 15, false), Some(&mut compressors));

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_reads_is_acknowledged_once_and_nothing_else_is() {
+    fn bytes_that_a_client_reads_are_acknowledged_once_and_no_others() {
         let mut connection = connection();
         connection.stop_reading();
         connection.send(b"abc");

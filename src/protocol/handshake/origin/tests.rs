@@ -206,7 +206,7 @@ fn the_same_name_on_another_port_is_another_host() {
 }
 
 #[test]
-fn who_sends_no_origin_is_no_browser_and_may_connect() {
+fn a_client_without_an_origin_is_no_browser_and_may_connect() {
     for origins in ["same-host", "https://example.com", "*"] {
         assert!(origins.parse::<Origins>().unwrap().allow(None, Some("example.com")));
     }
@@ -358,7 +358,7 @@ fn is_written_as_it_is_read() {
 
 proptest! {
     #[test]
-    fn what_is_allowed_is_the_listed_origin_itself(
+    fn only_the_listed_origin_itself_is_allowed(
         before in "(|a|https?:|//|[ -~]{0,3})",
         core in prop_oneof![
             Just("https://example.com".to_owned()),

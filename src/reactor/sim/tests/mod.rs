@@ -541,7 +541,7 @@ fn the_lowest_free_descriptor_is_used_first() {
 }
 
 #[test]
-fn nobody_can_connect_where_nobody_listens() {
+fn connecting_fails_where_no_listener_is() {
     let (mut sim, network) = Sim::new(1, Faults::default());
     assert!(network.connect().is_none());
     let listener = network.listen();
