@@ -10,7 +10,7 @@ use crate::reactor::connect;
 
 const OTHER: Token = Token { index: 7, generation: 1 };
 
-pub fn what_is_sent_before_a_connection_is_there_arrives<R: Reactor>(world: &mut Loopback<R>) {
+pub fn bytes_sent_before_a_connection_is_established_arrive<R: Reactor>(world: &mut Loopback<R>) {
     let listener = world.listen();
     let source = "127.0.0.77".parse().ok();
     let begun = connect(world.address(), source).expect("somebody listens");
@@ -49,7 +49,7 @@ fn both_ends() -> (Socket, Socket) {
 
 /// Checks that the effects of a batch of sends are reported with it, and not with the next batch, behind all that the
 /// next one submits.
-pub fn what_a_send_brings_about_is_told_by_the_same_enter<R: Reactor>(world: &mut Loopback<R>) {
+pub fn completions_of_a_send_come_from_the_same_enter<R: Reactor>(world: &mut Loopback<R>) {
     let (one, other) = both_ends();
     let token = watched(world, other);
     enter(world);

@@ -102,7 +102,7 @@ macro_rules! suite {
             shutdown_fails_a_blocked_send_whose_watch_has_ended
             a_reset_fails_a_blocked_send
             a_full_socket_would_block_a_send_now
-            what_a_peer_takes_is_acknowledged_and_nothing_while_it_takes_nothing
+            bytes_that_a_peer_reads_are_acknowledged_and_others_are_not
             the_peer_reads_everything_before_the_end_of_the_stream
             discard_on_close_resets
             closing_with_unread_bytes_resets
@@ -156,7 +156,7 @@ macro_rules! unix_suite {
             closing_with_unread_bytes_resets
             one_turned_away_hears_the_farewell
             a_peer_of_a_unix_socket_has_no_address
-            whoever_waits_at_a_unix_socket_that_is_shut_down_is_accepted_and_no_other
+            clients_queued_at_a_closed_unix_socket_are_accepted_and_no_others
         }
     };
 }
@@ -170,9 +170,9 @@ macro_rules! kernel_suite {
         });
 
         $crate::reactor::conformance::kernel_suite! { $new =>
-            what_is_sent_before_a_connection_is_there_arrives
+            bytes_sent_before_a_connection_is_established_arrive
             a_connection_that_is_refused_fails_what_it_was_to_send
-            what_a_send_brings_about_is_told_by_the_same_enter
+            completions_of_a_send_come_from_the_same_enter
             one_enter_tells_of_all_that_are_readable
             enter_waits_as_long_as_it_was_told
             enter_ends_with_the_first_completion

@@ -115,7 +115,7 @@ pub fn a_full_socket_would_block_a_send_now(world: &mut impl World) {
     world.reactor().close(socket);
 }
 
-pub fn what_a_peer_takes_is_acknowledged_and_nothing_while_it_takes_nothing(world: &mut impl World) {
+pub fn bytes_that_a_peer_reads_are_acknowledged_and_others_are_not(world: &mut impl World) {
     let (mut client, socket) = connection(world);
     let blocked = block(world, &mut client, socket, TOKEN);
     // The peer's host may have room for some bytes and acknowledge them late. After that it only answers probes.

@@ -11,7 +11,7 @@ pub fn a_peer_of_a_unix_socket_has_no_address(world: &mut impl World) {
 }
 
 /// Checks the behaviour that a core relies on when it closes a listener that other cores have as well.
-pub fn whoever_waits_at_a_unix_socket_that_is_shut_down_is_accepted_and_no_other<R: Reactor>(world: &mut Loopback<R>) {
+pub fn clients_queued_at_a_closed_unix_socket_are_accepted_and_no_others<R: Reactor>(world: &mut Loopback<R>) {
     let listener = world.listen();
     let mut waiting = world.connect();
     waiting.write(b"early");
