@@ -72,8 +72,9 @@ struct Restless;
 
 impl Handler for Restless {
     type State = ();
+    type Mail = ();
 
-    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         if !session.unsubscribe(TOPIC) {
             assert_eq!(session.subscribe(TOPIC), Ok(true));
         }

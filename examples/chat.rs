@@ -1,7 +1,7 @@
 //! Rooms at `/ROOM/NAME`: `python -m websockets ws://127.0.0.1:9000/rust/ada`, and once more under another name.
 #![allow(clippy::print_stdout, reason = "a program says where it listens")]
 
-use ringsock::{CloseCode, Handler, Message, Overflow, Response, Server, Subscribe, Upgrade, UpgradeRequest};
+use ringsock::{CloseCode, Handler, Message, Overflow, Response, Server, Session, Subscribe, Upgrade, UpgradeRequest};
 
 /// What is kept for each session. It stays on its core, so it need not be `Send`.
 #[derive(Default)]
@@ -10,11 +10,11 @@ struct Guest {
     name: String,
 }
 
-type Session<'a> = ringsock::Session<'a, Guest>;
 struct Chat;
 
 impl Handler for Chat {
     type State = Guest;
+    type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Guest> {
         match request.path()[1..].split_once('/') {
@@ -23,7 +23,7 @@ impl Handler for Chat {
         }
     }
 
-    fn open(&mut self, session: &mut Session<'_>) {
+    fn open(&mut self, session: &mut Session<'_, Self>) {
         let room = session.state().room.clone();
         // Who reads too slowly misses the oldest messages. The default is to close the session with 1013.
         let subscribe = Subscribe { overflow: Overflow::DropOldest, ..Subscribe::default() };
@@ -32,21 +32,21 @@ impl Handler for Chat {
         }
     }
 
-    fn subscribed(&mut self, session: &mut Session<'_>, _room: &str) {
+    fn subscribed(&mut self, session: &mut Session<'_, Self>, _room: &str) {
         say(session, "is here"); // Every core knows of the guest now, who hears this, and all that is said after it.
     }
 
-    fn message(&mut self, session: &mut Session<'_>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         say(session, &String::from_utf8_lossy(message.as_bytes()));
     }
 
-    fn dropped(&mut self, session: &mut Session<'_>, _room: &str, messages: u64) {
+    fn dropped(&mut self, session: &mut Session<'_, Self>, _room: &str, messages: u64) {
         session.send(&format!("* you read too slowly and missed {messages}"));
     }
 }
 
 /// Everyone in the room hears it, on whatever core. What ends with `*` is no room, but a pattern of rooms to listen to.
-fn say(session: &mut Session<'_>, text: &str) {
+fn say(session: &mut Session<'_, Chat>, text: &str) {
     let (room, line) = (session.state().room.clone(), format!("{}: {text}", session.state().name));
     let _ = session.publish(&room, &line);
 }

@@ -15,8 +15,9 @@ struct Echo;
 impl Handler for Echo {
     /// What is kept for each session. An echo remembers nothing.
     type State = ();
+    type Mail = ();
 
-    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         // Never blocks: what the socket does not take now waits in the session's outbox. While that is full, this client
         // is not read, so one that sends faster than it reads slows only itself.
         session.send(message);

@@ -11,8 +11,9 @@ struct Prices;
 
 impl Handler for Prices {
     type State = ();
+    type Mail = ();
 
-    fn open(&mut self, session: &mut Session<'_, ()>) {
+    fn open(&mut self, session: &mut Session<'_, Self>) {
         // A pattern: all topics that begin so. Whoever reads too slowly is sent only the latest price of each.
         let subscribe = Subscribe { overflow: Overflow::Latest, ..Subscribe::default() };
         if let Err(error) = session.subscribe_with("prices/*", subscribe) {
@@ -20,7 +21,7 @@ impl Handler for Prices {
         }
     }
 
-    fn message(&mut self, _session: &mut Session<'_, ()>, _message: Message<'_>) {}
+    fn message(&mut self, _session: &mut Session<'_, Self>, _message: Message<'_>) {}
 }
 
 /// A thread of the application. A handle is cheap to clone, goes to any thread, and never makes one wait.

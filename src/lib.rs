@@ -10,8 +10,9 @@
 //!
 //! impl Handler for Echo {
 //!     type State = ();
+//!     type Mail = ();
 //!
-//!     fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+//!     fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
 //!         session.send(message);
 //!     }
 //! }
@@ -61,7 +62,7 @@ mod units;
 
 #[cfg(feature = "server")]
 pub use engine::{
-    Ended, Handler, Hub, Limits, Overflow, Sent, ServerHandle, Session, SessionHandle, SessionId, Subscribe,
+    Context, Ended, Handler, Hub, Limits, Overflow, Sent, ServerHandle, Session, SessionHandle, SessionId, Subscribe,
     TopicError, Upgrade, UpgradeRequest,
 };
 pub use protocol::deflate::{Compress, Compression};

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::address::{self, Address, AddressError, Endpoint, Listen, Place};
 use crate::engine::{
-    AdmissionPolicy, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, Pulse, ReactorKind,
+    AdmissionPolicy, Context, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, Pulse, ReactorKind,
     STALL_TIMEOUT_MS, ServerHandle, Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
 };
 use crate::protocol::{Origins, TrustedProxies};
@@ -23,8 +23,8 @@ use crate::service::{Admin, Metrics};
 
 /// A server; see [`Server::builder`].
 #[derive(Debug)]
-pub struct Server {
-    cores: Cores,
+pub struct Server<M = ()> {
+    cores: Cores<M>,
     status: Arc<Status>,
     admin: Option<Cores>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
@@ -49,7 +49,9 @@ impl Server {
             log_lines_dropped: None,
         }
     }
+}
 
+impl<M: Send + 'static> Server<M> {
     /// Returns the first TCP address that the server listens on, with the port that the kernel chose if 0 was
     /// requested. Returns 0.0.0.0:0 if the server listens on Unix sockets only.
     pub fn address(&self) -> SocketAddr {
@@ -102,7 +104,7 @@ impl Server {
     }
 
     /// Returns a handle that publishes to topics and sends to sessions, from any thread.
-    pub fn handle(&self) -> ServerHandle {
+    pub fn handle(&self) -> ServerHandle<M> {
         self.cores.handle()
     }
 
@@ -313,17 +315,12 @@ impl Builder {
         self
     }
 
-    /// Starts the server, with one handler per core. Returns once all cores accept connections.
-    pub fn start<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<Server, Error> {
-        self.start_with_status(Arc::default(), handler)
-    }
-
-    /// Starts the server like [`Builder::start`], for handlers that report the server's status.
-    pub fn start_with_status<H: Handler>(
+    /// Starts the server, with one handler for each core, which `handler` makes on the core's thread. Returns once all
+    /// cores accept connections.
+    pub fn start<H: Handler>(
         self,
-        status: Arc<Status>,
-        handler: impl Fn(usize) -> H + Send + Sync + 'static,
-    ) -> Result<Server, Error> {
+        handler: impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static,
+    ) -> Result<Server<H::Mail>, Error> {
         let of_listeners = self.listen.iter().flatten().any(|listen| listen.proxy_protocol);
         if (self.admission.proxy_protocol || of_listeners) && self.admission.trusted_proxies.is_empty() {
             return Err(Error::ProxyProtocolWithoutProxies);
@@ -333,7 +330,7 @@ impl Builder {
         // Signals are caught first, so that none is lost during the start.
         let signals =
             self.handle_signals.then(Signals::catch).transpose().map_err(|source| StartError::Signals { source })?;
-        let started = self.compose(status, signals.clone(), handler);
+        let started = self.compose(signals.clone(), handler);
         let Some(signals) = signals else { return started };
         match started {
             Ok(server) => {
@@ -348,16 +345,19 @@ impl Builder {
     }
 
     /// Starts the server and serves until it is drained.
-    pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Send + Sync + 'static) -> Result<(), Error> {
+    pub fn run<H: Handler>(
+        self,
+        handler: impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static,
+    ) -> Result<(), Error> {
         self.start(handler)?.join()
     }
 
     fn compose<H: Handler>(
         self,
-        status: Arc<Status>,
         signals: Option<Signals>,
-        handler: impl Fn(usize) -> H + Send + Sync + 'static,
-    ) -> Result<Server, Error> {
+        handler: impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static,
+    ) -> Result<Server<H::Mail>, Error> {
+        let status: Arc<Status> = Arc::default();
         let (for_admin, inherited): (Vec<_>, Vec<_>) =
             self.inherited.into_iter().partition(|socket| socket.name == ADMIN_SOCKET);
         // Passed sockets replace configured addresses.

@@ -314,6 +314,7 @@ enum Lie {
 
 impl Handler for Liar {
     type State = Lie;
+    type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Lie> {
         Upgrade::accept_with(match request.target() {
@@ -325,7 +326,7 @@ impl Handler for Liar {
         })
     }
 
-    fn message(&mut self, session: &mut Session<'_, Lie>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         self.heard += 1;
         if !self.heard.is_multiple_of(10) {
             session.send(message);
@@ -403,6 +404,7 @@ enum Manners {
 
 impl Handler for Reluctant {
     type State = (Manners, usize);
+    type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Self::State> {
         let manners = match request.path() {
@@ -415,7 +417,7 @@ impl Handler for Reluctant {
         Upgrade::accept_with((manners, 0))
     }
 
-    fn open(&mut self, session: &mut Session<'_, Self::State>) {
+    fn open(&mut self, session: &mut Session<'_, Self>) {
         self.opened += 1;
         session.state().1 = self.opened;
         match session.state().0 {
@@ -428,7 +430,7 @@ impl Handler for Reluctant {
         }
     }
 
-    fn message(&mut self, session: &mut Session<'_, Self::State>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         match *session.state() {
             (Manners::Silent, _) => {}
             (Manners::Half, number) if number % 2 == 1 => {}
@@ -580,6 +582,7 @@ const STRENGTH: usize = 25;
 
 impl Handler for Limited {
     type State = ();
+    type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
         match request.target() {
@@ -588,15 +591,15 @@ impl Handler for Limited {
         }
     }
 
-    fn open(&mut self, _: &mut Session<'_, ()>) {
+    fn open(&mut self, _: &mut Session<'_, Self>) {
         self.open += 1;
     }
 
-    fn close(&mut self, _: &mut Session<'_, ()>, _: Ended<'_>) {
+    fn close(&mut self, _: &mut Session<'_, Self>, _: Ended<'_>) {
         self.open -= 1;
     }
 
-    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         if self.open <= STRENGTH {
             session.send(message);
             return;

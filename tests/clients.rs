@@ -65,6 +65,7 @@ struct Workshop {
 
 impl Handler for Workshop {
     type State = Kind;
+    type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Kind> {
         match request.path() {
@@ -96,7 +97,7 @@ impl Handler for Workshop {
         }
     }
 
-    fn open(&mut self, session: &mut Session<'_, Kind>) {
+    fn open(&mut self, session: &mut Session<'_, Self>) {
         let (handle, heard) = (session.handle(), Rc::clone(&self.heard));
         match session.state() {
             Kind::Echo => {}
@@ -117,7 +118,7 @@ impl Handler for Workshop {
         }
     }
 
-    fn message(&mut self, session: &mut Session<'_, Kind>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         self.heard.set(self.heard.get() + 1);
         match message {
             Message::Text("id") => drop(session.send(&session.id().to_string())),
@@ -130,7 +131,7 @@ impl Handler for Workshop {
         }
     }
 
-    fn close(&mut self, _session: &mut Session<'_, Kind>, ended: Ended<'_>) {
+    fn close(&mut self, _session: &mut Session<'_, Self>, ended: Ended<'_>) {
         let code = ended.code.map(CloseCode::number);
         // In most tests no subscriber exists.
         let _ = self.closes.send((code, ended.reason.to_owned(), ended.clean));
@@ -427,7 +428,7 @@ fn an_application_drains_its_server_without_any_signal() {
 fn a_handler_that_cannot_be_made_keeps_the_server_from_starting() {
     for reactor in [ReactorKind::Auto, ReactorKind::Epoll] {
         let builder = Server::builder().listen("127.0.0.1:0").cores(2).reactor(reactor).handle_signals(false);
-        let started = builder.start(|core| -> Workshop { panic!("no handler for core {core}") });
+        let started = builder.start(|core| -> Workshop { panic!("no handler for core {}", core.core()) });
         let error = started.map(drop).unwrap_err().to_string();
         assert!(error.contains("could not start: it panicked: no handler for core"), "{error}");
     }

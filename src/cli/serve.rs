@@ -12,7 +12,7 @@ use ringsock::reactor::{self, InheritError, Passed};
 use ringsock::server::Builder;
 use ringsock::service::{ApiAccess, Router};
 use ringsock::tune::{self, Goal, Host, Setting};
-use ringsock::{Server, engine, server};
+use ringsock::{Server, server};
 
 use super::log::Log;
 use super::notify::Notifier;
@@ -70,8 +70,6 @@ impl Serve {
 fn serve(settings: &Settings, log: &Log, passed: Result<Passed, InheritError>) -> Result<(), Box<dyn Error>> {
     let config = &settings.config;
     log.show_events(config.log_filter.filter());
-    let status: Arc<engine::Status> = Arc::default();
-    let told = Arc::clone(&status);
     let inherited = passed::accepted(passed?, config)?;
     let builder = builder(config).inherited(inherited).log_lines_dropped(log.lines_dropped());
     let builder = match &config.admin_listen {
@@ -82,8 +80,8 @@ fn serve(settings: &Settings, log: &Log, passed: Result<Passed, InheritError>) -
     let (overflow, api, pages) = (config.overflow.clone(), config.api_access(), config.api_allow_origin.clone());
     let subprotocols: Arc<[String]> = config.subprotocols.names().into();
     reactor::block(&ENDING)?;
-    let server = builder.start_with_status(status, move |_core| {
-        Router::new(Arc::clone(&told), overflow.clone(), api.clone())
+    let server = builder.start(move |core| {
+        Router::new(core.status(), overflow.clone(), api.clone())
             .with_api_origins(pages.clone())
             .with_subprotocols(Arc::clone(&subprotocols))
     })?;

@@ -198,6 +198,12 @@ counters! {
     close_timeouts: Counter = "close_timeouts",
     /// Sessions that were throttled because they published more than could be delivered.
     publishers_held: Counter = "publishers_held",
+    /// Mail between handlers that was handed to the handler of its core.
+    mail_delivered: Counter = "mail_delivered",
+    /// Mail to another core, or to this one, that was dropped because the ring to that core was full or there is no such core.
+    mail_dropped: Counter = "mail_dropped",
+    /// Entries from threads outside the cores (mail, messages to publish and to send) that found the core's inbox full.
+    inbox_full: Counter = "inbox_full",
     /// Turns of the core's loop.
     turns: Counter = "turns",
 }

@@ -2,6 +2,8 @@
 //!
 //! Does not know how they are handled.
 
+use std::any::Any;
+
 use crate::engine::subscribers::Tally;
 use crate::engine::topics::{Notice, TopicKey};
 use crate::protocol::{Batch, Prepared};
@@ -10,6 +12,9 @@ use crate::reactor::Token;
 /// One entry of the mesh: small, since large parts are referred to.
 #[derive(Debug)]
 pub struct Parcel(pub(super) Content);
+
+/// Mail between handlers. All handlers of a server have one type of mail, which the rings do not know.
+pub(super) type HandlerMail = Box<dyn Any + Send>;
 
 /// The limit for an entry in bytes, since each ring holds many.
 const PARCEL_BYTES_MAX: usize = 40;
@@ -25,6 +30,8 @@ pub(super) enum Content {
     Publish { name: Box<str>, batch: Batch },
     /// A message for one session.
     Send { token: Token, prepared: Prepared },
+    /// Mail for the handler of the receiving core.
+    Mail(HandlerMail),
     /// A request for the number of a topic's subscribers on the receiving core.
     Count { name: Box<str>, tally: Tally },
 }

@@ -3,13 +3,15 @@
 //! A task never touches a session directly. It leaves a command, and the core carries it out in its next turn. A task
 //! awaits each command's outcome, so the number of commands that wait is bounded by the number of tasks.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use crate::engine::values::Sent;
 use crate::engine::values::SessionId;
@@ -39,11 +41,13 @@ struct Shared {
 /// What a task wants done.
 pub(super) enum Command {
     /// Send a message.
-    Send { token: Token, message: OwnedMessage, outcome: Rc<Outcome> },
+    Send { token: Token, message: OwnedMessage, outcome: Promise<Sent> },
     /// Begin the closing handshake.
     Close { token: Token, code: CloseCode, reason: String },
     /// Read on.
     Resume { token: Token },
+    /// Call this, which only the core's own type can, with its handler and the session.
+    Run { token: Token, call: Box<dyn Any> },
     /// The task of a session panicked.
     Panicked { token: Token },
     /// Something that only the core's own type knows of has arrived; look at it.
@@ -74,29 +78,55 @@ impl From<Message<'_>> for OwnedMessage {
     }
 }
 
-/// Where the core leaves what became of a message.
-#[derive(Default)]
-pub(super) struct Outcome {
-    sent: Cell<Option<Sent>>,
+/// The core's end of an outcome that a task awaits. Dropped without being kept, it gives the task nothing.
+pub(super) struct Promise<T>(Rc<Outcome<T>>);
+
+/// The task's end of an outcome.
+struct Outcome<T> {
+    stage: Cell<Stage<T>>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Outcome {
-    pub(super) fn set(&self, sent: Sent) {
-        self.sent.set(Some(sent));
-        if let Some(waker) = self.waker.borrow_mut().take() {
+enum Stage<T> {
+    Open,
+    Kept(T),
+    Broken,
+}
+
+impl<T> Promise<T> {
+    fn new() -> (Self, Rc<Outcome<T>>) {
+        let outcome = Rc::new(Outcome { stage: Cell::new(Stage::Open), waker: RefCell::new(None) });
+        (Self(Rc::clone(&outcome)), outcome)
+    }
+
+    pub(super) fn keep(self, value: T) {
+        self.0.stage.set(Stage::Kept(value));
+    }
+}
+
+impl<T> Drop for Promise<T> {
+    fn drop(&mut self) {
+        if let Stage::Kept(value) = self.0.stage.replace(Stage::Broken) {
+            self.0.stage.set(Stage::Kept(value));
+        }
+        if let Some(waker) = self.0.waker.borrow_mut().take() {
             waker.wake();
         }
     }
+}
 
-    fn poll(&self, context: &mut Context<'_>) -> Poll<Sent> {
-        match self.sent.get() {
-            Some(sent) => Poll::Ready(sent),
-            None => {
+impl<T> Outcome<T> {
+    /// Waits until the promise is kept, or is broken (`None`).
+    async fn wait(&self) -> Option<T> {
+        poll_fn(|context| match self.stage.replace(Stage::Open) {
+            Stage::Kept(value) => Poll::Ready(Some(value)),
+            Stage::Broken => Poll::Ready(None),
+            Stage::Open => {
                 *self.waker.borrow_mut() = Some(context.waker().clone());
                 Poll::Pending
             }
-        }
+        })
+        .await
     }
 }
 
@@ -127,8 +157,8 @@ impl Tasks {
         std::mem::take(&mut self.shared.commands.borrow_mut())
     }
 
-    pub(super) fn handle(&self, id: SessionId) -> SessionHandle {
-        SessionHandle { id, shared: Rc::clone(&self.shared) }
+    pub(super) fn handle<H>(&self, id: SessionId) -> SessionHandle<H> {
+        SessionHandle { id, shared: Rc::clone(&self.shared), handler: PhantomData }
     }
 
     /// Runs a session's task; one that panics ends the session.
@@ -178,14 +208,14 @@ impl Shared {
     }
 }
 
-/// Reaches a session from a task of its core. It may outlive the session: then it reaches nobody.
-#[derive(Clone)]
-pub struct SessionHandle {
+/// Reaches a session from a task of its core. It may outlive the session: then it reaches nobody. `H` is the handler.
+pub struct SessionHandle<H> {
     id: SessionId,
     shared: Rc<Shared>,
+    handler: PhantomData<fn(H)>,
 }
 
-impl SessionHandle {
+impl<H> SessionHandle<H> {
     /// Names the session.
     pub fn id(&self) -> SessionId {
         self.id
@@ -194,13 +224,21 @@ impl SessionHandle {
     /// Sends a message, as [`Session::send`](super::Session::send) does, and says what became of it.
     pub async fn send(&self, message: impl Into<Message<'_>>) -> Sent {
         let message = message.into();
-        let outcome = Rc::new(Outcome::default());
+        let (promise, outcome) = Promise::new();
         self.shared.command(Command::Send {
             token: self.id.token,
             message: OwnedMessage::from(message),
-            outcome: Rc::clone(&outcome),
+            outcome: promise,
         });
-        poll_fn(|context| outcome.poll(context)).await
+        // A core that ends breaks its promises.
+        outcome.wait().await.unwrap_or(Sent::Dropped)
+    }
+
+    /// Has the core run `call`, which [`Command::Run`] describes, and returns what it gives; `None` if it was dropped.
+    pub(super) async fn run_by<T, C: 'static>(&self, call: impl FnOnce(Promise<T>) -> C) -> Option<T> {
+        let (promise, outcome) = Promise::new();
+        self.shared.command(Command::Run { token: self.id.token, call: Box::new(call(promise)) });
+        outcome.wait().await
     }
 
     /// Goes on reading from a session that its handler paused, as [`Session::resume`](super::Session::resume) does.
@@ -214,7 +252,13 @@ impl SessionHandle {
     }
 }
 
-impl fmt::Debug for SessionHandle {
+impl<H> Clone for SessionHandle<H> {
+    fn clone(&self) -> Self {
+        Self { id: self.id, shared: Rc::clone(&self.shared), handler: PhantomData }
+    }
+}
+
+impl<H> fmt::Debug for SessionHandle<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionHandle").field("id", &self.id).finish_non_exhaustive()
     }

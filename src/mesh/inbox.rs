@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -16,11 +16,18 @@ pub(super) struct Inbox<T> {
     capacity: usize,
     /// The core has ended and pops nothing any more.
     closed: AtomicBool,
+    /// Entries that found no room.
+    refused: AtomicU64,
 }
 
 impl<T> Inbox<T> {
     pub(super) fn new(entries: usize) -> Self {
-        Self { entries: OnceLock::new(), capacity: entries.max(1), closed: AtomicBool::new(false) }
+        Self {
+            entries: OnceLock::new(),
+            capacity: entries.max(1),
+            closed: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn pop(&self) -> Option<T> {
@@ -35,12 +42,19 @@ impl<T> Inbox<T> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(entry);
         }
-        self.entries.get_or_init(|| ArrayQueue::new(self.capacity)).push(entry)?;
+        self.entries.get_or_init(|| ArrayQueue::new(self.capacity)).push(entry).inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })?;
         // The core may have ended in between, and have emptied the inbox before this entry was in it.
         if self.closed.load(Ordering::SeqCst) {
             self.close();
         }
         Ok(())
+    }
+
+    /// Returns how many entries have found no room so far.
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Refuses further entries, and drops those in the inbox.

@@ -66,6 +66,7 @@ mod tests {
         let cores = mesh(1, 2);
         let injector = cores[0].injector();
         assert_eq!((injector.push(0, 1), injector.clone().push(0, 2), injector.push(0, 3)), (Ok(()), Ok(()), Err(3)));
+        assert_eq!(cores[0].refused(), 1);
     }
 
     #[test]

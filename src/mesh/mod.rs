@@ -160,6 +160,11 @@ impl<T> Mesh<T> {
         self.links.iter().flatten().any(|link| !link.from.is_empty()) || self.own_inbox().has_entries()
     }
 
+    /// Returns how many entries from outside have found the inbox of this core full.
+    pub fn refused(&self) -> u64 {
+        self.own_inbox().refused()
+    }
+
     fn own_inbox(&self) -> &Inbox<T> {
         &self.shared.inboxes[usize::from(self.core)]
     }

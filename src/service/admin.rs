@@ -71,12 +71,13 @@ impl Admin {
 
 impl Handler for Admin {
     type State = ();
+    type Mail = ();
 
     fn upgrade(&mut self, _: &UpgradeRequest<'_>) -> Upgrade<()> {
         Upgrade::reject(Response::text(404, "This listener serves no WebSocket. Use an address that --listen names.\n"))
     }
 
-    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Response {
         let response = match request.path() {
             "/" => Response::text(
                 200,
@@ -95,11 +96,11 @@ impl Handler for Admin {
         methods::restrict(request, methods::READ, || response)
     }
 
-    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Option<Response> {
+    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
         Some(self.request(request, hub))
     }
 
-    fn message(&mut self, _: &mut Session<'_, ()>, _: Message<'_>) {}
+    fn message(&mut self, _: &mut Session<'_, Self>, _: Message<'_>) {}
 }
 
 #[cfg(test)]

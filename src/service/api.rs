@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::cross_origin::CrossOrigin;
 use super::methods;
 use super::query::{ParameterError, parameter};
-use crate::engine::{Counters, Hub, Sent, TopicError};
+use crate::engine::{Counters, Handler, Hub, Sent, TopicError};
 use crate::protocol::Message;
 use crate::protocol::http::{Request, Response};
 
@@ -40,9 +40,9 @@ pub enum ApiAccess {
 }
 
 /// Returns the answer to a request below `/api/`, or `None` for any other path.
-pub(super) fn answer(
+pub(super) fn answer<H: Handler>(
     request: &Request<'_>,
-    hub: &mut Hub<'_>,
+    hub: &mut Hub<'_, H>,
     access: &ApiAccess,
     pages: &CrossOrigin,
 ) -> Option<Response> {
@@ -208,9 +208,9 @@ impl Core {
     }
 }
 
-fn publish(
+fn publish<H: Handler>(
     request: &Request<'_>,
-    hub: &mut Hub<'_>,
+    hub: &mut Hub<'_, H>,
     access: &ApiAccess,
     pages: &CrossOrigin,
 ) -> Result<Response, ApiError> {

@@ -68,7 +68,7 @@ impl Router {
     }
 
     /// Publishes a message of a session to its topic.
-    fn publish(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+    fn publish(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         // The name is borrowed from the session, which publishing borrows mutably, so it is copied.
         self.topic.clear();
         self.topic.extend(session.topics().next());
@@ -80,6 +80,7 @@ impl Router {
 
 impl Handler for Router {
     type State = ();
+    type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
         self.pending_join = None;
@@ -95,14 +96,14 @@ impl Handler for Router {
         }
     }
 
-    fn open(&mut self, session: &mut Session<'_, ()>) {
+    fn open(&mut self, session: &mut Session<'_, Self>) {
         let Some(join) = self.pending_join.take() else { return };
         if let Err(error) = session.subscribe_with(&join.topic, self.overflow.subscribe(&join)) {
             session.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
         }
     }
 
-    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Response {
+    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Response {
         if let Some(response) = health::answer(request.path(), &self.status) {
             return methods::restrict(request, methods::READ, || response);
         }
@@ -120,7 +121,7 @@ impl Handler for Router {
         }
     }
 
-    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Option<Response> {
+    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
         if api::reads_body(request) {
             api::refuse_unread(request, &self.api, &self.pages)
         } else {
@@ -128,7 +129,7 @@ impl Handler for Router {
         }
     }
 
-    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         if session.subscriptions() > 0 {
             self.publish(session, message);
         } else {

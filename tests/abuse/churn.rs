@@ -6,6 +6,7 @@ use ringsock::engine::SessionHandle;
 use ringsock::{Sent, Session};
 
 use crate::attacker::{Next, Peer};
+use crate::misbehaving::Misbehaving;
 use crate::server::Server;
 use crate::{Random, figure, on_each_reactor, scaled};
 
@@ -20,11 +21,11 @@ const HAUNTED_BY: usize = 16;
 /// The handler's part: the handles of a core's sessions, kept after their end. `keep NAME` and `haunt` are its
 /// commands.
 #[derive(Default)]
-pub struct Kept(VecDeque<(SessionHandle, String)>);
+pub struct Kept(VecDeque<(SessionHandle<Misbehaving>, String)>);
 
 impl Kept {
     /// Keeps a handle of the session under a name.
-    pub fn keep(&mut self, session: &mut Session<'_, ()>, name: &str) {
+    pub fn keep(&mut self, session: &mut Session<'_, Misbehaving>, name: &str) {
         if self.0.len() == KEPT_MAX {
             self.0.pop_front();
         }
@@ -33,7 +34,7 @@ impl Kept {
     }
 
     /// Sends each kept handle the name it was kept under, and then the number of sessions that existed.
-    pub fn haunt(&mut self, session: &mut Session<'_, ()>) {
+    pub fn haunt(&mut self, session: &mut Session<'_, Misbehaving>) {
         let (kept, asker) = (self.0.clone(), session.handle());
         session.spawn(async move {
             let mut reached = 0;

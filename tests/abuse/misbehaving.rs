@@ -38,8 +38,6 @@ fn serves_when_told_to() {
     let limits = Limits { handshake_timeout_ms: handshake_timeout_ms.parse().unwrap(), ..patient() };
     // Thousands of panics are intended; their messages are not.
     std::panic::set_hook(Box::new(|_| {}));
-    let status: Arc<Status> = Arc::default();
-    let told = Arc::clone(&status);
     let server = Server::builder()
         .listen("127.0.0.1:0")
         .admin_listen("127.0.0.1:0")
@@ -49,9 +47,9 @@ fn serves_when_told_to() {
         // Real clients come from pages of all kinds; admission is tested elsewhere.
         .origins(Origins::any())
         .stall_timeout_ms(stall_timeout_ms.parse().unwrap())
-        .start_with_status(status, move |core| Misbehaving {
-            core,
-            status: Arc::clone(&told),
+        .start(|core| Misbehaving {
+            core: core.core(),
+            status: core.status(),
             hoard: Vec::new(),
             kept: Kept::default(),
         })
@@ -87,8 +85,8 @@ fn patient() -> Limits {
     }
 }
 
-struct Misbehaving {
-    core: usize,
+pub struct Misbehaving {
+    core: u16,
     status: Arc<Status>,
     hoard: Vec<File>,
     kept: Kept,
@@ -96,8 +94,9 @@ struct Misbehaving {
 
 impl Handler for Misbehaving {
     type State = ();
+    type Mail = ();
 
-    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Response {
         match request.path() {
             "/readyz" if self.status.is_ready() => Response::text(200, "ready"),
             "/readyz" => Response::text(503, "not ready"),
@@ -106,7 +105,7 @@ impl Handler for Misbehaving {
         }
     }
 
-    fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         let Message::Text(text) = message else {
             session.send(message);
             return;

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 
 /// The rooms of the engine from the bottom up; each imports only from those before it.
 const ENGINE_FLOORS: &[&str] = &[
+    "status",
     "reasons",
     "values",
     "wheel",

@@ -127,8 +127,9 @@ fn a_core_that_makes_no_turns_is_no_sign_of_life() {
 
     impl Handler for Blocking {
         type State = ();
+        type Mail = ();
 
-        fn message(&mut self, session: &mut Session<'_, ()>, message: Message<'_>) {
+        fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
             self.go_on.wait();
             session.send(message);
         }

@@ -1,11 +1,14 @@
 //! The commands of handlers' tasks, carried out by the core between two turns of its sessions.
 
+use std::any::Any;
+
 use super::Core;
 use crate::engine::handler::Handler;
+use crate::engine::handler::run::Call;
 use crate::engine::reasons::DropReason;
 use crate::engine::tasks::Command;
 use crate::engine::values::Sent;
-use crate::reactor::Reactor;
+use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out the commands that tasks have left.
@@ -19,7 +22,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     let mut sent = None;
                     self.call(token, |_, session| sent = Some(session.send(message.borrow())));
                     self.flush_and_settle(token);
-                    outcome.set(sent.unwrap_or_else(|| {
+                    outcome.keep(sent.unwrap_or_else(|| {
                         self.parts.counters.messages_dropped.add(&DropReason::SessionGone);
                         Sent::Dropped
                     }));
@@ -28,6 +31,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.call(token, |_, session| session.close(code, &reason));
                     self.flush_and_settle(token);
                 }
+                Command::Run { token, call } => self.run(token, call),
                 Command::Resume { token } => self.call(token, |_, session| session.resume()),
                 Command::Panicked { token } => {
                     self.panicked(token);
@@ -35,6 +39,18 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
                 Command::Look => self.carry_out_upgrades(),
             }
+        }
+    }
+
+    /// Makes the call that a task has asked for, unless its session is over: dropping the call tells the task so.
+    fn run(&mut self, token: Token, call: Box<dyn Any>) {
+        let is_open = self.sessions.get_mut(token).is_some_and(|slot| slot.is_open());
+        match call.downcast::<Call<H>>() {
+            Ok(call) if is_open => {
+                self.call(token, |handler, session| call.make(handler, session));
+                self.flush_and_settle(token);
+            }
+            call => self.let_go(call),
         }
     }
 }

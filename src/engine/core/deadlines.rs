@@ -128,6 +128,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.ping(token);
                 self.look_at_deadlines(token);
             }
+            Action::Wake => {
+                self.parts.wakes.forget(token.index);
+                self.call(token, |handler, session| handler.wake(session));
+                self.flush_and_settle(token);
+                self.look_at_deadlines(token);
+            }
             Action::FailAssembly => {
                 let timeout_ms = self.parts.limits.assembly_timeout_ms;
                 self.fail(token, &Violation::MessageTimeout { timeout_ms });

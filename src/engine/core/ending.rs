@@ -140,6 +140,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.leave_all(slot);
         self.parts.compression.note_ended(slot.connection().compression());
         self.parts.wheel.cancel(token.index);
+        self.parts.wakes.forget(token.index);
         self.parts.reply.clear();
         if slot.is_in_flight() {
             self.reactor.shutdown(slot.socket(), Shutdown::Both);

@@ -10,7 +10,7 @@ use crate::engine::reasons::End;
 use crate::engine::session::{Backlog, Phase, Slot};
 use crate::engine::values::Ended;
 use crate::engine::wheel::ticks;
-use crate::protocol::{Close, CloseCode, Event, Incoming, State, Violation};
+use crate::protocol::{Close, Event, Incoming, Violation};
 use crate::reactor::{Reactor, Sockets, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -60,7 +60,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Calls the handler for a session. A panic ends the session, and nothing else.
-    pub(in crate::engine) fn call(&mut self, token: Token, call: impl FnOnce(&mut H, &mut Session<'_, H::State>)) {
+    pub(in crate::engine) fn call(&mut self, token: Token, call: impl FnOnce(&mut H, &mut Session<'_, H>)) {
         let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
         let mut session = Session { slot, token, parts, sockets: reactor };
@@ -69,30 +69,20 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Fails a connection whose peer broke the protocol.
-    pub(in crate::engine) fn fail(&mut self, token: Token, violation: &Violation) {
-        self.parts.counters.violations.add(violation);
-        self.fail_with(token, End::Violation, Close::new(violation.close_code(), &violation.to_string()));
-    }
-
     /// Ends the session that a handler's call or task was for.
     pub(in crate::engine) fn panicked(&mut self, token: Token) {
         self.parts.counters.handler_panics.add(1);
-        let reason = "The server failed while it handled this session.";
-        self.fail_with(token, End::HandlerPanic, Close::new(CloseCode::INTERNAL_ERROR, reason));
+        if let Some(slot) = self.sessions.get_mut(token) {
+            self.parts.fail_after_panic(slot, token);
+        }
     }
 
-    fn fail_with(&mut self, token: Token, end: End, close: Close<'_>) {
-        let Some(slot) = self.sessions.get_mut(token) else { return };
-        // After its last word nothing changes, or each further panic would give it another close timeout.
-        if slot.phase() == Phase::Open && slot.connection().state() != State::Closed {
-            if slot.connection_mut().fail(&mut self.parts.reply, close, None) {
-                self.parts.counters.closes_sent.add(&Some(close.code));
-            }
-            slot.part(end);
-            slot.drop_backlog();
-            self.parts.leave_all(slot);
-            self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
+    /// Fails a connection whose peer broke the protocol.
+    pub(in crate::engine) fn fail(&mut self, token: Token, violation: &Violation) {
+        self.parts.counters.violations.add(violation);
+        if let Some(slot) = self.sessions.get_mut(token) {
+            let reason = violation.to_string();
+            self.parts.fail(slot, token, End::Violation, Close::new(violation.close_code(), &reason));
         }
     }
 }

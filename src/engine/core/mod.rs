@@ -116,12 +116,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.go_on_reading();
         self.look_at_timers();
         self.go_on_draining();
+        self.settle_called();
         self.fan_out();
         self.send_all();
         self.parts.topics.go_on()
             || self.parts.lists.has_more()
             || !self.fired.is_empty()
             || self.parts.tasks.has_commands()
+            || self.parts.own_mail() > 0
             || self.has_goodbyes_due()
     }
 

@@ -1,8 +1,10 @@
 //! Receiving: a core's side of the mesh, which handles the entries of other cores and threads in bounded portions.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::Core;
-use crate::engine::handler::Handler;
-use crate::engine::mail::{Content, Parcel};
+use crate::engine::handler::{Handler, Hub};
+use crate::engine::mail::{Content, HandlerMail, Parcel};
 use crate::engine::reasons::DropReason;
 use crate::engine::topics::Notice;
 use crate::mesh::Mesh;
@@ -18,6 +20,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn take_in(&mut self) {
         self.take_in_from(|mesh| mesh.pop().map(|(core, parcel)| (Some(core), parcel)));
         self.take_in_from(|mesh| mesh.pop_inbox().map(|parcel| (None, parcel)));
+        self.parts.counters.inbox_full.write(self.parts.mesh.refused());
+        // Mail that these calls send to this core waits for the next turn.
+        for _ in 0..self.parts.own_mail() {
+            let Some(mail) = self.parts.take_own_mail() else { break };
+            self.hand_over(mail);
+        }
     }
 
     fn take_in_from(&mut self, pop: impl Fn(&mut Mesh<Parcel>) -> Option<(Option<u16>, Parcel)>) {
@@ -43,10 +51,32 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.parts.publish_batch(&name, &batch);
             }
             (Content::Send { token, prepared }, _) => self.send_prepared(token, &prepared),
+            (Content::Mail(mail), _) => self.hand_over(mail),
             (Content::Count { name, tally }, _) => tally.add(self.parts.topics.count(&name)),
             // Only cores announce interests.
             (Content::Notice(_), None) => {}
         }
+    }
+
+    /// Hands mail to the handler.
+    fn hand_over(&mut self, mail: HandlerMail) {
+        // All handlers of a server have one type, so that nothing else is ever sent.
+        let Ok(mail) = mail.downcast::<H::Mail>() else { return };
+        self.parts.counters.mail_delivered.add(1);
+        let Self { handler, reactor, sessions, parts, .. } = self;
+        let mut hub = Hub { sessions, parts, sockets: reactor };
+        if catch_unwind(AssertUnwindSafe(|| handler.mail(*mail, &mut hub))).is_err() {
+            self.parts.counters.handler_panics.add(1);
+        }
+    }
+
+    /// Takes the next step for sessions that calls for no session have used.
+    pub(super) fn settle_called(&mut self) {
+        let mut called = std::mem::take(&mut self.parts.called);
+        for token in called.drain(..) {
+            self.flush_and_settle(token);
+        }
+        self.parts.called = called;
     }
 
     fn send_prepared(&mut self, token: Token, prepared: &Prepared) {

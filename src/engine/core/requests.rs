@@ -6,8 +6,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::engine::core::Core;
-use crate::engine::handler::Handler;
-use crate::engine::handler::hub::Hub;
+use crate::engine::handler::{Handler, Hub};
 use crate::engine::reasons::End;
 use crate::engine::session::{Awaits, Backlog, Phase};
 use crate::engine::wheel::ticks;
@@ -150,8 +149,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if self.is_parting() {
             return Some(self.refuse_last(token, &Refusal::ShuttingDown));
         }
-        let Self { handler, parts, .. } = self;
-        match catch_unwind(AssertUnwindSafe(|| handler.before_body(request, &mut Hub { parts }))) {
+        let Self { handler, reactor, sessions, parts, .. } = self;
+        let mut hub = Hub { sessions, parts, sockets: reactor };
+        match catch_unwind(AssertUnwindSafe(|| handler.before_body(request, &mut hub))) {
             Ok(None) => {
                 self.parts.reply.extend_from_slice(CONTINUE);
                 None
@@ -197,8 +197,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.upgrade(token, request, more_follows);
             return Progress::Last;
         }
-        let Self { handler, parts, .. } = self;
-        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut Hub { parts }))) else {
+        let Self { handler, reactor, sessions, parts, .. } = self;
+        let mut hub = Hub { sessions, parts, sockets: reactor };
+        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut hub))) else {
             self.parts.counters.handler_panics.add(1);
             return self.refuse_last(token, &Refusal::HandlerFailed);
         };

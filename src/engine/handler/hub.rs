@@ -1,43 +1,74 @@
-//! The topics of one core and the counters of all, as a handler sees them during a call that is for no session.
+//! The methods of a core's view for its handler.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::{Handler, Hub, Session};
 use crate::engine::counters::Counters;
-use crate::engine::parts::Parts;
 use crate::engine::topics::TopicError;
-use crate::engine::values::Sent;
+use crate::engine::values::{Sent, SessionId};
 use crate::protocol::Message;
 use crate::protocol::deflate::Compress;
 
-/// See the module.
-pub struct Hub<'a> {
-    pub(in crate::engine) parts: &'a mut Parts,
-}
-
-impl Hub<'_> {
-    /// Publishes a message to everyone who is subscribed to the topic, or to a pattern that it matches, on whatever core.
+impl<H: Handler> Hub<'_, H> {
+    /// Publishes a message to all sessions, on any core, that are subscribed to the topic or to a pattern that it matches.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
         self.parts.publish(None, topic, message.into(), Compress::IfLarge)
     }
 
-    /// How many sessions of this core are subscribed to a topic or pattern.
+    /// Sends mail to the handler of a core, this one included: see [`Session::mail`].
+    pub fn mail(&mut self, core: u16, mail: H::Mail) -> Sent {
+        self.parts.mail(core, Box::new(mail))
+    }
+
+    /// Calls `call` with an open session of this core, and sends at its end what was written for the session. Returns
+    /// `None` if the session has ended, is closing, or lives on another core.
+    ///
+    /// A panic of `call` ends the session with 1011, and returns `None`, too.
+    pub fn session<T>(&mut self, id: SessionId, call: impl FnOnce(&mut Session<'_, H>) -> T) -> Option<T> {
+        let token = id.token;
+        if id.core != self.parts.core {
+            return None;
+        }
+        let Self { sessions, parts, sockets } = self;
+        let slot = sessions.get_mut(token).filter(|slot| slot.is_open())?;
+        // The reply buffer may hold earlier answers to the client whose request is being handled.
+        let of_another = std::mem::take(&mut parts.reply);
+        let mut session = Session { slot: &mut *slot, token, parts: &mut **parts, sockets: &mut **sockets };
+        let called = catch_unwind(AssertUnwindSafe(|| call(&mut session)));
+        if called.is_err() {
+            parts.counters.handler_panics.add(1);
+            parts.fail_after_panic(slot, token);
+        }
+        parts.flush(slot, token, *sockets);
+        parts.reply = of_another;
+        parts.called.push(token);
+        called.ok()
+    }
+
+    /// Returns how many sessions of this core are subscribed to a topic or pattern.
     pub fn subscribers_here(&self, topic: &str) -> usize {
         self.parts.topics.count(topic)
     }
 
-    /// What every core of the server has counted, in the order of their numbers.
+    /// Returns the counters of all cores, in the order of their numbers.
     pub fn counters(&self) -> &[Arc<Counters>] {
         &self.parts.counters_of_all
     }
 
-    /// The number of this core.
+    /// Returns the number of this core, from 0.
     pub fn core(&self) -> u16 {
         self.parts.core
     }
+
+    /// Returns the number of cores.
+    pub fn cores(&self) -> u16 {
+        self.parts.counters_of_all.len() as u16
+    }
 }
 
-impl fmt::Debug for Hub<'_> {
+impl<H: Handler> fmt::Debug for Hub<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("core", &self.parts.core).finish_non_exhaustive()
     }

@@ -1,89 +1,126 @@
-//! What an application implements.
+//! The application's side of a core: the trait that an application implements, and the views that its calls are given.
+//!
+//! Never decides anything about a connection: a view passes each request on to the core's parts.
 
-pub(in crate::engine) mod hub;
+mod context;
+mod hub;
+pub(in crate::engine) mod run;
 pub(in crate::engine) mod server_handle;
 mod session;
 mod upgrade;
 
-pub use hub::Hub;
+pub use context::Context;
 pub use server_handle::ServerHandle;
-pub use session::Session;
 pub use upgrade::{Accept, Upgrade, UpgradeRequest};
 
+use crate::engine::parts::Parts;
+use crate::engine::session::Slot;
+use crate::engine::session::slab::Slab;
 use crate::engine::values::Ended;
 use crate::protocol::Message;
 use crate::protocol::http::{Request, Response};
+use crate::reactor::{Sockets, Token};
 
-/// The application's side of a core. Every core has a handler of its own, so a handler needs no locks, and its state
+/// The application's side of a core. Each core has a handler of its own, so a handler needs no locks, and its state
 /// need not be `Send`.
 ///
-/// A call that panics ends the session it was for with close code 1011 and nothing else; the handler is called again
-/// for other sessions, so it should not leave its own state half changed.
+/// A call that panics ends its session with close code 1011, and nothing else. The handler is called again for other
+/// sessions, so it should not leave its own state half changed.
 pub trait Handler: Sized + 'static {
-    /// What the application keeps for each session.
+    /// The application's state of one session.
     type State: Default + 'static;
 
-    /// A client asks for a WebSocket. It comes from an allowed origin, and its address keeps the limits. The default
-    /// accepts everyone.
+    /// The application's messages from core to core; `()` if there are none. See [`Handler::mail`].
+    type Mail: Send + 'static;
+
+    /// Decides about a request for a WebSocket. It comes from an allowed origin, and its address keeps the limits. The
+    /// default accepts it.
     ///
-    /// Unless it is decided later, the next call of this handler is [`Handler::open`] for the session that is accepted, or
+    /// Unless the decision comes later, the next call of this handler is [`Handler::open`] for the accepted session, or
     /// there is none.
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Self::State> {
         let _ = request;
         Upgrade::accept()
     }
 
-    /// A client asks for anything else. The default knows nothing.
-    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Response {
+    /// Answers any other request. The default answers 404.
+    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Response {
         let _ = (request, hub);
         Response::text(404, "There is nothing here.\n")
     }
 
-    /// A client asks with `Expect: 100-continue`, and holds the body back until it is told to send it. An answer refuses the
-    /// request at once, and its body is never read; with `None`, the default, the body is read, and then
-    /// [`Handler::request`] is called.
-    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_>) -> Option<Response> {
+    /// Decides about a request with `Expect: 100-continue`, whose client holds the body back. An answer refuses the
+    /// request at once, and the server never reads its body. With `None`, the default, the server reads the body and then
+    /// calls [`Handler::request`].
+    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
         let _ = (request, hub);
         None
     }
 
-    /// The session is open; nothing was received yet.
-    fn open(&mut self, session: &mut Session<'_, Self::State>) {
+    /// Begins a session: it is open, and nothing has been received yet.
+    fn open(&mut self, session: &mut Session<'_, Self>) {
         let _ = session;
     }
 
-    /// A message came.
-    fn message(&mut self, session: &mut Session<'_, Self::State>, message: Message<'_>);
+    /// Takes a message of the session's client.
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>);
 
-    /// A ping came; its pong has been sent.
-    fn ping(&mut self, session: &mut Session<'_, Self::State>, payload: &[u8]) {
+    /// Takes a ping. Its pong has been sent.
+    fn ping(&mut self, session: &mut Session<'_, Self>, payload: &[u8]) {
         let _ = (session, payload);
     }
 
-    /// A pong came, asked for or not.
-    fn pong(&mut self, session: &mut Session<'_, Self::State>, payload: &[u8]) {
+    /// Takes a pong, whether the server sent a ping or not.
+    fn pong(&mut self, session: &mut Session<'_, Self>, payload: &[u8]) {
         let _ = (session, payload);
     }
 
-    /// A subscription holds on every core: nothing that is published from now on is missed.
-    fn subscribed(&mut self, session: &mut Session<'_, Self::State>, topic: &str) {
+    /// Confirms a subscription on every core: the session misses no message that is published from now on.
+    fn subscribed(&mut self, session: &mut Session<'_, Self>, topic: &str) {
         let _ = (session, topic);
     }
 
-    /// Messages of a topic were dropped because the session does not keep up: see [`Overflow`](super::Overflow).
-    fn dropped(&mut self, session: &mut Session<'_, Self::State>, topic: &str, messages: u64) {
+    /// Tells that messages of a topic were dropped because the session does not keep up; see
+    /// [`Overflow`](super::Overflow).
+    fn dropped(&mut self, session: &mut Session<'_, Self>, topic: &str, messages: u64) {
         let _ = (session, topic, messages);
     }
 
-    /// After [`Sent::Backpressure`](super::Sent::Backpressure) or [`Sent::Dropped`](super::Sent::Dropped): less than half of
-    /// the outbox's limit waits by now, or what was
-    /// published can be delivered again.
-    fn drain(&mut self, session: &mut Session<'_, Self::State>) {
+    /// Ends the backpressure that [`Sent::Backpressure`](super::Sent::Backpressure) or
+    /// [`Sent::Dropped`](super::Sent::Dropped) began: less than half of the outbox's limit waits by now, or published
+    /// messages can be delivered again.
+    fn drain(&mut self, session: &mut Session<'_, Self>) {
         let _ = session;
     }
 
-    /// The session has ended, once for each that was opened. Nothing can be sent any more.
-    fn close(&mut self, session: &mut Session<'_, Self::State>, ended: Ended<'_>) {
+    /// Answers the timer that [`Session::wake_after`] has set. The session is open.
+    fn wake(&mut self, session: &mut Session<'_, Self>) {
+        let _ = session;
+    }
+
+    /// Ends a session, once for each that was opened. Nothing can be sent any more.
+    fn close(&mut self, session: &mut Session<'_, Self>, ended: Ended<'_>) {
         let _ = (session, ended);
     }
+
+    /// Takes mail from a handler of any core ([`Session::mail`], [`Hub::mail`]) or from another thread
+    /// ([`ServerHandle::mail`]), in the order in which each of them sent it. A panic is counted and ends no session.
+    fn mail(&mut self, mail: Self::Mail, hub: &mut Hub<'_, Self>) {
+        let _ = (mail, hub);
+    }
+}
+
+/// A session, as a handler sees it during a call.
+pub struct Session<'a, H: Handler> {
+    pub(in crate::engine) slot: &'a mut Slot<H::State>,
+    pub(in crate::engine) token: Token,
+    pub(in crate::engine) parts: &'a mut Parts,
+    pub(in crate::engine) sockets: &'a mut dyn Sockets,
+}
+
+/// A core, as its handler sees it during a call that is for no session: topics, mail, counters, and sessions by their ids.
+pub struct Hub<'a, H: Handler> {
+    pub(in crate::engine) sessions: &'a mut Slab<Slot<H::State>>,
+    pub(in crate::engine) parts: &'a mut Parts,
+    pub(in crate::engine) sockets: &'a mut dyn Sockets,
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::marker::PhantomData;
 
 use crate::engine::mail::{Content, Parcel};
 use crate::engine::subscribers::Subscribers;
@@ -15,15 +16,30 @@ use crate::engine::values::SessionId;
 use crate::mesh::Injector;
 use crate::protocol::{Message, Prepared};
 
-/// See the module. Cloning it is cheap.
-#[derive(Clone)]
-pub struct ServerHandle {
+/// Reaches the cores of a server from any thread. `M` is the [`Mail`](super::Handler::Mail) of its handlers. Cloning it is
+/// cheap.
+pub struct ServerHandle<M = ()> {
     injector: Injector<Parcel>,
+    mail: PhantomData<fn(M)>,
 }
 
-impl ServerHandle {
+impl<M: Send + 'static> ServerHandle<M> {
+    /// Makes a handle on cores whose handlers have this type of mail.
     pub(in crate::engine) fn new(injector: Injector<Parcel>) -> Self {
-        Self { injector }
+        Self { injector, mail: PhantomData }
+    }
+
+    /// Returns the number of cores.
+    pub fn cores(&self) -> u16 {
+        self.injector.cores() as u16
+    }
+
+    /// Sends mail to the handler of a core, which takes it in [`Handler::mail`](super::Handler::mail). The mail of one
+    /// thread to one core keeps its order. Returns [`Sent::Dropped`] if the core's inbox is full or the core has ended.
+    ///
+    /// Costs one allocation and, if the core sleeps, a system call.
+    pub fn mail(&self, core: u16, mail: M) -> Sent {
+        self.push(core, Content::Mail(Box::new(mail)))
     }
 
     /// Publishes a message to everyone who is subscribed to the topic, or to a pattern that it matches. Says
@@ -69,7 +85,13 @@ impl ServerHandle {
     }
 }
 
-impl fmt::Debug for ServerHandle {
+impl<M> Clone for ServerHandle<M> {
+    fn clone(&self) -> Self {
+        Self { injector: self.injector.clone(), mail: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for ServerHandle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerHandle").field("cores", &self.injector.cores()).finish()
     }

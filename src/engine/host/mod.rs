@@ -20,5 +20,5 @@ pub use controller::Controller;
 pub use pinning::Pin;
 pub use signals::{ENDING, Signals};
 pub use start_error::{DESCRIPTORS_PER_CORE, LockedMemory, StartError};
-pub use supervisor::{Cores, Pulse, Setup, Status, Stopped, descriptors_per_core};
+pub use supervisor::{Cores, Pulse, Setup, Stopped, descriptors_per_core};
 pub use threads::ReactorKind;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,8 +15,7 @@ use crate::address::{Endpoint, Place};
 use crate::engine::admission::{Admission, AdmissionPolicy};
 use crate::engine::core::drain::HURRY_MS;
 use crate::engine::counters::Counters;
-use crate::engine::handler::Handler;
-use crate::engine::handler::server_handle::ServerHandle;
+use crate::engine::handler::{Context, Handler, ServerHandle};
 use crate::engine::host::control::Wish;
 use crate::engine::host::controller::Controller;
 use crate::engine::host::patience::{address_patience, await_address};
@@ -29,6 +28,7 @@ use crate::engine::host::watchdog::{StallLog, WATCH_INTERVAL_MS, Watchdog};
 use crate::engine::limits::Limits;
 use crate::engine::reasons::End;
 use crate::engine::seed::Seed;
+use crate::engine::status::Status;
 use crate::mesh::Mesh;
 use crate::reactor::{self, Inherited, Opened, SocketFile};
 
@@ -97,19 +97,6 @@ pub enum Stopped {
     },
 }
 
-/// The readiness of a server, shared with the code that reports it.
-#[derive(Debug, Default)]
-pub struct Status {
-    ready: AtomicBool,
-}
-
-impl Status {
-    /// Returns whether all cores run, none is stalled, and the server is not draining.
-    pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
-    }
-}
-
 /// The state of a server at one check of its supervisor.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -120,8 +107,8 @@ pub struct Pulse {
     pub drain_left: Option<Duration>,
 }
 
-/// The running cores of a server.
-pub struct Cores {
+/// The running cores of a server, whose handlers have this type of mail.
+pub struct Cores<M = ()> {
     endpoints: Vec<Endpoint>,
     reactor: ReactorKind,
     limits: Limits,
@@ -132,7 +119,7 @@ pub struct Cores {
     counters: Arc<[Arc<Counters>]>,
     connections: Arc<AtomicUsize>,
     admission: Arc<Admission>,
-    handle: ServerHandle,
+    handle: ServerHandle<M>,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
     /// The kernel's thread ids, by core.
@@ -145,12 +132,12 @@ pub struct Cores {
     _files: Vec<SocketFile>,
 }
 
-impl Cores {
+impl<M: Send + 'static> Cores<M> {
     /// Starts all cores, each with a handler that `handler` makes on the core's thread. Returns once all of them run.
-    pub fn start<H: Handler>(
+    pub fn start<H: Handler<Mail = M>>(
         setup: Setup,
         status: Arc<Status>,
-        handler: impl Fn(usize) -> H + Send + Sync + 'static,
+        handler: impl Fn(&Context<M>) -> H + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         let cores = setup.cores.clamp(1, usize::from(u16::MAX));
         let mut limits = setup.limits;
@@ -183,6 +170,7 @@ impl Cores {
             control: Arc::clone(&controller.control),
             events: controller.events.clone(),
             epoch: Instant::now(),
+            status: Arc::clone(&status),
             handler: Arc::new(handler),
         };
         let (reactor, threads) =
@@ -221,7 +209,7 @@ impl Cores {
         });
         this.threads = threads.serve(seeds);
         this.await_start(cores)?;
-        this.status.ready.store(true, Ordering::Relaxed);
+        this.status.set_ready(true);
         Ok(this)
     }
 
@@ -251,7 +239,7 @@ impl Cores {
     }
 
     /// Returns a handle that reaches topics and sessions from other threads.
-    pub fn handle(&self) -> ServerHandle {
+    pub fn handle(&self) -> ServerHandle<M> {
         self.handle.clone()
     }
 
@@ -262,7 +250,7 @@ impl Cores {
 
     /// Ends the cores at once and tells no session: for a server whose start failed.
     pub fn stop(mut self) {
-        self.status.ready.store(false, Ordering::Relaxed);
+        self.status.set_ready(false);
         self.controller.control.wish(Wish::Stop);
         self.controller.wake();
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
@@ -271,7 +259,7 @@ impl Cores {
     /// Watches the cores until they have ended. Calls `observe` several times a second; it must not block.
     pub fn supervise(mut self, observe: impl FnMut(Pulse)) -> Stopped {
         let stopped = self.watch(observe);
-        self.status.ready.store(false, Ordering::Relaxed);
+        self.status.set_ready(false);
         self.controller.control.wish(Wish::Stop);
         self.controller.wake();
         // A core that is stalled or dead cannot be waited for.
@@ -329,7 +317,7 @@ impl Cores {
             let cause = signal.map(|name| format!("Received {name}. ")).unwrap_or_default();
             tracing::info!("{cause}Draining: {}", self.limits.drain_plan());
         }
-        self.status.ready.store(false, Ordering::Relaxed);
+        self.status.set_ready(false);
         self.controller.control.wish(wish);
         self.controller.wake();
         let longest_ms = if wish == Wish::Hurry { HURRY_MS } else { self.limits.drain_ms_max() };
@@ -344,7 +332,7 @@ impl Cores {
         let silences = watchdog.look(now_ms, last_turns, |core| thread_clock::spent(self.thread_ids[core]));
         let silence = silences.iter().max_by_key(|silence| silence.silent_ms)?;
         self.is_stalled = silence.is_stall();
-        let was_ready = self.status.ready.swap(!silence.is_stall() && !draining, Ordering::Relaxed);
+        let was_ready = self.status.set_ready(!silence.is_stall() && !draining);
         if silence.is_stall() && was_ready {
             self.stalls.begin(silence);
         } else if silence.is_stall() {
@@ -395,7 +383,7 @@ struct Draining {
     ends_ms: u64,
 }
 
-impl fmt::Debug for Cores {
+impl<M> fmt::Debug for Cores<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cores").field("endpoints", &self.endpoints).field("cores", &self.threads.len()).finish()
     }

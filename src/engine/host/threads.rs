@@ -19,12 +19,13 @@ use std::time::{Duration, Instant};
 use core_affinity::CoreId;
 
 use crate::engine::core::Core;
-use crate::engine::handler::Handler;
+use crate::engine::handler::{Context, Handler, ServerHandle};
 use crate::engine::host::control::{Control, Wish};
 use crate::engine::host::pinning::{Pin, pin, processors};
 use crate::engine::host::runtime;
 use crate::engine::host::start_error::{LockedMemory, StartError};
 use crate::engine::seed::Seed;
+use crate::engine::status::Status;
 use crate::engine::tasks::Spawner;
 use crate::reactor::{self, Reactor};
 
@@ -86,6 +87,7 @@ pub(in crate::engine) struct Plan<F> {
     pub(in crate::engine) control: Arc<Control>,
     pub(in crate::engine) events: Sender<Event>,
     pub(in crate::engine) epoch: Instant,
+    pub(in crate::engine) status: Arc<Status>,
     pub(in crate::engine) handler: Arc<F>,
 }
 
@@ -102,7 +104,7 @@ impl Threads {
     /// io_uring is only preferred and the kernel refuses it to one of them.
     pub(in crate::engine) fn prepare<H: Handler>(
         wanted: ReactorKind,
-        plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>,
+        plan: &Plan<impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static>,
     ) -> Result<(ReactorKind, Self), StartError> {
         if wanted != ReactorKind::Epoll {
             match Self::prepare_uring(plan) {
@@ -122,7 +124,9 @@ impl Threads {
         Ok((ReactorKind::Epoll, threads))
     }
 
-    fn prepare_uring<H: Handler>(plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>) -> Result<Self, StartError> {
+    fn prepare_uring<H: Handler>(
+        plan: &Plan<impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static>,
+    ) -> Result<Self, StartError> {
         // Without a limit, memory itself is short.
         let limit = reactor::raise_locked_memory_limit().filter(|limit| *limit != u64::MAX);
         // If the limit would allow so many rings, other processes of the user have the memory, such as one that has
@@ -148,7 +152,7 @@ impl Threads {
 
     fn prepare_for<H: Handler>(
         reactor: ReactorKind,
-        plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>,
+        plan: &Plan<impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static>,
     ) -> Result<Self, Unprepared> {
         let mut threads = Self(Vec::with_capacity(plan.cores));
         let (reports, reported) = mpsc::channel();
@@ -201,13 +205,14 @@ fn spawn<H: Handler>(
     core: usize,
     processor: Option<CoreId>,
     reactor: ReactorKind,
-    plan: &Plan<impl Fn(usize) -> H + Send + Sync + 'static>,
+    plan: &Plan<impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static>,
     reports: Sender<(usize, io::Result<()>)>,
 ) -> io::Result<Waiting> {
     let (seed, seeds) = mpsc::channel();
     let (in_background, epoch) = (plan.in_background, plan.epoch);
     let (control, handler) = (Arc::clone(&plan.control), Arc::clone(&plan.handler));
-    let offer = Offer { core, reports, seeds, events: plan.events.clone(), stage: Cell::new(Stage::Preparing) };
+    let (events, status) = (plan.events.clone(), Arc::clone(&plan.status));
+    let offer = Offer { core, reports, seeds, events, status, stage: Cell::new(Stage::Preparing) };
     // The kernel keeps 15 bytes of a name.
     let name = if in_background { format!("ringsock-back-{core}") } else { format!("ringsock-core-{core}") };
     let thread = thread::Builder::new().name(name).spawn(move || {
@@ -230,6 +235,7 @@ struct Offer {
     reports: Sender<(usize, io::Result<()>)>,
     seeds: Receiver<Seed>,
     events: Sender<Event>,
+    status: Arc<Status>,
     stage: Cell<Stage>,
 }
 
@@ -243,14 +249,20 @@ enum Stage {
 // The receivers may be gone. In that case the server was given up, and this thread ends like the others.
 impl Offer {
     /// Reports that the thread is ready, and makes its core once the seed arrives; `None` if none does.
-    fn accept<H: Handler, R: Reactor>(&self, reactor: R, handler: &impl Fn(usize) -> H) -> Option<Core<H, R>> {
+    fn accept<H: Handler, R: Reactor>(
+        &self,
+        reactor: R,
+        handler: &impl Fn(&Context<H::Mail>) -> H,
+    ) -> Option<Core<H, R>> {
         self.stage.set(Stage::Waiting);
         let _ = self.reports.send((self.core, Ok(())));
         let seed = self.seeds.recv().ok()?;
         self.stage.set(Stage::Serving);
         let waker = reactor.waker();
         let spawner: Spawner = Box::new(|task| drop(monoio::spawn(task)));
-        let core = Core::new(seed, handler(self.core), reactor, spawner);
+        let server = ServerHandle::new(seed.mesh.injector());
+        let context = Context::new(seed.core, Arc::clone(&self.status), server);
+        let core = Core::new(seed, handler(&context), reactor, spawner);
         // The core has started only now, since making the handler may fail.
         let _ = self.events.send(Event::Started { core: self.core, waker, thread: reactor::thread_id() });
         Some(core)

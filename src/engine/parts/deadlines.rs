@@ -26,6 +26,13 @@ impl Parts {
         self.wheel.schedule(token.index, Clock::new(self.tick, length).first_look());
     }
 
+    /// Has a session's handler woken after so long.
+    pub(in crate::engine) fn wake_after(&mut self, token: Token, milliseconds: u64) {
+        let at = self.tick.saturating_add(ticks(milliseconds)).min(NEVER - 1);
+        self.wakes.set(token.index, at);
+        self.wheel.schedule(token.index, at);
+    }
+
     /// Counts from now on how long nothing leaves the session's outbox.
     pub(super) fn begin_waiting(&mut self, outbox: &mut Outbox, token: Token) {
         outbox.progress = self.tick;
@@ -48,7 +55,7 @@ impl Parts {
             }
         }
         if slot.phase() == Phase::Open {
-            self.consider_the_open(slot, &mut due);
+            self.consider_the_open(slot, token, &mut due);
         }
         if looked.is_some_and(|at| clocks.each().all(|(clock, _)| !clock.covers(at))) {
             self.acknowledged.forget(token.index);
@@ -57,10 +64,13 @@ impl Parts {
     }
 
     /// What is due for an open session whatever its peer acknowledges.
-    fn consider_the_open<S>(&self, slot: &Slot<S>, due: &mut Due) {
+    fn consider_the_open<S>(&self, slot: &Slot<S>, token: Token, due: &mut Due) {
         let limits = &self.limits;
         if let Some(since) = slot.connection().assembling_since() {
             due.consider(self.tick, since.saturating_add(ticks(limits.assembly_timeout_ms)), Action::FailAssembly);
+        }
+        if slot.is_open() {
+            due.consider(self.tick, self.wakes.at(token.index), Action::Wake);
         }
         if limits.ping_interval_ms > 0 && slot.connection().state() == State::Open {
             let interval = ticks(limits.ping_interval_ms);
@@ -123,6 +133,8 @@ pub(in crate::engine) enum Action {
     EndPhase,
     /// It was silent long enough to be asked whether it is still there.
     Ping,
+    /// Its handler wanted to be woken by now.
+    Wake,
     /// A message began too long ago.
     FailAssembly,
     /// It was silent for too long.
@@ -140,7 +152,7 @@ pub(in crate::engine) struct Due {
 impl Due {
     /// Returns whether something was to come from the peer by now, or else shows at its socket.
     pub(in crate::engine) fn is_over_for_want_of_input(&self) -> bool {
-        !matches!(self.action, None | Some(Action::Ping | Action::SendStalled))
+        !matches!(self.action, None | Some(Action::Ping | Action::Wake | Action::SendStalled))
     }
 
     fn consider(&mut self, tick: u32, at: u32, action: Action) {

@@ -4,21 +4,24 @@
 //! reactor beyond its sockets.
 
 mod deadlines;
+mod failing;
+mod mail;
 mod publish;
 mod sharing;
 mod writing;
 
 pub(in crate::engine) use deadlines::{Action, Due};
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::admission::clients::Clients;
 use crate::engine::counters::Counters;
 use crate::engine::limits::Limits;
-use crate::engine::mail::Parcel;
+use crate::engine::mail::{HandlerMail, Parcel};
 use crate::engine::session::acknowledged::Acknowledged;
 use crate::engine::session::outbox::Outbox;
-use crate::engine::session::{Compressing, InflationBudget, List, Lists, Phase, Slot};
+use crate::engine::session::{Compressing, InflationBudget, List, Lists, Phase, Slot, Wakes};
 use crate::engine::tasks::Tasks;
 use crate::engine::topics::{Pacing, Publishers, Topics, round_bytes_max};
 use crate::engine::wheel::Wheel;
@@ -57,6 +60,11 @@ pub(in crate::engine) struct Parts {
     /// What the session at hand has said and not sent.
     pub(in crate::engine) reply: Vec<u8>,
     pub(in crate::engine) lists: Lists,
+    pub(in crate::engine) wakes: Wakes,
+    /// Sessions that a call for no session has used, and whose next step towards the end may be due.
+    pub(in crate::engine) called: Vec<Token>,
+    /// Mail from this core's handler to itself, in order.
+    own_mail: VecDeque<HandlerMail>,
 }
 
 impl Parts {
@@ -91,6 +99,9 @@ impl Parts {
             tick: 0,
             reply,
             lists: Lists::default(),
+            wakes: Wakes::default(),
+            called: Vec::new(),
+            own_mail: VecDeque::new(),
         }
     }
 

@@ -10,9 +10,11 @@ mod lists;
 pub(in crate::engine) mod outbox;
 pub(in crate::engine) mod slab;
 mod slot;
+mod wakes;
 
 pub(in crate::engine) use backlog::{Awaits, Backlog};
 pub(in crate::engine) use compression::Compressing;
 pub(in crate::engine) use inflation_budget::InflationBudget;
 pub(in crate::engine) use lists::Lists;
 pub(in crate::engine) use slot::{List, Phase, Slot};
+pub(in crate::engine) use wakes::Wakes;

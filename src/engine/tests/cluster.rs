@@ -1,7 +1,10 @@
 //! Several cores of one process, whose turns the test controls one by one.
 
+use std::rc::Rc;
+
 use super::client::Client;
 use super::handler::App;
+use super::letter::{Letter, Post};
 use super::world::{Process, World};
 use crate::engine::{AdmissionPolicy, Limits, ServerHandle, SessionId};
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults};
@@ -11,7 +14,8 @@ const SETTLE_PASSES_MAX: usize = 10_000;
 
 pub struct Cluster {
     pub cores: Vec<World>,
-    pub handle: ServerHandle,
+    pub handle: ServerHandle<Letter>,
+    pub post: Rc<Post>,
 }
 
 impl Cluster {
@@ -24,7 +28,7 @@ impl Cluster {
         let cores = (0..cores as u16)
             .map(|core| World::within(&process, core, App::new, limits.clone(), u64::from(core), Faults::default()))
             .collect();
-        Self { cores, handle: process.handle.clone() }
+        Self { cores, handle: process.handle.clone(), post: process.post }
     }
 
     /// Returns a client of a core that has subscribed to a topic, and has read the confirmation.

@@ -1,131 +1,15 @@
 //! The application of the tests: it echoes, follows the commands of its clients, and records its calls.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashSet};
+use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::IpAddr;
-use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::task::Poll;
 
-use super::board::Board;
-use crate::engine::{
-    Ended, Handler, Hub, Overflow, Sent, Session, SessionHandle, SessionId, Subscribe, TopicError, Upgrade,
-    UpgradeRequest,
-};
+use super::letter::{Errand, Letter};
+use super::log::{Closed, Log};
+use crate::engine::{Ended, Handler, Hub, Overflow, Sent, Session, SessionId, Subscribe, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Request, Response};
 use crate::protocol::{CloseCode, Message};
-
-/// The calls that the application received, in order.
-#[derive(Default)]
-pub struct Log {
-    pub opened: RefCell<Vec<SessionId>>,
-    pub closed: RefCell<Vec<Closed>>,
-    /// The client's address, at each upgrade and at each opened session.
-    pub addresses: RefCell<Vec<Option<IpAddr>>>,
-    /// Messages that were not commands.
-    pub messages: RefCell<Vec<(SessionId, Vec<u8>)>>,
-    pub pings: RefCell<Vec<Vec<u8>>>,
-    pub pongs: RefCell<Vec<Vec<u8>>>,
-    /// The outcome of each message that was sent.
-    pub sent: RefCell<Vec<Sent>>,
-    /// Sessions whose backpressure ended, and how many bytes waited then.
-    pub drained: RefCell<Vec<(SessionId, usize)>>,
-    /// Handles that sessions gave away.
-    pub handles: RefCell<Vec<SessionHandle>>,
-    /// A message could be sent from `Handler::close`.
-    pub sent_after_end: Cell<bool>,
-    /// Confirmed subscriptions.
-    pub subscribed: RefCell<Vec<(SessionId, String)>>,
-    /// Messages of a topic that were dropped for a session.
-    pub dropped: RefCell<Vec<(SessionId, String, u64)>>,
-    /// The errors of subscriptions and publications.
-    pub topic_errors: RefCell<Vec<TopicError>>,
-    /// The messages published on all cores of the process.
-    pub board: Rc<Board>,
-    /// Pending decisions wait for it.
-    pub gate: Gate,
-    /// Calls before `open`, after `close`, repeated, or for a session with the state of another.
-    pub disorder: RefCell<Vec<String>>,
-    /// The number of the application's panics, by place.
-    pub panics: RefCell<BTreeMap<&'static str, u64>>,
-    live: RefCell<HashSet<SessionId>>,
-}
-
-/// The end of a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closed {
-    pub id: SessionId,
-    pub code: Option<u16>,
-    pub reason: String,
-    pub clean: bool,
-}
-
-impl Log {
-    /// Returns the log of one core of the process that has this board.
-    pub fn of(board: &Rc<Board>) -> Self {
-        Self { board: Rc::clone(board), ..Self::default() }
-    }
-
-    /// Records a call for a session, which must come between `open` and `close` and find the session's own state.
-    fn note_call(&self, session: &mut Session<'_, Member>, callback: &str) {
-        let id = session.id();
-        let in_order = match callback {
-            "open" => self.live.borrow_mut().insert(id) && session.state().id.replace(id).is_none(),
-            "close" => self.live.borrow_mut().remove(&id),
-            _ => self.live.borrow().contains(&id),
-        };
-        if !in_order || session.state().id != Some(id) {
-            let state = session.state().id;
-            self.disorder
-                .borrow_mut()
-                .push(format!("{callback} of {id} came out of order, with the state of {state:?}"));
-        }
-    }
-
-    /// Panics, and records where.
-    fn fail(&self, place: &'static str) -> ! {
-        self.note_panic(place);
-        burst()
-    }
-
-    fn note_panic(&self, place: &'static str) {
-        *self.panics.borrow_mut().entry(place).or_default() += 1;
-    }
-
-    /// Returns the end of the session that ended last.
-    pub fn last_closed(&self) -> Closed {
-        self.closed.borrow().last().cloned().expect("a session has ended")
-    }
-
-    /// Returns the code, reason and cleanness of every end so far.
-    pub fn ends(&self) -> Vec<(Option<u16>, String, bool)> {
-        self.closed.borrow().iter().map(|closed| (closed.code, closed.reason.clone(), closed.clean)).collect()
-    }
-}
-
-/// A gate that lets tasks pass once it is opened.
-#[derive(Clone, Default)]
-pub struct Gate {
-    opened: Rc<Cell<bool>>,
-    awaited: Rc<Cell<bool>>,
-}
-
-impl Gate {
-    pub fn open(&self) {
-        self.opened.set(true);
-    }
-
-    /// Returns whether no task waits at it.
-    pub fn is_clear(&self) -> bool {
-        self.opened.get() || !self.awaited.get()
-    }
-
-    async fn pass(self) {
-        self.awaited.set(true);
-        poll_fn(|_| if self.opened.get() { Poll::Ready(()) } else { Poll::Pending }).await;
-    }
-}
 
 /// Completes after it was polled so many times.
 async fn polls(count: usize) {
@@ -140,7 +24,7 @@ async fn polls(count: usize) {
 /// The state of a session.
 pub struct Member {
     /// The session that it belongs to, once the session is open.
-    id: Option<SessionId>,
+    pub id: Option<SessionId>,
     /// The callback that is to panic.
     panic_in: &'static str,
     /// The callback that is to close the session.
@@ -191,7 +75,7 @@ impl Drop for Member {
 }
 
 /// The places at which the application can be told to panic.
-pub const PANICS: [&str; 14] = [
+pub const PANICS: [&str; 17] = [
     "upgrade",
     "default",
     "decision",
@@ -205,6 +89,9 @@ pub const PANICS: [&str; 14] = [
     "dropped",
     "close",
     "task",
+    "mail",
+    "run",
+    "wake",
     "drop of the state",
 ];
 
@@ -216,13 +103,8 @@ fn callback(name: &str) -> &'static str {
     PANICS.iter().copied().find(|known| *known == name).unwrap_or_default()
 }
 
-/// Panics without printing a message.
-pub fn burst() -> ! {
-    resume_unwind(Box::new("the application failed"))
-}
-
 /// Sends `count` numbered messages of `bytes` each, and records the outcomes.
-fn flood(session: &mut Session<'_, Member>, log: &Log, count: usize, bytes: usize) {
+fn flood(session: &mut Session<'_, App>, log: &Log, count: usize, bytes: usize) {
     session.state().longest = session.state().longest.max(bytes);
     for number in 0..count {
         let sent = session.send(&numbered(number, bytes));
@@ -231,7 +113,7 @@ fn flood(session: &mut Session<'_, Member>, log: &Log, count: usize, bytes: usiz
 }
 
 /// Parses the options of a subscription: `close`, `newest`, `oldest` or `latest`, with `silent` after any of them.
-fn join(session: &mut Session<'_, Member>, log: &Log, topic: &str, how: &str) {
+fn join(session: &mut Session<'_, App>, log: &Log, topic: &str, how: &str) {
     let overflow = match how.trim_end_matches("-silent") {
         "newest" => Overflow::DropNewest,
         "oldest" => Overflow::DropOldest,
@@ -261,14 +143,45 @@ impl App {
         Self { log }
     }
 
-    fn panic_if_told(&self, session: &mut Session<'_, Member>, callback: &'static str) {
+    fn panic_if_told(&self, session: &mut Session<'_, Self>, callback: &'static str) {
         if session.state().panic_in == callback {
             self.log.fail(callback);
         }
     }
 
+    fn post(&self, session: &mut Session<'_, Self>, to: u16, errand: Errand) {
+        let letter = self.log.post.letter(Some(session.core()), to, errand);
+        self.note_mailed(session.mail(to, letter));
+    }
+
+    fn note_mailed(&self, sent: Sent) {
+        if sent == Sent::Queued {
+            self.log.post.note_queued();
+        }
+        self.log.sent.borrow_mut().push(sent);
+    }
+
+    fn answer_to_task(&self, session: &mut Session<'_, Self>) -> u32 {
+        self.log.note_call(session, "run");
+        session.send("from a task");
+        session.id().token.index
+    }
+
+    /// Does with a session of this core what its mail says; passes mail for a session of another core on.
+    fn visit(&self, id: SessionId, errand: Errand, hub: &mut Hub<'_, Self>, with: fn(&Log, &mut Session<'_, Self>)) {
+        if id.core == hub.core() {
+            let _ = hub.session(id, |session| {
+                self.log.note_call(session, "visit");
+                with(&self.log, session);
+            });
+        } else {
+            let letter = self.log.post.letter(Some(hub.core()), id.core, errand);
+            self.note_mailed(hub.mail(id.core, letter));
+        }
+    }
+
     /// Follows a command, or echoes any other message.
-    fn obey(&mut self, session: &mut Session<'_, Member>, command: &str) -> bool {
+    fn obey(&mut self, session: &mut Session<'_, Self>, command: &str) -> bool {
         let words: Vec<&str> = command.split(' ').collect();
         // A command that a hostile client cut off or joined with another may mean anything, but must not panic.
         let word = |at: usize| words.get(at).copied().unwrap_or_default();
@@ -341,6 +254,29 @@ impl App {
                     handle.resume();
                 });
             }
+            "/mail" => self.post(session, number(1) as u16, Errand::Note(word(2).to_owned())),
+            "/mail-panic" => self.post(session, number(1) as u16, Errand::Panic),
+            "/visit" => self.post(session, number(1) as u16, Errand::Visit(session.id())),
+            "/bother" => self.post(session, number(1) as u16, Errand::Bother(session.id())),
+            "/wake" => session.wake_after(number(1) as u64),
+            "/wake-and-panic" => {
+                session.state().panic_in = "wake";
+                session.wake_after(number(1) as u64);
+            }
+            "/cancel-wake" => session.cancel_wake(),
+            "/task-run" => session.spawn(async move {
+                let ran = handle.run(|app, session| app.answer_to_task(session)).await;
+                log.ran.borrow_mut().push(ran);
+            }),
+            "/task-run-later" => session.spawn(async move {
+                log.gate.clone().pass().await;
+                let ran = handle.run(|app, session| app.answer_to_task(session)).await;
+                log.ran.borrow_mut().push(ran);
+            }),
+            "/task-run-panic" => session.spawn(async move {
+                let ran = handle.run(|app, _| -> u32 { app.log.fail("run") }).await;
+                log.ran.borrow_mut().push(ran);
+            }),
             "/task-panic" => session.spawn(async move { log.fail("task") }),
             "/task-panic-later" => session.spawn(async move {
                 log.gate.clone().pass().await;
@@ -359,6 +295,7 @@ impl App {
 
 impl Handler for App {
     type State = Member;
+    type Mail = Letter;
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Member> {
         self.log.addresses.borrow_mut().push(request.client_address());
@@ -403,7 +340,7 @@ impl Handler for App {
         }
     }
 
-    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Response {
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Response {
         match request.path() {
             "/panic" => self.log.fail("request"),
             "/large" => Response::text(200, "x".repeat(40_000)),
@@ -412,7 +349,7 @@ impl Handler for App {
         }
     }
 
-    fn before_body(&mut self, request: &Request<'_>, _hub: &mut Hub<'_>) -> Option<Response> {
+    fn before_body(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Option<Response> {
         match request.path() {
             "/unread" => Some(Response::text(403, "No.\n")),
             "/panic-before-body" => self.log.fail("before_body"),
@@ -420,14 +357,14 @@ impl Handler for App {
         }
     }
 
-    fn open(&mut self, session: &mut Session<'_, Member>) {
+    fn open(&mut self, session: &mut Session<'_, Self>) {
         self.log.note_call(session, "open");
         self.log.opened.borrow_mut().push(session.id());
         self.log.addresses.borrow_mut().push(session.client_address());
         self.panic_if_told(session, "open");
     }
 
-    fn message(&mut self, session: &mut Session<'_, Member>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         self.log.note_call(session, "message");
         session.state().longest = session.state().longest.max(message.as_bytes().len());
         if let Message::Text(command) = message
@@ -440,19 +377,19 @@ impl Handler for App {
         self.log.sent.borrow_mut().push(sent);
     }
 
-    fn ping(&mut self, session: &mut Session<'_, Member>, payload: &[u8]) {
+    fn ping(&mut self, session: &mut Session<'_, Self>, payload: &[u8]) {
         self.log.note_call(session, "ping");
         self.log.pings.borrow_mut().push(payload.to_vec());
         self.panic_if_told(session, "ping");
     }
 
-    fn pong(&mut self, session: &mut Session<'_, Member>, payload: &[u8]) {
+    fn pong(&mut self, session: &mut Session<'_, Self>, payload: &[u8]) {
         self.log.note_call(session, "pong");
         self.log.pongs.borrow_mut().push(payload.to_vec());
         self.panic_if_told(session, "pong");
     }
 
-    fn subscribed(&mut self, session: &mut Session<'_, Member>, topic: &str) {
+    fn subscribed(&mut self, session: &mut Session<'_, Self>, topic: &str) {
         self.log.note_call(session, "subscribed");
         self.log.subscribed.borrow_mut().push((session.id(), topic.to_owned()));
         self.log.board.confirm(session.id(), topic);
@@ -463,7 +400,7 @@ impl Handler for App {
         self.panic_if_told(session, "subscribed");
     }
 
-    fn dropped(&mut self, session: &mut Session<'_, Member>, topic: &str, messages: u64) {
+    fn dropped(&mut self, session: &mut Session<'_, Self>, topic: &str, messages: u64) {
         self.log.note_call(session, "dropped");
         self.log.dropped.borrow_mut().push((session.id(), topic.to_owned(), messages));
         self.log.board.drop_for(session.id(), topic, messages);
@@ -473,13 +410,36 @@ impl Handler for App {
         self.panic_if_told(session, "dropped");
     }
 
-    fn drain(&mut self, session: &mut Session<'_, Member>) {
+    fn drain(&mut self, session: &mut Session<'_, Self>) {
         self.log.note_call(session, "drain");
         self.log.drained.borrow_mut().push((session.id(), session.buffered_amount()));
         self.panic_if_told(session, "drain");
     }
 
-    fn close(&mut self, session: &mut Session<'_, Member>, ended: Ended<'_>) {
+    fn wake(&mut self, session: &mut Session<'_, Self>) {
+        self.log.note_call(session, "wake");
+        self.log.woken.borrow_mut().push(session.id());
+        self.panic_if_told(session, "wake");
+    }
+
+    fn mail(&mut self, letter: Letter, hub: &mut Hub<'_, Self>) {
+        if !self.log.post.is_next(hub.core(), &letter) {
+            self.log.disorder.borrow_mut().push(format!("{letter:?} comes out of order"));
+        }
+        match letter.errand {
+            Errand::Note(text) => self.log.notes.borrow_mut().push(text),
+            Errand::Panic => self.log.fail("mail"),
+            Errand::Visit(id) => self.visit(id, letter.errand, hub, |_, session| {
+                session.send("from a task");
+            }),
+            Errand::Bother(id) => self.visit(id, letter.errand, hub, |log, session| {
+                session.send("the last word");
+                log.fail("mail")
+            }),
+        }
+    }
+
+    fn close(&mut self, session: &mut Session<'_, Self>, ended: Ended<'_>) {
         self.log.note_call(session, "close");
         let Ended { code, reason, clean } = ended;
         let (id, code, reason) = (session.id(), code.map(|code| code.number()), reason.to_owned());

@@ -10,6 +10,9 @@ mod cluster;
 mod dice;
 mod handler;
 mod ledger;
+mod letter;
+mod log;
+mod mail;
 mod trace;
 mod world;
 
@@ -32,3 +35,4 @@ mod tasks;
 mod timeouts;
 mod topics;
 mod upgrades;
+mod wakes;

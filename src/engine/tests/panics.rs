@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::client::{Frame, close, masked, masked_close, text};
-use super::handler::{Log, burst};
+use super::log::{Log, burst};
 use super::world::World;
 use crate::engine::{Ended, Handler, Limits, Session, Upgrade, UpgradeRequest};
 use crate::protocol::{Message, Opcode};
@@ -171,6 +171,7 @@ struct Bombs(Rc<Log>);
 
 impl Handler for Bombs {
     type State = Bomb;
+    type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Bomb> {
         match request.path() {
@@ -179,16 +180,16 @@ impl Handler for Bombs {
         }
     }
 
-    fn open(&mut self, session: &mut Session<'_, Bomb>) {
+    fn open(&mut self, session: &mut Session<'_, Self>) {
         self.0.opened.borrow_mut().push(session.id());
     }
 
-    fn message(&mut self, session: &mut Session<'_, Bomb>, message: Message<'_>) {
+    fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         session.send(message);
     }
 
-    fn close(&mut self, session: &mut Session<'_, Bomb>, _: Ended<'_>) {
-        let closed = super::handler::Closed { id: session.id(), code: None, reason: String::new(), clean: false };
+    fn close(&mut self, session: &mut Session<'_, Self>, _: Ended<'_>) {
+        let closed = super::log::Closed { id: session.id(), code: None, reason: String::new(), clean: false };
         self.0.closed.borrow_mut().push(closed);
     }
 }

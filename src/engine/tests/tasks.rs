@@ -1,7 +1,7 @@
 //! Tests of handlers' tasks, and of handles that outlive their sessions.
 
 use super::client::{close, text};
-use super::handler::burst;
+use super::log::burst;
 use super::world::World;
 use crate::engine::Sent;
 use crate::protocol::CloseCode;

@@ -13,8 +13,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::board::Board;
 use super::client::Client;
-use super::handler::{App, Log};
+use super::handler::App;
 use super::ledger::{Ledger, Moment, Seen};
+use super::letter::{Letter, Post};
+use super::log::Log;
 use super::trace::{Trace, Traced};
 use crate::engine::session::Phase;
 use crate::engine::wheel::TICK_MS;
@@ -52,7 +54,9 @@ pub struct Process {
     /// The published messages, and their subscribers.
     pub board: Rc<Board>,
     /// The handle that reaches its topics and sessions from outside.
-    pub handle: ServerHandle,
+    pub handle: ServerHandle<Letter>,
+    /// The mail of all its cores.
+    pub post: Rc<Post>,
     /// The listeners of each core.
     pub listeners: Vec<Kind>,
     /// The counters of its cores.
@@ -67,10 +71,10 @@ impl Process {
         let mesh = Mesh::build(cores, limits.mesh);
         let handle = ServerHandle::new(mesh[0].injector());
         let mesh = Rc::new(RefCell::new(mesh.into_iter().map(Some).collect()));
-        let (trace, board) = (Rc::default(), Rc::default());
+        let (trace, board, post) = (Rc::default(), Rc::default(), Rc::default());
         let counters = (0..cores).map(|_| Arc::default()).collect();
         let listeners = vec![Kind::Tcp];
-        Self { connections: Arc::default(), admission, trace, board, handle, listeners, counters, mesh }
+        Self { connections: Arc::default(), admission, trace, board, handle, post, listeners, counters, mesh }
     }
 
     /// Returns the number of connections that the world expects.
@@ -147,7 +151,7 @@ impl<H: Handler> World<H> {
     ) -> Self {
         let (reactor, network) = Sim::new(seed, faults);
         let counters = Arc::clone(&process.counters[usize::from(core)]);
-        let log = Rc::new(Log::of(&process.board));
+        let log = Rc::new(Log::of(&process.board, &process.post));
         let tasks = Executor::default();
         let seed = Seed {
             core,

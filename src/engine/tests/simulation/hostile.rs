@@ -49,7 +49,7 @@ const TARGETS: [&str; 13] = [
 ];
 
 /// The commands that it sends to the handler, and the codes that each may end with.
-const COMMANDS: [(&str, &[u16]); 21] = [
+const COMMANDS: [(&str, &[u16]); 31] = [
     ("/panic", &[1011]),
     ("/panic-in ping", &[1011]),
     ("/panic-in pong", &[1011]),
@@ -70,6 +70,16 @@ const COMMANDS: [(&str, &[u16]); 21] = [
     ("/task-panic", &[1011]),
     ("/task-panic-later", &[1011]),
     ("/task-send-later", &[]),
+    ("/task-run", &[]),
+    ("/task-run-later", &[]),
+    ("/task-run-panic", &[1011]),
+    ("/wake 100", &[]),
+    ("/wake-and-panic 100", &[1011]),
+    ("/mail 0 note", &[]),
+    ("/mail-panic 1", &[]),
+    ("/visit 0", &[]),
+    ("/visit 1", &[]),
+    ("/bother 1", &[1011]),
     ("not a command", &[]),
 ];
 
@@ -154,7 +164,8 @@ impl Hostile {
             }
             15..=24 => {
                 let (command, codes) = dice.choose(&COMMANDS);
-                self.awaits_task |= command.starts_with("/task-send");
+                self.awaits_task |=
+                    ["/task-send", "/task-run", "/visit"].iter().any(|start| command.starts_with(start));
                 self.write("command", &masked(Opcode::Text, command.as_bytes()), codes, tally);
             }
             25 => {

@@ -15,9 +15,10 @@ use super::{asker, endings};
 use crate::engine::tests::client::Client;
 use crate::engine::tests::dice::Dice;
 use crate::engine::tests::handler::{App, PANICS};
+use crate::engine::tests::letter::Errand;
 use crate::engine::tests::world::{Process, World};
 use crate::engine::topics::round_bytes_max;
-use crate::engine::{AdmissionPolicy, DropReason, Limits};
+use crate::engine::{AdmissionPolicy, DropReason, Limits, Sent};
 use crate::reactor::Reactor;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind};
 
@@ -164,6 +165,8 @@ impl Storm {
             let busy = self.seats.iter_mut().fold(false, |busy, seat| seat.world.turn() | busy);
             quiet = if busy { 0 } else { quiet + 1 };
         }
+        let delivered: u64 = self.seats.iter().map(|seat| seat.world.counters.mail_delivered.read()).sum();
+        assert_eq!(delivered, self.process.post.queued(), "queued mail is handed over, once");
         let lost = |seat: &Seat| {
             let dropped = &seat.world.counters.messages_dropped;
             dropped.read_for(&DropReason::RingFull) + dropped.read_for(&DropReason::BacklogFull)
@@ -275,6 +278,12 @@ impl Storm {
         }
         if self.dice.once_in(200) {
             self.seats[at].world.log.gate.open();
+        }
+        if !calm && self.dice.once_in(20) {
+            let letter = self.process.post.letter(None, at as u16, Errand::Note(String::new()));
+            if self.process.handle.mail(at as u16, letter) == Sent::Queued {
+                self.process.post.note_queued();
+            }
         }
         if self.dice.once_in(50) {
             self.seats[at].world.core.reactor().waker().wake();
@@ -405,6 +414,7 @@ fn limits(fair: bool, dice: &mut Dice) -> Limits {
     let mut limits = Limits { outbox_bytes_max: dice.choose(&[500, 20_000, 256 * 1024]), ..Limits::default() };
     limits.backlog_bytes_max = dice.choose(&[2_000, 16 * 1024 * 1024]);
     limits.mesh.ring_entries = dice.choose(&[1, 4, 1024]);
+    limits.mesh.inbox_entries = dice.choose(&[1, 4096]);
     limits.topics_max = dice.choose(&[2, 1_000]);
     limits.drain_delay_ms = dice.choose(&[0, 0, 100, 2_000]);
     limits.drain_spread_ms = dice.choose(&[0, 0, 100, 2_000]);

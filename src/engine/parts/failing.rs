@@ -1,0 +1,30 @@
+//! Failing a session: its last Close frame, and the time that its peer has to take it.
+
+use super::Parts;
+use crate::engine::reasons::End;
+use crate::engine::session::{Phase, Slot};
+use crate::protocol::{Close, CloseCode, State};
+use crate::reactor::Token;
+
+impl Parts {
+    /// Fails a session with this Close frame. Changes nothing once the session is closed, or each further panic would give
+    /// it another close timeout.
+    pub(in crate::engine) fn fail<S>(&mut self, slot: &mut Slot<S>, token: Token, end: End, close: Close<'_>) {
+        if slot.phase() != Phase::Open || slot.connection().state() == State::Closed {
+            return;
+        }
+        if slot.connection_mut().fail(&mut self.reply, close, None) {
+            self.counters.closes_sent.add(&Some(close.code));
+        }
+        slot.part(end);
+        slot.drop_backlog();
+        self.leave_all(slot);
+        self.set_deadline(slot, token, self.limits.close_timeout_ms);
+    }
+
+    /// Fails a session because a call to its handler panicked.
+    pub(in crate::engine) fn fail_after_panic<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+        let reason = "The server failed while it handled this session.";
+        self.fail(slot, token, End::HandlerPanic, Close::new(CloseCode::INTERNAL_ERROR, reason));
+    }
+}
