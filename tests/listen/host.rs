@@ -64,7 +64,7 @@ fn a_host_without_ipv6_is_listened_on_by_ipv4_with_one_line() {
     let mut command = ringsock(&["serve", "--listen", "127.0.0.1:0,[::1]:0"]);
     without_ipv6(&mut command);
     let refused = Run::new(command).refusal();
-    assert!(refused.contains("Cannot listen on [::1]:0: ") && refused.contains("Leave it out."), "{refused}");
+    assert!(refused.contains("Cannot listen on [::1]:0: ") && refused.contains("Remove the address."), "{refused}");
 }
 
 #[test]

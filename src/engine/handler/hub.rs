@@ -35,7 +35,7 @@ impl<H: Handler> Hub<'_, H> {
         let slot = sessions.get_mut(token).filter(|slot| slot.is_open())?;
         // The reply buffer may hold earlier answers to the client whose request is being handled.
         let of_another = std::mem::take(&mut parts.reply);
-        let mut session = Session { slot: &mut *slot, token, parts: &mut **parts, sockets: &mut **sockets };
+        let mut session = Session { slot: &mut *slot, token, parts, sockets: &mut **sockets };
         let called = catch_unwind(AssertUnwindSafe(|| call(&mut session)));
         if called.is_err() {
             parts.counters.handler_panics.add(1);

@@ -4,7 +4,9 @@ use super::{Handler, Session};
 use crate::engine::tasks::SessionHandle;
 
 /// A call that a task has asked for, as it waits for its core.
-pub(in crate::engine) struct Call<H: Handler>(Box<dyn FnOnce(&mut H, &mut Session<'_, H>)>);
+pub(in crate::engine) struct Call<H: Handler>(BoxedCall<H>);
+
+type BoxedCall<H> = Box<dyn FnOnce(&mut H, &mut Session<'_, H>)>;
 
 impl<H: Handler> Call<H> {
     pub(in crate::engine) fn make(self, handler: &mut H, session: &mut Session<'_, H>) {
