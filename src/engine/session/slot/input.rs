@@ -33,8 +33,8 @@ impl Input {
         }
     }
 
-    /// Records a read of so many bytes into so much room. Returns whether the socket is empty. If so, the reactor
-    /// reports later bytes again; if the stream's end waits behind these bytes, it does not.
+    /// Records a read of so many bytes into so much room. Returns whether nothing more can be there, so that the
+    /// reactor reports later bytes; if the stream's end waits behind these bytes, it does not.
     #[inline]
     pub(super) fn note_read(&mut self, bytes: usize, room: usize) -> bool {
         let is_all = bytes < room && self.stream != Stream::EndWaits;

@@ -71,7 +71,7 @@ pub(in crate::engine) struct Slot<S> {
     listed: Listed,
     /// The reactor watches the socket.
     watched: bool,
-    /// The handler's `open` was called, and its `closed` was not.
+    /// The handler's `open` was called, and its `close` was not.
     opened: bool,
     /// The tick at which bytes last arrived.
     heard: u32,
@@ -191,12 +191,12 @@ impl<S> Slot<S> {
         self.state = Some(state);
     }
 
-    /// Returns whether the handler's `open` was called and its `closed` was not.
+    /// Returns whether the handler's `open` was called and its `close` was not.
     pub(in crate::engine) fn is_opened(&self) -> bool {
         self.opened
     }
 
-    /// Records that the handler's `closed` is called now. Returns whether it is due.
+    /// Records that the handler's `close` is called now. Returns whether it is due.
     pub(in crate::engine) fn take_opened(&mut self) -> bool {
         std::mem::take(&mut self.opened)
     }

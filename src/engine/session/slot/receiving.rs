@@ -11,8 +11,8 @@ impl<S> Slot<S> {
         }
     }
 
-    /// Records a read that filled a part of the room, or all of it. Returns whether the socket is empty. If so, the
-    /// reactor reports later bytes again; if the stream's end waits behind these bytes, it does not.
+    /// Records a read that filled a part of the room, or all of it. Returns whether nothing more can be there, so that
+    /// the reactor reports later bytes; if the stream's end waits behind these bytes, it does not.
     #[inline]
     pub(in crate::engine) fn note_read(&mut self, bytes: usize, room: usize, tick: u32) -> bool {
         self.heard = tick;
