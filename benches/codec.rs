@@ -1,8 +1,8 @@
-//! What the protocol layer costs: frames, messages, masks, UTF-8, compression, heads and handshakes, each beside what
-//! it could be compared to.
+//! The cost of the protocol layer: frames, messages, masks, UTF-8, compression, heads and handshakes, each beside a
+//! reference.
 //!
-//! Reads are decoded in place, again and again: unmasking twice restores the payload, and its content does not matter
-//! where it is binary; text is sent with a key of zeros.
+//! Reads are decoded in place, again and again: unmasking twice restores the payload, and the content of binary
+//! messages does not matter; text is sent with a key of zeros.
 
 use std::hint::black_box;
 use std::time::UNIX_EPOCH;
@@ -65,7 +65,7 @@ fn decode(c: &mut Criterion) {
         });
     }
 
-    // What a load generator hears.
+    // The messages that a load generator receives.
     let mut client = Receiver::new(Role::Client);
     let mut bytes = frames(900, Opcode::Binary, &[b'x'; 64], None);
     group.throughput(Throughput::Elements(900));
@@ -120,7 +120,7 @@ fn utf8(c: &mut Criterion) {
     let mut group = c.benchmark_group("utf8");
     for (name, sample) in [("ascii", "The quick brown fox. "), ("mixed", "Grüße, κόσμε 🦀! ")] {
         for bytes in SIZES {
-            // Whole characters: a check that ends within one is another path.
+            // Whole characters: a check that ends within one takes another path.
             let text = sample.repeat(bytes / sample.len());
             let text = text.as_bytes();
             group.throughput(Throughput::Bytes(text.len() as u64));
@@ -161,7 +161,7 @@ fn deflate(c: &mut Criterion) {
     group.finish();
 }
 
-/// What a topic gathers in a turn, for connections with compression and without.
+/// Gathers a topic's messages of a turn, for connections with compression and without.
 fn batch(c: &mut Criterion) {
     let mut group = c.benchmark_group("batch");
     let payload = json(512);

@@ -1,8 +1,8 @@
-//! What a connection costs above the kernel: its handshake, an HTTP answer, the turns that echo its messages or publish
-//! them to a hundred others, on this core or the next, and what waits for a peer that does not read.
+//! The cost of a connection above the kernel: its handshake, an HTTP answer, the turns that echo its messages or
+//! publish them to a hundred others, on this core or the next, and the output that waits for a peer that does not read.
 //!
 //! The turns run on the simulated reactor, whose own work is part of the figure: good for comparing two versions of the
-//! engine, not for saying how fast a server is.
+//! engine, not for telling how fast a server is.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ mod fixtures;
 use fixtures::engine::{Echo, Speech, TOPIC, alone, core};
 use fixtures::{KEY, UPGRADE, frames};
 
-/// What a load balancer sends.
+/// The request of a load balancer.
 const HEALTH: &[u8] = b"GET /health HTTP/1.1\r\nHost: localhost:9000\r\nUser-Agent: probe/1.0\r\n\r\n";
 
 /// Turns in which a message must have come back; on a simulation without faults it takes two.
@@ -67,7 +67,7 @@ fn whole_head<'a>(received: &'a [u8], limits: &HeadLimits) -> &'a [u8] {
     end.map_or(&[], |end| &received[..end])
 }
 
-/// Joins its topic with one message and leaves it with the next.
+/// Subscribes to its topic with one message and unsubscribes with the next.
 struct Restless;
 
 impl Handler for Restless {
@@ -95,7 +95,7 @@ impl<H: Handler> World<H> {
         Self::of(0, alone()?, handler)
     }
 
-    /// The world of one core of several.
+    /// Returns the world of one core of several.
     fn of(number: u16, mesh: Mesh<Parcel>, handler: H) -> Option<Self> {
         let (reactor, network) = Sim::new(1, Faults::default());
         let listener = network.listen();
@@ -115,7 +115,7 @@ impl<H: Handler> World<H> {
         (!self.answer().is_empty()).then_some(self)
     }
 
-    /// Lets in one that only listens; says whether that worked.
+    /// Connects a client that only listens. Returns whether that worked.
     fn join(&mut self) -> bool {
         let Some(listener) = self.network.connect() else { return false };
         listener.write(UPGRADE);
@@ -127,7 +127,7 @@ impl<H: Handler> World<H> {
         answered
     }
 
-    /// Takes turns until something has come, and gives it.
+    /// Runs turns until something has arrived, and returns it.
     fn answer(&mut self) -> Vec<u8> {
         let mut answers = (0..TURNS_MAX).map(|_| {
             self.turn();
@@ -138,11 +138,12 @@ impl<H: Handler> World<H> {
 
     fn turn(&mut self) {
         self.core.turn(0);
-        // The simulation never fails to be entered.
+        // Entering the simulation never fails.
         let _ = self.core.enter(Duration::ZERO);
     }
 
-    /// Writes frames in one piece and takes turns until as many bytes as expected have come back; says whether they did.
+    /// Writes frames in one piece and runs turns until as many bytes as expected have come back. Returns whether they
+    /// did.
     fn echo(&mut self, frames: &[u8], expected: usize) -> bool {
         self.peer.write(frames);
         let mut received = 0;
@@ -153,7 +154,7 @@ impl<H: Handler> World<H> {
         })
     }
 
-    /// As [`World::echo`], for what comes back to all who listen.
+    /// Sends as [`World::echo`] does, and waits for the bytes of all clients that listen.
     fn fan_out(&mut self, frames: &[u8], expected: usize) -> bool {
         self.peer.write(frames);
         let mut received = 0;
@@ -164,7 +165,7 @@ impl<H: Handler> World<H> {
         })
     }
 
-    /// Bytes that came to all who listen.
+    /// Returns the bytes that all listening clients have received.
     fn heard(&self) -> usize {
         self.listeners.iter().map(|listener| black_box(listener.read()).len()).sum()
     }
@@ -188,7 +189,8 @@ fn echo(c: &mut Criterion) {
     group.finish();
 }
 
-/// What waits for a peer: replies that its socket does not take move into an outbox, and leave once it reads again.
+/// Measures waiting output: replies that the socket does not take move into an outbox, and are sent once the peer
+/// reads.
 fn outbox(c: &mut Criterion) {
     const MESSAGES: usize = 64;
     let mut group = c.benchmark_group("outbox");
@@ -210,7 +212,7 @@ fn outbox(c: &mut Criterion) {
     group.finish();
 }
 
-/// A connection's whole life: accepted, let in, asked, left.
+/// Measures a connection's whole life: accepted, admitted, asked, closed.
 fn lives(c: &mut Criterion) {
     let mut group = c.benchmark_group("connection");
     let world = World::open(Echo);
@@ -261,7 +263,7 @@ fn fan_out(c: &mut Criterion) {
     group.finish();
 }
 
-/// The publisher is on one core, and its subscribers on another.
+/// Publishes on one core to subscribers on another.
 fn fan_out_across(c: &mut Criterion) {
     let mut group = c.benchmark_group("fan-out across cores");
     for (name, count) in SPEECHES {

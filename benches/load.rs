@@ -1,12 +1,12 @@
-//! What the load generator itself costs for each message: if it were much, it would measure itself.
+//! The cost of the load generator for each message: if it were high, the generator would measure itself.
 //!
-//! Stamps are in no interface; their file is taken in as it is.
+//! Stamps are in no interface; their file is included.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::load::{Counts, Latencies};
-// What the file below calls `crate::protocol`.
+// The module that the file below calls `crate::protocol`.
 use ringsock::protocol;
 
 #[allow(dead_code, unused_imports, reason = "a bench uses a part of it, and not its tests")]
@@ -21,7 +21,7 @@ const STAMP: Stamp = Stamp { sender: 7, number: 123_456, due_ns: 1_234_567_890 }
 fn messages(c: &mut Criterion) {
     let mut group = c.benchmark_group("message");
     for size in [64, 16 * 1024] {
-        // In an echo each connection remembers when its own were due; in a fan-out every message says so.
+        // In an echo each connection remembers when its own messages were due; in a fan-out every message contains it.
         for (name, says_when) in [("echo", false), ("fan-out", true)] {
             let mut messages = Messages::new(size, false, &Default::default(), says_when);
             let mut frame = Vec::with_capacity(2 * size);
@@ -32,7 +32,7 @@ fn messages(c: &mut Criterion) {
                     messages.write(&mut frame, black_box(STAMP));
                 });
             });
-            // As a server would send it back.
+            // The message as a server would send it back.
             let payload_at = frame.len() - size;
             let (header, payload) = frame.split_at_mut(payload_at);
             let Some((_, key)) = header.split_last_chunk() else { return };
@@ -62,7 +62,7 @@ fn tally(c: &mut Criterion) {
         });
     });
     group.bench_function("a percentile of many", |b| b.iter(|| black_box(&latencies).percentile(99.9)));
-    // Every worker tells ten times a second.
+    // Every worker reports ten times a second.
     let mut all = Latencies::default();
     group.bench_function("add a worker's to all", |b| b.iter(|| all += black_box(&latencies)));
     let (mut sum, mut counts) = (Counts::default(), Counts { received: 1, ..Counts::default() });

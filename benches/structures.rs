@@ -1,12 +1,12 @@
-//! What a core keeps its sessions and their timers in, and the rings by which cores reach each other.
+//! The structures in which a core keeps its sessions and their timers, and the rings by which cores reach each other.
 //!
-//! Slab and wheel are the engine's own and in no interface; their files are taken in as they are.
+//! Slab and wheel are the engine's own and in no interface; their files are included.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::mesh::{Capacity, Mesh};
-// What the files below call `crate::reactor`.
+// The module that the files below call `crate::reactor`.
 use ringsock::reactor;
 
 #[allow(dead_code, unused_imports, reason = "a bench uses a part of it, and not its tests")]
@@ -19,7 +19,7 @@ mod wheel;
 use slab::Slab;
 use wheel::Wheel;
 
-/// As many as a core of a large server has.
+/// As many sessions as a core of a large server has.
 const SESSIONS: u32 = 100_000;
 
 /// Bytes of a session's entry, less the slab's own.
@@ -29,7 +29,7 @@ fn slab(c: &mut Criterion) {
     let mut group = c.benchmark_group("slab");
     let mut slab = Slab::<Entry>::default();
     let tokens: Vec<_> = (0..SESSIONS).filter_map(|number| slab.insert([u64::from(number); 10]).ok()).collect();
-    // One after the other in an order that no processor guesses.
+    // One after the other, in an order that no processor predicts.
     let mut order = tokens.iter().cycle().step_by(7919).copied();
     group.bench_function("find", |b| {
         b.iter(|| order.next().and_then(|token| slab.get_mut(black_box(token)).map(|entry| entry[3])));
@@ -65,7 +65,7 @@ fn timers(c: &mut Criterion) {
         b.iter(|| {
             tick += 1;
             wheel.advance(tick, &mut fired);
-            // Each is to be looked at again in 25 s.
+            // Each is to be checked again in 25 s.
             fired.drain(..).for_each(|index| wheel.schedule(index, tick + 500));
         });
     });

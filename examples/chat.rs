@@ -3,7 +3,7 @@
 
 use ringsock::{CloseCode, Handler, Message, Overflow, Response, Server, Session, Subscribe, Upgrade, UpgradeRequest};
 
-/// What is kept for each session. It stays on its core, so it need not be `Send`.
+/// The state of each session. It stays on its core, so it need not be `Send`.
 #[derive(Default)]
 struct Guest {
     room: String,
@@ -25,7 +25,7 @@ impl Handler for Chat {
 
     fn open(&mut self, session: &mut Session<'_, Self>) {
         let room = session.state().room.clone();
-        // Who reads too slowly misses the oldest messages. The default is to close the session with 1013.
+        // A guest that reads too slowly misses the oldest messages. The default is to close the session with 1013.
         let subscribe = Subscribe { overflow: Overflow::DropOldest, ..Subscribe::default() };
         if let Err(error) = session.subscribe_with(&room, subscribe) {
             session.close(CloseCode::POLICY_VIOLATION, &error.to_string());
@@ -33,7 +33,7 @@ impl Handler for Chat {
     }
 
     fn subscribed(&mut self, session: &mut Session<'_, Self>, _room: &str) {
-        say(session, "is here"); // Every core knows of the guest now, who hears this, and all that is said after it.
+        say(session, "is here"); // Every core knows of the guest, who receives this and all later messages.
     }
 
     fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
@@ -45,7 +45,7 @@ impl Handler for Chat {
     }
 }
 
-/// Everyone in the room hears it, on whatever core. What ends with `*` is no room, but a pattern of rooms to listen to.
+/// Sends a text to everyone in the room, on every core. A name that ends with `*` is a pattern of rooms to listen to.
 fn say(session: &mut Session<'_, Chat>, text: &str) {
     let (room, line) = (session.state().room.clone(), format!("{}: {text}", session.state().name));
     let _ = session.publish(&room, &line);

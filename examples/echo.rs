@@ -1,4 +1,4 @@
-//! The least there is: what a client says comes back to it.
+//! The smallest server: it sends each message back to its client.
 //!
 //! ```sh
 //! cargo run --example echo                        # or: cargo run --example echo 127.0.0.1:9100
@@ -9,17 +9,17 @@
 
 use ringsock::{Handler, Message, Server, Session};
 
-/// There is one of it for each core, and no other thread ever sees it: what it holds needs no locks.
+/// Each core has one of its own, and no other thread ever sees it: its fields need no locks.
 struct Echo;
 
 impl Handler for Echo {
-    /// What is kept for each session. An echo remembers nothing.
+    /// The state of each session. An echo remembers nothing.
     type State = ();
     type Mail = ();
 
     fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
-        // Never blocks: what the socket does not take now waits in the session's outbox. While that is full, this client
-        // is not read, so one that sends faster than it reads slows only itself.
+        // Never blocks: bytes that the socket does not take now wait in the session's outbox. While that is full, this
+        // client is not read, so one that sends faster than it reads slows only itself.
         session.send(message);
     }
 }
@@ -29,6 +29,6 @@ fn main() -> Result<(), ringsock::server::Error> {
     // One core for each processor, unless `.cores(…)` says otherwise; each calls this closure for a handler of its own.
     let server = Server::builder().listen(address).start(|_core| Echo)?;
     println!("listening on ws://{}", server.address());
-    // Serves until SIGTERM or Ctrl-C, takes leave of every client with a close frame (1001), and ends.
+    // Serves until SIGTERM or Ctrl-C, closes every session with 1001, and ends.
     server.join()
 }

@@ -1,5 +1,5 @@
-//! An application with threads of its own, of which the server is only one part: two of them publish prices to whoever
-//! is connected, a third reads commands. `python -m websockets ws://127.0.0.1:9000/` hears the prices.
+//! An application with threads of its own, of which the server is only one part: two of them publish prices to all
+//! clients, a third reads commands. `python -m websockets ws://127.0.0.1:9000/` receives the prices.
 #![allow(clippy::print_stdout, reason = "a program talks to its user")]
 
 use std::time::Duration;
@@ -14,7 +14,7 @@ impl Handler for Prices {
     type Mail = ();
 
     fn open(&mut self, session: &mut Session<'_, Self>) {
-        // A pattern: all topics that begin so. Whoever reads too slowly is sent only the latest price of each.
+        // A pattern: all topics with this prefix. A client that reads too slowly gets only the latest price of each.
         let subscribe = Subscribe { overflow: Overflow::Latest, ..Subscribe::default() };
         if let Err(error) = session.subscribe_with("prices/*", subscribe) {
             session.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
@@ -24,10 +24,10 @@ impl Handler for Prices {
     fn message(&mut self, _session: &mut Session<'_, Self>, _message: Message<'_>) {}
 }
 
-/// A thread of the application. A handle is cheap to clone, goes to any thread, and never makes one wait.
+/// Publishes from a thread of the application. A handle is cheap to clone, can be sent to any thread, and never blocks.
 fn publish_prices(topic: &str, handle: &ServerHandle) {
     for price in 1_u64.. {
-        // The queue of the core that is to publish it is full: the application decides what that means. Here, nothing.
+        // The inbox of the core that is to publish it is full: the application decides what to do. Here, nothing.
         if handle.publish(topic, &format!("{topic} {price}")) == Ok(Sent::Dropped) {
             println!("{topic} {price} was dropped");
         }
@@ -37,7 +37,7 @@ fn publish_prices(topic: &str, handle: &ServerHandle) {
 
 fn main() -> Result<(), ringsock::server::Error> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
-    // Returns as soon as the cores, which are threads too, accept connections. Signals stay the application's business.
+    // Returns as soon as the cores, which are threads too, accept connections. Signals are left to the application.
     let server = Server::builder().listen(address).handle_signals(false).start(|_core| Prices)?;
     println!("listening on ws://{}\ncommands: count, quit", server.address());
     for topic in ["prices/eur", "prices/usd"] {
@@ -52,6 +52,6 @@ fn main() -> Result<(), ringsock::server::Error> {
         }
         controller.drain();
     });
-    // Returns once every client was told and has gone, or with an error if a core died: then the application ends too.
+    // Returns once every session was closed, or with an error if a core died: then the application ends too.
     server.join()
 }

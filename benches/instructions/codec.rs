@@ -1,4 +1,4 @@
-//! The codec: what every message, and every handshake, passes through.
+//! The codec: the code that every message, and every handshake, passes through.
 
 use std::hint::black_box;
 use std::io;
@@ -38,7 +38,7 @@ const fn case(name: &'static str, run: fn(u32) -> io::Result<()>) -> Case {
     Case { name, units: 1, short: 1_000, long: 11_000, run }
 }
 
-/// One whose rounds take thousands of instructions.
+/// Returns a case whose rounds take thousands of instructions.
 const fn long(name: &'static str, run: fn(u32) -> io::Result<()>) -> Case {
     Case { name, units: 1, short: 100, long: 1_100, run }
 }
@@ -55,7 +55,7 @@ fn encode(payload_bytes: usize, mask: Option<MaskKey>, rounds: u32) -> io::Resul
 }
 
 fn decode(opcode: Opcode, payload_bytes: usize, rounds: u32) -> io::Result<()> {
-    // Text has to stay text however often it is unmasked.
+    // Text must stay text however often it is unmasked.
     let key = if opcode == Opcode::Text { [0; 4] } else { KEY };
     read(Receiver::new(Role::Server), frames(1, opcode, &vec![b'x'; payload_bytes], Some(key)), rounds)
 }
@@ -70,7 +70,7 @@ fn read(mut receiver: Receiver, mut bytes: Vec<u8>, rounds: u32) -> io::Result<(
 fn fragments(rounds: u32) -> io::Result<()> {
     let mut bytes = frames(64, Opcode::Continuation, b"x", Some(KEY));
     let frame_bytes = bytes.len() / 64;
-    // The first says what it is, and only the last is final (RFC 6455 5.4).
+    // The first frame has the opcode, and only the last is final (RFC 6455 5.4).
     bytes.chunks_mut(frame_bytes).take(63).for_each(|frame| frame[0] &= 0x7F);
     bytes[0] |= 0x02;
     read(Receiver::new(Role::Server), bytes, rounds)
@@ -82,7 +82,7 @@ fn utf8(sample: &str, bytes: usize, rounds: u32) -> io::Result<()> {
     if valid { Ok(()) } else { Err(fault("Text was taken for something else.")) }
 }
 
-/// A Close frame, read and answered.
+/// Reads and answers a Close frame.
 fn closing(rounds: u32) -> io::Result<()> {
     let mut sent = Vec::new();
     write_close(&mut sent, Some(Close::new(CloseCode::NORMAL, "done")), Some([0; 4]));
@@ -98,7 +98,7 @@ fn closing(rounds: u32) -> io::Result<()> {
     if answered == rounds { Ok(()) } else { Err(fault("A close was not answered.")) }
 }
 
-/// A browser's request, read, judged and answered.
+/// Reads, checks and answers a browser's request.
 fn opening(rounds: u32) -> io::Result<()> {
     let limits = HeadLimits::default();
     let date = Date::from(UNIX_EPOCH);

@@ -1,7 +1,7 @@
 //! Turns of a core on the kernel's own sockets, with its clients on the same thread.
 //!
-//! What a client writes over loopback is there when its call returns, so each round is the same turn of the core. The
-//! clients' calls are counted too: they go straight to the kernel, whose instructions are not.
+//! The bytes that a client writes over loopback have arrived when its call returns, so each round is the same turn of
+//! the core. The clients' calls are counted too: they go straight to the kernel, whose instructions are not.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ use crate::{Case, fault};
 const CLIENTS: u32 = 50;
 const PAYLOAD: [u8; 64] = [b'x'; 64];
 
-/// A round that takes longer has stopped. Under callgrind one takes some milliseconds.
+/// The limit of a round, after which it counts as stopped. Under callgrind one takes some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) const CASES: [Case; 5] = [
@@ -37,12 +37,12 @@ const fn case(name: &'static str, units: u32, run: fn(u32) -> io::Result<()>) ->
     Case { name, units, short: 20, long: 220, run }
 }
 
-/// A ring, or the news that there is none to be had.
+/// Returns a ring, or the reason why there is none.
 fn ring() -> io::Result<Uring> {
     Uring::new().map_err(|error| io::Error::new(ErrorKind::Unsupported, format!("The host refuses io_uring: {error}.")))
 }
 
-/// Each of the clients sends a message, and all come back.
+/// Has each of the clients send a message, and waits for all echoes.
 fn echo(reactor: impl Reactor, rounds: u32) -> io::Result<()> {
     let mut room = Room::open(Echo, reactor)?;
     let (sent, echoed) = (frames(1, Opcode::Binary, &PAYLOAD, Some(KEY)), frames(1, Opcode::Binary, &PAYLOAD, None));
@@ -56,7 +56,7 @@ fn echo(reactor: impl Reactor, rounds: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// One client speaks, and all others hear it.
+/// Has one client publish, and waits until all others have received the message.
 fn fan_out(reactor: impl Reactor, rounds: u32) -> io::Result<()> {
     let mut room = Room::open(Speech::default(), reactor)?;
     let (sent, heard) = (frames(1, Opcode::Binary, &PAYLOAD, Some(KEY)), frames(1, Opcode::Binary, &PAYLOAD, None));
@@ -70,7 +70,7 @@ fn fan_out(reactor: impl Reactor, rounds: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// All clients connect, are let in, and leave without a word.
+/// Connects all clients, and disconnects them without a message.
 fn come_and_go(reactor: impl Reactor, rounds: u32) -> io::Result<()> {
     let mut room = Room::open(Echo, reactor)?;
     for _ in 0..rounds {
@@ -83,7 +83,7 @@ fn come_and_go(reactor: impl Reactor, rounds: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// A core, and clients that it let in.
+/// A core, and its clients.
 struct Room<H: Handler, R: Reactor> {
     core: Core<H, R>,
     address: SocketAddr,
@@ -103,7 +103,7 @@ impl<H: Handler, R: Reactor> Room<H, R> {
         Ok(room)
     }
 
-    /// Lets a client in.
+    /// Connects a client.
     fn join(&mut self) -> io::Result<()> {
         let mut client = TcpStream::connect(self.address)?;
         client.set_nonblocking(true)?;
@@ -114,7 +114,7 @@ impl<H: Handler, R: Reactor> Room<H, R> {
         if answer.starts_with(b"HTTP/1.1 101 ") { Ok(()) } else { Err(fault("A client was not let in.")) }
     }
 
-    /// Every client from the `first` on hears exactly this.
+    /// Checks that every client from the `first` on receives exactly this.
     fn hear(&mut self, first: usize, expected: &[u8]) -> io::Result<()> {
         self.turn()?;
         for client in first..self.clients.len() {
@@ -125,7 +125,7 @@ impl<H: Handler, R: Reactor> Room<H, R> {
         Ok(())
     }
 
-    /// What a client hears next, at least so much. Takes further turns only when it has not come yet.
+    /// Returns the next bytes of a client, at least so many. Runs further turns only if they have not arrived yet.
     fn read(&mut self, client: usize, bytes_min: usize) -> io::Result<Heard> {
         let mut heard = Heard { buffer: [0; 512], bytes: 0 };
         let mut begun = None;
@@ -145,7 +145,7 @@ impl<H: Handler, R: Reactor> Room<H, R> {
         Ok(heard)
     }
 
-    /// What has come, what it leads to, and what that sends.
+    /// Runs a turn: completions, the calls that they cause, and the sends of these.
     fn turn(&mut self) -> io::Result<()> {
         self.core.enter(Duration::ZERO)?;
         self.core.turn(0);
@@ -154,7 +154,7 @@ impl<H: Handler, R: Reactor> Room<H, R> {
     }
 }
 
-/// What a client heard in one or several reads.
+/// The bytes that a client received in one or several reads.
 struct Heard {
     buffer: [u8; 512],
     bytes: usize,

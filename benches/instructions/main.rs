@@ -1,12 +1,12 @@
-//! What `scripts/instructions` counts the instructions of: small pieces of the codec, and whole turns of a core.
+//! The cases of `scripts/instructions`: small pieces of the codec, and whole turns of a core.
 //!
-//!     instructions                       runs every case for a moment; what `cargo test` does
+//!     instructions                       runs every case for a moment; `cargo test` does this
 //!     instructions --list                name, units of a round, rounds of a short and of a long run, in columns
 //!     instructions --run NAME ROUNDS     one case; ends with 77 where this host cannot run it
-//!     instructions --processor           what this processor has that some code is chosen by
+//!     instructions --processor           features of this processor that some code is chosen by
 //!
-//! A run does its preparations, and then so many rounds that are all alike: what two lengths of run differ by is the
-//! rounds alone. Nothing here is random or asks for the time, so that two runs execute the same instructions.
+//! A run does its preparations, and then so many rounds that are all alike: two lengths of run differ by the rounds
+//! alone. Nothing here is random or asks for the time, so that two runs execute the same instructions.
 
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
@@ -17,20 +17,20 @@ mod engine;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 
-/// Something whose instructions are counted.
+/// A case whose instructions are counted.
 struct Case {
-    /// As it is called in the baseline.
+    /// Its name in the baseline.
     name: &'static str,
-    /// What a round does so many of; the count is for one of them.
+    /// The unit of which a round does so many; the count is for one of them.
     units: u32,
-    /// Rounds of a short run: until everything that grows has grown.
+    /// Rounds of a short run, after which everything that grows has grown.
     short: u32,
     /// Rounds of a long run.
     long: u32,
     run: fn(rounds: u32) -> io::Result<()>,
 }
 
-/// As automake's tests say that they were skipped.
+/// The exit code of a skipped case, as in automake's tests.
 const CANNOT_RUN: u8 = 77;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
@@ -54,7 +54,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             ran?;
         }
         ["--processor"] => writeln!(out, "{}", processor())?,
-        // `cargo test` and `cargo bench` may give flags of their own.
+        // `cargo test` and `cargo bench` may pass flags of their own.
         _ => {
             for case in cases {
                 let ran = (case.run)(3);
@@ -70,12 +70,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why this host cannot run a case.
+/// Returns the reason why this host cannot run a case.
 fn refusal(ran: &io::Result<()>) -> Option<String> {
     ran.as_ref().err().filter(|error| error.kind() == ErrorKind::Unsupported).map(io::Error::to_string)
 }
 
-/// What is detected at run time by simdutf8, memchr, sha1, zlib-rs and the C library, as far as it makes a difference.
+/// Returns the features that simdutf8, memchr, sha1, zlib-rs and the C library detect at run time, if they matter.
 fn processor() -> String {
     #[cfg(target_arch = "x86_64")]
     let found = [
@@ -97,7 +97,7 @@ fn processor() -> String {
     found.join(" ")
 }
 
-/// The error of a case that cannot do what it is there for.
+/// Returns the error of a case that cannot do its work.
 fn fault(what: &str) -> io::Error {
     io::Error::other(what.to_owned())
 }

@@ -19,7 +19,7 @@ pub fn check(data: &[u8]) {
     check_both_ends(&mut Input::new(data));
 }
 
-/// A payload is read as the model reads it, and written to the same bytes.
+/// Reads a payload as the model does, and writes the same bytes again.
 fn check_payload(payload: &[u8]) {
     let parsed = Close::parse(payload);
     let received =
@@ -31,7 +31,7 @@ fn check_payload(payload: &[u8]) {
     assert_eq!(out[2..], *payload);
 }
 
-/// Of a reason of any length, as much is sent as fits into the frame and ends between characters.
+/// Sends as much of a reason as fits into the frame and ends between characters.
 fn check_written(input: &mut Input<'_>) {
     let Some(code) = CloseCode::new(input.number()) else { return };
     let reason = String::from_utf8_lossy(input.rest());
@@ -44,7 +44,7 @@ fn check_written(input: &mut Input<'_>) {
     assert!(left_out.chars().next().is_none_or(|next| sent.len() + next.len_utf8() > 123), "more would have fitted");
 }
 
-/// One end: what it wrote, and how much of that has been delivered.
+/// One end: the bytes that it wrote, and how many of them have been delivered.
 struct End {
     role: Role,
     connection: Connection,
@@ -117,7 +117,7 @@ impl End {
         assert!(incoming.rest().is_empty());
     }
 
-    /// The next bytes on the wire to the other end.
+    /// Returns the next bytes on the wire to the other end.
     fn take(&mut self, count: usize) -> Vec<u8> {
         let end = self.out.len().min(self.delivered.saturating_add(count));
         let taken = self.out[self.delivered..end].to_vec();
@@ -137,7 +137,7 @@ fn check_both_ends(input: &mut Input<'_>) {
         let (end, peer) = if step & 1 == 0 { (end, peer) } else { (peer, end) };
         act(step >> 1, input, end, peer);
     }
-    // What is still on the wires arrives, and so do the answers.
+    // The bytes on the wires arrive, and so do the answers.
     for _ in 0..3 {
         let [server, client] = &mut ends;
         server.receive(&client.take(usize::MAX));
@@ -164,7 +164,7 @@ fn act(step: u8, input: &mut Input<'_>, end: &mut End, peer: &mut End) {
         3 if open => write_frame(&mut end.out, Opcode::Ping, b"ping", mask),
         4 if open => write_frame(&mut end.out, Opcode::Text, input.text().as_bytes(), mask),
         5 if open => end.out.extend(incomplete(input, peer.role)),
-        // A Close frame of any payload, or any frame at all, as by a peer that is not ours.
+        // A Close frame with any payload, or any frame at all, as from a peer that is not ours.
         6 if open => forge(end, peer.role, wire::CLOSE, &sent::close_payload(input)),
         7 if open => forge(end, peer.role, input.byte(), input.short()),
         8..=11 => peer.receive(&end.take(usize::from(input.byte()))),
@@ -172,14 +172,14 @@ fn act(step: u8, input: &mut Input<'_>, end: &mut End, peer: &mut End) {
     }
 }
 
-/// A fragment, so that a Close frame comes in the middle of a message.
+/// Writes a fragment, so that a Close frame comes in the middle of a message.
 fn incomplete(input: &mut Input<'_>, to: Role) -> Vec<u8> {
     let mut out = Vec::new();
     sent::Frame { fin: false, opcode: input.byte() % 3, payload: input.short().to_vec() }.write(&mut out, to);
     out
 }
 
-/// Writes a frame that our encoder would not, and then says nothing more.
+/// Writes a frame that our encoder would not, and then nothing more.
 fn forge(end: &mut End, to: Role, first: u8, payload: &[u8]) {
     let frame = match to {
         Role::Server => wire::masked(0x80 | first, payload),

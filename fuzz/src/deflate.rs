@@ -21,10 +21,10 @@ use crate::{frame_stream, head, message};
 /// Messages of one input at most.
 const MESSAGES_MAX: usize = 16;
 
-/// What every message on the wire leaves out (RFC 7692 7.2.1), and a final block, so that the stream ends.
+/// The bytes that every message on the wire leaves out (RFC 7692 7.2.1), and a final block, so that the stream ends.
 const TAIL_AND_END: [u8; 9] = [0x00, 0x00, 0xFF, 0xFF, 0x01, 0x00, 0x00, 0xFF, 0xFF];
 
-/// Pieces of offers and answers, good and bad.
+/// Pieces of valid and invalid offers and answers.
 const PHRASES: &[&[u8]] = &[
     b"permessage-deflate",
     b"; server_no_context_takeover",
@@ -53,7 +53,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Any bytes as a compressed message, twice: without context takeover the second is read as the first was.
+/// Reads any bytes as a compressed message, twice: without context takeover the second reads like the first.
 fn check_arbitrary(input: &mut Input<'_>) {
     let mut endpoint = Endpoint { close_sent: false, ..sent::endpoint(input) };
     let agreement = sent::agreement(input);
@@ -84,7 +84,7 @@ fn inflated_elsewhere(compressed: &[u8]) -> Option<Vec<u8>> {
     decompress_to_vec_with_limit(&whole, usize::MAX).ok()
 }
 
-/// A compressed message of bytes, cut into frames.
+/// Returns a compressed message of these bytes, split into frames.
 fn fragments(compressed: &[u8], cuts: &[usize], to: Role) -> Vec<u8> {
     let (mut bytes, mut start) = (Vec::new(), 0);
     for end in cuts.iter().copied().chain([compressed.len()]) {
@@ -106,7 +106,7 @@ fn compression(input: &mut Input<'_>) -> Compression {
     }
 }
 
-/// Client and server, set up in any way, agree; the messages of one of them arrive.
+/// Makes a client and a server with any settings agree; the messages of one of them arrive.
 fn check_round_trip(input: &mut Input<'_>) {
     let (client, server) = (compression(input), compression(input));
     let agreement = agree(&client, &server);
@@ -146,7 +146,7 @@ fn only(header: &str) -> Extension<'_> {
     extension
 }
 
-/// Something new, something like what went before, or noise, which does not compress.
+/// Returns new text, text similar to the last, or noise, which does not compress.
 fn payload(input: &mut Input<'_>, before: Option<&Received>) -> Vec<u8> {
     let shape = input.byte();
     match (shape % 8, before) {
@@ -159,7 +159,7 @@ fn payload(input: &mut Input<'_>, before: Option<&Received>) -> Vec<u8> {
     }
 }
 
-/// One message as the engine sends it: compressed if that gains something, at times in fragments, at times prepared.
+/// Sends one message as the engine does: compressed if that saves bytes, sometimes in fragments, sometimes prepared.
 fn send(
     bytes: &mut Vec<u8>,
     input: &mut Input<'_>,
@@ -187,8 +187,8 @@ fn send(
     }
 }
 
-/// Batches of messages, encoded for clients with any window and joined: each client reads the messages that they were
-/// made of, from any one on.
+/// Encodes batches of messages for clients with any window and joins them: each client reads the original messages,
+/// from any one on.
 fn check_batches(input: &mut Input<'_>) {
     let own = compression(input);
     let windows = [None, Some(sent::window_bits(input)), Some(sent::window_bits(input))];
@@ -226,7 +226,7 @@ fn check_batches(input: &mut Input<'_>) {
     }
 }
 
-/// Offers and answers of any bytes: no answer goes beyond what was asked for and what is allowed.
+/// Checks offers and answers of any bytes: no answer exceeds the offer or the settings.
 fn check_negotiation(input: &mut Input<'_>) {
     let own = compression(input);
     let header = head::head(input, PHRASES);
@@ -251,7 +251,7 @@ fn check_negotiation(input: &mut Input<'_>) {
     }
 }
 
-/// What another implementation compressed, at any of its levels, is inflated; and it inflates what ours compressed.
+/// Inflates the output of another implementation at each of its levels, and has it inflate ours.
 fn check_foreign(input: &mut Input<'_>) {
     let agreement = sent::agreement(input);
     let endpoint = Endpoint { compression: Some(agreement), ..Endpoint::server() };

@@ -1,8 +1,8 @@
 //! A client's bytes, read by ringsock and by tungstenite: the same events, and the same kind of end.
 //!
-//! tungstenite judges a frame when it is complete, ringsock at the first byte that breaks a rule. So that both judge
-//! the same, tungstenite is given zeros after the input in which ringsock found a violation: enough to complete any
-//! frame within the limit. What may still differ is listed in [`Difference`], and nothing else.
+//! tungstenite judges a frame when it is complete, ringsock at the first byte that violates a rule. So that both judge
+//! the same, tungstenite gets zeros after the input in which ringsock found a violation: enough to complete any frame
+//! within the limit. [`Difference`] lists everything that may still differ.
 
 use std::io::{self, Read, Write};
 
@@ -16,7 +16,7 @@ use crate::harness::{End, Endpoint, Outcome, Received};
 use crate::input::{Input, Split};
 use crate::sent;
 
-/// Where the two may differ, each for a reason.
+/// The allowed differences, each with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Difference {
     /// ringsock refuses a length in a longer form than needed (RFC 6455 5.2: "the minimal number of bytes MUST be
@@ -40,7 +40,7 @@ enum Difference {
     CodeBeforeReason,
 }
 
-/// Why a connection ended before the bytes did, as far as both can tell.
+/// The reason why a connection ended before the bytes did, as far as both can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// 1002.
@@ -51,7 +51,7 @@ enum Fault {
     Size,
 }
 
-/// What an implementation made of the bytes.
+/// The outcome of the bytes in one implementation.
 #[derive(Debug, PartialEq, Eq)]
 struct Verdict {
     events: Vec<Received>,
@@ -112,7 +112,7 @@ fn agree(outcome: &Outcome, theirs: &Verdict) -> Result<Option<Difference>, Stri
     if more.is_empty() || goes_on { Ok(Some(difference)) } else { Err("tungstenite read on.".to_owned()) }
 }
 
-/// Whether tungstenite read a control frame to its end: it hands it out, or finds fault with the reason of a close.
+/// Returns whether tungstenite read a control frame to its end: it returns it, or rejects the reason of a close.
 fn takes_control_frame(more: &[Received], theirs: &Verdict) -> bool {
     match more.first() {
         Some(event) => matches!(event, Received::Ping(_) | Received::Pong(_) | Received::Close(_)),
@@ -120,7 +120,7 @@ fn takes_control_frame(more: &[Received], theirs: &Verdict) -> bool {
     }
 }
 
-/// Violations that a header shows, before or without its length.
+/// Returns whether a header shows the violation, before or without its length.
 fn is_of_the_header(violation: &Violation) -> bool {
     matches!(
         violation,
@@ -134,7 +134,7 @@ fn is_of_the_header(violation: &Violation) -> bool {
     )
 }
 
-/// What tungstenite makes of a Close frame with a code that it does not allow.
+/// Returns how tungstenite reports a Close frame with a code that it does not allow.
 fn protocol_violation() -> Received {
     Received::Close(Some((1002, "Protocol violation".to_owned())))
 }
@@ -182,7 +182,7 @@ fn received(message: Message) -> Received {
     }
 }
 
-/// Delivers the bytes in pieces; what is written is thrown away.
+/// Delivers the bytes in pieces; written bytes are dropped.
 struct Wire<'b> {
     bytes: &'b [u8],
     start: usize,

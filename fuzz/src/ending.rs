@@ -1,4 +1,4 @@
-//! Each error one close code: what a connection says and does once its peer broke a rule.
+//! One close code for each error: the behaviour of a connection once its peer has violated a rule.
 
 use ringsock::protocol::{Close, Connection, Role, State, Violation};
 

@@ -22,7 +22,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What the endpoint makes of the bytes, whole, in the pieces of `split` and byte by byte.
+/// Reads the bytes whole, in the pieces of `split` and byte by byte.
 pub fn outcome(endpoint: &Endpoint, bytes: &[u8], split: &Split) -> Outcome {
     let mut reader = endpoint.reader();
     let whole = reader.read_in_pieces(bytes, &[]);
@@ -55,8 +55,8 @@ pub fn check_events(endpoint: &Endpoint, outcome: &Outcome) {
     assert_eq!(outcome.end == End::Closed, last, "the end contradicts the events");
 }
 
-/// A header has one form only: what was read is written to the same bytes, and no part of it is a header. It is masked
-/// if a client sent it, and then only.
+/// Checks that a header has one form only: it is written to the same bytes, and no part of it is a header. It is masked
+/// if and only if a client sent it.
 fn check_header(bytes: &[u8], endpoint: &Endpoint) {
     let parse = |bytes| FrameHeader::parse(bytes, endpoint.role, endpoint.compression.is_some());
     let Ok(Some((header, length))) = parse(bytes) else { return };
@@ -69,7 +69,7 @@ fn check_header(bytes: &[u8], endpoint: &Endpoint) {
     }
 }
 
-/// What was read, written by the encoder, is read again.
+/// Writes the events with the encoder, and reads them again.
 fn check_round_trip(endpoint: &Endpoint, outcome: Outcome) {
     let mut written = Vec::new();
     for event in &outcome.events {

@@ -15,11 +15,11 @@ use crate::head::{self, check_refusal, find_end, is_field_value, is_token};
 use crate::input::{Input, Split, every_byte};
 use crate::request_head;
 
-/// Of the client that judges arbitrary answers.
+/// Limits of the client that judges arbitrary answers.
 const KEY_BYTES: [u8; 16] = *b"the sample nonce";
 const OFFERED: &[&str] = &["chat", "superchat"];
 
-/// Pieces of answers, good and bad; the accepted key is that of `KEY_BYTES`.
+/// Pieces of valid and invalid answers; the accepted key is that of `KEY_BYTES`.
 pub const ANSWER_PHRASES: &[&[u8]] = &[
     b"HTTP/1.1 101 Switching Protocols\r\n",
     b"Upgrade: websocket\r\nConnection: Upgrade\r\n",
@@ -77,7 +77,7 @@ fn check_accepted(request: &Request<'_>, handshake: &Handshake<'_>) {
     check_both_ends(request, handshake, key, &protocols);
 }
 
-/// Our own client, asking for the same, is accepted for the same, and accepts the answer.
+/// Checks that our own client, with the same request, is accepted alike, and accepts the answer.
 fn check_both_ends(request: &Request<'_>, handshake: &Handshake<'_>, key: [u8; 16], protocols: &[&str]) {
     let host = request.host().expect("HTTP/1.1 has a host");
     let target = [request.path(), request.query().map_or("", |_| "?"), request.query().unwrap_or_default()].concat();
@@ -131,7 +131,7 @@ fn check_client(input: &mut Input<'_>, offers_compression: bool) {
     }
 }
 
-/// What handlers and callers give is written as one head of exactly their lines, or not at all.
+/// Checks that lines from handlers and callers become one head of exactly these lines, or none.
 fn check_written(input: &mut Input<'_>) {
     let protocol = input.flag().then(|| input.text());
     let extensions = input.flag().then(|| input.text());

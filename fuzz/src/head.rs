@@ -1,4 +1,4 @@
-//! Heads made of a fuzzer's bytes, and what holds for every refusal of one.
+//! Heads made of a fuzzer's bytes, and the checks of every refusal.
 
 use std::time::UNIX_EPOCH;
 
@@ -6,7 +6,7 @@ use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Refusal, Response};
 
 use crate::input::Input;
 
-/// The rest of the input as it is, or, for each byte of 128 and above, one of `phrases` in its place.
+/// Returns the rest of the input unchanged, or with one of `phrases` in the place of each byte of 128 and above.
 pub fn head(input: &mut Input<'_>, phrases: &[&[u8]]) -> Vec<u8> {
     if input.flag() {
         return input.rest().to_vec();
@@ -21,7 +21,7 @@ pub fn head(input: &mut Input<'_>, phrases: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// Limits as a test would choose them, and the default.
+/// Returns limits as a test would choose them, or the defaults.
 pub fn limits(input: &mut Input<'_>) -> HeadLimits {
     HeadLimits {
         request_line_bytes_max: input.choose(&[8 << 10, 0, 1, 16, 24, 100]),
@@ -30,7 +30,7 @@ pub fn limits(input: &mut Input<'_>) -> HeadLimits {
     }
 }
 
-/// Where the head ends for a reader that has read up to each of `cuts` in turn.
+/// Returns where the head ends for a reader that has read up to each of `cuts` in turn.
 pub fn find_end(bytes: &[u8], cuts: &[usize], limits: &HeadLimits) -> Result<Option<usize>, Refusal> {
     let mut scan = HeadScan::default();
     for end in cuts.iter().copied().chain([bytes.len()]) {
@@ -43,7 +43,7 @@ pub fn find_end(bytes: &[u8], cuts: &[usize], limits: &HeadLimits) -> Result<Opt
     Ok(None)
 }
 
-/// A refusal is answered with one well-formed head, and its own sentence as the body.
+/// Checks that a refusal is answered with one well-formed head, and its own sentence as the body.
 pub fn check_refusal(refusal: &Refusal) {
     let sentence = refusal.to_string();
     assert!(sentence.starts_with(char::is_uppercase) && sentence.ends_with('.'), "no sentence: {sentence}");

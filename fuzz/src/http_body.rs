@@ -6,7 +6,7 @@ use ringsock::protocol::http::{CHUNK_EXTRAS_BYTES_MAX, Chunks, Refusal};
 use crate::head::{self, check_refusal, is_field_value, is_token};
 use crate::input::{Input, Split, every_byte};
 
-/// Pieces of bodies, good and bad.
+/// Pieces of valid and invalid bodies.
 pub const PHRASES: &[&[u8]] = &[
     b"0\r\n\r\n",
     b"1\r\nx\r\n",
@@ -28,7 +28,7 @@ pub const PHRASES: &[&[u8]] = &[
     b"1\r\n\n\r\n",
 ];
 
-/// The data, and how many bytes follow the body, once it is whole.
+/// The data, and the number of bytes after the body, once it is complete.
 type Outcome = Result<Option<(Vec<u8>, usize)>, Refusal>;
 
 pub fn check(data: &[u8]) {
@@ -73,7 +73,8 @@ fn read(bytes: &[u8], limit: usize, cuts: &[usize]) -> Outcome {
     Ok(None)
 }
 
-/// The body without any limit: `None` if it is none, `Some(None)` while that cannot be told from its whole lines and data.
+/// Returns the body without any limit: `None` if it is invalid, `Some(None)` while its whole lines and data do not
+/// tell.
 fn read_plainly(bytes: &[u8]) -> Option<Option<(Vec<u8>, usize)>> {
     let (mut data, mut rest) = (Vec::new(), bytes);
     loop {
@@ -100,7 +101,7 @@ fn read_plainly(bytes: &[u8]) -> Option<Option<(Vec<u8>, usize)>> {
     }
 }
 
-/// How many bytes follow the trailers and the empty line at their end.
+/// Returns how many bytes follow the trailers and the empty line at their end.
 fn trailers(mut rest: &[u8]) -> Option<Option<usize>> {
     loop {
         let Some((line, after)) = line(rest)? else { return Some(None) };
@@ -115,7 +116,7 @@ fn trailers(mut rest: &[u8]) -> Option<Option<usize>> {
     }
 }
 
-/// The first line and what follows it; `None` if it ends in LF alone, `Some(None)` if it does not end.
+/// Returns the first line and the rest; `None` if it ends in LF alone, `Some(None)` if it does not end.
 fn line(bytes: &[u8]) -> Option<Option<(&[u8], &[u8])>> {
     match bytes.iter().position(|&byte| byte == b'\n') {
         Some(at) => Some(Some((bytes[..at].strip_suffix(b"\r")?, &bytes[at + 1..]))),

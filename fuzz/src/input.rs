@@ -1,4 +1,4 @@
-//! A fuzzer's bytes: decisions are taken from the front, what is left is data.
+//! A fuzzer's bytes: decisions are taken from the front, the rest is data.
 
 /// The bytes not used yet. When they run out, every decision is 0 and all data are empty.
 #[derive(Clone, Debug)]
@@ -29,20 +29,20 @@ impl<'d> Input<'d> {
         choices[usize::from(self.byte()) % choices.len()].clone()
     }
 
-    /// The next `count` bytes, or as many as there are.
+    /// Returns the next `count` bytes, or as many as there are.
     pub fn take(&mut self, count: usize) -> &'d [u8] {
         let (taken, rest) = self.0.split_at(count.min(self.0.len()));
         self.0 = rest;
         taken
     }
 
-    /// A length of one byte and as many bytes.
+    /// Returns as many bytes as the next byte says.
     pub fn short(&mut self) -> &'d [u8] {
         let count = usize::from(self.byte());
         self.take(count)
     }
 
-    /// A length of one byte and a string of as many bytes, or fewer if they are no text.
+    /// Returns a string of as many bytes as the next byte says, or fewer if they are no text.
     pub fn text(&mut self) -> &'d str {
         let bytes = self.short();
         match std::str::from_utf8(bytes) {
@@ -56,12 +56,12 @@ impl<'d> Input<'d> {
     }
 }
 
-/// How a byte string is cut into reads: the sizes of the pieces, taken in turn.
+/// The pieces in which a byte string is read: their sizes, taken in turn.
 #[derive(Clone, Debug)]
 pub struct Split([usize; 4]);
 
 impl Split {
-    /// Mostly small pieces; sizes above 127 stand for larger ones, up to the largest read of a server.
+    /// Returns mostly small pieces; sizes above 127 stand for larger ones, up to the largest read of a server.
     pub fn new(input: &mut Input<'_>) -> Self {
         Self(std::array::from_fn(|_| match usize::from(input.byte()) {
             size @ 0..=127 => size + 1,
@@ -69,7 +69,7 @@ impl Split {
         }))
     }
 
-    /// The borders of the pieces.
+    /// Returns the borders of the pieces.
     pub fn cuts(&self, length: usize) -> Vec<usize> {
         let ends = self.0.iter().cycle().scan(0, |end, size| {
             *end += size;
@@ -79,7 +79,8 @@ impl Split {
     }
 }
 
-/// The borders of single bytes; in the middle of a long string, those of a few hundred, so that it does not take long.
+/// Returns the borders of single bytes; in the middle of a long string, only some hundred, so that it does not take
+/// long.
 pub fn every_byte(length: usize) -> Vec<usize> {
     const SINGLE: usize = 1024;
     const MIDDLE: usize = 509;

@@ -1,7 +1,7 @@
-//! What the fuzz targets assert, one module each, apart from libFuzzer: the same checks replay the corpora in
+//! The assertions of the fuzz targets, one module each, apart from libFuzzer: the same checks replay the corpora in
 //! `scripts/test`.
 //!
-//! Every `check` takes any bytes at all. It panics if, and only if, ringsock broke one of the rules that its module
+//! Every `check` takes any bytes at all. It panics if, and only if, ringsock violates one of the rules that its module
 //! names. See docs/fuzzing.md.
 
 pub mod close;
@@ -27,7 +27,7 @@ mod harness;
 #[path = "../../tests/protocol/wire.rs"]
 mod wire;
 
-/// A target's name, and what it asserts of an input.
+/// A target's name, and its check of an input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpora are directories of these names.

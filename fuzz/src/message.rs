@@ -1,5 +1,5 @@
-//! Reassembly under small limits: the outcome is that of a model which has all frames before it, and no message or
-//! buffer outgrows the limit.
+//! Reassembly under small limits: the outcome is that of a model which has all frames at once, and no message or buffer
+//! exceeds the limit.
 
 use ringsock::protocol::{AssemblyPool, Connection, Event, Incoming, Limits, Violation};
 
@@ -13,7 +13,7 @@ use crate::wire::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
 /// Frames of one input at most.
 const FRAMES_MAX: usize = 256;
 
-/// What an incomplete message may cost beyond its bytes: the assembly itself and the smallest buffer.
+/// The cost of an incomplete message beyond its bytes: the assembly itself and the smallest buffer.
 const SMALL: isize = 8 * 1024;
 
 /// A decompressor, of a connection or of a core.
@@ -35,7 +35,7 @@ pub fn check(data: &[u8]) {
     check_budget(&endpoint, &mut bytes, &cuts);
 }
 
-/// RFC 6455 5.4 to 5.6, frame by frame, in the plainest way.
+/// The model: RFC 6455 5.4 to 5.6, frame by frame, as plainly as possible.
 fn model(frames: &[Frame], limits: &Limits) -> Outcome {
     let mut events = Vec::new();
     let mut message = None;
@@ -108,11 +108,11 @@ pub fn close(payload: &[u8]) -> Result<Received, Violation> {
     Ok(Received::Close(Some((code, reason.to_owned()))))
 }
 
-/// Between reads a connection holds at most twice the limit, for its buffer doubles, and what context takeover needs;
-/// within a read, the pool of a core may hold a second one. Nothing remains when it ends.
+/// Checks the memory: between reads a connection holds at most twice the limit, since its buffer doubles, and its
+/// context takeover; within a read, the pool of a core may hold a second buffer. Nothing remains when it ends.
 pub fn check_budget(endpoint: &Endpoint, bytes: &mut [u8], cuts: &[usize]) {
     let limit = endpoint.limits.message_bytes_max;
-    // What is compressed may be larger on its way, see `check_size` in src/protocol/incoming.rs.
+    // A compressed message may be larger on the wire, see `check_size` in src/protocol/websocket/incoming.rs.
     let (wire_limit, streams) = match endpoint.compression {
         Some(_) => (limit + limit / 8 + 64, STREAMS),
         None => (limit, 0),

@@ -6,7 +6,7 @@ use ringsock::protocol::http::{BodyLength, HeadLimits, Headers, Request};
 use crate::head::{self, check_refusal, find_end, is_field_value, is_token};
 use crate::input::{Input, Split, every_byte};
 
-/// Pieces of requests, good and bad.
+/// Pieces of valid and invalid requests.
 pub const PHRASES: &[&[u8]] = &[
     b"GET / HTTP/1.1\r\n",
     b"GET /chat?a=b HTTP/1.1\r\nHost: localhost:9001\r\n",
@@ -51,7 +51,7 @@ pub fn check(data: &[u8]) {
         Ok(None) => assert!(bytes.len() < limits.head_bytes_max.max(3), "a head above the limit is still awaited"),
         Err(refusal) => check_refusal(&refusal),
     }
-    // Whoever parses what no scan delimited is protected as well.
+    // A caller that parses bytes which no scan delimited is protected as well.
     if let Ok(request) = Request::parse(&bytes, &mut Headers::default()) {
         check_lines(&bytes);
         check_request(&request);
@@ -72,7 +72,7 @@ fn check_head(head: &[u8], limits: &HeadLimits) {
     }
 }
 
-/// No line ends in anything but CRLF, and none is folded.
+/// Checks that no line ends in anything but CRLF, and none is folded.
 fn check_lines(head: &[u8]) {
     let count = |wanted: &[u8]| head.windows(wanted.len()).filter(|window| *window == wanted).count();
     let line_ends = count(b"\r\n");
@@ -110,7 +110,7 @@ fn is_asterisk(request: &Request<'_>) -> bool {
     (request.method(), request.target(), request.path(), request.query()) == ("OPTIONS", "*", "*", None)
 }
 
-/// Written anew, line by line, it is the same request.
+/// Checks that the request, written again line by line, is the same request.
 fn check_round_trip(request: &Request<'_>) {
     let mut written =
         format!("{} {} HTTP/1.{}\r\n", request.method(), request.target(), request.minor_version()).into_bytes();

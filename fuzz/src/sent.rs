@@ -1,4 +1,4 @@
-//! What a peer sends: frames that are mostly good, made of a fuzzer's bytes, and streams of them that are partly not.
+//! The input of a peer: mostly valid frames, made of a fuzzer's bytes, and streams of them that are partly invalid.
 
 use ringsock::protocol::deflate::{Agreement, WindowBits};
 use ringsock::protocol::{Limits, Role};
@@ -8,13 +8,13 @@ use crate::harness::Endpoint;
 use crate::input::Input;
 use crate::wire::{self, BINARY, CLOSE, CONTINUATION, FIN, PING, PONG, TEXT};
 
-/// Says of a message's first frame that the message is compressed (RFC 7692 6).
+/// The bit of a message's first frame that says that the message is compressed (RFC 7692 6).
 pub const RSV1: u8 = 0x40;
 
 /// Bytes of one stream at most: enough for a few messages of any form of length.
 const STREAM_BYTES_MAX: usize = 136 * 1024;
 
-/// A frame whose header breaks no rule of its own.
+/// A frame whose header violates no rule of its own.
 #[derive(Clone, Debug)]
 pub struct Frame {
     pub fin: bool,
@@ -23,8 +23,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The next frame. `in_message` says whether a fragmented message is under way before and after it; mostly the
-    /// frame respects that.
+    /// Returns the next frame. `in_message` says whether a fragmented message is under way before and after it; mostly
+    /// the frame respects that.
     pub fn next(input: &mut Input<'_>, in_message: &mut bool) -> Self {
         let shape = input.byte();
         match shape % 16 {
@@ -44,7 +44,7 @@ impl Frame {
         Self { fin, opcode, payload: payload(input, shape >> 6) }
     }
 
-    /// As a peer of an endpoint in `role` puts it on the wire.
+    /// Returns the bytes as a peer of an endpoint in `role` sends them.
     pub fn write(&self, out: &mut Vec<u8>, role: Role) {
         let first = self.opcode | if self.fin { FIN } else { 0 };
         out.extend(match role {
@@ -65,7 +65,7 @@ pub fn payload(input: &mut Input<'_>, form: u8) -> Vec<u8> {
     }
 }
 
-/// Mostly short, for what is long takes long; now and then at the border of the third form of length.
+/// Returns a length: mostly short, since long ones take long; sometimes at the border of the third form of length.
 fn length(input: &mut Input<'_>) -> usize {
     match usize::from(input.byte()) {
         border @ 252.. => 65_533 + border - 251,
@@ -78,7 +78,7 @@ fn control_payload(input: &mut Input<'_>) -> Vec<u8> {
     payload[..payload.len().min(125)].to_vec()
 }
 
-/// Mostly a code near one of those that mean something, and a reason.
+/// Returns mostly a code near one with a meaning, and a reason.
 pub fn close_payload(input: &mut Input<'_>) -> Vec<u8> {
     let near = [0, 1000, 1003, 1005, 1007, 1011, 1014, 1016, 2999, 3000, 4999, 65_535];
     match input.byte() {
@@ -92,7 +92,7 @@ pub fn close_payload(input: &mut Input<'_>) -> Vec<u8> {
     }
 }
 
-/// Limits as a test would choose them: at the borders of the forms of length, and small.
+/// Returns limits as a test would choose them: at the borders of the forms of length, and small.
 pub fn limits(input: &mut Input<'_>) -> Limits {
     Limits {
         message_bytes_max: input.choose(&[65_536, 0, 1, 3, 100, 125, 126, 1000, 4095, 4096, 4097, 65_535]),
@@ -101,7 +101,7 @@ pub fn limits(input: &mut Input<'_>) -> Limits {
     }
 }
 
-/// A server or a client, fresh or with its Close frame sent, that may have agreed on compression.
+/// Returns a server or a client, new or with its Close frame sent, that may have agreed on compression.
 pub fn endpoint(input: &mut Input<'_>) -> Endpoint {
     let choice = input.byte();
     let role = if choice & 1 == 0 { Role::Server } else { Role::Client };
@@ -110,7 +110,7 @@ pub fn endpoint(input: &mut Input<'_>) -> Endpoint {
     Endpoint { role, limits, close_sent: choice & 6 == 6, compression }
 }
 
-/// What two ends may have agreed on.
+/// Returns parameters that two ends may have agreed on.
 pub fn agreement(input: &mut Input<'_>) -> Agreement {
     let takeover = input.byte();
     Agreement {
@@ -125,7 +125,7 @@ pub fn window_bits(input: &mut Input<'_>) -> WindowBits {
     WindowBits::new(15 - input.byte() % 8).unwrap_or(WindowBits::MAX)
 }
 
-/// A byte string for an endpoint in `role`: the rest of the input as it is, or frames made of it.
+/// Returns bytes for an endpoint in `role`: the rest of the input unchanged, or frames made of it.
 pub fn stream(input: &mut Input<'_>, role: Role) -> Vec<u8> {
     if input.flag() {
         return input.rest().to_vec();
@@ -144,7 +144,7 @@ pub fn stream(input: &mut Input<'_>, role: Role) -> Vec<u8> {
             _ => Frame::next(input, &mut in_message).write(&mut bytes, role),
         }
         match fault {
-            // RSV1, as of a compressed message: its payload is seldom one that can be inflated, see `deflate`.
+            // RSV1, as of a compressed message: its payload can seldom be inflated, see `deflate`.
             240..=248 => bytes[start] |= RSV1,
             // Reserved bits, reserved opcodes, a missing FIN; then a wrong mask bit or length; then any byte.
             252 => bytes[start] ^= input.byte(),
@@ -164,7 +164,7 @@ fn key(role: Role) -> Option<[u8; 4]> {
     (role == Role::Server).then_some(KEY)
 }
 
-/// A header with its length in a longer form than needed.
+/// Returns a header with its length in a longer form than needed.
 fn long_form(input: &mut Input<'_>, role: Role) -> Vec<u8> {
     let mask_bit = if role == Role::Server { 0x80 } else { 0 };
     let first = input.byte();
