@@ -11,6 +11,7 @@ mod voice;
 
 mod markdown;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +19,9 @@ use markdown::Markdown;
 
 /// Lines of the README. A reader needs two minutes for it; everything else is a document of its own.
 const README_LINES_MAX: usize = 150;
+
+/// Endings of files with the name of a section.
+const FILE_ENDINGS: &[&str] = &["md", "rs", "conf", "mjs", "py", "sh"];
 
 /// Columns of a line of prose, as in the source.
 const COLUMNS_MAX: usize = 120;
@@ -48,6 +52,27 @@ fn files_of_settings_in_documents_are_accepted() {
         }
     }
     assert!(checked >= 2, "{checked} files of settings were found");
+}
+
+#[test]
+fn settings_that_documents_name_exist() {
+    let reference = read(&root().join("docs/configuration.md"));
+    let keys = keys(&reference);
+    let sections: HashSet<&str> = keys.iter().map(|(section, _)| *section).collect();
+    assert!(keys.len() > 40 && sections.len() > 10, "{keys:?}");
+    let mut unknown = Vec::new();
+    for (path, text) in documents() {
+        for (at, line) in text.lines().enumerate() {
+            for word in line.split(|c: char| !c.is_ascii_alphanumeric() && !"._-/".contains(c)) {
+                let Some((section, key)) = word.trim_end_matches('.').split_once('.') else { continue };
+                let is_file = FILE_ENDINGS.contains(&key);
+                if sections.contains(section) && !is_file && !keys.contains(&(section, key)) {
+                    unknown.push(format!("{}:{}: {word}", name_of(&path), at + 1));
+                }
+            }
+        }
+    }
+    assert!(unknown.is_empty(), "settings that do not exist:\n{}\n", unknown.join("\n"));
 }
 
 #[test]
@@ -134,6 +159,21 @@ fn a_link_without_a_file_or_a_heading_is_found() {
     ] {
         assert_eq!(leads_somewhere(&readme, target), leads, "{target}");
     }
+}
+
+/// Returns the settings of the reference, each with its section.
+fn keys(reference: &str) -> HashSet<(&str, &str)> {
+    let mut section = "";
+    let mut keys = HashSet::new();
+    for line in reference.lines() {
+        if let Some(heading) = line.strip_prefix("## `[") {
+            section = heading.trim_matches(['[', ']', '`']);
+        } else if let Some((key, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`')) {
+            keys.insert((section, key));
+        }
+    }
+    keys.retain(|(section, _)| !section.is_empty());
+    keys
 }
 
 /// Returns whether the target of a link in a document exists, with its heading if it names one.
