@@ -1,8 +1,8 @@
-//! The status of a server, as its handlers and its administrator ask for it.
+//! The status of a server, as its handlers and its admin listener read it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Says whether a server is ready. All its threads share it, and the supervisor writes it.
+/// The readiness of a server. All its threads share it, and the supervisor thread writes it.
 #[derive(Debug, Default)]
 pub struct Status {
     ready: AtomicBool,

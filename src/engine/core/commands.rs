@@ -42,7 +42,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Makes the call that a task has asked for, unless its session is over: dropping the call tells the task so.
+    /// Makes the call that a task asked for. If the session has ended, the call is dropped, and the task learns that.
     fn run(&mut self, token: Token, call: Box<dyn Any>) {
         let is_open = self.sessions.get_mut(token).is_some_and(|slot| slot.is_open());
         match call.downcast::<Call<H>>() {

@@ -1,4 +1,4 @@
-//! An open session's input: frames, and the handler calls they lead to.
+//! The input of an open session: frames, and the handler calls that they cause.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,12 +14,12 @@ use crate::protocol::{Close, Event, Incoming, Violation};
 use crate::reactor::{Reactor, Sockets, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Consumes frames, as many as the session takes, and says how many bytes of input are left.
+    /// Consumes as many frames as the session takes. Returns how many bytes of input are left.
     pub(in crate::engine) fn consume_frames(&mut self, token: Token, input: &mut [u8]) -> usize {
         let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return 0 };
         let (received, published) = (parts.counters.messages_received.read(), parts.counters.messages_published.read());
-        // One guard for the whole read: what was answered before a panic is still sent.
+        // One guard for the whole read: replies from before a panic are still sent.
         let consumed = catch_unwind(AssertUnwindSafe(|| read_frames(handler, slot, token, parts, reactor, input)));
         let rest = match consumed {
             Ok(Ok(rest)) => rest,
@@ -42,8 +42,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         rest
     }
 
-    /// Goes on with what was set aside, and says how much that was. What is left stays where it lies, so that setting it
-    /// aside again and again costs nothing.
+    /// Consumes input that was kept, and returns how many bytes that were. The rest stays where it is, so that keeping
+    /// it again and again costs nothing.
     pub(in crate::engine) fn consume_backlog(&mut self, token: Token, mut backlog: Box<Backlog>) -> usize {
         let start = backlog.start;
         if self.sessions.get_mut(token).is_some_and(|slot| slot.phase() != Phase::Open) {
@@ -59,7 +59,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         consumed
     }
 
-    /// Calls the handler for a session. A panic ends the session, and nothing else.
+    /// Calls the handler for a session. A panic ends this session alone.
     pub(in crate::engine) fn call(&mut self, token: Token, call: impl FnOnce(&mut H, &mut Session<'_, H>)) {
         let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
@@ -69,7 +69,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Ends the session that a handler's call or task was for.
+    /// Ends the session for which a call or a task of the handler panicked.
     pub(in crate::engine) fn panicked(&mut self, token: Token) {
         self.parts.counters.handler_panics.add(1);
         if let Some(slot) = self.sessions.get_mut(token) {
@@ -77,7 +77,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Fails a connection whose peer broke the protocol.
+    /// Fails a connection whose peer violated the protocol.
     pub(in crate::engine) fn fail(&mut self, token: Token, violation: &Violation) {
         self.parts.counters.violations.add(violation);
         if let Some(slot) = self.sessions.get_mut(token) {
@@ -87,8 +87,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 }
 
-/// Hands out the events that `input` completes, in order, and says how many bytes the session does not take now. What
-/// was answered before a violation stays answered.
+/// Passes the events that `input` completes to the handler, in order. Returns how many bytes the session does not take
+/// now. Replies from before a violation are still sent.
 fn read_frames<H: Handler>(
     handler: &mut H,
     slot: &mut Slot<H::State>,
@@ -117,7 +117,7 @@ fn read_frames<H: Handler>(
                     let ended = Ended { code, reason: close.map_or("", |close| close.reason), clean: true };
                     handler.close(&mut Session { slot, token, parts, sockets }, ended);
                 }
-                // The code is echoed (RFC 6455 5.5.1). Nothing happens when this end began.
+                // The code is echoed (RFC 6455 5.5.1). Nothing happens if this end sent its Close frame first.
                 if slot.connection_mut().close(&mut parts.reply, close, None) {
                     parts.counters.closes_sent.add(&code);
                 }
@@ -125,7 +125,7 @@ fn read_frames<H: Handler>(
                 parts.set_deadline(slot, token, parts.limits.close_timeout_ms);
             }
         }
-        // Before the next message: its answer would be dropped if what was said so far does not fit.
+        // This is checked before the next message: its answer would be dropped if the replies so far do not fit.
         if slot.is_held_up() || parts.is_full(slot, token, sockets) {
             rest = incoming.rest().len();
             break;

@@ -58,9 +58,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Hands mail to the handler.
+    /// Passes mail to the handler.
     fn hand_over(&mut self, mail: HandlerMail) {
-        // All handlers of a server have one type, so that nothing else is ever sent.
+        // All handlers of a server have one type of mail, so no other value is ever sent.
         let Ok(mail) = mail.downcast::<H::Mail>() else { return };
         self.parts.counters.mail_delivered.add(1);
         let Self { handler, reactor, sessions, parts, .. } = self;
@@ -70,7 +70,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Takes the next step for sessions that calls for no session have used.
+    /// Takes the next step for sessions that calls without a session have used.
     pub(super) fn settle_called(&mut self) {
         let mut called = std::mem::take(&mut self.parts.called);
         for token in called.drain(..) {

@@ -1,7 +1,7 @@
 //! Upgrades: from a request for a WebSocket to the 101 and the open session, or to a refusal.
 //!
-//! The handler decides at once or later. Invariant: a session is opened only for a request that was checked and admitted, and
-//! never once the core accepts nobody any more.
+//! The handler decides at once or later. Invariant: a session is opened only for a request that was checked and
+//! admitted, and never once the core has stopped accepting.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::protocol::http::{Refusal, Request};
 use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Carries out a handler's decision, `None` if it panicked instead, on a client that offered these subprotocols.
+    /// Carries out a handler's decision, `None` if it panicked, for a client that offered these subprotocols.
     fn decide_upgrade<'p>(
         &mut self,
         token: Token,
@@ -91,7 +91,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked))).ok();
         self.count_panic(&decision);
         let accept_key = handshake::accept_key(handshake.key());
-        // Without compression no extension is looked at.
+        // Without compression the extensions are not needed.
         let extensions = if self.parts.limits.compression.is_some() { handshake.extensions_sent() } else { Vec::new() };
         self.decide_upgrade(token, accept_key, handshake.protocols(), &extensions, decision);
     }
@@ -110,7 +110,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         });
     }
 
-    /// Carries out the decisions that handlers took their time for.
+    /// Carries out the decisions that handlers have made later.
     pub(in crate::engine) fn carry_out_upgrades(&mut self) {
         for (token, asked, decision) in self.upgrades.take() {
             self.count_panic(&decision);
@@ -123,14 +123,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// A handler that panicked is counted, whether anyone still waits for its decision or not.
+    /// Counts a handler that panicked, even if no client waits for its decision any more.
     fn count_panic(&self, decision: &Option<Upgrade<H::State>>) {
         if decision.is_none() {
             self.parts.counters.handler_panics.add(1);
         }
     }
 
-    /// The 101 is written: from now on it is a WebSocket.
+    /// Opens the session, since the 101 is written.
     fn open(&mut self, token: Token, state: H::State, agreement: Option<Agreement>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.open(agreement, state, self.parts.tick);

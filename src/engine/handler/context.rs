@@ -1,4 +1,4 @@
-//! The context that a core's handler is made in.
+//! The context in which a core's handler is made.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::ServerHandle;
 use crate::engine::status::Status;
 
-/// The context of a core whose handler is being made: the core's number, the server's status, and a handle on the server.
-/// `M` is the handler's [`Mail`](super::Handler::Mail).
+/// The context of a core whose handler is being made: the core's number, the server's status, and a handle to the
+/// server. `M` is the handler's [`Mail`](super::Handler::Mail).
 #[derive(Clone)]
 pub struct Context<M = ()> {
     core: u16,

@@ -1,8 +1,8 @@
 //! Reaches topics and sessions of all cores from any thread.
 //!
-//! What it is asked goes through a bounded queue to the core that is to do it, and never waits: if the queue is full,
-//! the caller is told. Invariant: what one thread publishes to one topic keeps its order, because a topic has one core
-//! that all such messages go through.
+//! A call passes through a bounded inbox to the core that carries it out, and never waits: if the inbox is full, the
+//! caller is told. Invariant: the messages of one thread to one topic keep their order, because all of them go through
+//! the same core.
 
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -16,7 +16,7 @@ use crate::engine::values::SessionId;
 use crate::mesh::Injector;
 use crate::protocol::{Message, Prepared};
 
-/// Reaches the cores of a server from any thread. `M` is the [`Mail`](super::Handler::Mail) of its handlers. Cloning it is
+/// Reaches the cores of a server from any thread. `M` is the [`Mail`](super::Handler::Mail) of its handlers. A clone is
 /// cheap.
 pub struct ServerHandle<M = ()> {
     injector: Injector<Parcel>,
@@ -24,7 +24,7 @@ pub struct ServerHandle<M = ()> {
 }
 
 impl<M: Send + 'static> ServerHandle<M> {
-    /// Makes a handle on cores whose handlers have this type of mail.
+    /// Returns a handle to cores whose handlers have this type of mail.
     pub(in crate::engine) fn new(injector: Injector<Parcel>) -> Self {
         Self { injector, mail: PhantomData }
     }
@@ -42,27 +42,27 @@ impl<M: Send + 'static> ServerHandle<M> {
         self.push(core, Content::Mail(Box::new(mail)))
     }
 
-    /// Publishes a message to everyone who is subscribed to the topic, or to a pattern that it matches. Says
-    /// [`Sent::Dropped`] if the queue of the core that is to publish it is full.
+    /// Publishes a message to all subscribers of the topic, and of the patterns that it matches. Returns
+    /// [`Sent::Dropped`] if the inbox of the publishing core is full.
     pub fn publish<'m>(&self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
         self.publish_prepared(topic, &Prepared::new(message))
     }
 
-    /// As [`ServerHandle::publish`], for a message that is sent elsewhere too.
+    /// Publishes a prepared message, as [`ServerHandle::publish`] does, for messages that are sent elsewhere too.
     pub fn publish_prepared(&self, topic: &str, prepared: &Prepared) -> Result<Sent, TopicError> {
         topics::check_publishable(topic)?;
         let content = Content::Publish { name: topic.into(), batch: prepared.batch().clone() };
         Ok(self.push(self.core_of(topic), content))
     }
 
-    /// Sends a message to one session, wherever it lives. Says [`Sent::Dropped`] if the queue of its core is full; what
-    /// becomes of it there is counted, but not said.
+    /// Sends a message to one session, on whichever core it lives. Returns [`Sent::Dropped`] if the inbox of that core
+    /// is full; the outcome on that core is counted, but not returned.
     pub fn send(&self, session: SessionId, prepared: &Prepared) -> Sent {
         self.push(session.core, Content::Send { token: session.token, prepared: prepared.clone() })
     }
 
-    /// How many sessions are subscribed to a topic or pattern, over all cores, without those that match it only. Ready
-    /// once every core has counted; `None` if one could not be asked, because its queue is full or it has ended.
+    /// Counts the sessions that are subscribed to this topic or pattern itself, over all cores. Ready once every core
+    /// has counted; `None` if a core could not be asked, because its inbox is full or it has ended.
     pub fn subscribers(&self, topic: &str) -> Subscribers {
         let subscribers = Subscribers::asked_of(self.injector.cores());
         for core in 0..self.injector.cores() as u16 {

@@ -1,4 +1,4 @@
-//! A session as a handler sees it during a call.
+//! A session, for the time of a handler's call.
 //!
 //! Each method acts at once on the session and on the core's shared parts; none calls a handler.
 
@@ -18,31 +18,31 @@ use crate::protocol::{Close, CloseCode, Message, Prepared, State};
 use crate::reactor::{Sockets, Token};
 
 impl<H: Handler> Session<'_, H> {
-    /// Names this session.
+    /// Returns the name of this session.
     pub fn id(&self) -> SessionId {
         SessionId { core: self.parts.core, token: self.token }
     }
 
-    /// What the application keeps for this session.
+    /// Returns the application's state for this session.
     pub fn state(&mut self) -> &mut H::State {
         self.slot.state_mut()
     }
 
-    /// Sends a message. Never blocks: what does not fit into the socket waits in the outbox, and what does not fit into
-    /// the outbox is dropped.
+    /// Sends a message. Never blocks: bytes that do not fit into the socket wait in the outbox, and messages that do
+    /// not fit into the outbox are dropped.
     ///
     /// Costs one copy of the payload; a large one goes to the socket directly and costs none.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         self.send_with(message, Compress::IfLarge)
     }
 
-    /// As [`Session::send`], and says whether to compress.
+    /// Sends a message as [`Session::send`] does, with a choice whether to compress it.
     pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
         let message = message.into();
         self.send_by(|parts, slot, token, sockets| parts.write_message(slot, token, sockets, message, compress))
     }
 
-    /// As [`Session::send`], for a message that many sessions are sent: it is encoded and compressed only once.
+    /// Sends a message as [`Session::send`] does. A prepared one is encoded and compressed only once for many sessions.
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Sent {
         self.send_by(|parts, slot, token, sockets| parts.write_prepared(slot, token, sockets, prepared))
     }
@@ -72,18 +72,19 @@ impl<H: Handler> Session<'_, H> {
         self.parts.is_full(self.slot, self.token, self.sockets)
     }
 
-    /// Subscribes to a topic, or to all topics that begin with what stands before the `*` of a pattern, and says whether
-    /// that is new. [`Handler::subscribed`](super::Handler::subscribed) is called once every core knows of it: from then
-    /// on nothing that is published is missed. Who is subscribed to a topic and to patterns that it matches is sent its
-    /// messages for each.
+    /// Subscribes to a topic, or to all topics that begin with the text before the `*` of a pattern. Returns whether
+    /// the subscription is new. [`Handler::subscribed`](super::Handler::subscribed) is called once every core knows of
+    /// it: from then on the session misses no message. A session that is subscribed to a topic and to patterns that
+    /// match it gets its messages once for each.
     ///
-    /// Costs some 24 bytes, and for the first subscriber some 80 and the name. Leaving is not necessary before the end.
+    /// Costs some 24 bytes, and for the first subscriber some 80 and the name. A session that ends need not unsubscribe
+    /// before.
     pub fn subscribe(&mut self, topic: &str) -> Result<bool, TopicError> {
         self.subscribe_with(topic, Subscribe::default())
     }
 
-    /// As [`Session::subscribe`], and says what becomes of messages that this session cannot take, and of its own. Said
-    /// anew, it holds from then on.
+    /// Subscribes as [`Session::subscribe`] does, with options for messages that this session cannot take, and for its
+    /// own messages. Subscribing again changes the options.
     pub fn subscribe_with(&mut self, topic: &str, subscribe: Subscribe) -> Result<bool, TopicError> {
         if !self.slot.is_open() {
             return Err(TopicError::SessionClosing);
@@ -95,46 +96,45 @@ impl<H: Handler> Session<'_, H> {
         self.parts.topics.subscribe(topic, (self.token, self.slot.membership_mut()), subscribe, limits)
     }
 
-    /// Ends a subscription, and says whether there was one. What waits in its outbox already still arrives; what has not
-    /// reached it does not.
+    /// Ends a subscription. Returns whether there was one. Messages in the outbox still arrive; later ones do not.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         let left = self.parts.topics.unsubscribe(topic, (self.token.index, self.slot.membership_mut()));
         left.map(|member| self.parts.note_left(member)).is_some()
     }
 
-    /// Whether it is subscribed to a topic or pattern.
+    /// Returns whether the session is subscribed to this topic or pattern.
     pub fn is_subscribed(&self, topic: &str) -> bool {
         self.parts.topics.is_subscribed(topic, (self.token.index, self.slot.membership()))
     }
 
-    /// What it is subscribed to, the latest first.
+    /// Returns the subscriptions of the session, the latest first.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.parts.topics.of_session(self.slot.membership())
     }
 
-    /// How many subscriptions it has.
+    /// Returns the number of subscriptions of the session.
     pub fn subscriptions(&self) -> usize {
         self.parts.topics.subscriptions(self.slot.membership()).count as usize
     }
 
-    /// How many sessions of this core are subscribed to a topic or pattern. [`ServerHandle`](super::ServerHandle) asks all
-    /// cores.
+    /// Returns how many sessions of this core are subscribed to a topic or pattern.
+    /// [`ServerHandle`](super::ServerHandle) asks all cores.
     pub fn subscribers_here(&self, topic: &str) -> usize {
         self.parts.topics.count(topic)
     }
 
-    /// Publishes a message to everyone who is subscribed to the topic, or to a pattern that it matches, on whatever core,
-    /// this session included unless it subscribed otherwise. Each subscriber gets what this session publishes to the topic
-    /// in this order.
+    /// Publishes a message to all subscribers of the topic, and of the patterns that it matches, on every core. They
+    /// include this session, unless its subscription excludes its own messages. Each subscriber gets the messages of
+    /// this session to the topic in this order.
     ///
-    /// [`Sent::Backpressure`] says that more is under way than can be delivered: until that is over, and
-    /// [`Handler::drain`](super::Handler::drain) is called, this session is not read. [`Sent::Dropped`] says that it, or a
-    /// part of it, was dropped even so. Costs one copy of the payload.
+    /// [`Sent::Backpressure`] means that more is under way than can be delivered: this session is throttled until that
+    /// is over and [`Handler::drain`](super::Handler::drain) is called. [`Sent::Dropped`] means that the message was
+    /// dropped, for some subscribers at least. Costs one copy of the payload.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
         self.publish_with(topic, message, Compress::IfLarge)
     }
 
-    /// As [`Session::publish`], and says whether to compress.
+    /// Publishes as [`Session::publish`] does, with a choice whether to compress the message.
     pub fn publish_with<'m>(
         &mut self,
         topic: &str,
@@ -162,8 +162,8 @@ impl<H: Handler> Session<'_, H> {
         self.parts.mail(core, Box::new(mail))
     }
 
-    /// Sets the session's timer: [`Handler::wake`](super::Handler::wake) is called once, after so many milliseconds, if the
-    /// session is open then. Replaces a timer that was set before. Is kept to within 50 ms, and costs 4 bytes for each
+    /// Sets the session's timer: [`Handler::wake`](super::Handler::wake) is called once, after so many milliseconds, if
+    /// the session is open then. Replaces an earlier timer. It is accurate to 50 ms, and costs 4 bytes for each
     /// connection of the core once any session has set one.
     pub fn wake_after(&mut self, milliseconds: u64) {
         if self.slot.is_open() {
@@ -186,14 +186,14 @@ impl<H: Handler> Session<'_, H> {
         self.parts.counters_of_all.len() as u16
     }
 
-    /// Sends a ping with up to 125 bytes; more are cut off.
+    /// Sends a ping with a payload of up to 125 bytes; the rest is cut off.
     pub fn ping(&mut self, payload: &[u8]) {
         if self.slot.connection().state() == State::Open {
             self.parts.write_ping(self.token, payload);
         }
     }
 
-    /// Begins the closing handshake: nothing can be sent after it, and what the peer still sends is dropped.
+    /// Begins the closing handshake: nothing can be sent after it, and further messages of the peer are dropped.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         if self.slot.phase() == Phase::Open
             && self.slot.connection_mut().close(&mut self.parts.reply, Some(Close::new(code, reason)), None)
@@ -201,7 +201,7 @@ impl<H: Handler> Session<'_, H> {
             self.parts.counters.closes_sent.add(&Some(code));
             self.parts.set_deadline(self.slot, self.token, self.parts.limits.close_timeout_ms);
             self.parts.leave_all(self.slot);
-            // The peer's Close frame is awaited now, whatever the handler wanted to hear before.
+            // The peer's Close frame is awaited now, even if the session was paused or throttled.
             if self.slot.unthrottle() {
                 self.slot.pause();
             }
@@ -209,25 +209,25 @@ impl<H: Handler> Session<'_, H> {
         }
     }
 
-    /// Bytes that wait to be sent.
+    /// Returns the number of bytes that wait to be sent.
     pub fn buffered_amount(&self) -> usize {
         self.slot.outbox_bytes() + self.parts.reply.len()
     }
 
-    /// Stops reading from this session, until [`Session::resume`]; its peer will feel it through TCP. Control frames are
-    /// not read either, so a paused session is not taken for dead.
+    /// Stops reading from this session until [`Session::resume`]; the peer notices that through TCP. Control frames are
+    /// not read either, so a paused session does not count as dead.
     pub fn pause(&mut self) {
         self.slot.pause();
     }
 
-    /// Goes on reading, from the next turn on.
+    /// Resumes reading, from the next turn on.
     pub fn resume(&mut self) {
         if self.slot.unpause() {
             self.parts.read_again(self.slot, self.token);
         }
     }
 
-    /// The client's address, behind a trusted proxy too: see [`UpgradeRequest::client_address`].
+    /// Returns the client's address, also behind a trusted proxy: see [`UpgradeRequest::client_address`].
     ///
     /// [`UpgradeRequest::client_address`]: super::UpgradeRequest::client_address
     pub fn client_address(&self) -> Option<IpAddr> {
@@ -235,19 +235,19 @@ impl<H: Handler> Session<'_, H> {
         known.or_else(|| self.peer_address().map(|peer| peer.ip().to_canonical()))
     }
 
-    /// The address of the connection's other end, which may be a proxy; `None` when it is gone already, or came through a
-    /// Unix socket. Costs a system call.
+    /// Returns the address of the connection's other end, which may be a proxy; `None` if it has ended already, or came
+    /// through a Unix socket. Costs a system call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         self.sockets.peer_address(self.slot.socket()).ok()
     }
 
-    /// A handle for tasks of this core, which outlives the call and, harmlessly, the session.
+    /// Returns a handle for tasks of this core, which may outlive the call and even the session.
     pub fn handle(&self) -> SessionHandle<H> {
         self.parts.tasks.handle(self.id())
     }
 
-    /// Runs a task on this core, beside its sessions. It may await anything that monoio can. It is not ended with the
-    /// session; a task that panics ends the session with 1011.
+    /// Runs a task on this core, beside its sessions. It may await anything that monoio can. It does not end with the
+    /// session; if it panics, the session ends with 1011.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.parts.tasks.spawn_for(self.id(), task);
     }

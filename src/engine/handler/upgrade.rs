@@ -10,39 +10,39 @@ use std::pin::Pin;
 use crate::protocol::handshake::{self, Handshake};
 use crate::protocol::http::{Request, Response};
 
-/// A request for an upgrade that keeps the rules of RFC 6455 4.2.1. Method, path, query and headers are those of the
-/// [`Request`] it refers to.
+/// A request for an upgrade that follows the rules of RFC 6455 4.2.1. It dereferences to the [`Request`], with method,
+/// path, query and headers.
 pub struct UpgradeRequest<'a> {
     pub(in crate::engine) request: &'a Request<'a>,
     pub(in crate::engine) handshake: &'a Handshake<'a>,
     pub(in crate::engine) peer: &'a dyn Fn() -> Option<SocketAddr>,
-    /// What is known of the client's address beyond the connection.
+    /// The client's address, if it is known from elsewhere than the connection.
     pub(in crate::engine) client: Option<IpAddr>,
 }
 
 impl<'a> UpgradeRequest<'a> {
-    /// The client's address: as a trusted proxy tells it in a PROXY header or in X-Forwarded-For, or else that of the
-    /// connection; `None` when it is gone already, or came through a Unix socket and nobody who is trusted has named it. An
-    /// IPv4 address in its IPv6 form is given in its own.
+    /// Returns the client's address: as a trusted proxy announces it in a PROXY header or in X-Forwarded-For, or else
+    /// that of the connection; `None` if it has ended already, or came through a Unix socket and no trusted proxy has
+    /// announced an address. An IPv4 address in IPv6 form is returned in its IPv4 form.
     ///
-    /// This is what limits for addresses count by, and what to tell clients apart by. It costs a system call, unless
-    /// there are such limits or trusted proxies.
+    /// Limits for addresses use this address, and so should code that distinguishes clients. It costs a system call,
+    /// unless there are such limits or trusted proxies.
     pub fn client_address(&self) -> Option<IpAddr> {
         self.client.or_else(|| (self.peer)().map(|peer| peer.ip().to_canonical()))
     }
 
-    /// The address of the connection's other end, which may be a proxy; `None` when it is gone already, or came through a
-    /// Unix socket. Costs a system call.
+    /// Returns the address of the connection's other end, which may be a proxy; `None` if it has ended already, or came
+    /// through a Unix socket. Costs a system call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         (self.peer)()
     }
 
-    /// The subprotocols that the client offers, in its order of preference.
+    /// Returns the subprotocols that the client offers, in its order of preference.
     pub fn protocols(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.handshake.protocols()
     }
 
-    /// The first of `supported`, the server's order of preference, that the client offers.
+    /// Returns the first of `supported`, in the server's order of preference, that the client offers.
     pub fn choose_protocol<'s>(&self, supported: &[&'s str]) -> Option<&'s str> {
         handshake::choose_protocol(self.handshake, supported)
     }
@@ -64,12 +64,12 @@ impl fmt::Debug for UpgradeRequest<'_> {
 
 /// A handler's answer to a request for an upgrade.
 pub enum Upgrade<S> {
-    /// Answer with 101.
+    /// Answers with 101.
     Accept(Accept<S>),
-    /// Answer with this.
+    /// Answers with this response.
     Reject(Response),
-    /// Answer once the future is ready, within the handshake timeout. It runs on this core and may await anything that
-    /// monoio can; what it needs of the request it takes with it.
+    /// Answers once the future is ready, within the handshake timeout. It runs on this core and may await anything that
+    /// monoio can; it must own the parts of the request that it needs.
     Later(Pin<Box<dyn Future<Output = Upgrade<S>>>>),
 }
 
@@ -86,7 +86,7 @@ impl<S> Upgrade<S> {
         Self::Accept(Accept { state, protocol: None, headers: Vec::new() })
     }
 
-    /// Refuses with this answer.
+    /// Rejects with this response.
     pub fn reject(response: Response) -> Self {
         Self::Reject(response)
     }
@@ -96,7 +96,7 @@ impl<S> Upgrade<S> {
         Self::Later(Box::pin(decision))
     }
 
-    /// When accepting: names the subprotocol, which must be one that the client offered.
+    /// Chooses the subprotocol of an accepted upgrade, which must be one that the client offered.
     pub fn protocol(mut self, protocol: impl Into<Cow<'static, str>>) -> Self {
         if let Self::Accept(accept) = &mut self {
             accept.protocol = Some(protocol.into());
@@ -104,7 +104,7 @@ impl<S> Upgrade<S> {
         self
     }
 
-    /// When accepting: adds a header to the 101.
+    /// Adds a header to the 101 of an accepted upgrade.
     pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         if let Self::Accept(accept) = &mut self {
             accept.headers.push((name.into(), value.into()));
@@ -123,7 +123,7 @@ impl<S> fmt::Debug for Upgrade<S> {
     }
 }
 
-/// How an upgrade is accepted.
+/// The details of an accepted upgrade.
 #[derive(Debug)]
 pub struct Accept<S> {
     pub(in crate::engine) state: S,
@@ -132,7 +132,7 @@ pub struct Accept<S> {
 }
 
 impl<S> Accept<S> {
-    /// Whether the subprotocol, if one was chosen, is one of those offered.
+    /// Returns whether the chosen subprotocol, if any, was offered.
     pub(in crate::engine) fn speaks_only(&self, offered: impl FnOnce(&str) -> bool) -> bool {
         self.protocol.as_deref().is_none_or(offered)
     }

@@ -1,7 +1,7 @@
-//! The wish of a server's supervisor, at which its cores look once a turn.
+//! The wish of a server's supervisor thread, which its cores check once a turn.
 //!
-//! One atomic number that many threads may raise and none can lower, so a core that looks late misses nothing but steps that
-//! a later one includes.
+//! Owns one atomic number that any thread may raise and none can lower, so a core that checks late misses only steps
+//! that a later wish includes.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -9,27 +9,27 @@ use std::sync::atomic::{AtomicU8, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(in crate::engine) enum Wish {
-    /// Serve on.
+    /// Continue to serve.
     Serve,
     /// Drain as the limits say.
     Drain,
     /// Drain without delay and spread, and with little time for sessions to end.
     Hurry,
-    /// End at once, with a word to nobody.
+    /// End at once, without telling the sessions.
     Stop,
 }
 
-/// The wish that holds, shared by all threads of a server.
+/// The wish in force, shared by all threads of a server.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Control(AtomicU8);
 
 impl Control {
-    /// Wishes for this, unless more was wished for already.
+    /// Raises the wish, unless it is as high already.
     pub(in crate::engine) fn wish(&self, wish: Wish) {
         self.0.fetch_max(wish as u8, Ordering::Release);
     }
 
-    /// Returns what is wished for.
+    /// Returns the wish in force.
     pub(in crate::engine) fn wished(&self) -> Wish {
         match self.0.load(Ordering::Acquire) {
             0 => Wish::Serve,

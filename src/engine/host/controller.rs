@@ -7,7 +7,7 @@ use std::task::Waker;
 use crate::engine::host::control::{Control, Wish};
 use crate::engine::host::threads::Event;
 
-/// Drains a server from any thread.
+/// Drains and stops a server from any thread.
 #[derive(Clone, Debug)]
 pub struct Controller {
     pub(super) control: Arc<Control>,
@@ -16,23 +16,23 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Begins a drain, as SIGTERM does: see [`Limits::drain_delay_ms`](crate::Limits::drain_delay_ms) and those that follow it. Asked for again it changes
-    /// nothing.
+    /// Begins a drain, as SIGTERM does: see [`Limits::drain_delay_ms`](crate::Limits::drain_delay_ms) and the limits
+    /// that follow it. A second call changes nothing.
     pub fn drain(&self) {
         self.wish(Wish::Drain, None);
     }
 
-    /// Begins a drain, or shortens one: everyone who has not been told 1001 is told now, and has half a second to end.
+    /// Begins a drain, or shortens one: every session is closed with 1001 now, and has half a second to end.
     pub fn hurry(&self) {
         self.wish(Wish::Hurry, None);
     }
 
-    /// Ends the server at once, as a second signal does, whoever is left.
+    /// Ends the server at once, as a second signal does, even with sessions left.
     pub fn stop(&self) {
         self.wish(Wish::Stop, None);
     }
 
-    /// Wishes for the server's end, perhaps because of a signal.
+    /// Asks for the server's end, because of a signal if one is given.
     pub(in crate::engine) fn wish(&self, wish: Wish, signal: Option<&'static str>) {
         // If nobody listens any more, the server has ended already.
         let _ = self.events.send(Event::Wished(wish, signal));

@@ -1,4 +1,4 @@
-//! Failing a session: its last Close frame, and the time that its peer has to take it.
+//! Failing a session: its last Close frame, and the time for its peer to receive it.
 
 use super::Parts;
 use crate::engine::reasons::End;

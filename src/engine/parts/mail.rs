@@ -1,4 +1,4 @@
-//! Mail between handlers: over the ring to another core, or to the handler of this one in a later turn.
+//! Mail between handlers: over the ring to another core, or to the handler of this core in a later turn.
 //!
 //! Invariant: the mail of one core to another keeps its order, and no more of it waits than a ring holds.
 
@@ -25,12 +25,12 @@ impl Parts {
         Sent::Dropped
     }
 
-    /// Returns how many pieces of mail this core's handler has sent to itself and not been handed.
+    /// Returns how many pieces of mail from this core's handler to itself were not delivered yet.
     pub(in crate::engine) fn own_mail(&self) -> usize {
         self.own_mail.len()
     }
 
-    /// Takes the oldest of them.
+    /// Takes the oldest piece of mail from this core's handler to itself.
     pub(in crate::engine) fn take_own_mail(&mut self) -> Option<HandlerMail> {
         self.own_mail.pop_front()
     }

@@ -1,7 +1,7 @@
-//! The parts of a core that its sessions share, and that a handler's calls may touch.
+//! The parts of a core that its sessions share, and that a handler's calls may use.
 //!
-//! Each part keeps its own rules; what needs several of them is written in the files beside this one. Knows no handler and no
-//! reactor beyond its sockets.
+//! Each part keeps its own rules; operations on several of them are in the files beside this one. Knows no handler, and
+//! of a reactor only its sockets.
 
 mod deadlines;
 mod failing;
@@ -29,10 +29,11 @@ use crate::mesh::Mesh;
 use crate::protocol::AssemblyPool;
 use crate::reactor::Token;
 
-/// The reply buffer is sent when it holds this much, even if more is to come: it stays within the second-level cache.
+/// The reply buffer is sent when it holds this much, even if more follows, so that it stays within the second-level
+/// cache.
 const REPLY_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes read at a time from a session that may have to wait with them, since they are kept meanwhile.
+/// The limit of one read from a session that may be postponed, since its input is kept meanwhile.
 const POSTPONED_BYTES_MAX: usize = 64 * 1024;
 
 /// See the module.
@@ -40,7 +41,7 @@ pub(in crate::engine) struct Parts {
     pub(in crate::engine) core: u16,
     pub(in crate::engine) limits: Limits,
     pub(in crate::engine) counters: Arc<Counters>,
-    /// Those of every core, to be read.
+    /// The counters of every core, for reading.
     pub(in crate::engine) counters_of_all: Arc<[Arc<Counters>]>,
     pub(in crate::engine) clients: Clients,
     pub(in crate::engine) wheel: Wheel,
@@ -51,13 +52,13 @@ pub(in crate::engine) struct Parts {
     pub(in crate::engine) inflation: InflationBudget,
     pub(in crate::engine) topics: Topics,
     pub(in crate::engine) mesh: Mesh<Parcel>,
-    /// Room for the topics that a message goes to; empty between calls.
+    /// A buffer for the topics that receive a message; empty between calls.
     targets: Vec<u32>,
     pub(in crate::engine) publishers: Publishers,
     pub(in crate::engine) pacing: Pacing,
-    /// The time of this turn.
+    /// The tick of this turn.
     pub(in crate::engine) tick: u32,
-    /// What the session at hand has said and not sent.
+    /// The frames that the session in hand has written and not sent.
     pub(in crate::engine) reply: Vec<u8>,
     pub(in crate::engine) lists: Lists,
     pub(in crate::engine) wakes: Wakes,
@@ -77,7 +78,7 @@ impl Parts {
         mesh: Mesh<Parcel>,
     ) -> Self {
         let mut reply = vec![0; REPLY_BYTES_MAX];
-        // Written once, so that its memory is there from the start.
+        // It was written once, so that its memory is allocated from the start.
         reply.clear();
         Self {
             core,
@@ -112,12 +113,12 @@ impl Parts {
         }
     }
 
-    /// Has a session read on in the next turn.
+    /// Resumes reading from a session in the next turn.
     pub(in crate::engine) fn resume_next_turn<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         self.lists.add(List::Resumed, slot, token);
     }
 
-    /// Has a session read on that was kept from it: it could not be heard meanwhile, nor complete a message.
+    /// Resumes reading from a paused or throttled session, and restarts its silence and assembly timers.
     pub(in crate::engine) fn read_again<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         slot.excuse_silence(self.tick);
         self.resume_next_turn(slot, token);
@@ -138,7 +139,7 @@ impl Parts {
         if may_wait { scratch.min(POSTPONED_BYTES_MAX) } else { scratch }
     }
 
-    /// Notes that an open session is over. Returns whether the handler is to be told, which it is once.
+    /// Records that an open session has ended. Returns whether the handler is to be told, which happens once.
     pub(in crate::engine) fn is_over<S>(&self, slot: &mut Slot<S>) -> bool {
         let over = slot.take_opened();
         self.counters.sessions_closed.add(u64::from(over));

@@ -1,8 +1,8 @@
-//! Publishing: from a message to the batches that subscribers here and other cores are sent.
+//! Publishing: from a message to the batches for subscribers here and for other cores.
 //!
-//! What is published to a topic in one turn is encoded once, into one batch. Invariant: what waits to be delivered on this
-//! core is bounded by [`Limits::backlog_bytes_max`](super::Limits): long before it is reached, sessions that publish are
-//! not read, and beyond it what is published is dropped and counted.
+//! The messages published to a topic in one turn are encoded once, into one batch. Invariant: the backlog of this core
+//! is bounded by [`Limits::backlog_bytes_max`](super::Limits): long before that, sessions that publish are throttled,
+//! and beyond it messages are dropped and counted.
 
 use super::Parts;
 use crate::engine::mail::{Content, Parcel};
@@ -14,11 +14,11 @@ use crate::protocol::deflate::Compress;
 use crate::protocol::{Batch, HEADER_BYTES_MAX, Message};
 use crate::reactor::Token;
 
-/// From this part of the backlog's limit on, those who publish are held up.
+/// The part of the backlog's limit from which on sessions that publish are throttled.
 const CONGESTED_AT: usize = 4;
 
 impl Parts {
-    /// Publishes a message, from a session that may not want its own back.
+    /// Publishes a message, for a sender that may exclude its own messages.
     pub(in crate::engine) fn publish(
         &mut self,
         sender: Option<Token>,
@@ -31,13 +31,13 @@ impl Parts {
         Ok(self.publish_by(topic, |parts, target| parts.gather(target, sender, message, compress)))
     }
 
-    /// Publishes what is encoded already.
+    /// Publishes an encoded batch.
     pub(in crate::engine) fn publish_batch(&mut self, topic: &str, batch: &Batch) -> Sent {
         self.counters.messages_published.add(batch.messages() as u64);
         self.publish_by(topic, |parts, target| parts.gather_batch(target, batch))
     }
 
-    /// Gathers something for each topic that what is published to this one goes to, and says the worst that came of it.
+    /// Gathers something for each topic and pattern that a message to this topic reaches. Returns the worst outcome.
     fn publish_by(&mut self, topic: &str, gather: impl Fn(&mut Self, u32) -> Sent) -> Sent {
         let mut targets = std::mem::take(&mut self.targets);
         self.topics.each_target(topic, |target| targets.push(target));
@@ -46,17 +46,17 @@ impl Parts {
         sent
     }
 
-    /// Whether more waits to be delivered here than should.
+    /// Returns whether the backlog of this core is larger than it should be.
     pub(in crate::engine) fn is_congested(&self) -> bool {
         self.topics.backlog_bytes > self.limits.backlog_bytes_max / CONGESTED_AT
     }
 
-    /// Whether those who publish have to wait: too much is to be delivered here, or is on its way to another core.
+    /// Returns whether sessions that publish must wait: the backlog here, or a ring to another core, is too full.
     pub(in crate::engine) fn holds_publishers(&self) -> bool {
         self.is_congested() || self.mesh.others().any(|core| self.mesh.is_crowded(core))
     }
 
-    /// Ends a session's subscriptions: it is closing, and is sent nothing more.
+    /// Ends a session's subscriptions, because it is closing and receives nothing more.
     pub(in crate::engine) fn leave_all<S>(&mut self, slot: &mut Slot<S>) {
         while let Some(member) = self.topics.leave_one(slot.membership_mut()) {
             self.note_left(member);
@@ -64,13 +64,13 @@ impl Parts {
         slot.set_lagging(false);
     }
 
-    /// After a subscription ended.
+    /// Counts the message that an ended subscription waited for.
     pub(in crate::engine) fn note_left(&self, member: Member) {
-        // What it waited for it does not get.
+        // The session does not get the latest message that it waited for.
         self.count_dropped(DropReason::TopicLatest, usize::from(member.is_behind()));
     }
 
-    /// Has a session that published not be read until there is room again.
+    /// Throttles a session that published, until there is room again.
     pub(in crate::engine) fn hold<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         if slot.throttle() {
             self.counters.publishers_held.add(1);
@@ -78,7 +78,7 @@ impl Parts {
         }
     }
 
-    /// At the end of a turn: makes batches of what was gathered, for subscribers here and for other cores.
+    /// Makes batches of the gathered messages at the end of a turn, for subscribers here and for other cores.
     pub(in crate::engine) fn seal_all(&mut self) {
         let mut gathered = std::mem::take(&mut self.topics.gathered);
         for topic in gathered.drain(..) {
@@ -105,7 +105,7 @@ impl Parts {
             return Sent::Dropped;
         }
         if self.limits.compression.is_some() {
-            // As it is, so that what it is compressed to is shared by all topics and cores; what was gathered goes first.
+            // The batch is not merged, so that all topics and cores share its encodings; gathered messages go first.
             self.seal(topic);
             self.topics.backlog_bytes += batch.bytes();
             self.dispatch(topic, Portion { batch: batch.clone(), senders: Vec::new(), is_shared: true });
@@ -115,7 +115,7 @@ impl Parts {
     }
 
     fn has_room_for(&self, payload_bytes: usize) -> bool {
-        // Even the largest message is taken when nothing else waits.
+        // Even the largest message is accepted if nothing else waits.
         let backlog_bytes = self.topics.backlog_bytes;
         backlog_bytes == 0 || backlog_bytes + payload_bytes + HEADER_BYTES_MAX <= self.limits.backlog_bytes_max
     }
@@ -139,7 +139,7 @@ impl Parts {
         if self.holds_publishers() { Sent::Backpressure } else { Sent::Queued }
     }
 
-    /// Makes a batch of what was gathered for a topic.
+    /// Makes a batch of the messages gathered for a topic.
     fn seal(&mut self, topic: u32) {
         let Some(flow) = self.topics.flow_mut(topic) else { return };
         if flow.gathering.messages() > 0 {
@@ -150,7 +150,7 @@ impl Parts {
         }
     }
 
-    /// Sends a batch on its way: to the other cores with subscribers, and to those here.
+    /// Sends a batch to the other cores with subscribers, and queues it for those here.
     fn dispatch(&mut self, topic: u32, portion: Portion) {
         for remote in self.topics.remotes(topic) {
             let content = Content::Batch { key: remote.key, batch: portion.batch.clone() };
@@ -167,7 +167,7 @@ impl Parts {
     }
 }
 
-/// Of two outcomes the one to tell.
+/// Returns the worse of two outcomes.
 fn worse(one: Sent, other: Sent) -> Sent {
     match (one, other) {
         (Sent::Dropped, _) | (_, Sent::Dropped) => Sent::Dropped,

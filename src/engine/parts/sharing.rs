@@ -1,4 +1,4 @@
-//! Sharing: frames that many sessions are sent go into their outboxes by reference.
+//! Sharing: frames for many sessions go into their outboxes by reference.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use crate::protocol::Encoding;
 use crate::reactor::Token;
 
 impl Parts {
-    /// Whether a subscriber does not keep up: too much waits for it, or what was published has waited for too long.
+    /// Returns whether a subscriber is late: its outbox is too full, or holds shared frames for too long.
     pub(in crate::engine) fn is_late<S>(&self, slot: &Slot<S>) -> bool {
         slot.outbox().is_some_and(|outbox| {
             let since = outbox.shared_since();
@@ -21,7 +21,7 @@ impl Parts {
         })
     }
 
-    /// Queues a round for a session, without what it published itself if it does not want that back.
+    /// Queues a round for a session, without its own messages if it excludes them.
     #[inline]
     pub(in crate::engine) fn share_round<S>(
         &mut self,
@@ -70,7 +70,8 @@ impl Parts {
         self.mark_dirty(slot, token);
     }
 
-    /// Has a session looked at again that waits for a latest message and for nothing whose end would tell.
+    /// Queues a session for a visit in the next turn: it waits for a latest message, but no send is in flight whose
+    /// completion would cause one.
     pub(in crate::engine) fn catch_up_next_turn<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         self.lists.add(List::CatchingUp, slot, token);
     }
@@ -80,7 +81,7 @@ impl Parts {
     }
 }
 
-/// The frames before, between and after some messages, and how many messages they are.
+/// Returns the frames before, between and after some messages, and the numbers of their messages.
 fn without(encoding: &Encoding, own: &[usize]) -> Vec<(Bytes, u32)> {
     let mut from = 0;
     let gaps = own.iter().copied().chain([encoding.messages()]).map(|to| std::mem::replace(&mut from, to + 1)..to);

@@ -1,8 +1,8 @@
 //! Writing: from a message to the socket, or to an outbox.
 //!
-//! Invariant: between two sessions the reply buffer is empty. What a session is sent during its own callbacks is gathered there and
-//! leaves in one `send(2)` when the callbacks are over; only what the socket does not take then goes into an outbox, which is sent
-//! through the reactor at the end of the turn.
+//! Invariant: between two sessions the reply buffer is empty. The frames that a session is sent during its own
+//! callbacks are gathered there and sent in one `send(2)` when the callbacks are over. Only bytes that the socket does
+//! not take go into an outbox, which is sent through the reactor at the end of the turn.
 
 use std::io::{ErrorKind, IoSlice};
 
@@ -14,16 +14,16 @@ use crate::protocol::{CONTROL_PAYLOAD_MAX, FrameHeader, Message, Opcode, Prepare
 use crate::protocol::{write_compressed_frame, write_frame};
 use crate::reactor::{Sockets, Token};
 
-/// A payload from this size on goes to the socket straight from where it lies. Below, copying it into the reply buffer
-/// costs less than a system call for each message of a batch.
+/// The size from which on a payload goes to the socket without a copy. Below it, copying into the reply buffer costs
+/// less than a system call for each message of a batch.
 const DIRECT_BYTES_MIN: usize = 8 * 1024;
 
-/// Pongs are handed to the socket when the reply holds this much: of a flood of pings no more than this waits for a peer
-/// that does not read, however many of them one read brought.
+/// Pongs are passed to the socket when the reply buffer holds this much: of a flood of pings no more than this waits
+/// for a peer that does not read, however many of them one read brought.
 const REPLY_BYTES_BEHIND_PONG_MAX: usize = 4 * 1024;
 
 impl Parts {
-    /// Writes a message frame for the session at hand.
+    /// Writes a message frame for the session in hand.
     #[inline]
     pub(in crate::engine) fn write_message<S>(
         &mut self,
@@ -59,7 +59,7 @@ impl Parts {
         self.compression.put_back(compressors);
     }
 
-    /// Writes a message that was prepared for many.
+    /// Writes a message that was prepared for many sessions.
     pub(in crate::engine) fn write_prepared<S>(
         &mut self,
         slot: &mut Slot<S>,
@@ -103,7 +103,7 @@ impl Parts {
         }
     }
 
-    /// Sends what was said before together with many bytes, from where they lie.
+    /// Sends the reply buffer together with a large payload, without copying it.
     fn send_directly<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets, payload: &[u8]) {
         slot.note_sent();
         let parts = [IoSlice::new(&self.reply), IoSlice::new(payload)];
@@ -135,7 +135,7 @@ impl Parts {
         self.counters.pings_sent.add(1);
     }
 
-    /// Answers a ping. While the peer does not read, pongs are bounded by the outbox.
+    /// Answers a ping. While the peer does not read, the outbox bounds the pongs.
     pub(in crate::engine) fn write_pong<S>(
         &mut self,
         slot: &mut Slot<S>,
@@ -157,7 +157,7 @@ impl Parts {
         self.mark_dirty(slot, token);
     }
 
-    /// Sends what the session at hand has said. Costs one system call if that was anything.
+    /// Sends the reply buffer of the session in hand. Costs one system call unless it is empty.
     #[inline]
     pub(in crate::engine) fn flush<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets) {
         if self.reply.is_empty() {
@@ -185,8 +185,8 @@ impl Parts {
         self.reply.clear();
     }
 
-    /// Whether more waits for the session at hand than may. What was only gathered so far is given to the socket before
-    /// that is said: the end of backpressure is noticed when something leaves the outbox, so it has to be there.
+    /// Returns whether more waits for the session in hand than may. Before it says so, the reply buffer is sent: the
+    /// end of backpressure is noticed when the outbox sends something, so the bytes must be there.
     #[inline]
     pub(in crate::engine) fn is_full<S>(
         &mut self,

@@ -1,4 +1,4 @@
-//! The times at which sessions want to be woken, by the index of their slot.
+//! The ticks at which sessions are to be woken, by the index of their slot.
 //!
 //! Takes no memory until the first session sets one, and 4 bytes for each slot from then on.
 
@@ -24,7 +24,7 @@ impl Wakes {
         self.0[index] = tick;
     }
 
-    /// Forgets the time of a session.
+    /// Forgets the tick of a session.
     pub(in crate::engine) fn forget(&mut self, index: u32) {
         if let Some(at) = self.0.get_mut(index as usize) {
             *at = NEVER;

@@ -167,7 +167,7 @@ impl App {
         session.id().token.index
     }
 
-    /// Does with a session of this core what its mail says; passes mail for a session of another core on.
+    /// Does what mail says with a session of this core; forwards mail for a session of another core.
     fn visit(&self, id: SessionId, errand: Errand, hub: &mut Hub<'_, Self>, with: fn(&Log, &mut Session<'_, Self>)) {
         if id.core == hub.core() {
             let _ = hub.session(id, |session| {

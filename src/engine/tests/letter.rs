@@ -1,11 +1,11 @@
-//! Mail between the handlers of the tests, and the order in which it has to come.
+//! Mail between the handlers of the tests, and the order in which it must arrive.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use crate::engine::SessionId;
 
-/// A sender of mail: a core, or threads outside.
+/// A sender of mail: a core, or the threads outside.
 pub type From = Option<u16>;
 
 /// A piece of mail, with its number among those of its sender to one core.
@@ -16,20 +16,20 @@ pub struct Letter {
     pub errand: Errand,
 }
 
-/// The thing that a handler is to do with its mail.
+/// The action of a handler on its mail.
 #[derive(Clone, Debug)]
 pub enum Errand {
-    /// Writes it down.
+    /// Records it.
     Note(String),
-    /// Fails.
+    /// Panics.
     Panic,
     /// Sends a message to this session, through its own core if it lives on another.
     Visit(SessionId),
-    /// Fails while it holds this session.
+    /// Panics while it holds this session.
     Bother(SessionId),
 }
 
-/// The mail of a process, from its sending to its delivery.
+/// The mail of a process, from sending to delivery.
 #[derive(Default)]
 pub struct Post {
     numbers: RefCell<BTreeMap<(From, u16), u64>>,
@@ -46,17 +46,17 @@ impl Post {
         Letter { from, number: *number, errand }
     }
 
-    /// Counts a letter that was taken on its way.
+    /// Counts a letter that was accepted for delivery.
     pub fn note_queued(&self) {
         *self.queued.borrow_mut() += 1;
     }
 
-    /// Returns how many were taken on their way.
+    /// Returns how many letters were accepted for delivery.
     pub fn queued(&self) -> u64 {
         *self.queued.borrow()
     }
 
-    /// Returns whether a letter comes to a core after those that its sender has sent before.
+    /// Returns whether a letter arrives after those that its sender has sent to this core before.
     pub fn is_next(&self, to: u16, letter: &Letter) -> bool {
         let before = self.latest.borrow_mut().insert((letter.from, to), letter.number);
         before.is_none_or(|before| before < letter.number)

@@ -1,4 +1,4 @@
-//! Mail between handlers, and calls with sessions that mail and tasks ask for.
+//! Tests of mail between handlers, and of calls with sessions from mail and tasks.
 
 use super::client::{close, text};
 use super::cluster::Cluster;
@@ -7,7 +7,7 @@ use super::world::World;
 use crate::engine::{Limits, Sent};
 use crate::mesh::Capacity;
 
-/// Limits of a process whose ways between cores hold so few entries.
+/// Returns the limits of a process whose rings and inboxes hold so few entries.
 fn narrow(ring_entries: usize, inbox_entries: usize) -> Limits {
     Limits { mesh: Capacity { ring_entries, inbox_entries }, ..Limits::default() }
 }
@@ -88,7 +88,7 @@ fn a_handler_that_panics_over_mail_ends_no_session() {
 fn mail_reaches_a_session_on_its_own_core_alone() {
     let mut cluster = Cluster::new(2);
     let (mut client, _) = cluster.cores[0].open_session();
-    // To the other core, which does not have the session and sends it back.
+    // It goes to the other core, which does not have the session and sends it back.
     client.send("/visit 1");
     cluster.settle();
     assert_eq!(client.frames(), [text("from a task")]);

@@ -1,4 +1,4 @@
-//! Timers of sessions.
+//! Tests of the sessions' timers.
 
 use super::client::close;
 use super::world::World;
