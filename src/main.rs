@@ -61,12 +61,12 @@ fn main() -> ExitCode {
 fn explain(error: clap::Error) -> ExitCode {
     let code = ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
     if error.use_stderr() {
-        cli::briefly(move || drop(error.print()));
+        cli::write_within_timeout(move || drop(error.print()));
         return code;
     }
     match error.print() {
         Err(cause) if cause.kind() != ErrorKind::BrokenPipe => {
-            cli::print_error(cli::unprinted(&cause));
+            cli::print_error(cli::output_error(&cause));
             ExitCode::FAILURE
         }
         _ => code,

@@ -28,7 +28,7 @@ impl Log {
     /// Takes over both streams and the panic hook.
     pub fn start() -> io::Result<Self> {
         let lines_dropped: Arc<AtomicU64> = Arc::default();
-        let tell = tell_of_dropped(Arc::clone(&lines_dropped));
+        let tell = log_dropped(Arc::clone(&lines_dropped));
         let stream = Stream::new(io::stderr())?;
         let errors = Outlet::start("ringsock-log", stream, Arc::clone(&lines_dropped), || {}, tell)?;
         let logged = errors.clone();
@@ -57,7 +57,7 @@ impl Log {
 
     /// Prints to standard error why the program ends.
     pub fn print_error(&self, error: impl Display) {
-        self.errors.offer(super::complaint(error).as_bytes());
+        self.errors.offer(super::error_line(error).as_bytes());
     }
 
     /// Writes lines to standard output.
@@ -78,7 +78,7 @@ impl Drop for Log {
 }
 
 /// Returns a function that logs how many lines were dropped since its last call, if any.
-fn tell_of_dropped(lines_dropped: Arc<AtomicU64>) -> impl FnMut() {
+fn log_dropped(lines_dropped: Arc<AtomicU64>) -> impl FnMut() {
     let mut told = 0;
     move || {
         let dropped = lines_dropped.load(Ordering::Relaxed);

@@ -29,32 +29,32 @@ pub mod tune;
 const USAGE: u8 = 2;
 
 /// The longest wait for the program's last output. 2 s: enough on a busy processor, and nothing is served any more.
-const BRIEFLY: Duration = Duration::from_secs(2);
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Prints the result of a command. A reader that closed the pipe, as head(1) does, is not an error.
 pub fn print(text: &str) -> Result<(), String> {
     let written = Stream::new(io::stdout()).map(|stream| stream.write(text.as_bytes()));
     match written {
-        Ok(Err(Cut { error, .. })) if error.kind() != ErrorKind::BrokenPipe => Err(unprinted(&error)),
+        Ok(Err(Cut { error, .. })) if error.kind() != ErrorKind::BrokenPipe => Err(output_error(&error)),
         Ok(_) => Ok(()),
-        Err(error) => Err(unprinted(&error)),
+        Err(error) => Err(output_error(&error)),
     }
 }
 
 /// Prints to standard error why the program ends.
 pub fn print_error(error: impl Display) {
-    let text = complaint(error);
-    briefly(move || drop(Stream::new(io::stderr()).map(|stream| stream.write(text.as_bytes()))));
+    let text = error_line(error);
+    write_within_timeout(move || drop(Stream::new(io::stderr()).map(|stream| stream.write(text.as_bytes()))));
 }
 
 /// Returns the line that says why the program ends.
-fn complaint(error: impl Display) -> String {
+fn error_line(error: impl Display) -> String {
     format!("ringsock: {error}\n")
 }
 
-/// Calls `write`, which writes to standard error, and waits for it no longer than [`BRIEFLY`]: a supervisor has to see
-/// that the program has ended, even if nobody reads its output.
-pub fn briefly(write: impl Fn() + Send + Sync + 'static) {
+/// Calls `write`, which writes to standard error, and waits for it no longer than [`OUTPUT_TIMEOUT`]: a supervisor has
+/// to see that the program has ended, even if nobody reads its output.
+pub fn write_within_timeout(write: impl Fn() + Send + Sync + 'static) {
     let write = Arc::new(write);
     let (ends, ended) = mpsc::channel::<Infallible>();
     let writes = Arc::clone(&write);
@@ -63,13 +63,13 @@ pub fn briefly(write: impl Fn() + Send + Sync + 'static) {
         drop(ends);
     });
     match spawned {
-        Ok(_) => drop(ended.recv_timeout(BRIEFLY)),
+        Ok(_) => drop(ended.recv_timeout(OUTPUT_TIMEOUT)),
         // Without a thread the text is written here.
         Err(_) => write(),
     }
 }
 
 /// Returns the error for standard output that cannot be written.
-pub fn unprinted(error: &io::Error) -> String {
+pub fn output_error(error: &io::Error) -> String {
     format!("Standard output cannot be written: {error}. Free space there, or redirect it.")
 }

@@ -27,7 +27,7 @@ pub struct Notifier {
     socket: UnixDatagram,
     supervisor: SocketAddr,
     status: String,
-    told: Told,
+    sent: SentState,
     /// The watchdog's timeout, and the last message that the cores make turns.
     watchdog: Option<(Duration, Instant)>,
     extended: Option<Instant>,
@@ -35,7 +35,7 @@ pub struct Notifier {
 
 /// The last state sent to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+enum SentState {
     Nothing,
     Ready,
     Stopping,
@@ -63,53 +63,53 @@ impl Notifier {
         socket.set_nonblocking(true)?;
         let watchdog = sd_notify::watchdog_enabled().filter(|patience| !patience.is_zero());
         let watchdog = watchdog.map(|patience| (patience, Instant::now()));
-        Ok(Self { socket, supervisor, status: String::new(), told: Told::Nothing, watchdog, extended: None })
+        Ok(Self { socket, supervisor, status: String::new(), sent: SentState::Nothing, watchdog, extended: None })
     }
 
     /// Sends that the server is ready, with a status text.
     pub fn ready(&mut self, status: String) {
         self.status = status;
-        self.tell_ready();
+        self.send_ready();
     }
 
     /// Sends the changes since the last call, and the watchdog message when due.
     pub fn observe(&mut self, pulse: Pulse) {
         match pulse.drain_left {
-            None if self.told < Told::Ready => self.tell_ready(),
+            None if self.sent < SentState::Ready => self.send_ready(),
             None => {}
-            Some(left) => self.tell_drain(left),
+            Some(left) => self.send_drain(left),
         }
         if let Some((patience, last)) = self.watchdog
             && pulse.cores_turn
             && last.elapsed() + LOOK_INTERVAL >= patience / 2
-            && self.tell(&[NotifyState::Watchdog])
+            && self.send(&[NotifyState::Watchdog])
         {
             self.watchdog = Some((patience, Instant::now()));
         }
     }
 
-    fn tell_ready(&mut self) {
-        if self.tell(&[NotifyState::Ready, NotifyState::Status(&self.status)]) {
-            self.told = Told::Ready;
+    fn send_ready(&mut self) {
+        if self.send(&[NotifyState::Ready, NotifyState::Status(&self.status)]) {
+            self.sent = SentState::Ready;
         }
     }
 
-    fn tell_drain(&mut self, left: Duration) {
+    fn send_drain(&mut self, left: Duration) {
         let status =
             format!("Draining: sessions are told that the server ends; at most {:.1} s left.", left.as_secs_f64());
-        if self.told < Told::Stopping && self.tell(&[NotifyState::Stopping, NotifyState::Status(&status)]) {
-            self.told = Told::Stopping;
+        if self.sent < SentState::Stopping && self.send(&[NotifyState::Stopping, NotifyState::Status(&status)]) {
+            self.sent = SentState::Stopping;
         }
         let due = self.extended.is_none_or(|last| last.elapsed() >= EXTENSION / 2);
         if due
-            && self.tell(&[NotifyState::ExtendTimeoutUsec(EXTENSION.as_micros() as u32), NotifyState::Status(&status)])
+            && self.send(&[NotifyState::ExtendTimeoutUsec(EXTENSION.as_micros() as u32), NotifyState::Status(&status)])
         {
             self.extended = Some(Instant::now());
         }
     }
 
     /// Sends states, and returns whether the supervisor's socket accepted them.
-    fn tell(&self, states: &[NotifyState<'_>]) -> bool {
+    fn send(&self, states: &[NotifyState<'_>]) -> bool {
         let text: String = states.iter().map(|state| format!("{state}\n")).collect();
         self.socket.send_to_addr(text.as_bytes(), &self.supervisor).is_ok()
     }

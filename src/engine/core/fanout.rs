@@ -52,7 +52,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.parts.pacing.pause();
         }
         self.release_publishers();
-        self.tell_of_topics();
+        self.announce_topics();
     }
 
     /// Touches the memory that the delivery to the first two subscribers of each of many topics needs. These reads wait
@@ -93,13 +93,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let is_late = slot.has_outbox() && self.parts.is_late(slot);
         let has_own = member.is_echoless() && round.has_senders();
         if is_late || has_own || member.is_behind() {
-            return self.deliver_with_care(number, member, token, round);
+            return self.deliver_checked(number, member, token, round);
         }
         self.parts.share_round(slot, token, member, round);
     }
 
     /// Delivers to a subscriber that is late, was late, or excludes its own messages.
-    fn deliver_with_care(&mut self, number: u32, member: Member, token: Token, round: &mut Round) {
+    fn deliver_checked(&mut self, number: u32, member: Member, token: Token, round: &mut Round) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         // A subscriber that waits for the latest message goes on waiting until bytes were sent.
         let awaits_latest = member.is_behind() && member.overflow() == Overflow::Latest && slot.has_outbox();
@@ -225,7 +225,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Announces topics that gained or lost their subscribers, and tells handlers of subscriptions that all cores know.
-    fn tell_of_topics(&mut self) {
+    fn announce_topics(&mut self) {
         let parts = &mut self.parts;
         if parts.topics.interest.is_pending() {
             parts.topics.announce(&mut parts.mesh);

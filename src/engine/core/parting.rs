@@ -102,7 +102,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(Drain::Closing(closing)) = &self.draining else { return };
         // A session is cut off only after it was told to close, however short the drain timeout is.
         if self.now_ms >= closing.deadline_ms && !self.has_goodbyes_due() {
-            return self.cut_off_the_rest();
+            return self.cut_off_remaining();
         }
         self.check_unused_connections();
         self.close_a_share();
@@ -167,7 +167,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Cuts off all remaining sessions. Repeats that a drain timeout later, for those with operations in flight.
-    fn cut_off_the_rest(&mut self) {
+    fn cut_off_remaining(&mut self) {
         for index in 0..self.sessions.capacity() {
             if let Some(token) = self.sessions.token_at(index) {
                 self.cut_off(token, End::CutOff);

@@ -31,7 +31,7 @@ const BUSY_WAIT: Duration = Duration::from_millis(10);
 
 /// The interval at which the runtime runs even though there is work, for what handlers spawn in it. A visit costs some
 /// system calls.
-const VISIT_INTERVAL_MS: u64 = 10;
+const RUNTIME_INTERVAL_MS: u64 = 10;
 
 /// The longest sleep: a core shows at least this often that it is alive.
 const SLEEP_MS_MAX: u64 = 500;
@@ -75,11 +75,11 @@ async fn run<H: Handler, R: Reactor>(
     let Some(park) = reactor.park_descriptor().map(awaitable).transpose()? else {
         return Err(io::Error::other("The reactor cannot be awaited, so no runtime can drive it."));
     };
-    let visit = Visit::new()?;
-    // A first visit asks the runtime's own ring for a poll and a wait, which the kernel may refuse.
-    visit.pay().await?;
+    let runtime_turn = RuntimeTurn::new()?;
+    // A first turn asks the runtime's own ring for a poll and a wait, which the kernel may refuse.
+    runtime_turn.run().await?;
     match core(reactor) {
-        Some(core) => drive(core, &park, &visit, control, epoch).await,
+        Some(core) => drive(core, &park, &runtime_turn, control, epoch).await,
         None => Ok(()),
     }
 }
@@ -87,14 +87,14 @@ async fn run<H: Handler, R: Reactor>(
 async fn drive<H: Handler, R: Reactor>(
     mut core: Core<H, R>,
     park: &TcpStream,
-    visit: &Visit,
+    runtime_turn: &RuntimeTurn,
     control: &Control,
     epoch: Instant,
 ) -> io::Result<()> {
     let elapsed_ms = || epoch.elapsed().as_millis() as u64;
     let mut clock = CoreClock::default();
     let mut purge = Purge::default();
-    let mut visited_ms = 0;
+    let mut runtime_ran_ms = 0;
     loop {
         let (now_ms, wished) = (elapsed_ms(), control.wished());
         let present_ms = clock.at(now_ms);
@@ -115,12 +115,12 @@ async fn drive<H: Handler, R: Reactor>(
         core.awake();
         if !completed && !more {
             sleep(&mut core, park).await?;
-        } else if tasks || now_ms >= visited_ms + VISIT_INTERVAL_MS {
-            visit.pay().await?;
+        } else if tasks || now_ms >= runtime_ran_ms + RUNTIME_INTERVAL_MS {
+            runtime_turn.run().await?;
         } else {
             continue;
         }
-        visited_ms = elapsed_ms();
+        runtime_ran_ms = elapsed_ms();
     }
 }
 
@@ -152,19 +152,19 @@ async fn sleep<H: Handler, R: Reactor>(core: &mut Core<H, R>, park: &TcpStream) 
 
 /// A way to give the runtime a turn: it waits for a descriptor that becomes readable only once the wait has begun. A
 /// future that only wakes itself would not do, since monoio polls its main future again before anything else.
-struct Visit {
+struct RuntimeTurn {
     event: EventFd,
     readable: TcpStream,
 }
 
-impl Visit {
+impl RuntimeTurn {
     fn new() -> io::Result<Self> {
         let event = EventFd::new()?;
         let readable = awaitable(event.descriptor())?;
         Ok(Self { event, readable })
     }
 
-    async fn pay(&self) -> io::Result<()> {
+    async fn run(&self) -> io::Result<()> {
         self.event.clear();
         let mut readable = pin!(self.readable.readable(false));
         let mut begun = false;

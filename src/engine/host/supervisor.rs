@@ -296,7 +296,7 @@ impl<M: Send + 'static> Cores<M> {
                 // This struct holds a sender itself.
                 Err(RecvTimeoutError::Disconnected) => return Stopped::Forced,
             }
-            if let Some(stopped) = self.look_at_cores(&mut watchdog, &running, draining.is_some()) {
+            if let Some(stopped) = self.check_cores(&mut watchdog, &running, draining.is_some()) {
                 return stopped;
             }
             let left_ms = |draining: Draining| draining.ends_ms.saturating_sub(watchdog.present_ms());
@@ -326,7 +326,7 @@ impl<M: Send + 'static> Cores<M> {
     }
 
     /// Returns whether a running core is stalled for good. Records whether any core is stalled at all.
-    fn look_at_cores(&mut self, watchdog: &mut Watchdog, running: &BTreeSet<usize>, draining: bool) -> Option<Stopped> {
+    fn check_cores(&mut self, watchdog: &mut Watchdog, running: &BTreeSet<usize>, draining: bool) -> Option<Stopped> {
         let now_ms = self.elapsed_ms();
         let last_turns = running.iter().map(|core| (*core, self.counters[*core].last_turn_ms.read()));
         let silences = watchdog.look(now_ms, last_turns, |core| thread_clock::spent(self.thread_ids[core]));

@@ -117,9 +117,9 @@ impl Threads {
                 Err(error) => return Err(error),
             }
         }
-        let threads = Self::prepare_for(ReactorKind::Epoll, plan).map_err(|unprepared| match unprepared {
-            Unprepared::NoThread { core, source } => StartError::Thread { core, source },
-            Unprepared::NoReactor { core, source } => StartError::EpollUnavailable { core, source },
+        let threads = Self::prepare_for(ReactorKind::Epoll, plan).map_err(|error| match error {
+            PrepareError::Thread { core, source } => StartError::Thread { core, source },
+            PrepareError::Reactor { core, source } => StartError::EpollUnavailable { core, source },
         })?;
         Ok((ReactorKind::Epoll, threads))
     }
@@ -137,8 +137,8 @@ impl Threads {
             tries -= 1;
             let source = match Self::prepare_for(ReactorKind::Uring, plan) {
                 Ok(threads) => return Ok(threads),
-                Err(Unprepared::NoThread { core, source }) => return Err(StartError::Thread { core, source }),
-                Err(Unprepared::NoReactor { source, .. }) => source,
+                Err(PrepareError::Thread { core, source }) => return Err(StartError::Thread { core, source }),
+                Err(PrepareError::Reactor { source, .. }) => source,
             };
             match limit {
                 Some(_) if source.raw_os_error() == Some(libc::ENOMEM) && tries > 0 => thread::sleep(RING_TRY_INTERVAL),
@@ -153,15 +153,15 @@ impl Threads {
     fn prepare_for<H: Handler>(
         reactor: ReactorKind,
         plan: &Plan<impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static>,
-    ) -> Result<Self, Unprepared> {
+    ) -> Result<Self, PrepareError> {
         let mut threads = Self(Vec::with_capacity(plan.cores));
         let (reports, reported) = mpsc::channel();
         for (core, processor) in processors(plan.pin, plan.cores).into_iter().enumerate() {
             match spawn(core, processor, reactor, plan, reports.clone()) {
                 Ok(waiting) => threads.0.push(waiting),
                 Err(source) => {
-                    threads.abandon();
-                    return Err(Unprepared::NoThread { core, source });
+                    threads.end_all();
+                    return Err(PrepareError::Thread { core, source });
                 }
             }
         }
@@ -170,8 +170,8 @@ impl Threads {
         let mut reported = reported.iter().take(plan.cores);
         let refused = reported.find_map(|(core, result)| result.err().map(|source| (core, source)));
         let Some((core, source)) = refused else { return Ok(threads) };
-        threads.abandon();
-        Err(Unprepared::NoReactor { core, source })
+        threads.end_all();
+        Err(PrepareError::Reactor { core, source })
     }
 
     /// Makes all threads serve.
@@ -185,7 +185,7 @@ impl Threads {
     }
 
     /// Ends the threads, and returns once their resources are free.
-    fn abandon(self) {
+    fn end_all(self) {
         let (seeds, threads): (Vec<_>, Vec<_>) =
             self.0.into_iter().map(|waiting| (waiting.seed, waiting.thread)).unzip();
         drop(seeds);
@@ -194,11 +194,11 @@ impl Threads {
 }
 
 /// The reason why the threads cannot serve.
-enum Unprepared {
+enum PrepareError {
     /// A thread could not be created.
-    NoThread { core: usize, source: io::Error },
+    Thread { core: usize, source: io::Error },
     /// The kernel refused a core a part of its reactor or its runtime.
-    NoReactor { core: usize, source: io::Error },
+    Reactor { core: usize, source: io::Error },
 }
 
 fn spawn<H: Handler>(
@@ -212,7 +212,7 @@ fn spawn<H: Handler>(
     let (in_background, epoch) = (plan.in_background, plan.epoch);
     let (control, handler) = (Arc::clone(&plan.control), Arc::clone(&plan.handler));
     let (events, status) = (plan.events.clone(), Arc::clone(&plan.status));
-    let offer = Offer { core, reports, seeds, events, status, stage: Cell::new(Stage::Preparing) };
+    let channels = ThreadChannels { core, reports, seeds, events, status, stage: Cell::new(Stage::Preparing) };
     // The kernel keeps 15 bytes of a name.
     let name = if in_background { format!("ringsock-back-{core}") } else { format!("ringsock-core-{core}") };
     let thread = thread::Builder::new().name(name).spawn(move || {
@@ -221,16 +221,17 @@ fn spawn<H: Handler>(
         }
         pin(core, processor);
         let ran = catch_unwind(AssertUnwindSafe(|| match reactor {
-            ReactorKind::Epoll => runtime::run_on_epoll(|reactor| offer.accept(reactor, &*handler), &control, epoch),
-            _ => runtime::run_on_uring(|reactor| offer.accept(reactor, &*handler), &control, epoch),
+            ReactorKind::Epoll => runtime::run_on_epoll(|reactor| channels.accept(reactor, &*handler), &control, epoch),
+            _ => runtime::run_on_uring(|reactor| channels.accept(reactor, &*handler), &control, epoch),
         }));
-        offer.end(ran.unwrap_or_else(|panic| Err(io::Error::other(format!("it panicked: {}", message_of(&*panic))))));
+        channels
+            .end(ran.unwrap_or_else(|panic| Err(io::Error::other(format!("it panicked: {}", message_of(&*panic))))));
     })?;
     Ok(Waiting { seed, thread })
 }
 
 /// The channels through which a thread reports that it is ready, and receives its seed.
-struct Offer {
+struct ThreadChannels {
     core: usize,
     reports: Sender<(usize, io::Result<()>)>,
     seeds: Receiver<Seed>,
@@ -247,7 +248,7 @@ enum Stage {
 }
 
 // The receivers may be gone. In that case the server was given up, and this thread ends like the others.
-impl Offer {
+impl ThreadChannels {
     /// Reports that the thread is ready, and makes its core once the seed arrives; `None` if none does.
     fn accept<H: Handler, R: Reactor>(
         &self,

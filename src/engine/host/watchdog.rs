@@ -27,7 +27,7 @@ const SHOWN_INTERVAL_MS: u64 = 60_000;
 
 /// The times of a thread since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::engine) struct Spent {
+pub(in crate::engine) struct ThreadTimes {
     /// The time that it ran, in milliseconds.
     pub(in crate::engine) ran_ms: u64,
     /// The time that it was runnable and waited for a processor, up to when it last got one.
@@ -98,7 +98,7 @@ pub(in crate::engine) struct Watchdog {
 struct Watched {
     last_turn_ms: u64,
     silent_ms: u64,
-    spent: Option<Spent>,
+    spent: Option<ThreadTimes>,
     measured: Option<Measured>,
 }
 
@@ -114,7 +114,7 @@ impl Watchdog {
         &mut self,
         now_ms: u64,
         running: impl Iterator<Item = (usize, u64)>,
-        spent: impl Fn(usize) -> Option<Spent>,
+        spent: impl Fn(usize) -> Option<ThreadTimes>,
     ) -> Vec<Silence> {
         let passed_ms = now_ms.saturating_sub(self.looked_ms);
         let counted_ms = if passed_ms > PRESENT_MS_MAX { 0 } else { passed_ms };
@@ -143,7 +143,7 @@ impl Watchdog {
 }
 
 impl Watched {
-    fn measure(&mut self, of_ms: u64, spent: Option<Spent>) {
+    fn measure(&mut self, of_ms: u64, spent: Option<ThreadTimes>) {
         let Some(now) = spent else { return };
         if let Some(before) = self.spent.replace(now) {
             let ran_ms = now.ran_ms.saturating_sub(before.ran_ms).min(of_ms);
@@ -316,7 +316,7 @@ mod tests {
         let mut watchdog = Watchdog::new(1, 0);
         let mut silence = None;
         for look in 1..=for_ms / WATCH_INTERVAL_MS {
-            let spent = Spent { ran_ms: ran_ms * look, waited_ms: waited_ms * look, is_runnable };
+            let spent = ThreadTimes { ran_ms: ran_ms * look, waited_ms: waited_ms * look, is_runnable };
             silence = watchdog.look(look * WATCH_INTERVAL_MS, std::iter::once((0, 0)), |_| Some(spent)).pop();
         }
         silence.unwrap()

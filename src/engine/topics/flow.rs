@@ -106,7 +106,7 @@ impl Round {
         }
         // The sort is stable, so that the messages of one sender keep their order.
         senders.sort_by_key(|(_, sender)| sender.index);
-        let plain = here(&portions, Encoding::concat(portions.iter().map(|portion| portion.batch.plain())));
+        let plain = with_local_count(&portions, Encoding::concat(portions.iter().map(|portion| portion.batch.plain())));
         Self { portions, plain, compressed: Vec::new(), latest: None, senders, bytes }
     }
 
@@ -129,7 +129,7 @@ impl Round {
                 .iter()
                 .map(|portion| portion.batch.encoding(Some(window), Some(compressors)).clone())
                 .collect();
-            self.compressed.push((window, here(&self.portions, Encoding::concat(parts.iter()))));
+            self.compressed.push((window, with_local_count(&self.portions, Encoding::concat(parts.iter()))));
             self.compressed.len() - 1
         });
         &self.compressed[at].1
@@ -162,7 +162,7 @@ impl Round {
 
 /// Gives frames that another core refers to a reference count of this core. Otherwise the cores would compete for the
 /// cache line of one count, thousands of times for a round.
-fn here(portions: &[Portion], encoding: Encoding) -> Encoding {
+fn with_local_count(portions: &[Portion], encoding: Encoding) -> Encoding {
     match portions {
         [only] if only.is_shared => encoding.with_own_count(),
         _ => encoding,
