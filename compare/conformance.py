@@ -1,4 +1,4 @@
-"""Whether a server does what it is measured at, and which rules it enforces: a client of its own.
+"""A client that checks whether a server handles the workloads, and which rules it enforces.
 
 Shares nothing with ringsock's client, and never measures. Invariant: a server that changes a message, loses one or
 sends it to the wrong one is not measured.
@@ -15,7 +15,7 @@ SECONDS_MAX = 5
 
 
 class WrongAnswer(Exception):
-    """What was not as it should be; a full sentence."""
+    """A wrong answer of a server; a full sentence."""
 
 
 def check(port):
@@ -49,7 +49,7 @@ def check_topic(port):
     with contextlib.ExitStack() as stack:
         subscribers = [stack.enter_context(client(port, "/topics/bench")) for _ in range(3)]
         for subscriber in subscribers:
-            # Whoever answers is there, and hears what is published from now on.
+            # A client that gets its pong is subscribed, and receives all messages published from now on.
             subscriber.send(PING, b"")
             subscriber.expect(PONG, b"", "the pong")
         messages = ((TEXT, b"hello"), (BINARY, b"\xff\0"), (TEXT, b"z" * 9999))
@@ -68,7 +68,7 @@ def rules(port):
 
 
 def refuses(port, misbehave):
-    """Whether a connection is closed for it."""
+    """Returns whether the server closes a connection that misbehaves."""
     with client(port, "/echo") as one:
         try:
             misbehave(one)

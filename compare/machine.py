@@ -1,4 +1,4 @@
-"""What machine this is, as far as it matters to figures, and how quiet it is. Linux alone; names no host, no path."""
+"""The properties of this machine that matter to figures, and how quiet it is. Linux only; names no host and no path."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def describe():
 
 
 def mitigations():
-    """What the kernel does about its processor's flaws; that costs at every system call."""
+    """Returns the kernel's mitigations of processor flaws, which cost time at every system call."""
     states = {path.name: path.read_text().strip() for path in sorted(VULNERABILITIES.glob("*"))}
     affected = [f"{name}: {state}" for name, state in states.items() if state != "Not affected"]
     if not states:

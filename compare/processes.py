@@ -101,7 +101,7 @@ used_ports = set()
 
 
 def wait_until_listening(process, port, seconds_max):
-    """Whether it accepts connections in time."""
+    """Returns whether the server accepts connections in time."""
     deadline = time.monotonic() + seconds_max
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):

@@ -1,7 +1,7 @@
-"""Who is measured: each server, where it comes from in which version, how it is built and started.
+"""The servers of the comparison: the source and version of each, how it is built and started.
 
-Owns everything under target/compare/build. Never measures. Invariant: what a server is built from is pinned, by a lock
-file or a version here, but for what Debian's packages bring, whose version the report names.
+Owns everything under target/compare/build. Never measures. Invariant: the sources of a server are pinned, by a lock
+file or a version here, except for Debian's packages; the report names their versions.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ BUILD_SECONDS_MAX = 1800
 
 
 class BuildError(Exception):
-    """Why a server is not there; a full sentence."""
+    """The reason why a server was not built; a full sentence."""
 
 
 @dataclass(frozen=True)
 class Peer:
     name: str
-    # What the report says it is.
+    # Its description in the report.
     what: str
-    # How it is started from the root of the repository, with {port}.
+    # The command that starts it from the root of the repository, with {port}.
     command: str
-    # Its name in `BUILDERS`, and in the folder of the sources where that is another.
+    # Its name in `BUILDERS`, and of its folder in the sources if that differs.
     builder: str
-    # What is part of it that says its version.
+    # Names of the packages that determine its version.
     versions: tuple = field(default=())
 
 
@@ -298,7 +298,7 @@ DEBIAN = {"gorilla/websocket": "golang-github-gorilla-websocket-dev", "libuv1": 
 
 
 def pinned_versions():
-    """What the lock files say."""
+    """Returns the versions in the lock files."""
     lock = (SOURCES / "rust/Cargo.lock").read_text()
     pinned = dict(re.findall(r'^name = "(.*)"\nversion = "(.*)"$', lock, re.MULTILINE))
     for name in ("uws", "websockets"):

@@ -22,7 +22,7 @@ BENCH = "target/release/ringsock"
 
 @dataclass(frozen=True)
 class Settings:
-    """What all samples of a run have in common."""
+    """The settings that all samples of a run share."""
 
     rounds: int
     seconds: float
@@ -67,7 +67,7 @@ def measure(peer, workload, number, settings, directory):
 
 
 def loaded(peer, workload, settings, file):
-    """What `ringsock bench` says of the server."""
+    """Returns the result of `ringsock bench` for the server."""
     with running(peer, settings) as (server, port):
         command = settings.bench_command(workload, f"127.0.0.1:{port}", server.pid, file)
         seconds_max = settings.seconds + settings.warm_up + REST_SECONDS_MAX
@@ -128,7 +128,7 @@ class running:
 
 
 def probe(peer, settings):
-    """Whether it does what it is to do: why not, or None; and which rules it enforces."""
+    """Returns the fault of a server, or None; and the rules that it enforces."""
     try:
         with running(peer, settings) as (_server, port):
             conformance.check(port)
@@ -155,11 +155,11 @@ def read_all(directory):
 
 
 def read_run(directory):
-    """What a run is to measure, and where."""
+    """Returns the plan of a run: its servers, workloads and settings."""
     try:
         return json.loads((directory / "run.json").read_text())
     except OSError:
-        raise SystemExit("There is no run to go on with, or to report. Leave that flag out.") from None
+        raise SystemExit("There is no run to continue or to report. Leave that flag out.") from None
 
 
 def discard_all(directory):

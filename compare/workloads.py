@@ -1,6 +1,6 @@
-"""What the servers are measured at: each workload is one call of `ringsock bench`.
+"""The workloads of the comparison: each is one call of `ringsock bench`.
 
-Knows no servers. Invariant: all servers get the same call but for address and process.
+Knows no servers. Invariant: all servers get the same call except for address and process.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ TRAFFIC = (RATE, CPU, P50, P99)
 class Workload:
     name: str
     group: str
-    # What it says at its plot and over its table.
+    # Its title, at its plot and over its table.
     title: str
     mode: str
     connections: int

@@ -16,7 +16,7 @@ LIST_ENTRIES_MAX = 500  # the page's
 
 
 def messages(page):
-    """What has been said, as (sender, text); the page's own notes are none of it."""
+    """Returns the chat's messages as (sender, text), without the page's own notes."""
     rows = page.run(
         """return Array.from(document.querySelectorAll("#chat-list li:not(.note):not(.empty)"),
                (item) => [item.querySelector("bdi").textContent, item.querySelector(".text").textContent])"""

@@ -11,7 +11,7 @@ import server  # noqa: E402
 
 WIDE = 1500
 BENCH_SECONDS_MAX = 120
-# What is looked at of each plot: its title, where it stands, and how many points its shortest line has.
+# The checked properties of each plot: its title, its place, and the number of points of its shortest line.
 PLOTS = """
 return Array.from(document.querySelectorAll("figure"), (figure) => {
   const box = figure.querySelector("svg").getBoundingClientRect();

@@ -34,8 +34,8 @@ class Watched:
         self.pid = str(running.pid)
 
     def watch(self, name, *flags, enough=None):
-        """What the lines count in sum, and the whole output. Where it is said how many are enough, opens WebSockets once
-        the first line is there, and interrupts the script once it has counted so many.
+        """Returns the sum of the counts in the lines, and the whole output. With `enough`, opens WebSockets once the first
+        line is there, and interrupts the script once it has counted that many.
         """
         command = [RUN, name, "--port", self.port, "--pid", self.pid, *flags]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -61,7 +61,7 @@ class Watched:
 
 
 def heed_interrupts():
-    """What runs in the background of a shell without job control ignores SIGINT, and so does all that it starts."""
+    """Restores SIGINT, which a process in the background of a shell without job control ignores, with all its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

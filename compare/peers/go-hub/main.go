@@ -1,5 +1,5 @@
-// What most chat servers in Go begin as: two goroutines and a channel for each connection, and one goroutine, the hub,
-// that everything passes through. /echo sends back, /topics/… publishes to all who are there.
+// The usual first version of a chat server in Go: two goroutines and a channel for each connection, and one goroutine, the
+// hub, that everything passes through. /echo sends back, /topics/… publishes to all subscribers.
 //
 //	go-hub PORT
 package main

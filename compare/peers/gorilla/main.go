@@ -101,7 +101,7 @@ func publishToAll(message *websocket.PreparedMessage) {
 	}
 }
 
-// Whoever leaves is sent nothing more.
+// A subscriber that has left is sent nothing more.
 func leave(waiting chan *websocket.PreparedMessage) {
 	lock.Lock()
 	defer lock.Unlock()

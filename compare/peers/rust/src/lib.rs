@@ -1,4 +1,4 @@
-//! What the servers here have in common: one thread, one listener, and topics that a task for each connection listens to.
+//! The parts that the servers here share: one thread, one listener, and topics that a task for each connection listens to.
 //!
 //! Knows none of the libraries that are measured.
 
@@ -14,14 +14,14 @@ use tokio::task::LocalSet;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Messages that may wait for a subscriber before it misses some, and is let go.
+/// Messages that may wait for a subscriber before it misses some and is disconnected.
 const WAITING_MAX: usize = 256;
 
-/// Who hears what: Tokio's own channel for it.
+/// The subscribers of each topic: Tokio's broadcast channel.
 pub struct Topics<M>(RefCell<HashMap<String, broadcast::Sender<M>>>);
 
 impl<M: Clone> Topics<M> {
-    /// The topic that a path names, or `None` if it names none: then it is an echo.
+    /// Returns the topic that a path names, or `None` for the echo.
     pub fn of_path(&self, path: &str) -> Option<broadcast::Sender<M>> {
         let name = path.strip_prefix("/topics/")?;
         let mut topics = self.0.borrow_mut();

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::sync::broadcast::Sender;
 use tokio::task::{spawn_local, unconstrained};
 
-/// Whether it is text, and what it says, which many can share.
+/// A published message: whether it is text, and its payload, which many connections share.
 type Published = (bool, Bytes);
 
 fn main() -> Result<(), Box<dyn Error>> {

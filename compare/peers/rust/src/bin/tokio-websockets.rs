@@ -11,10 +11,10 @@ use tokio::sync::broadcast::Sender;
 use tokio::task::unconstrained;
 use tokio_websockets::{Message, Payload, ServerBuilder, WebSocketStream};
 
-/// Whether it is text, and what it says, which many can share.
+/// A published message: whether it is text, and its payload, which many connections share.
 type Published = (bool, Payload);
 
-/// Messages that are sent in one go at most.
+/// The most messages that one call sends.
 const TOGETHER_MAX: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
