@@ -73,9 +73,9 @@ impl<H: Handler> Session<'_, H> {
     }
 
     /// Subscribes to a topic, or to all topics that begin with the text before the `*` of a pattern. Returns whether
-    /// the subscription is new. [`Handler::subscribed`](super::Handler::subscribed) is called once every core knows of
-    /// it: from then on the session misses no message. A session that is subscribed to a topic and to patterns that
-    /// match it gets its messages once for each.
+    /// the subscription is new. [`Handler::subscribed`] is called once every core knows of it: from then on the session
+    /// misses no message. A session that is subscribed to a topic and to patterns that match it gets its messages once
+    /// for each.
     ///
     /// Costs some 24 bytes, and for the first subscriber some 80 and the name. A session that ends need not unsubscribe
     /// before.
@@ -128,8 +128,8 @@ impl<H: Handler> Session<'_, H> {
     /// this session to the topic in this order.
     ///
     /// [`Sent::Backpressure`] means that more is under way than can be delivered: this session is throttled until that
-    /// is over and [`Handler::drain`](super::Handler::drain) is called. [`Sent::Dropped`] means that the message was
-    /// dropped, for some subscribers at least. Costs one copy of the payload.
+    /// is over and [`Handler::drain`] is called. [`Sent::Dropped`] means that the message was dropped, for some
+    /// subscribers at least. Costs one copy of the payload.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
         self.publish_with(topic, message, Compress::IfLarge)
     }
@@ -152,19 +152,19 @@ impl<H: Handler> Session<'_, H> {
         Ok(sent)
     }
 
-    /// Sends mail to the handler of a core, this one included, which takes it in
-    /// [`Handler::mail`](super::Handler::mail). The mail of one core to another keeps its order. Returns
-    /// [`Sent::Dropped`], counted as `mail_dropped`, if [`Capacity::ring_entries`](crate::mesh::Capacity::ring_entries)
-    /// wait for that core already, or if there is no such core.
+    /// Sends mail to the handler of a core, this one included, which takes it in [`Handler::mail`]. The mail of one
+    /// core to another keeps its order. Returns [`Sent::Dropped`], counted as `mail_dropped`, if
+    /// [`Capacity::ring_entries`](crate::mesh::Capacity::ring_entries) wait for that core already, or if there is no
+    /// such core.
     ///
     /// Costs one allocation. Messages published in this call may arrive later than the mail.
     pub fn mail(&mut self, core: u16, mail: H::Mail) -> Sent {
         self.parts.mail(core, Box::new(mail))
     }
 
-    /// Sets the session's timer: [`Handler::wake`](super::Handler::wake) is called once, after so many milliseconds, if
-    /// the session is open then. Replaces an earlier timer. It is accurate to 50 ms, and costs 4 bytes for each
-    /// connection of the core once any session has set one.
+    /// Sets the session's timer: [`Handler::wake`] is called once, after so many milliseconds, if the session is open
+    /// then. Replaces an earlier timer. It is accurate to 50 ms, and costs 4 bytes for each connection of the core once
+    /// any session has set one.
     pub fn wake_after(&mut self, milliseconds: u64) {
         if self.slot.is_open() {
             self.parts.wake_after(self.token, milliseconds);

@@ -29,7 +29,7 @@ use crate::reactor::{EventFd, Reactor};
 /// machine exit. With a wait of 200 µs at every turn a message cost a sixth more.
 const BUSY_WAIT: Duration = Duration::from_millis(10);
 
-/// The interval at which the runtime runs even though there is work, for what handlers spawn in it. A visit costs some
+/// The interval at which the runtime runs even though there is work, for what handlers spawn in it. That costs some
 /// system calls.
 const RUNTIME_INTERVAL_MS: u64 = 10;
 
