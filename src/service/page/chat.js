@@ -19,7 +19,7 @@
   function keep(joined) {
     try {
       sessionStorage.chat = JSON.stringify({ name: at("chat-name").value, topic: at("chat-topic").value, joined });
-    } catch { /* Then a reload starts anew. */ }
+    } catch { /* A reload then begins with the defaults. */ }
   }
 
   function recall() {
@@ -48,7 +48,7 @@
 
   function topicFault(topic) {
     const bytes = encoder.encode(topic.replace(/\*$/, "")).length;
-    if (topic === "" || bytes > TOPIC_BYTES_MAX) return `A topic has a name of 1 to ${TOPIC_BYTES_MAX} bytes.`;
+    if (topic === "" || bytes > TOPIC_BYTES_MAX) return `The name of a topic must have 1 to ${TOPIC_BYTES_MAX} bytes.`;
     // Browsers resolve these as path segments, even percent-encoded.
     if (topic === "." || topic === "..") return "Browsers cannot request this topic.";
     return topic.isWellFormed?.() === false ? "This topic contains half a character." : "";

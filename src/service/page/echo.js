@@ -1,8 +1,8 @@
 "use strict";
-// The echo: connects anywhere, sends, and measures each round trip.
+// The echo: connects to any WebSocket, sends, and measures each round trip.
 (() => {
   const PREVIEW_CHARACTERS_MAX = 120; // of a text shown in the log
-  const PENDING_MAX = 20000;          // sent messages whose echo may still come
+  const PENDING_MAX = 20000;          // sent messages that wait for their echo
   const SAMPLES_MAX = 1000;           // round trips behind the median
   const BURST_MAX = 100000;
   const REASON_BYTES_MAX = 123;       // RFC 6455, section 5.5: 125 bytes less the code
