@@ -1,7 +1,7 @@
-//! Asynchronous work of handlers: tasks on the core's own runtime, and how they speak to their sessions.
+//! Tasks: asynchronous work of handlers on the core's own runtime, and its commands to sessions.
 //!
-//! A task never touches a session directly. It leaves a command, and the core carries it out in its next turn. A task
-//! awaits each command's outcome, so the number of commands that wait is bounded by the number of tasks.
+//! A task never touches a session directly. It leaves a command, and the core carries that out in its next turn. A task
+//! awaits the outcome of each command, so the number of waiting commands is bounded by the number of tasks.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -18,10 +18,10 @@ use crate::engine::values::SessionId;
 use crate::protocol::{CloseCode, Message};
 use crate::reactor::Token;
 
-/// A task as the runtime takes it.
+/// A task in the form that the runtime takes.
 pub type BoxedTask = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What runs tasks on this core: monoio, or a test's own executor.
+/// The function that runs tasks on this core: with monoio, or with a test's own executor.
 pub type Spawner = Box<dyn Fn(BoxedTask)>;
 
 /// The tasks of one core.
@@ -30,27 +30,27 @@ pub(super) struct Tasks {
     shared: Rc<Shared>,
 }
 
-/// What tasks and their core share.
+/// The state that tasks and their core share.
 struct Shared {
     commands: RefCell<Vec<Command>>,
-    /// The core's own task, while it sleeps.
+    /// The waker of the core's own future, while it sleeps.
     waker: RefCell<Option<Waker>>,
     live: Cell<usize>,
 }
 
-/// What a task wants done.
+/// A command of a task to its core.
 pub(super) enum Command {
     /// Send a message.
     Send { token: Token, message: OwnedMessage, outcome: Promise<Sent> },
     /// Begin the closing handshake.
     Close { token: Token, code: CloseCode, reason: String },
-    /// Read on.
+    /// Resume reading.
     Resume { token: Token },
     /// Call this, which only the core's own type can, with its handler and the session.
     Run { token: Token, call: Box<dyn Any> },
     /// The task of a session panicked.
     Panicked { token: Token },
-    /// Something that only the core's own type knows of has arrived; look at it.
+    /// Check for the decision on an upgrade, whose type only the core knows.
     Look,
 }
 
@@ -136,18 +136,18 @@ impl Tasks {
         Self { spawner, shared: Rc::new(shared) }
     }
 
-    /// Tasks that have not ended.
+    /// Returns the number of tasks that have not ended.
     pub(super) fn live(&self) -> usize {
         self.shared.live.get()
     }
 
-    /// Whether the core has to look at something before it may sleep; if not, `waker` is woken once it has.
+    /// Returns whether commands wait; if not, the next one wakes `waker`.
     pub(super) fn has_commands_or_wake(&self, waker: &Waker) -> bool {
         *self.shared.waker.borrow_mut() = Some(waker.clone());
         !self.shared.commands.borrow().is_empty()
     }
 
-    /// Whether commands wait.
+    /// Returns whether commands wait.
     pub(super) fn has_commands(&self) -> bool {
         !self.shared.commands.borrow().is_empty()
     }
@@ -171,7 +171,7 @@ impl Tasks {
         });
     }
 
-    /// Runs a future to its end and hands over what it gave; `None` when it panicked.
+    /// Runs a future to its end and passes on its output; `None` if it panicked.
     pub(super) fn spawn_then<T>(
         &self,
         future: impl Future<Output = T> + 'static,
@@ -216,12 +216,12 @@ pub struct SessionHandle<H> {
 }
 
 impl<H> SessionHandle<H> {
-    /// Names the session.
+    /// Returns the name of the session.
     pub fn id(&self) -> SessionId {
         self.id
     }
 
-    /// Sends a message, as [`Session::send`](super::Session::send) does, and says what became of it.
+    /// Sends a message, as [`Session::send`](super::Session::send) does, and returns the outcome.
     pub async fn send(&self, message: impl Into<Message<'_>>) -> Sent {
         let message = message.into();
         let (promise, outcome) = Promise::new();
@@ -241,7 +241,7 @@ impl<H> SessionHandle<H> {
         outcome.wait().await
     }
 
-    /// Goes on reading from a session that its handler paused, as [`Session::resume`](super::Session::resume) does.
+    /// Resumes reading from a session that its handler paused, as [`Session::resume`](super::Session::resume) does.
     pub fn resume(&self) {
         self.shared.command(Command::Resume { token: self.id.token });
     }
@@ -264,7 +264,7 @@ impl<H> fmt::Debug for SessionHandle<H> {
     }
 }
 
-/// A future's output, or `None` when it panicked: monoio would let the panic end the core's thread.
+/// Returns a future's output, or `None` if it panicked: monoio would let the panic end the core's thread.
 async fn caught<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {

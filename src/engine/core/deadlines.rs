@@ -1,4 +1,4 @@
-//! The actions that fall due for a session: pings, silence, slow messages, stalled sends, and the end of each phase.
+//! Deadlines: pings, silence, slow messages, stalled sends, and the end of each phase.
 
 use crate::engine::core::Core;
 use crate::engine::handler::Handler;
@@ -11,12 +11,12 @@ use crate::protocol::http::Refusal;
 use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Does what has fallen due for a session, and has it looked at again when the next thing may.
+    /// Takes the action that is due for a session, and schedules the next check.
     pub(in crate::engine) fn look_at_deadlines(&mut self, token: Token) {
         let Some(mut due) = self.due(token) else { return };
         if due.is_over_for_want_of_input() {
-            // Input that has come in time counts, though nobody has read it yet: a core that has much to do, or was kept from
-            // running, may know that the time is over before it is told of that.
+            // Input that has arrived in time counts, although it was not read yet: a busy core, or one that did not
+            // run, may notice the deadline before the input is reported.
             self.read(token);
             let Some(anew) = self.due(token) else { return };
             due = anew;
@@ -36,8 +36,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Returns what is due for a session; `None` when it is over. While the server itself does not read the session, its
-    /// silence and its incomplete message do not count.
+    /// Returns the action that is due for a session; `None` if it has ended. While the server does not read the
+    /// session, neither its silence nor its incomplete message counts.
     fn due(&mut self, token: Token) -> Option<Due> {
         let Self { sessions, parts, .. } = self;
         let slot = sessions.get_mut(token).filter(|slot| slot.phase() != Phase::Ended)?;
@@ -77,7 +77,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Asks the kernel what the peer has acknowledged, and puts back the clocks of one that took something.
+    /// Reads from the kernel what the peer has acknowledged, and extends its timeouts if that is more than before.
     fn look_at_socket(&mut self, token: Token) {
         let Self { reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
@@ -88,7 +88,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if intake.waiting == 0 && !slot.has_outbox() {
             slot.note_all_taken();
         }
-        // A clock is put back if the look before this one was made while it ran.
+        // A timeout is extended only if the previous look was made while it ran.
         let put_back = |clock: &Clock| taken && looked.is_some_and(|at| clock.covers(at));
         if clocks.closing.as_ref().is_some_and(put_back) {
             parts.set_deadline(slot, token, parts.limits.close_timeout_ms);
@@ -100,7 +100,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if put_back(&silence) {
             parts.acknowledged.note_taken(token.index, parts.tick);
         } else if !looked.is_some_and(|at| silence.covers(at)) && silence.end() <= parts.tick {
-            // Until a quarter before the end there was nothing to take, so what was sent since has its chance.
+            // Until a quarter before the end there was nothing to acknowledge, so the bytes sent since get their
+            // chance.
             let since = if intake.waiting == 0 { parts.tick } else { silence.until_next_look(parts.tick) };
             parts.acknowledged.note_taken(token.index, since);
         }
@@ -111,7 +112,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.write_ping(token, &[]);
         self.flush_and_settle(token);
         if let Some((slot, mut signs)) = self.sessions.get_mut(token).zip(signs) {
-            // It is nothing that the peer has to take.
+            // A ping is nothing that the peer must acknowledge.
             signs.note_ping();
             slot.set_signs(signs);
         }

@@ -1,8 +1,8 @@
-//! One core's life: a loop of turns over its own sessions, sharing nothing.
+//! One core: a loop of turns over its own sessions, which shares nothing.
 //!
-//! A turn carries out what the kernel completed, what tasks asked for, what was cut off in the turn before and what fell
-//! due, each bounded, and then hands everything that is to be sent to the reactor at once. A core knows neither threads
-//! nor clocks: whoever drives it says what time it is, which is why simulation can drive it too.
+//! A turn handles the kernel's completions, the commands of tasks, the entries of other cores, interrupted sessions and
+//! due timers, each up to a limit, and then passes all output to the reactor at once. A core knows neither threads nor
+//! clocks: its driver provides the time, so a simulation can drive it too.
 
 mod accept;
 mod commands;
@@ -42,14 +42,14 @@ use crate::engine::tasks::{Spawner, Tasks};
 use crate::engine::wheel::TICK_MS;
 use crate::reactor::{Completion, Reactor, Token};
 
-/// The buffer every read goes into: a quarter of a common second-level cache, so that what the kernel wrote is still
-/// near when it is decoded, and large enough for a message of 256 KiB to arrive in one read and be answered in place.
+/// The buffer of every read: a quarter of a common second-level cache, so that the kernel's bytes are still cached when
+/// they are decoded, and large enough for a message of 256 KiB to arrive in one read and be answered in place.
 const SCRATCH_BYTES: usize = 512 * 1024;
 
-/// Sessions whose timers are looked at in a turn.
+/// Sessions whose timers are checked in a turn.
 const TIMERS_PER_TURN_MAX: usize = 1024;
 
-/// How often a core that waits for another to pop what is in its ring looks whether it has.
+/// The interval at which a core that waits for another to pop an entry checks whether it has.
 const OTHERS_INTERVAL_MS: u64 = 1;
 
 /// A core. See the module.
@@ -63,20 +63,20 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(in crate::engine) listeners: Vec<Accepting>,
     pub(in crate::engine) connections: Arc<AtomicUsize>,
     pub(in crate::engine) now_ms: u64,
-    /// When it was last said that accepting fails, in milliseconds.
+    /// The time of the last warning that accepting fails, in milliseconds.
     pub(in crate::engine) accepting_warned_ms: Option<u64>,
     pub(in crate::engine) dates: DateCache,
-    /// Bytes that were read in this turn of messages and requests that are not complete.
+    /// Bytes of incomplete messages and requests that were read in this turn.
     pub(in crate::engine) assembled_bytes: usize,
     completions: Vec<Completion>,
     pub(in crate::engine) scratch: Vec<u8>,
-    /// Indexes whose timer fired and was not looked at yet.
+    /// Indexes whose timer has fired and was not checked yet.
     fired: Vec<u32>,
     pub(in crate::engine) draining: Option<Drain>,
 }
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Makes a core that accepts from its listeners with its first turn.
+    /// Makes a core that accepts from its listeners from its first turn on.
     pub fn new(seed: Seed, handler: H, reactor: R, spawner: Spawner) -> Self {
         let Seed { core, listeners, limits, counters_of_all, connections, admission, mesh, clock } = seed;
         mesh.wake_by(reactor.waker());
@@ -100,7 +100,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// One turn at `now_ms`, which never goes back. Says whether more can be done at once; if not, the core may wait.
+    /// Runs one turn at `now_ms`, which never goes back. Returns whether more can be done at once; if not, the core may
+    /// wait.
     pub fn turn(&mut self, now_ms: u64) -> bool {
         self.now_ms = now_ms;
         self.parts.tick = u32::try_from(now_ms / TICK_MS).unwrap_or(u32::MAX - 1);
@@ -127,24 +128,24 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             || self.has_goodbyes_due()
     }
 
-    /// Submits what the turn asked for and waits up to `wait` for something to complete. Says whether anything did.
+    /// Submits the operations of the turn and waits up to `wait` for a completion. Returns whether there is any.
     pub fn enter(&mut self, wait: Duration) -> io::Result<bool> {
         self.reactor.enter(wait, &mut self.completions)?;
         Ok(!self.completions.is_empty())
     }
 
-    /// Before waiting: whether the core may, since nothing came from other cores or from outside. From then on it is woken
-    /// for what comes, until it is [`awake`](Core::awake).
+    /// Returns whether the core may wait, since no entry came from other cores or threads. From then on an entry wakes
+    /// the core, until [`awake`](Core::awake).
     pub fn may_wait(&self) -> bool {
         self.parts.mesh.may_sleep()
     }
 
-    /// After waiting.
+    /// Ends the wait: entries do not need to wake the core any more.
     pub fn awake(&self) {
         self.parts.mesh.awake();
     }
 
-    /// How long the core may wait, in milliseconds, before a timer needs it; `None` is for ever.
+    /// Returns how long the core may wait before a timer needs it, in milliseconds; `None`: for ever.
     pub fn idle_ms(&self) -> Option<u64> {
         let timer = self.parts.wheel.next().map(|tick| u64::from(tick) * TICK_MS);
         let others = self.awaits_others().then_some(self.now_ms + OTHERS_INTERVAL_MS);
@@ -152,33 +153,33 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         Some(next.saturating_sub(self.now_ms))
     }
 
-    /// Whether something waits for another core to pop what is in its ring. That core says so only if this one sleeps
+    /// Returns whether something waits for another core to pop an entry. That core wakes this one only if it sleeps
     /// already.
     pub(in crate::engine) fn awaits_others(&self) -> bool {
         self.parts.publishers.has_throttled() || self.parts.topics.interest.is_pending()
     }
 
-    /// Sessions there are, those that are ending included.
+    /// Returns the number of sessions, including those that are ending.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
     }
 
-    /// Where it counts.
+    /// Returns the counters of this core.
     pub fn counters(&self) -> &Counters {
         &self.parts.counters
     }
 
-    /// The reactor, for whoever waits on it.
+    /// Returns the reactor, to wait on it.
     pub fn reactor(&mut self) -> &mut R {
         &mut self.reactor
     }
 
-    /// Whether tasks of handlers are under way, which need the runtime's attention between turns.
+    /// Returns whether tasks of handlers are running, for which the runtime must run between turns.
     pub fn has_tasks(&self) -> bool {
         self.parts.tasks.live() > 0
     }
 
-    /// Before sleeping: whether a task has left something to do; if not, `waker` is woken once one has.
+    /// Returns whether a task has left a command; if not, the next one wakes `waker`.
     pub fn has_commands_or_wake(&self, waker: &std::task::Waker) -> bool {
         self.parts.tasks.has_commands_or_wake(waker)
     }
@@ -209,7 +210,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             slot.settle_end(End::SocketError);
             return self.settle(token);
         }
-        // The kernel ended it (its completion queue overflowed). What arrived meanwhile is reported by the new watch.
+        // The kernel ended the watch (its completion queue overflowed). The new watch reports what arrived meanwhile.
         slot.set_watched(true);
         self.reactor.watch(slot.socket(), token);
     }

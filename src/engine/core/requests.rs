@@ -1,7 +1,7 @@
 //! Requests: from the first byte of a connection to its answer, or to its upgrade.
 //!
-//! A request is answered once it is whole, and what follows its body is the next one. Invariant: no more is kept of it than
-//! the limits of a head and of a body together.
+//! A request is answered once it is complete, and the bytes after its body are the next request. Invariant: no more
+//! bytes of it are kept than the limits of a head and of a body together.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,24 +13,24 @@ use crate::engine::wheel::ticks;
 use crate::protocol::http::{BodyLength, HeadScan, Headers, Refusal, Request, Response, proxy};
 use crate::reactor::{Reactor, Token};
 
-/// How far a connection's input has come.
+/// The progress of a connection's input.
 enum Progress {
     /// A request of so many bytes was answered, and the next may follow.
     Answered(usize),
     /// The request at hand is not whole.
     Partial(Awaits),
-    /// Nor is this one, whose body is being taken out of its chunks.
+    /// The current request is incomplete, and its chunked body is being decoded.
     Gathering(Box<Backlog>),
-    /// No other request is served.
+    /// No further request is served.
     Last,
 }
 
-/// What is left of the input, and what becomes of it.
+/// The rest of the input, and what it waits for.
 enum Left {
     Nothing,
-    /// So many bytes at its end, until this has come.
+    /// So many bytes at its end, until this event.
     Bytes(usize, Awaits),
-    /// A request whose body comes in chunks, as far as it is here.
+    /// A request with a chunked body, as far as it has arrived.
     Gathered(Box<Backlog>),
 }
 
@@ -62,7 +62,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
                 let scan = if let Awaits::HeadEnd(scan) = backlog.awaits { scan } else { HeadScan::default() };
                 match self.answer_all(token, &backlog.bytes, scan) {
-                    // Of what lies there already nothing is copied: bytes may come one by one.
+                    // Bytes that are kept already are not copied again, since they may come one by one.
                     Left::Bytes(rest, awaits) if rest == backlog.bytes.len() => {
                         backlog.awaits = awaits;
                         self.keep(token, Phase::Head, backlog);
@@ -74,7 +74,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.flush_and_settle(token);
     }
 
-    /// Answers the requests that are whole, behind the PROXY header that may have to come first.
+    /// Answers the complete requests, after the PROXY header that may have to come first.
     fn answer_all(&mut self, token: Token, received: &[u8], scan: HeadScan) -> Left {
         match self.parts.clients.read_proxy_header(token.index, received) {
             Ok(Some(bytes)) => self.answer_rest(token, &received[bytes..], scan),
@@ -107,13 +107,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         Left::Nothing
     }
 
-    /// Refuses whatever the client wanted, and parts.
+    /// Refuses the client's request, and closes the connection.
     pub(in crate::engine) fn refuse(&mut self, token: Token, refusal: &Refusal) {
         self.write_refusal(token, refusal);
         self.flush_and_settle(token);
     }
 
-    /// Answers the request that `received` begins with, once its body is there too.
+    /// Answers the request at the beginning of `received`, once its body is complete.
     fn answer(&mut self, token: Token, received: &[u8], head_bytes: usize) -> Progress {
         let mut headers = Headers::default();
         let (head, after) = received.split_at(head_bytes);
@@ -144,7 +144,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Has a client send the body that it holds back, or refuses it.
+    /// Asks a client for the body that it withholds, or refuses it.
     fn ask_for_body(&mut self, token: Token, request: &Request<'_>) -> Option<Progress> {
         if self.is_parting() {
             return Some(self.refuse_last(token, &Refusal::ShuttingDown));
@@ -158,7 +158,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Ok(Some(response)) => {
                 self.parts.counters.http_answers.add(1);
-                // Whether the body follows nobody can tell, so it is the last one.
+                // The body may or may not follow, so this is the last answer.
                 self.write_last(token, &response, End::Answered);
                 if let Some(slot) = self.sessions.get_mut(token) {
                     slot.expect_unread_body();
@@ -172,7 +172,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Takes what came of a body out of its chunks, and answers the request once it is whole. The bytes answered are those
+    /// Decodes a part of a chunked body, and answers the request once it is complete. The returned number counts bytes
     /// of `input`.
     fn gather(&mut self, token: Token, mut backlog: Box<Backlog>, input: &[u8]) -> Progress {
         let (head_bytes, bytes) = match backlog.take_chunks(input, self.parts.limits.body_bytes_max) {
@@ -188,7 +188,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Answers a request that is whole, and takes so many bytes of the input.
+    /// Answers a complete request, which takes so many bytes of the input.
     fn respond(&mut self, token: Token, request: &Request<'_>, bytes: usize, more_follows: bool) -> Progress {
         if self.is_parting() {
             return self.refuse_last(token, &Refusal::ShuttingDown);
@@ -216,7 +216,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if keep_alive { Progress::Answered(bytes) } else { Progress::Last }
     }
 
-    /// Writes the answer to a request that breaks a rule. It is the last one of the connection.
+    /// Writes the refusal of a request. It is the last answer of the connection.
     pub(super) fn write_refusal(&mut self, token: Token, refusal: &Refusal) {
         self.parts.counters.http_refusals.add(refusal);
         if let (Refusal::BodyTooLarge { .. }, Some(slot)) = (refusal, self.sessions.get_mut(token)) {
@@ -247,7 +247,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Keeps what was received and not consumed, if the session is still in the phase it is meant for.
+    /// Keeps input that was not consumed, if the session is still in the phase that the input belongs to.
     pub(in crate::engine) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], awaits: Awaits) {
         if !rest.is_empty() {
             self.keep(token, phase, Box::new(Backlog { bytes: rest.to_vec(), start: 0, awaits }));
@@ -261,7 +261,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 }
 
-/// How long a request's body is if that is known, or why it is not read.
+/// Returns the length of a request's body, as far as it is known, or the reason not to read it.
 fn body_bytes(request: &Request<'_>, limit: usize) -> Result<usize, Refusal> {
     let bytes = request.content_length().unwrap_or(0);
     usize::try_from(bytes).ok().filter(|bytes| *bytes <= limit).ok_or(Refusal::BodyTooLarge { bytes, limit })

@@ -1,4 +1,4 @@
-//! The times that a session has, and what falls due for it: computed here, acted on by the core.
+//! The timeouts of a session, and the action that is due: computed here, taken by the core.
 
 use super::Parts;
 use crate::engine::session::acknowledged::{Clock, Reading};
@@ -8,18 +8,18 @@ use crate::engine::wheel::{NEVER, ticks};
 use crate::protocol::State;
 use crate::reactor::Token;
 
-/// Silence after which a draining core closes a connection without a session, or half of the drain timeout if that is
-/// less. A client sends its request a round trip after it has connected, or after the answer before; closing earlier would
-/// leave that request without an answer.
+/// The silence after which a draining core closes a connection without a session, or half of the drain timeout if that
+/// is less. A client sends its request a round trip after it connects, or after the previous answer; closing earlier
+/// would leave that request without an answer.
 const SILENCE_MS: u64 = 1_000;
 
 impl Parts {
-    /// Returns when a draining core lets go of a connection that asks for nothing.
+    /// Returns when a draining core closes a connection on which no request has begun.
     pub(in crate::engine) fn silent_until<S>(&self, slot: &Slot<S>) -> u32 {
         slot.heard().saturating_add(ticks(SILENCE_MS.min(self.limits.drain_timeout_ms / 2)))
     }
 
-    /// Gives the session's phase, or its closing handshake, this long.
+    /// Limits the session's phase, or its closing handshake, to this time.
     pub(in crate::engine) fn set_deadline<S>(&mut self, slot: &mut Slot<S>, token: Token, milliseconds: u64) {
         let length = ticks(milliseconds);
         slot.set_deadline(self.tick.saturating_add(length).min(NEVER - 1));
@@ -33,7 +33,7 @@ impl Parts {
         self.wheel.schedule(token.index, at);
     }
 
-    /// Counts from now on how long nothing leaves the session's outbox.
+    /// Starts the send timeout of a session's outbox.
     pub(super) fn begin_waiting(&mut self, outbox: &mut Outbox, token: Token) {
         outbox.progress = self.tick;
         self.wheel.schedule(token.index, Clock::new(self.tick, ticks(self.limits.send_timeout_ms)).first_look());
@@ -49,7 +49,7 @@ impl Parts {
         for (clock, action) in clocks.each() {
             match clock.read(self.tick, looked) {
                 Reading::RunOut => due.action = due.action.or(Some(action)),
-                // What is seen may change everything else.
+                // The look may change everything else.
                 Reading::LookNow => return Due { action: Some(Action::LookAtSocket), ..due },
                 Reading::Until(next) => due.next = due.next.min(next),
             }
@@ -63,7 +63,7 @@ impl Parts {
         due
     }
 
-    /// What is due for an open session whatever its peer acknowledges.
+    /// Considers the deadlines of an open session that acknowledgements do not extend.
     fn consider_the_open<S>(&self, slot: &Slot<S>, token: Token, due: &mut Due) {
         let limits = &self.limits;
         if let Some(since) = slot.connection().assembling_since() {
@@ -77,17 +77,18 @@ impl Parts {
             if !slot.signs().is_pinged() {
                 due.consider(self.tick, slot.heard().saturating_add(interval), Action::Ping);
             } else {
-                // Once the peer has answered, another interval begins, and nothing else looks at its end.
+                // Once the peer has answered, another interval begins, and no other timeout checks its end.
                 due.next = due.next.min(self.tick.saturating_add(interval));
             }
         }
     }
 
-    /// The clocks that what the peer acknowledges puts back.
+    /// Returns the timeouts that acknowledgements extend.
     pub(in crate::engine) fn clocks<S>(&self, slot: &Slot<S>, token: Token) -> Clocks {
         let limits = &self.limits;
         let closing = || {
-            // From the tick after it began: the last word itself is no evidence that more of it is taken.
+            // It begins a tick later: the acknowledgement of the Close frame itself is no sign that more will be
+            // acknowledged.
             let length = ticks(limits.close_timeout_ms) - 1;
             Clock::new(slot.deadline().saturating_sub(length), length)
         };
@@ -107,7 +108,7 @@ impl Parts {
     }
 }
 
-/// The clocks that a session has now.
+/// The timeouts that a session has at present.
 #[derive(Clone, Copy, Default)]
 pub(in crate::engine) struct Clocks {
     pub(in crate::engine) closing: Option<Clock>,
@@ -116,7 +117,7 @@ pub(in crate::engine) struct Clocks {
 }
 
 impl Clocks {
-    /// Each, and what is to be done when it runs out.
+    /// Returns each timeout, and the action when it expires.
     fn each(self) -> impl Iterator<Item = (Clock, Action)> {
         let actions =
             [(self.closing, Action::EndPhase), (self.sending, Action::SendStalled), (self.silence, Action::DeadPeer)];
@@ -124,33 +125,33 @@ impl Clocks {
     }
 }
 
-/// What has fallen due for a session.
+/// The action that is due for a session.
 #[derive(Clone, Copy)]
 pub(in crate::engine) enum Action {
-    /// Whether its peer takes what it is sent has to be known.
+    /// Look at the socket, to learn whether the peer acknowledges bytes.
     LookAtSocket,
-    /// Its phase, or the closing handshake, took too long.
+    /// End the phase, or the closing handshake, since it took too long.
     EndPhase,
-    /// It was silent long enough to be asked whether it is still there.
+    /// Send a ping, since the peer was silent for the ping interval.
     Ping,
     /// Its handler wanted to be woken by now.
     Wake,
-    /// A message began too long ago.
+    /// Fail the session, since a message began too long ago.
     FailAssembly,
-    /// It was silent for too long.
+    /// Cut off the session, since its peer was silent for too long.
     DeadPeer,
-    /// Nothing left for too long.
+    /// Cut off the session, since nothing was sent for too long.
     SendStalled,
 }
 
-/// What is due now, or else the tick at which something may be.
+/// The action that is due now, or else the tick at which one may be.
 pub(in crate::engine) struct Due {
     pub(in crate::engine) action: Option<Action>,
     pub(in crate::engine) next: u32,
 }
 
 impl Due {
-    /// Returns whether something was to come from the peer by now, or else shows at its socket.
+    /// Returns whether the action ends something because input is missing, which may wait in the socket.
     pub(in crate::engine) fn is_over_for_want_of_input(&self) -> bool {
         !matches!(self.action, None | Some(Action::Ping | Action::Wake | Action::SendStalled))
     }

@@ -42,7 +42,7 @@ pub struct Log {
     pub board: Rc<Board>,
     /// The mail of all cores of the process.
     pub post: Rc<Post>,
-    /// Mail that was to be recorded.
+    /// Mail that was to be written down.
     pub notes: RefCell<Vec<String>>,
     /// Sessions that were woken.
     pub woken: RefCell<Vec<SessionId>>,
