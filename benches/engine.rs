@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringsock::engine::{Core, Parcel, Status};
+use ringsock::engine::{Core, MeshEntry, Status};
 use ringsock::mesh::{Capacity, Mesh};
 use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{Opcode, handshake};
@@ -96,7 +96,7 @@ impl<H: Handler> World<H> {
     }
 
     /// Returns the world of one core of several.
-    fn of(number: u16, mesh: Mesh<Parcel>, handler: H) -> Option<Self> {
+    fn of(number: u16, mesh: Mesh<MeshEntry>, handler: H) -> Option<Self> {
         let (reactor, network) = Sim::new(1, Faults::default());
         let listener = network.listen();
         let core = core(number, mesh, handler, reactor, listener, Limits::default());

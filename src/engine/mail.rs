@@ -11,17 +11,17 @@ use crate::reactor::Token;
 
 /// One entry of the mesh: small, since large parts are referred to.
 #[derive(Debug)]
-pub struct Parcel(pub(super) Content);
+pub struct MeshEntry(pub(super) EntryKind);
 
 /// Mail between handlers. All handlers of a server have one type of mail, which the rings do not know.
 pub(super) type HandlerMail = Box<dyn Any + Send>;
 
 /// The limit for an entry in bytes, since each ring holds many.
-const PARCEL_BYTES_MAX: usize = 40;
-const _: () = assert!(size_of::<Parcel>() <= PARCEL_BYTES_MAX);
+const ENTRY_BYTES_MAX: usize = 40;
+const _: () = assert!(size_of::<MeshEntry>() <= ENTRY_BYTES_MAX);
 
 #[derive(Debug)]
-pub(super) enum Content {
+pub(super) enum EntryKind {
     /// A topic of the sending core has gained its first subscriber or lost its last.
     Notice(Notice),
     /// Messages for the subscribers of a topic on the receiving core.
@@ -36,8 +36,8 @@ pub(super) enum Content {
     Count { name: Box<str>, tally: Tally },
 }
 
-impl From<Notice> for Parcel {
+impl From<Notice> for MeshEntry {
     fn from(notice: Notice) -> Self {
-        Self(Content::Notice(notice))
+        Self(EntryKind::Notice(notice))
     }
 }

@@ -32,7 +32,7 @@ pub use handler::{Accept, Context, Handler, Hub, ServerHandle, Session, Upgrade,
 pub use host::{Controller, Cores, Pin, Pulse, ReactorKind, Setup, Stopped, descriptors_per_core};
 pub use host::{DESCRIPTORS_PER_CORE, ENDING, LockedMemory, Signals, StartError};
 pub use limits::Limits;
-pub use mail::Parcel;
+pub use mail::MeshEntry;
 pub use reasons::{DropReason, End};
 pub use seed::Seed;
 pub use status::Status;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use crate::engine::admission::Admission;
 use crate::engine::counters::Counters;
 use crate::engine::limits::Limits;
-use crate::engine::mail::Parcel;
+use crate::engine::mail::MeshEntry;
 use crate::mesh::Mesh;
 use crate::reactor::Listener;
 
@@ -27,7 +27,7 @@ pub struct Seed {
     /// The admission policy, and the counts of each address over all cores.
     pub admission: Arc<Admission>,
     /// The core's end of the mesh.
-    pub mesh: Mesh<Parcel>,
+    pub mesh: Mesh<MeshEntry>,
     /// The clock for the dates of answers.
     pub clock: fn() -> SystemTime,
 }

@@ -48,7 +48,7 @@ pub struct Subscribers(Arc<Count>);
 
 impl Subscribers {
     /// Begins a count over so many cores.
-    pub(super) fn asked_of(cores: usize) -> Self {
+    pub(super) fn over(cores: usize) -> Self {
         Self(Arc::new(Count { missing: AtomicUsize::new(cores), ..Count::default() }))
     }
 

@@ -127,7 +127,12 @@ impl Clients {
     }
 
     /// Admits a request for a WebSocket by its origin and its client's address.
-    pub(in crate::engine) fn admit(&mut self, index: u32, request: &Request<'_>, now_ms: u64) -> Result<(), Refusal> {
+    pub(in crate::engine) fn admit_handshake(
+        &mut self,
+        index: u32,
+        request: &Request<'_>,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
         self.admission.policy.origins.admit(request.header("Origin"), request.host())?;
         let Some(mut client) = self.get(index) else { return Ok(()) };
         if !client.counted {

@@ -23,10 +23,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let parting = self.is_parting();
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if parting && slot.asks_nothing() && due.action.is_none() {
+        if parting && slot.awaits_request() && due.action.is_none() {
             let silent_until = self.parts.silent_until(slot);
             if self.parts.tick >= silent_until {
-                return self.let_go_of(token);
+                return self.close_unused(token);
             }
             due.next = due.next.min(silent_until);
         }
@@ -42,7 +42,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Self { sessions, parts, .. } = self;
         let slot = sessions.get_mut(token).filter(|slot| slot.phase() != Phase::Ended)?;
         if !slot.may_read(parts.limits.outbox_bytes_max) {
-            slot.excuse_silence(parts.tick);
+            slot.restart_silence(parts.tick);
         }
         Some(parts.due(slot, token))
     }
@@ -52,7 +52,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match slot.phase() {
             Phase::Head if !slot.is_parting() => {
                 self.parts.counters.handshake_timeouts.add(1);
-                slot.settle_end(End::HandshakeTimeout);
+                slot.decide_end(End::HandshakeTimeout);
                 // An answer that the client does not read must not keep the connection for ever.
                 self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
                 // A client that has sent nothing gets no answer.
@@ -65,7 +65,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Phase::Upgrading => {
                 self.parts.counters.handshake_timeouts.add(1);
-                slot.settle_end(End::HandshakeTimeout);
+                slot.decide_end(End::HandshakeTimeout);
                 self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
                 self.refuse(token, &Refusal::HandlerFailed);
             }

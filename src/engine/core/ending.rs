@@ -129,7 +129,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// in flight any more.
     fn end(&mut self, token: Token, end: End) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.settle_end(end);
+        slot.decide_end(end);
         slot.connection_mut().abandon();
         self.tell_closed(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };

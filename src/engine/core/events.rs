@@ -126,7 +126,7 @@ fn read_frames<H: Handler>(
             }
         }
         // This is checked before the next message: its answer would be dropped if the replies so far do not fit.
-        if slot.is_held_up() || parts.is_full(slot, token, sockets) {
+        if slot.is_input_stopped() || parts.is_full(slot, token, sockets) {
             rest = incoming.rest().len();
             break;
         }

@@ -91,8 +91,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return self.parts.count_dropped(DropReason::Closing, due(member, token, round));
         }
         let is_late = slot.has_outbox() && self.parts.is_late(slot);
-        let has_own = member.is_echoless() && round.has_senders();
-        if is_late || has_own || member.is_behind() {
+        let has_own = member.excludes_own() && round.has_senders();
+        if is_late || has_own || member.is_lagging() {
             return self.deliver_checked(number, member, token, round);
         }
         self.parts.share_round(slot, token, member, round);
@@ -102,7 +102,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn deliver_checked(&mut self, number: u32, member: Member, token: Token, round: &mut Round) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         // A subscriber that waits for the latest message goes on waiting until bytes were sent.
-        let awaits_latest = member.is_behind() && member.overflow() == Overflow::Latest && slot.has_outbox();
+        let awaits_latest = member.is_lagging() && member.overflow() == Overflow::Latest && slot.has_outbox();
         let is_late = self.parts.is_late(slot) || awaits_latest;
         if is_late && !self.make_room(number, member, token, round) {
             return;
@@ -160,7 +160,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.parts.catch_up_next_turn(slot, token);
                 }
                 // A subscriber that excludes its own message waits for nothing: earlier messages are not the latest.
-                let is_own = member.is_echoless() && latest.as_ref().is_some_and(|latest| latest.sender == Some(token));
+                let is_own =
+                    member.excludes_own() && latest.as_ref().is_some_and(|latest| latest.sender == Some(token));
                 let was_lagging = self.parts.topics.note_latest(topic.index, number, latest, !is_own);
                 let dropped = waiting as usize + messages + usize::from(was_lagging) - usize::from(!is_own);
                 self.drop_for(token, topic, DropReason::TopicLatest, dropped);
@@ -196,7 +197,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let mut at = self.parts.topics.subscriptions(slot.membership()).first;
         while let Some(member) = self.parts.topics.members.get(at).copied() {
             let is_full = slot.outbox_bytes() > self.parts.limits.outbox_bytes_max;
-            if member.is_behind() && (is_full || self.parts.topics.is_mid_round(member.topic())) {
+            if member.is_lagging() && (is_full || self.parts.topics.is_mid_round(member.topic())) {
                 // The latest message may be part of a round under way, which is known once the round has ended.
                 slot.set_lagging(true);
             } else if let Some(latest) = self.parts.topics.catch_up(at) {
@@ -212,7 +213,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Resumes reading from sessions that were throttled, once there is room.
     fn release_publishers(&mut self) {
-        if !self.parts.publishers.has_throttled() || self.parts.holds_publishers() {
+        if !self.parts.publishers.has_throttled() || self.parts.must_throttle() {
             return;
         }
         for token in self.parts.publishers.take_throttled() {
@@ -245,5 +246,5 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
 /// Returns how many messages of a round a subscriber is to get.
 fn due(member: Member, token: Token, round: &Round) -> usize {
-    round.messages() - if member.is_echoless() { round.own_messages(token).count() } else { 0 }
+    round.messages() - if member.excludes_own() { round.own_messages(token).count() } else { 0 }
 }

@@ -112,20 +112,20 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();
-        self.take_in();
-        self.parts.inflation.let_the_postponed_go_on();
-        self.go_on_reading();
+        self.handle_entries();
+        self.parts.inflation.release_postponed();
+        self.resume_interrupted();
         self.look_at_timers();
-        self.go_on_draining();
+        self.advance_drain();
         self.settle_called();
         self.fan_out();
         self.send_all();
-        self.parts.topics.go_on()
+        self.parts.topics.end_turn()
             || self.parts.lists.has_more()
             || !self.fired.is_empty()
             || self.parts.tasks.has_commands()
             || self.parts.own_mail() > 0
-            || self.has_goodbyes_due()
+            || self.has_closes_due()
     }
 
     /// Submits the operations of the turn and waits up to `wait` for a completion. Returns whether there is any.
@@ -207,7 +207,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if let Err(error) = result {
             tracing::warn!(core = self.parts.core, %error, "The kernel refused to watch a socket; it is closed.");
             slot.note_broken();
-            slot.settle_end(End::SocketError);
+            slot.decide_end(End::SocketError);
             return self.settle(token);
         }
         // The kernel ended the watch (its completion queue overflowed). The new watch reports what arrived meanwhile.

@@ -60,7 +60,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Returns whether the next turn has a step of the drain to take at once.
-    pub(in crate::engine) fn has_goodbyes_due(&self) -> bool {
+    pub(in crate::engine) fn has_closes_due(&self) -> bool {
         let slots = self.sessions.capacity();
         match &self.draining {
             Some(Drain::Closing(closing)) => {
@@ -91,7 +91,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Takes the steps that are due.
-    pub(in crate::engine) fn go_on_draining(&mut self) {
+    pub(in crate::engine) fn advance_drain(&mut self) {
         if matches!(self.draining, Some(Drain::Requested)) {
             let until_ms = self.now_ms.saturating_add(self.parts.limits.drain_delay_ms);
             self.draining = Some(Drain::Delayed { until_ms });
@@ -101,7 +101,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let Some(Drain::Closing(closing)) = &self.draining else { return };
         // A session is cut off only after it was told to close, however short the drain timeout is.
-        if self.now_ms >= closing.deadline_ms && !self.has_goodbyes_due() {
+        if self.now_ms >= closing.deadline_ms && !self.has_closes_due() {
             return self.cut_off_remaining();
         }
         self.check_unused_connections();
@@ -132,7 +132,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Closes a connection on which no request has begun.
-    pub(in crate::engine) fn let_go_of(&mut self, token: Token) {
+    pub(in crate::engine) fn close_unused(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.part(End::Shutdown);
         self.flush_and_settle(token);

@@ -31,7 +31,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    pub(super) fn go_on_reading(&mut self) {
+    pub(super) fn resume_interrupted(&mut self) {
         // Sessions that are interrupted again are queued for the next turn.
         for token in self.parts.lists.take_resumed() {
             if let Some(slot) = self.sessions.get_mut(token) {
@@ -99,10 +99,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         }
         self.scratch = scratch;
-        self.read_on_if_cut_off(token, bytes);
+        self.read_on_if_interrupted(token, bytes);
     }
 
-    pub(super) fn read_on_if_cut_off(&mut self, token: Token, bytes: usize) {
+    pub(super) fn read_on_if_interrupted(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         self.assembled_bytes += bytes.min(slot.incomplete_bytes());
         let unread = slot.has_unread();

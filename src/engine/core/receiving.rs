@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Core;
 use crate::engine::handler::{Handler, Hub};
-use crate::engine::mail::{Content, HandlerMail, Parcel};
+use crate::engine::mail::{EntryKind, HandlerMail, MeshEntry};
 use crate::engine::reasons::DropReason;
 use crate::engine::topics::Notice;
 use crate::mesh::Mesh;
@@ -17,9 +17,9 @@ const ENTRIES_PER_TURN_MAX: usize = 1024;
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Handles the entries that others sent. While the core is congested they stay in their rings, which slows the
     /// senders.
-    pub(super) fn take_in(&mut self) {
-        self.take_in_from(|mesh| mesh.pop().map(|(core, parcel)| (Some(core), parcel)));
-        self.take_in_from(|mesh| mesh.pop_inbox().map(|parcel| (None, parcel)));
+    pub(super) fn handle_entries(&mut self) {
+        self.handle_entries_from(|mesh| mesh.pop().map(|(core, entry)| (Some(core), entry)));
+        self.handle_entries_from(|mesh| mesh.pop_inbox().map(|entry| (None, entry)));
         self.parts.counters.inbox_full.write(self.parts.mesh.refused());
         // Mail that these calls send to this core waits for the next turn.
         for _ in 0..self.parts.own_mail() {
@@ -28,33 +28,35 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    fn take_in_from(&mut self, pop: impl Fn(&mut Mesh<Parcel>) -> Option<(Option<u16>, Parcel)>) {
+    fn handle_entries_from(&mut self, pop: impl Fn(&mut Mesh<MeshEntry>) -> Option<(Option<u16>, MeshEntry)>) {
         for _ in 0..ENTRIES_PER_TURN_MAX {
             if self.parts.is_congested() {
                 break;
             }
-            let Some((core, Parcel(content))) = pop(&mut self.parts.mesh) else { break };
-            self.handle_entry(core, content);
+            let Some((core, MeshEntry(kind))) = pop(&mut self.parts.mesh) else { break };
+            self.handle_entry(core, kind);
         }
     }
 
-    fn handle_entry(&mut self, core: Option<u16>, content: Content) {
-        match (content, core) {
-            (Content::Notice(Notice::Interest { key, name }), Some(core)) => {
+    fn handle_entry(&mut self, core: Option<u16>, kind: EntryKind) {
+        match (kind, core) {
+            (EntryKind::Notice(Notice::Interest { key, name }), Some(core)) => {
                 self.parts.topics.add_remote(core, key, &name);
                 // The sending core waits until this entry was popped.
                 self.parts.mesh.wake_later(core);
             }
-            (Content::Notice(Notice::Disinterest { name }), Some(core)) => self.parts.topics.remove_remote(core, &name),
-            (Content::Batch { key, batch }, _) => self.parts.topics.arrived(key, batch),
-            (Content::Publish { name, batch }, _) => {
+            (EntryKind::Notice(Notice::Disinterest { name }), Some(core)) => {
+                self.parts.topics.remove_remote(core, &name)
+            }
+            (EntryKind::Batch { key, batch }, _) => self.parts.topics.receive(key, batch),
+            (EntryKind::Publish { name, batch }, _) => {
                 self.parts.publish_batch(&name, &batch);
             }
-            (Content::Send { token, prepared }, _) => self.send_prepared(token, &prepared),
-            (Content::Mail(mail), _) => self.hand_over(mail),
-            (Content::Count { name, tally }, _) => tally.add(self.parts.topics.count(&name)),
+            (EntryKind::Send { token, prepared }, _) => self.send_prepared(token, &prepared),
+            (EntryKind::Mail(mail), _) => self.hand_over(mail),
+            (EntryKind::Count { name, tally }, _) => tally.add(self.parts.topics.count(&name)),
             // Only cores announce interests.
-            (Content::Notice(_), None) => {}
+            (EntryKind::Notice(_), None) => {}
         }
     }
 

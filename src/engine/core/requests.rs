@@ -233,7 +233,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn write_last(&mut self, token: Token, response: &Response, end: End) {
         response.write(&mut self.parts.reply, self.dates.at(self.now_ms), false, false);
         if let Some(slot) = self.sessions.get_mut(token) {
-            slot.part_with_answer(end);
+            slot.linger_after_answer(end);
         }
     }
 

@@ -34,7 +34,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         self.continue_after_send(token);
         self.settle(token);
-        self.read_on_if_cut_off(token, 0);
+        self.read_on_if_interrupted(token, 0);
     }
 
     pub(super) fn send_all(&mut self) {

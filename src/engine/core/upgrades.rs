@@ -32,7 +32,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         match decision {
             None => return self.refuse(token, &Refusal::HandlerFailed),
-            Some(Upgrade::Accept(accept)) if !accept.speaks_only(|wanted| offered.any(|own| own == wanted)) => {
+            Some(Upgrade::Accept(accept)) if !accept.chooses_offered(|wanted| offered.any(|own| own == wanted)) => {
                 tracing::error!("A handler chose a subprotocol that the client had not offered.");
                 self.let_go(accept);
                 return self.refuse(token, &Refusal::HandlerFailed);
@@ -73,7 +73,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let admitted = match handshake::check(request) {
             // RFC 6455 4.1: a client that does not wait for the answer may be part of a smuggled request.
             Ok(_) if more_follows => Err(Refusal::EarlyData),
-            Ok(handshake) => self.parts.clients.admit(token.index, request, self.now_ms).map(|()| handshake),
+            Ok(handshake) => self.parts.clients.admit_handshake(token.index, request, self.now_ms).map(|()| handshake),
             Err(refusal) => Err(refusal),
         };
         let handshake = match admitted {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::marker::PhantomData;
 
-use crate::engine::mail::{Content, Parcel};
+use crate::engine::mail::{EntryKind, MeshEntry};
 use crate::engine::subscribers::Subscribers;
 use crate::engine::topics::{self, TopicError};
 use crate::engine::values::Sent;
@@ -19,13 +19,13 @@ use crate::protocol::{Message, Prepared};
 /// Reaches the cores of a server from any thread. `M` is the [`Mail`](super::Handler::Mail) of its handlers. A clone is
 /// cheap.
 pub struct ServerHandle<M = ()> {
-    injector: Injector<Parcel>,
+    injector: Injector<MeshEntry>,
     mail: PhantomData<fn(M)>,
 }
 
 impl<M: Send + 'static> ServerHandle<M> {
     /// Returns a handle to cores whose handlers have this type of mail.
-    pub(in crate::engine) fn new(injector: Injector<Parcel>) -> Self {
+    pub(in crate::engine) fn new(injector: Injector<MeshEntry>) -> Self {
         Self { injector, mail: PhantomData }
     }
 
@@ -39,7 +39,7 @@ impl<M: Send + 'static> ServerHandle<M> {
     ///
     /// Costs one allocation and, if the core sleeps, a system call.
     pub fn mail(&self, core: u16, mail: M) -> Sent {
-        self.push(core, Content::Mail(Box::new(mail)))
+        self.push(core, EntryKind::Mail(Box::new(mail)))
     }
 
     /// Publishes a message to all subscribers of the topic, and of the patterns that it matches. Returns
@@ -51,29 +51,29 @@ impl<M: Send + 'static> ServerHandle<M> {
     /// Publishes a prepared message, as [`ServerHandle::publish`] does, for messages that are sent elsewhere too.
     pub fn publish_prepared(&self, topic: &str, prepared: &Prepared) -> Result<Sent, TopicError> {
         topics::check_publishable(topic)?;
-        let content = Content::Publish { name: topic.into(), batch: prepared.batch().clone() };
-        Ok(self.push(self.core_of(topic), content))
+        let kind = EntryKind::Publish { name: topic.into(), batch: prepared.batch().clone() };
+        Ok(self.push(self.core_of(topic), kind))
     }
 
     /// Sends a message to one session, on whichever core it lives. Returns [`Sent::Dropped`] if the inbox of that core
     /// is full; the outcome on that core is counted, but not returned.
     pub fn send(&self, session: SessionId, prepared: &Prepared) -> Sent {
-        self.push(session.core, Content::Send { token: session.token, prepared: prepared.clone() })
+        self.push(session.core, EntryKind::Send { token: session.token, prepared: prepared.clone() })
     }
 
     /// Counts the sessions that are subscribed to this topic or pattern itself, over all cores. Ready once every core
     /// has counted; `None` if a core could not be asked, because its inbox is full or it has ended.
     pub fn subscribers(&self, topic: &str) -> Subscribers {
-        let subscribers = Subscribers::asked_of(self.injector.cores());
+        let subscribers = Subscribers::over(self.injector.cores());
         for core in 0..self.injector.cores() as u16 {
             let tally = subscribers.tally();
-            self.push(core, Content::Count { name: topic.into(), tally });
+            self.push(core, EntryKind::Count { name: topic.into(), tally });
         }
         subscribers
     }
 
-    fn push(&self, core: u16, content: Content) -> Sent {
-        match self.injector.push(core, Parcel(content)) {
+    fn push(&self, core: u16, kind: EntryKind) -> Sent {
+        match self.injector.push(core, MeshEntry(kind)) {
             Ok(()) => Sent::Queued,
             Err(_) => Sent::Dropped,
         }

@@ -147,7 +147,7 @@ impl<H: Handler> Session<'_, H> {
             self.slot.note_backpressure();
         }
         if sent != Sent::Queued || self.parts.publishers.note_published(self.token) {
-            self.parts.hold(self.slot, self.token);
+            self.parts.throttle(self.slot, self.token);
         }
         Ok(sent)
     }

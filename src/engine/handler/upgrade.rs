@@ -133,7 +133,7 @@ pub struct Accept<S> {
 
 impl<S> Accept<S> {
     /// Returns whether the chosen subprotocol, if any, was offered.
-    pub(in crate::engine) fn speaks_only(&self, offered: impl FnOnce(&str) -> bool) -> bool {
+    pub(in crate::engine) fn chooses_offered(&self, offered: impl FnOnce(&str) -> bool) -> bool {
         self.protocol.as_deref().is_none_or(offered)
     }
 }

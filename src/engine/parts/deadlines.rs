@@ -55,7 +55,7 @@ impl Parts {
             }
         }
         if slot.phase() == Phase::Open {
-            self.consider_the_open(slot, token, &mut due);
+            self.consider_open(slot, token, &mut due);
         }
         if looked.is_some_and(|at| clocks.each().all(|(clock, _)| !clock.covers(at))) {
             self.acknowledged.forget(token.index);
@@ -64,7 +64,7 @@ impl Parts {
     }
 
     /// Considers the deadlines of an open session that acknowledgements do not extend.
-    fn consider_the_open<S>(&self, slot: &Slot<S>, token: Token, due: &mut Due) {
+    fn consider_open<S>(&self, slot: &Slot<S>, token: Token, due: &mut Due) {
         let limits = &self.limits;
         if let Some(since) = slot.connection().assembling_since() {
             due.consider(self.tick, since.saturating_add(ticks(limits.assembly_timeout_ms)), Action::FailAssembly);

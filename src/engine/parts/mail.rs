@@ -3,14 +3,14 @@
 //! Invariant: the mail of one core to another keeps its order, and no more of it waits than a ring holds.
 
 use super::Parts;
-use crate::engine::mail::{Content, HandlerMail, Parcel};
+use crate::engine::mail::{EntryKind, HandlerMail, MeshEntry};
 use crate::engine::values::Sent;
 
 impl Parts {
     /// Sends mail to the handler of a core, or drops it if the way there is full.
     pub(in crate::engine) fn mail(&mut self, core: u16, mail: HandlerMail) -> Sent {
         let is_sent = if core != self.core {
-            self.mesh.push(core, Parcel(Content::Mail(mail))).is_ok()
+            self.mesh.push(core, MeshEntry(EntryKind::Mail(mail))).is_ok()
         } else {
             let has_room = self.own_mail.len() < self.limits.mesh.ring_entries;
             if has_room {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::engine::admission::clients::Clients;
 use crate::engine::counters::Counters;
 use crate::engine::limits::Limits;
-use crate::engine::mail::{HandlerMail, Parcel};
+use crate::engine::mail::{HandlerMail, MeshEntry};
 use crate::engine::session::acknowledged::Acknowledged;
 use crate::engine::session::outbox::Outbox;
 use crate::engine::session::{Compressing, InflationBudget, List, Lists, Phase, Slot, Wakes};
@@ -51,7 +51,7 @@ pub(in crate::engine) struct Parts {
     pub(in crate::engine) tasks: Tasks,
     pub(in crate::engine) inflation: InflationBudget,
     pub(in crate::engine) topics: Topics,
-    pub(in crate::engine) mesh: Mesh<Parcel>,
+    pub(in crate::engine) mesh: Mesh<MeshEntry>,
     /// A buffer for the topics that receive a message; empty between calls.
     targets: Vec<u32>,
     pub(in crate::engine) publishers: Publishers,
@@ -75,7 +75,7 @@ impl Parts {
         counters_of_all: Arc<[Arc<Counters>]>,
         clients: Clients,
         tasks: Tasks,
-        mesh: Mesh<Parcel>,
+        mesh: Mesh<MeshEntry>,
     ) -> Self {
         let mut reply = vec![0; REPLY_BYTES_MAX];
         // It was written once, so that its memory is allocated from the start.
@@ -120,11 +120,11 @@ impl Parts {
 
     /// Resumes reading from a paused or throttled session, and restarts its silence and assembly timers.
     pub(in crate::engine) fn read_again<S>(&mut self, slot: &mut Slot<S>, token: Token) {
-        slot.excuse_silence(self.tick);
+        slot.restart_silence(self.tick);
         self.resume_next_turn(slot, token);
     }
 
-    fn hold_back<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {
+    fn put_in_outbox<S>(&mut self, slot: &mut Slot<S>, token: Token, mut outbox: Box<Outbox>) {
         self.begin_waiting(&mut outbox, token);
         slot.set_outbox(outbox);
         self.mark_dirty(slot, token);

@@ -5,10 +5,10 @@
 //! and beyond it messages are dropped and counted.
 
 use super::Parts;
-use crate::engine::mail::{Content, Parcel};
+use crate::engine::mail::{EntryKind, MeshEntry};
 use crate::engine::reasons::DropReason;
 use crate::engine::session::Slot;
-use crate::engine::topics::{self, Flow, Member, Portion, TopicError};
+use crate::engine::topics::{self, Flow, Member, QueuedBatch, TopicError};
 use crate::engine::values::Sent;
 use crate::protocol::deflate::Compress;
 use crate::protocol::{Batch, HEADER_BYTES_MAX, Message};
@@ -40,7 +40,7 @@ impl Parts {
     /// Gathers something for each topic and pattern that a message to this topic reaches. Returns the worst outcome.
     fn publish_by(&mut self, topic: &str, gather: impl Fn(&mut Self, u32) -> Sent) -> Sent {
         let mut targets = std::mem::take(&mut self.targets);
-        self.topics.each_target(topic, |target| targets.push(target));
+        self.topics.for_each_target(topic, |target| targets.push(target));
         let sent = targets.drain(..).fold(Sent::Queued, |sent, target| worse(sent, gather(self, target)));
         self.targets = targets;
         sent
@@ -52,7 +52,7 @@ impl Parts {
     }
 
     /// Returns whether sessions that publish must wait: the backlog here, or a ring to another core, is too full.
-    pub(in crate::engine) fn holds_publishers(&self) -> bool {
+    pub(in crate::engine) fn must_throttle(&self) -> bool {
         self.is_congested() || self.mesh.others().any(|core| self.mesh.is_crowded(core))
     }
 
@@ -67,11 +67,11 @@ impl Parts {
     /// Counts the message that an ended subscription waited for.
     pub(in crate::engine) fn note_left(&self, member: Member) {
         // The session does not get the latest message that it waited for.
-        self.count_dropped(DropReason::TopicLatest, usize::from(member.is_behind()));
+        self.count_dropped(DropReason::TopicLatest, usize::from(member.is_lagging()));
     }
 
     /// Throttles a session that published, until there is room again.
-    pub(in crate::engine) fn hold<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+    pub(in crate::engine) fn throttle<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         if slot.throttle() {
             self.counters.publishers_held.add(1);
             self.publishers.note_throttled(token);
@@ -108,7 +108,7 @@ impl Parts {
             // The batch is not merged, so that all topics and cores share its encodings; gathered messages go first.
             self.seal(topic);
             self.topics.backlog_bytes += batch.bytes();
-            self.dispatch(topic, Portion { batch: batch.clone(), senders: Vec::new(), is_shared: true });
+            self.dispatch(topic, QueuedBatch { batch: batch.clone(), senders: Vec::new(), is_shared: true });
             return self.queued();
         }
         self.gather_by(topic, |flow| flow.gathering.append(batch))
@@ -136,7 +136,7 @@ impl Parts {
     }
 
     fn queued(&self) -> Sent {
-        if self.holds_publishers() { Sent::Backpressure } else { Sent::Queued }
+        if self.must_throttle() { Sent::Backpressure } else { Sent::Queued }
     }
 
     /// Makes a batch of the messages gathered for a topic.
@@ -146,22 +146,22 @@ impl Parts {
             let batch = std::mem::take(&mut flow.gathering).finish();
             let senders = std::mem::take(&mut flow.senders);
             let is_shared = !self.topics.remotes(topic).is_empty();
-            self.dispatch(topic, Portion { batch, senders, is_shared });
+            self.dispatch(topic, QueuedBatch { batch, senders, is_shared });
         }
     }
 
     /// Sends a batch to the other cores with subscribers, and queues it for those here.
-    fn dispatch(&mut self, topic: u32, portion: Portion) {
+    fn dispatch(&mut self, topic: u32, queued: QueuedBatch) {
         for remote in self.topics.remotes(topic) {
-            let content = Content::Batch { key: remote.key, batch: portion.batch.clone() };
-            if self.mesh.push(remote.core, Parcel(content)).is_err() {
-                self.counters.messages_dropped.add_many(&DropReason::RingFull, portion.batch.messages() as u64);
+            let kind = EntryKind::Batch { key: remote.key, batch: queued.batch.clone() };
+            if self.mesh.push(remote.core, MeshEntry(kind)).is_err() {
+                self.counters.messages_dropped.add_many(&DropReason::RingFull, queued.batch.messages() as u64);
             }
         }
         if self.topics.get(topic).is_some_and(|topic| topic.members() > 0) {
-            self.topics.await_delivery(topic, portion);
+            self.topics.await_delivery(topic, queued);
         } else {
-            self.topics.backlog_bytes -= portion.batch.bytes();
+            self.topics.backlog_bytes -= queued.batch.bytes();
             self.topics.forget_if_over(topic);
         }
     }

@@ -32,7 +32,7 @@ impl Parts {
     ) {
         let Some(topic) = self.topics.key(member.topic()) else { return };
         let (overflow, since) = (member.overflow(), self.tick);
-        let own: Vec<usize> = if member.is_echoless() { round.own_messages(token).collect() } else { Vec::new() };
+        let own: Vec<usize> = if member.excludes_own() { round.own_messages(token).collect() } else { Vec::new() };
         let (window, compressors) = self.compression.for_shared_frames(slot.connection_mut(), &self.limits);
         let encoding = round.encoding(window, compressors);
         if own.is_empty() {
@@ -62,7 +62,7 @@ impl Parts {
     fn share<S>(&mut self, slot: &mut Slot<S>, token: Token, shared: SharedFrames) {
         self.counters.messages_sent.add(u64::from(shared.messages));
         if !slot.has_outbox() {
-            self.hold_back(slot, token, Box::default());
+            self.put_in_outbox(slot, token, Box::default());
         }
         if let Some(outbox) = slot.outbox_mut() {
             outbox.share(shared);

@@ -121,7 +121,7 @@ impl Parts {
             let mut outbox = Box::<Outbox>::default();
             outbox.push(&self.reply[sent.min(head)..]);
             outbox.push(&payload[sent.saturating_sub(head)..]);
-            self.hold_back(slot, token, outbox);
+            self.put_in_outbox(slot, token, outbox);
         }
         self.reply.clear();
     }
@@ -180,7 +180,7 @@ impl Parts {
         if sent < self.reply.len() {
             let mut outbox = Box::<Outbox>::default();
             outbox.push(&self.reply[sent..]);
-            self.hold_back(slot, token, outbox);
+            self.put_in_outbox(slot, token, outbox);
         }
         self.reply.clear();
     }

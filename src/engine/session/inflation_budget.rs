@@ -31,7 +31,7 @@ impl InflationBudget {
     }
 
     /// Makes the budget available to the sessions that were postponed to this turn.
-    pub(in crate::engine) fn let_the_postponed_go_on(&mut self) {
+    pub(in crate::engine) fn release_postponed(&mut self) {
         if std::mem::take(&mut self.was_awaited) {
             self.bytes_left = INFLATED_BYTES_PER_TURN_MAX;
         }

@@ -21,7 +21,7 @@ use super::trace::{Trace, Traced};
 use crate::engine::session::Phase;
 use crate::engine::wheel::TICK_MS;
 use crate::engine::{
-    Admission, AdmissionPolicy, BoxedTask, Core, Counters, Handler, Limits, Parcel, Seed, ServerHandle, SessionId,
+    Admission, AdmissionPolicy, BoxedTask, Core, Counters, Handler, Limits, MeshEntry, Seed, ServerHandle, SessionId,
 };
 use crate::mesh::Mesh;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
@@ -62,7 +62,7 @@ pub struct Process {
     /// The counters of its cores.
     counters: Arc<[Arc<Counters>]>,
     /// The ends of its rings that no core has taken yet.
-    mesh: Rc<RefCell<Vec<Option<Mesh<Parcel>>>>>,
+    mesh: Rc<RefCell<Vec<Option<Mesh<MeshEntry>>>>>,
 }
 
 impl Process {

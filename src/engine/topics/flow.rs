@@ -29,7 +29,7 @@ pub(in crate::engine) type Senders = Vec<(usize, Token)>;
 pub(in crate::engine) struct Flow {
     pub(in crate::engine) gathering: BatchBuilder,
     pub(in crate::engine) senders: Senders,
-    pub(super) waiting: VecDeque<Portion>,
+    pub(super) waiting: VecDeque<QueuedBatch>,
     pub(super) round: Option<Round>,
     /// The cursor of the round that is under way.
     pub(super) cursor: u32,
@@ -53,23 +53,23 @@ impl Flow {
 
     /// Takes as many batches as fit into a round.
     pub(super) fn begin_round(&mut self, round_bytes_max: usize) -> Option<Round> {
-        let mut portions = vec![self.waiting.pop_front()?];
-        let mut bytes = portions[0].batch.bytes();
+        let mut batches = vec![self.waiting.pop_front()?];
+        let mut bytes = batches[0].batch.bytes();
         while let Some(next) = self.waiting.front() {
             bytes += next.batch.bytes();
             if bytes > round_bytes_max {
                 bytes -= next.batch.bytes();
                 break;
             }
-            portions.extend(self.waiting.pop_front());
+            batches.extend(self.waiting.pop_front());
         }
-        Some(Round::new(portions, bytes))
+        Some(Round::new(batches, bytes))
     }
 }
 
 /// A batch that waits to be delivered.
 #[derive(Debug)]
-pub(in crate::engine) struct Portion {
+pub(in crate::engine) struct QueuedBatch {
     pub(in crate::engine) batch: Batch,
     pub(in crate::engine) senders: Senders,
     /// Another core refers to the batch too.
@@ -86,7 +86,7 @@ pub(in crate::engine) struct Latest {
 /// The batches that one visit delivers to each subscriber.
 #[derive(Debug)]
 pub(in crate::engine) struct Round {
-    portions: Vec<Portion>,
+    batches: Vec<QueuedBatch>,
     plain: Encoding,
     compressed: Vec<(WindowBits, Encoding)>,
     latest: Option<Latest>,
@@ -97,17 +97,17 @@ pub(in crate::engine) struct Round {
 }
 
 impl Round {
-    fn new(mut portions: Vec<Portion>, bytes: usize) -> Self {
+    fn new(mut batches: Vec<QueuedBatch>, bytes: usize) -> Self {
         let mut senders = Senders::new();
         let mut messages = 0;
-        for portion in &mut portions {
-            senders.extend(portion.senders.drain(..).map(|(message, sender)| (messages + message, sender)));
-            messages += portion.batch.messages();
+        for queued in &mut batches {
+            senders.extend(queued.senders.drain(..).map(|(message, sender)| (messages + message, sender)));
+            messages += queued.batch.messages();
         }
         // The sort is stable, so that the messages of one sender keep their order.
         senders.sort_by_key(|(_, sender)| sender.index);
-        let plain = with_local_count(&portions, Encoding::concat(portions.iter().map(|portion| portion.batch.plain())));
-        Self { portions, plain, compressed: Vec::new(), latest: None, senders, bytes }
+        let plain = with_local_count(&batches, Encoding::concat(batches.iter().map(|queued| queued.batch.plain())));
+        Self { batches, plain, compressed: Vec::new(), latest: None, senders, bytes }
     }
 
     pub(in crate::engine) fn messages(&self) -> usize {
@@ -125,11 +125,11 @@ impl Round {
         let known = self.compressed.iter().position(|(of, _)| *of == window);
         let at = known.unwrap_or_else(|| {
             let parts: Vec<_> = self
-                .portions
+                .batches
                 .iter()
-                .map(|portion| portion.batch.encoding(Some(window), Some(compressors)).clone())
+                .map(|queued| queued.batch.encoding(Some(window), Some(compressors)).clone())
                 .collect();
-            self.compressed.push((window, with_local_count(&self.portions, Encoding::concat(parts.iter()))));
+            self.compressed.push((window, with_local_count(&self.batches, Encoding::concat(parts.iter()))));
             self.compressed.len() - 1
         });
         &self.compressed[at].1
@@ -138,7 +138,7 @@ impl Round {
     /// Returns its last message alone. Only the first call copies it.
     pub(in crate::engine) fn latest(&mut self) -> Option<Latest> {
         if self.latest.is_none() {
-            let batch = self.portions.last()?.batch.last()?;
+            let batch = self.batches.last()?.batch.last()?;
             let last = self.messages() - 1;
             let sender = self.senders.iter().find(|(message, _)| *message == last).map(|(_, sender)| *sender);
             self.latest = Some(Latest { batch, sender });
@@ -162,8 +162,8 @@ impl Round {
 
 /// Gives frames that another core refers to a reference count of this core. Otherwise the cores would compete for the
 /// cache line of one count, thousands of times for a round.
-fn with_local_count(portions: &[Portion], encoding: Encoding) -> Encoding {
-    match portions {
+fn with_local_count(batches: &[QueuedBatch], encoding: Encoding) -> Encoding {
+    match batches {
         [only] if only.is_shared => encoding.with_own_count(),
         _ => encoding,
     }
@@ -178,10 +178,10 @@ mod tests {
     use crate::protocol::Message;
     use crate::protocol::deflate::{Compress, Compression};
 
-    fn portion(messages: &[&str], senders: Senders, is_shared: bool) -> Portion {
+    fn queued(messages: &[&str], senders: Senders, is_shared: bool) -> QueuedBatch {
         let mut builder = BatchBuilder::default();
         messages.iter().for_each(|message| builder.push(Message::Text(message), Compress::Always));
-        Portion { batch: builder.finish(), senders, is_shared }
+        QueuedBatch { batch: builder.finish(), senders, is_shared }
     }
 
     const SENDER: Token = Token { index: 7, generation: 1 };
@@ -191,7 +191,7 @@ mod tests {
         let mut flow = Flow::default();
         let long = "x".repeat(30_000);
         for _ in 0..5 {
-            flow.waiting.push_back(portion(&["short", &long], vec![(1, SENDER)], false));
+            flow.waiting.push_back(queued(&["short", &long], vec![(1, SENDER)], false));
         }
         let mut round = flow.begin_round(ROUND_BYTES_MAX).unwrap();
         assert_eq!((round.messages(), flow.waiting.len()), (4, 3));
@@ -206,7 +206,7 @@ mod tests {
             (4, 2)
         );
         assert!(flow.begin_round(ROUND_BYTES_MAX).is_none() && flow.is_over());
-        flow.waiting.push_back(portion(&[&"x".repeat(3 * ROUND_BYTES_MAX)], Vec::new(), false));
+        flow.waiting.push_back(queued(&[&"x".repeat(3 * ROUND_BYTES_MAX)], Vec::new(), false));
         assert_eq!(flow.begin_round(ROUND_BYTES_MAX).unwrap().messages(), 1, "one batch is never too large");
     }
 
@@ -214,8 +214,8 @@ mod tests {
     fn a_round_is_encoded_once_for_each_window() {
         let text = "compressible, ".repeat(100);
         let mut flow = Flow::default();
-        flow.waiting.push_back(portion(&[&text, "b"], Vec::new(), true));
-        flow.waiting.push_back(portion(&[&text], Vec::new(), true));
+        flow.waiting.push_back(queued(&[&text, "b"], Vec::new(), true));
+        flow.waiting.push_back(queued(&[&text], Vec::new(), true));
         let mut round = flow.begin_round(ROUND_BYTES_MAX).unwrap();
         let mut compressors = Compressors::new(&Compression::default());
         let wide = round.encoding(Some(WindowBits::MAX), Some(&mut compressors)).frames().clone();

@@ -46,11 +46,11 @@ impl Member {
         self.session & (CONFIRMED - 1)
     }
 
-    pub(in crate::engine) fn is_echoless(&self) -> bool {
+    pub(in crate::engine) fn excludes_own(&self) -> bool {
         self.session & NO_ECHO != 0
     }
 
-    pub(in crate::engine) fn is_behind(&self) -> bool {
+    pub(in crate::engine) fn is_lagging(&self) -> bool {
         self.session & LAGGING != 0
     }
 
@@ -94,7 +94,7 @@ impl Member {
 
     /// Records whether the session waits for the latest message. Returns whether that is a change.
     pub(in crate::engine) fn set_lagging(&mut self, lagging: bool) -> bool {
-        let was_lagging = self.is_behind();
+        let was_lagging = self.is_lagging();
         self.session = if lagging { self.session | LAGGING } else { self.session & !LAGGING };
         was_lagging != lagging
     }
@@ -234,10 +234,10 @@ mod tests {
                 assert!(!member.is_confirmed() && member.set_lagging(true) && !member.set_lagging(true));
                 member.confirm();
                 assert_eq!((member.topic(), member.session(), member.overflow()), (7, index, overflow));
-                assert_eq!((member.is_echoless(), member.is_behind()), (!echo, true));
-                assert!(member.set_lagging(false) && !member.is_behind() && member.is_confirmed());
+                assert_eq!((member.excludes_own(), member.is_lagging()), (!echo, true));
+                assert!(member.set_lagging(false) && !member.is_lagging() && member.is_confirmed());
                 member.subscribe_as(Subscribe::default());
-                assert_eq!((member.overflow(), member.is_echoless()), (Overflow::Close, false));
+                assert_eq!((member.overflow(), member.excludes_own()), (Overflow::Close, false));
             }
         }
     }

@@ -21,7 +21,7 @@ use std::hash::{BuildHasher, RandomState};
 use hashbrown::HashTable;
 
 use arena::Arena;
-pub(super) use flow::{Flow, Latest, NO_ENTRY, Portion, Round, round_bytes_max};
+pub(super) use flow::{Flow, Latest, NO_ENTRY, QueuedBatch, Round, round_bytes_max};
 pub(super) use interest::{Interest, Notice};
 pub(super) use members::{Member, Members, Membership};
 pub(super) use pacing::Pacing;
@@ -115,7 +115,7 @@ impl Topics {
 
     /// Calls `each` with the number of every topic that receives a message for `name`: the topic itself and every
     /// pattern that matches it. Costs a lookup, and another for each length of a pattern.
-    pub(super) fn each_target(&self, name: &str, mut each: impl FnMut(u32)) {
+    pub(super) fn for_each_target(&self, name: &str, mut each: impl FnMut(u32)) {
         self.find(name.as_bytes()).into_iter().for_each(&mut each);
         if self.pattern_bytes.is_empty() {
             return;
@@ -224,7 +224,7 @@ impl Topics {
             if flow.cursor == member {
                 flow.cursor = removed.next_of_topic();
             }
-            if removed.is_behind() {
+            if removed.is_lagging() {
                 flow.lagging -= 1;
             }
         }

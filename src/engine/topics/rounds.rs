@@ -3,7 +3,7 @@
 //! Returns which topic and which subscriber is next, and never touches a session. Invariant: a topic with something to
 //! deliver is on exactly one of the lists of those that continue, in this or a later turn.
 
-use super::flow::{Flow, Latest, Portion, Round};
+use super::flow::{Flow, Latest, QueuedBatch, Round};
 use super::members::Member;
 use super::topic::TopicKey;
 use super::{NO_ENTRY, Topics};
@@ -24,19 +24,19 @@ impl Topics {
     }
 
     /// Queues a batch for the subscribers of this core. It is part of the backlog already.
-    pub(in crate::engine) fn await_delivery(&mut self, topic: u32, portion: Portion) {
+    pub(in crate::engine) fn await_delivery(&mut self, topic: u32, queued: QueuedBatch) {
         let Some(flow) = self.flow_or_new(topic) else { return };
-        flow.waiting.push_back(portion);
+        flow.waiting.push_back(queued);
         if !std::mem::replace(&mut flow.active, true) {
             self.active.push_back(topic);
         }
     }
 
     /// Queues a batch from another core. If the topic has no subscribers any more, the batch is dropped.
-    pub(in crate::engine) fn arrived(&mut self, key: TopicKey, batch: Batch) {
+    pub(in crate::engine) fn receive(&mut self, key: TopicKey, batch: Batch) {
         if self.at(key).is_some_and(|topic| topic.members.count > 0) {
             self.backlog_bytes += batch.bytes();
-            self.await_delivery(key.index, Portion { batch, senders: Vec::new(), is_shared: true });
+            self.await_delivery(key.index, QueuedBatch { batch, senders: Vec::new(), is_shared: true });
         }
     }
 
@@ -53,7 +53,7 @@ impl Topics {
 
     /// Ends a turn: topics set aside for the next turn become active. Returns whether anything is left to deliver or to
     /// confirm, including what handlers have published since the batches were made.
-    pub(in crate::engine) fn go_on(&mut self) -> bool {
+    pub(in crate::engine) fn end_turn(&mut self) -> bool {
         self.active.extend(self.next_turn.drain(..));
         std::mem::swap(&mut self.next_turn, &mut self.turn_after_next);
         !(self.active.is_empty() && self.next_turn.is_empty() && self.gathered.is_empty() && self.to_confirm.is_empty())

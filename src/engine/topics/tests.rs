@@ -1,7 +1,7 @@
 //! Tests of the table of topics, without cores and sockets.
 
 use super::*;
-use crate::engine::mail::Parcel;
+use crate::engine::mail::MeshEntry;
 use crate::mesh::{Capacity, Mesh};
 use crate::protocol::Batch;
 use crate::protocol::Message;
@@ -41,7 +41,7 @@ impl Core {
 
     fn targets(&self, name: &str) -> Vec<&str> {
         let mut found = Vec::new();
-        self.topics.each_target(name, |topic| found.push(topic));
+        self.topics.for_each_target(name, |topic| found.push(topic));
         let mut names: Vec<_> = found.into_iter().map(|topic| &*self.topics.get(topic).unwrap().name).collect();
         names.sort_unstable();
         names
@@ -127,19 +127,19 @@ fn alone_a_subscription_is_confirmed_at_once_and_once() {
 }
 
 /// Returns the first of three cores, and the ends of the mesh of all three.
-fn three(ring_entries: usize) -> (Core, Vec<Mesh<Parcel>>) {
+fn three(ring_entries: usize) -> (Core, Vec<Mesh<MeshEntry>>) {
     (Core::new(false), Mesh::build(3, Capacity { ring_entries, inbox_entries: 1 }))
 }
 
 /// Returns the announcements that a core receives from the first.
-fn heard(mesh: &mut Mesh<Parcel>) -> Vec<String> {
-    use crate::engine::mail::Content;
-    let parcels = std::iter::from_fn(|| mesh.pop()).map(|(_, Parcel(content))| match content {
-        Content::Notice(Notice::Interest { name, .. }) => format!("+{name}"),
-        Content::Notice(Notice::Disinterest { name }) => format!("-{name}"),
+fn heard(mesh: &mut Mesh<MeshEntry>) -> Vec<String> {
+    use crate::engine::mail::EntryKind;
+    let entries = std::iter::from_fn(|| mesh.pop()).map(|(_, MeshEntry(content))| match content {
+        EntryKind::Notice(Notice::Interest { name, .. }) => format!("+{name}"),
+        EntryKind::Notice(Notice::Disinterest { name }) => format!("-{name}"),
         other => format!("{other:?}"),
     });
-    parcels.collect()
+    entries.collect()
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn repeated_changes_of_interest_are_announced_in_order_and_not_confirmed_too_soo
     core.topics.announce(&mut mesh[0]);
     assert_eq!(core.confirmed(), []);
     // The first announcement has been received, the second has not.
-    let first = |mesh: &mut Mesh<Parcel>| assert!(mesh.pop().is_some());
+    let first = |mesh: &mut Mesh<MeshEntry>| assert!(mesh.pop().is_some());
     first(&mut mesh[1]);
     first(&mut mesh[2]);
     core.topics.announce(&mut mesh[0]);
@@ -229,7 +229,7 @@ fn a_round_reaches_everyone_who_was_there_and_stays() {
     (0..5).for_each(|session| assert!(core.join(session, "a").unwrap()));
     let topic = core.topics.find(b"a").unwrap();
     let key = core.topics.key(topic).unwrap();
-    core.topics.arrived(key, batch("one"));
+    core.topics.receive(key, batch("one"));
     assert_eq!(core.topics.next_active(), Some(topic));
     let round = core.topics.take_round(topic).unwrap();
     let next = |core: &mut Core| core.topics.next_member(topic).map(|(_, member)| member.session());
@@ -240,7 +240,7 @@ fn a_round_reaches_everyone_who_was_there_and_stays() {
     core.join(7, "a").unwrap();
     core.topics.put_back(topic, round);
     assert!(core.topics.is_mid_round(topic));
-    assert!(core.topics.go_on());
+    assert!(core.topics.end_turn());
     let round = core.topics.take_round(topic).unwrap();
     assert_eq!((next(&mut core), next(&mut core), next(&mut core)), (Some(1), Some(0), None));
     assert!(core.topics.backlog_bytes > 0);
@@ -256,8 +256,8 @@ fn a_batch_for_a_topic_without_subscribers_is_dropped() {
     core.leave(0, "a");
     core.join(0, "b").unwrap();
     core.confirmed();
-    core.topics.arrived(key, batch("for a"));
-    assert!(!core.topics.go_on() && core.topics.backlog_bytes == 0, "b has the place that a had");
+    core.topics.receive(key, batch("for a"));
+    assert!(!core.topics.end_turn() && core.topics.backlog_bytes == 0, "b has the place that a had");
 }
 
 #[test]
@@ -266,8 +266,8 @@ fn everyone_leaves_while_a_round_is_under_way_and_nothing_is_left() {
     (0..3).for_each(|session| assert!(core.join(session, "a").unwrap()));
     let topic = core.topics.find(b"a").unwrap();
     let key = core.topics.key(topic).unwrap();
-    core.topics.arrived(key, batch("one"));
-    core.topics.arrived(key, batch("two"));
+    core.topics.receive(key, batch("one"));
+    core.topics.receive(key, batch("two"));
     let round = core.topics.take_round(topic).unwrap();
     core.topics.next_member(topic);
     (0..3).for_each(|session| assert!(core.leave(session, "a")));
@@ -276,7 +276,7 @@ fn everyone_leaves_while_a_round_is_under_way_and_nothing_is_left() {
         if let Some(round) = core.topics.take_round(topic) {
             core.topics.put_back(topic, round);
         }
-        core.topics.go_on();
+        core.topics.end_turn();
     }
     assert!(core.is_empty() && core.topics.backlog_bytes == 0);
 }

@@ -11,7 +11,7 @@ const DISCARDED_BODY_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
 impl<S> Slot<S> {
     /// Records the reason of the end, unless one is recorded already.
-    pub(in crate::engine) fn settle_end(&mut self, end: End) {
+    pub(in crate::engine) fn decide_end(&mut self, end: End) {
         self.ending.decide(end);
     }
 
@@ -21,7 +21,7 @@ impl<S> Slot<S> {
     }
 
     /// Makes the session linger once its last answer is sent. Records the reason, unless one is recorded already.
-    pub(in crate::engine) fn part_with_answer(&mut self, end: End) {
+    pub(in crate::engine) fn linger_after_answer(&mut self, end: End) {
         self.phase = Phase::Head;
         self.part(end);
     }
@@ -43,7 +43,7 @@ impl<S> Slot<S> {
     }
 
     /// Returns whether no request has begun on the connection, and it has no session.
-    pub(in crate::engine) fn asks_nothing(&self) -> bool {
+    pub(in crate::engine) fn awaits_request(&self) -> bool {
         self.phase == Phase::Head && self.backlog.is_none() && !self.is_parting()
     }
 

@@ -89,7 +89,7 @@ impl Input {
     }
 
     #[inline]
-    pub(super) fn is_held_up(&self) -> bool {
+    pub(super) fn is_input_stopped(&self) -> bool {
         self.paused || self.throttled
     }
 }

@@ -61,13 +61,13 @@ impl<S> Slot<S> {
 
     /// Returns whether frames may be consumed now: neither the handler nor backpressure prevents it.
     fn takes_input(&self, outbox_bytes_max: usize) -> bool {
-        !self.is_held_up() && (self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max)
+        !self.is_input_stopped() && (self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max)
     }
 
     /// Returns whether the session is paused by its handler, or throttled because of what it published.
     #[inline]
-    pub(in crate::engine) fn is_held_up(&self) -> bool {
-        self.input.is_held_up()
+    pub(in crate::engine) fn is_input_stopped(&self) -> bool {
+        self.input.is_input_stopped()
     }
 
     /// Returns whether input is left that may be read or consumed now.
@@ -112,7 +112,7 @@ impl<S> Slot<S> {
     }
 
     /// Restarts the silence timer and the assembly timer, because the session was not read until now.
-    pub(in crate::engine) fn excuse_silence(&mut self, tick: u32) {
+    pub(in crate::engine) fn restart_silence(&mut self, tick: u32) {
         self.heard = tick;
         self.connection.restamp(tick);
     }
