@@ -62,9 +62,12 @@ mod units;
 
 #[cfg(feature = "server")]
 pub use engine::{
-    Context, Ended, Handler, Hub, Limits, Overflow, Sent, ServerHandle, Session, SessionHandle, SessionId, Subscribe,
-    TopicError, Upgrade, UpgradeRequest,
+    Body, ClientGone, Context, Ended, Handler, Hub, Limits, Overflow, Reply, Sent, ServerHandle, Session,
+    SessionHandle, SessionId, Subscribe, TopicError, Upgrade, UpgradeRequest,
 };
+/// The runtime of the cores, for tasks of handlers: sockets, timers, files.
+#[cfg(feature = "server")]
+pub use monoio;
 pub use protocol::deflate::{Compress, Compression};
 pub use protocol::http::{Request, Response};
 pub use protocol::{CloseCode, Message, Origins, Prepared, TrustedProxies};

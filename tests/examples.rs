@@ -28,7 +28,7 @@ type Client = WebSocketStream<TcpStream>;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The limit of an example's lines, so that it is read at once.
-const LINES_MAX: usize = 60;
+const LINES_MAX: usize = 90;
 
 /// A running example, ended when it is dropped.
 struct Program {
@@ -39,8 +39,12 @@ struct Program {
 
 impl Program {
     fn start(example: &str) -> Self {
+        Self::start_with(example, &[])
+    }
+
+    fn start_with(example: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(path_of(example));
-        command.arg("127.0.0.1:0").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("127.0.0.1:0").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         isolate(&mut command);
         let mut process = Process(command.spawn().unwrap());
         let output = BufReader::new(process.0.stdout.take().unwrap());
@@ -150,7 +154,7 @@ async fn close_code(client: &mut Client) -> CloseCode {
 }
 
 #[test]
-fn every_example_is_run_here_and_has_60_lines_at_most() {
+fn every_example_is_run_here_and_has_90_lines_at_most() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut names: Vec<_> = paths
@@ -161,7 +165,7 @@ fn every_example_is_run_here_and_has_60_lines_at_most() {
         })
         .collect();
     names.sort();
-    assert_eq!(names, ["chat", "echo", "embed_in_an_app"]);
+    assert_eq!(names, ["ask_a_backend", "chat", "chat_with_history", "echo", "embed_in_an_app", "ticker"]);
 }
 
 #[test]
@@ -279,5 +283,113 @@ fn embed_in_an_app_publishes_from_its_threads_counts_subscribers_and_drains() {
         }
         drop(clients);
         assert!(app.ends_well());
+    });
+}
+
+/// A backend that knows one token, keeps silent about another, and ends when the test does.
+fn backend() -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut kept_waiting = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = String::new();
+            BufReader::new(&stream).read_line(&mut request).unwrap();
+            match request.trim_end() {
+                "GET /name?token=ada1 HTTP/1.0" => stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nAda\n").unwrap(),
+                "GET /name?token=slow HTTP/1.0" => kept_waiting.push(stream),
+                _ => stream.write_all(b"HTTP/1.0 404 Not Found\r\n\r\n").unwrap(),
+            }
+        }
+    });
+    address
+}
+
+fn status_of(refused: ClientResult<Client>) -> u16 {
+    match refused {
+        Err(ClientError::Http(response)) => response.status().as_u16(),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[test]
+fn ask_a_backend_lets_those_in_that_the_backend_knows_and_serves_others_meanwhile() {
+    run(async {
+        let backend = backend().to_string();
+        let greeter = Program::start_with("ask_a_backend", &[&backend]);
+        let slow = greeter.ask("/?token=slow", None);
+        let others = async {
+            let mut ada = greeter.open("/?token=ada1").await;
+            say(&mut ada, "hello").await;
+            assert_eq!(text(&mut ada).await, "Ada: hello");
+            assert_eq!(status_of(greeter.ask("/?token=eve1", None).await), 403);
+            assert_eq!(status_of(greeter.ask("/", None).await), 401);
+        };
+        // The slow one is refused once the time for a handshake is over.
+        let (slow, ()) = tokio::join!(slow, others);
+        assert_eq!(status_of(slow), 500);
+        let nobody = Program::start_with("ask_a_backend", &["127.0.0.1:1"]);
+        assert_eq!(status_of(nobody.ask("/?token=ada1", None).await), 503);
+    });
+}
+
+#[test]
+fn chat_with_history_sends_newcomers_the_last_lines_and_all_members_one_order() {
+    run(async {
+        let chat = Program::start("chat_with_history");
+        let mut members = Vec::new();
+        for _ in 0..8 {
+            members.push(chat.open("/rust").await);
+        }
+        let mut seen = vec![Vec::new(); members.len()];
+        // First no more lines than a history has, so that none is lost to a member whose subscription is confirmed late.
+        for (rounds, lines) in [(0..12, 96), (12..20, 160)] {
+            for round in rounds {
+                for (number, member) in members.iter_mut().enumerate() {
+                    say(member, &format!("{round} of {number}")).await;
+                }
+            }
+            for (member, seen) in members.iter_mut().zip(&mut seen) {
+                while seen.len() < lines {
+                    let line = text(member).await;
+                    // A line that came as news and as history is one line.
+                    if !seen.contains(&line) {
+                        seen.push(line);
+                    }
+                }
+                seen.sort_by_key(|line| line.split(' ').next().unwrap().parse::<u32>().unwrap());
+            }
+        }
+        assert!(seen.iter().all(|lines| *lines == seen[0]), "they agree on the number of each line");
+        let mut newcomer = chat.open("/rust").await;
+        for line in &seen[0][60..] {
+            assert_eq!(text(&mut newcomer).await, *line);
+        }
+        let mut elsewhere = chat.open("/cobol").await;
+        say(&mut elsewhere, "anybody?").await;
+        assert_eq!(text(&mut elsewhere).await, "1 anybody?");
+    });
+}
+
+#[test]
+fn ticker_streams_events_until_its_client_leaves_or_it_is_told_to_end() {
+    run(async {
+        use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+        let ticker = Program::start("ticker");
+        let mut stream = TcpStream::connect(&ticker.address).await.unwrap();
+        stream.write_all(b"GET /ticks HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut lines = tokio::io::BufReader::new(stream).lines();
+        let mut heard = Vec::new();
+        while heard.len() < 3 {
+            let line = timeout(PATIENCE, lines.next_line()).await.expect("an event").unwrap().unwrap();
+            heard.extend(line.strip_prefix("id: ").map(str::to_owned));
+        }
+        assert_eq!(heard, ["1", "2", "3"]);
+        ticker.terminate();
+        let mut rest = String::new();
+        timeout(PATIENCE, lines.into_inner().read_to_string(&mut rest)).await.expect("an end").unwrap();
+        assert!(rest.ends_with("\r\n0\r\n\r\n"), "the body ends as bodies do: {rest:?}");
+        assert!(ticker.ends_well());
     });
 }

@@ -28,7 +28,9 @@ pub use self::core::Core;
 pub use admission::{Admission, AdmissionPolicy};
 pub use contradiction::{Contradiction, Doubt, STALL_TIMEOUT_MS, STALL_TIMEOUT_MS_MIN};
 pub use counters::{ByReason, Counter, Counters, Family};
-pub use handler::{Accept, Context, Handler, Hub, ServerHandle, Session, Upgrade, UpgradeRequest};
+pub use handler::{
+    Accept, Body, ClientGone, Context, Handler, Hub, Reply, ServerHandle, Session, Upgrade, UpgradeRequest,
+};
 pub use host::{Controller, Cores, Pin, Pulse, ReactorKind, Setup, Stopped, descriptors_per_core};
 pub use host::{DESCRIPTORS_PER_CORE, ENDING, LockedMemory, Signals, StartError};
 pub use limits::Limits;

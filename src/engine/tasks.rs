@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
@@ -12,6 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+
+use bytes::Bytes;
 
 use crate::engine::values::Sent;
 use crate::engine::values::SessionId;
@@ -46,6 +49,8 @@ pub(super) enum Command {
     Close { token: Token, code: CloseCode, reason: String },
     /// Resume reading.
     Resume { token: Token },
+    /// Append a piece to the body of the answer of this number, and keep the promise once there is room for the next.
+    Write { token: Token, answer: u32, bytes: Bytes, written: Promise<()> },
     /// Call this, which only the core's own type can, with its handler and the session.
     Run { token: Token, call: Box<dyn Any> },
     /// The task of a session panicked.
@@ -161,6 +166,12 @@ impl Tasks {
         SessionHandle { id, shared: Rc::clone(&self.shared), handler: PhantomData }
     }
 
+    /// Returns the task's end of the answer of this number, and the core's hold on it.
+    pub(super) fn body(&self, token: Token, answer: u32) -> (BodyPipe, Promise<Infallible>) {
+        let (promise, left) = Promise::new();
+        (BodyPipe { shared: Rc::clone(&self.shared), token, answer, left }, promise)
+    }
+
     /// Runs a session's task; one that panics ends the session.
     pub(super) fn spawn_for(&self, id: SessionId, task: impl Future<Output = ()> + 'static) {
         let shared = Rc::clone(&self.shared);
@@ -205,6 +216,28 @@ impl Shared {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+}
+
+/// Carries the body of one answer from its task to the core, piece by piece.
+pub(super) struct BodyPipe {
+    shared: Rc<Shared>,
+    token: Token,
+    answer: u32,
+    left: Rc<Outcome<Infallible>>,
+}
+
+impl BodyPipe {
+    /// Hands a piece to the core, and waits until there is room for the next one. Returns `None` once the answer is over.
+    pub(super) async fn write(&self, bytes: Bytes) -> Option<()> {
+        let (written, outcome) = Promise::new();
+        self.shared.command(Command::Write { token: self.token, answer: self.answer, bytes, written });
+        outcome.wait().await
+    }
+
+    /// Waits until the answer is over, or should come to its end.
+    pub(super) async fn should_end(&self) {
+        let _ = self.left.wait().await;
     }
 }
 

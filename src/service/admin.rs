@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::metrics::Metrics;
 use super::query::parameter;
 use super::{health, methods};
-use crate::engine::{Handler, Hub, Limits, Session, Upgrade, UpgradeRequest};
+use crate::engine::{Handler, Hub, Limits, Reply, Session, Upgrade, UpgradeRequest};
 use crate::protocol::Message;
 use crate::protocol::http::{HeadLimits, Request, Response};
 
@@ -67,17 +67,8 @@ impl Admin {
         };
         Response::new(200).with_body(Metrics::CONTENT_TYPE, text)
     }
-}
 
-impl Handler for Admin {
-    type State = ();
-    type Mail = ();
-
-    fn upgrade(&mut self, _: &UpgradeRequest<'_>) -> Upgrade<()> {
-        Upgrade::reject(Response::text(404, "This listener serves no WebSocket. Use an address that --listen names.\n"))
-    }
-
-    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Response {
+    fn answer(&mut self, request: &Request<'_>) -> Response {
         let response = match request.path() {
             "/" => Response::text(
                 200,
@@ -95,9 +86,22 @@ impl Handler for Admin {
         };
         methods::restrict(request, methods::READ, || response)
     }
+}
 
-    fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
-        Some(self.request(request, hub))
+impl Handler for Admin {
+    type State = ();
+    type Mail = ();
+
+    fn upgrade(&mut self, _: &UpgradeRequest<'_>) -> Upgrade<()> {
+        Upgrade::reject(Response::text(404, "This listener serves no WebSocket. Use an address that --listen names.\n"))
+    }
+
+    fn request(&mut self, request: &Request<'_>, _: &mut Hub<'_, Self>) -> Reply {
+        self.answer(request).into()
+    }
+
+    fn before_body(&mut self, request: &Request<'_>, _: &mut Hub<'_, Self>) -> Option<Response> {
+        Some(self.answer(request))
     }
 
     fn message(&mut self, _: &mut Session<'_, Self>, _: Message<'_>) {}

@@ -11,7 +11,7 @@ use super::health;
 use super::methods;
 use super::page::{PAGE, PAGE_POLICY};
 use super::topics::{Join, OverflowRules};
-use crate::engine::{Handler, Hub, Session, Status, Upgrade, UpgradeRequest};
+use crate::engine::{Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -76,6 +76,24 @@ impl Router {
             session.close(CloseCode::POLICY_VIOLATION, &error.to_string());
         }
     }
+
+    fn answer(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Response {
+        if let Some(response) = health::answer(request.path(), &self.status) {
+            return methods::restrict(request, methods::READ, || response);
+        }
+        if let Some(response) = api::answer(request, hub, &self.api, &self.pages) {
+            return response;
+        }
+        match request.path() {
+            "/" => methods::restrict(request, methods::READ, || {
+                Response::html(200, PAGE).with_header("Content-Security-Policy", PAGE_POLICY)
+            }),
+            "/echo" => upgrade_required(request),
+            path if path.starts_with("/topics/") => upgrade_required(request),
+            "*" => methods::options(methods::ALL),
+            _ => not_found(),
+        }
+    }
 }
 
 impl Handler for Router {
@@ -103,29 +121,15 @@ impl Handler for Router {
         }
     }
 
-    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Response {
-        if let Some(response) = health::answer(request.path(), &self.status) {
-            return methods::restrict(request, methods::READ, || response);
-        }
-        if let Some(response) = api::answer(request, hub, &self.api, &self.pages) {
-            return response;
-        }
-        match request.path() {
-            "/" => methods::restrict(request, methods::READ, || {
-                Response::html(200, PAGE).with_header("Content-Security-Policy", PAGE_POLICY)
-            }),
-            "/echo" => upgrade_required(request),
-            path if path.starts_with("/topics/") => upgrade_required(request),
-            "*" => methods::options(methods::ALL),
-            _ => not_found(),
-        }
+    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Reply {
+        self.answer(request, hub).into()
     }
 
     fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
         if api::reads_body(request) {
             api::refuse_unread(request, &self.api, &self.pages)
         } else {
-            Some(self.request(request, hub))
+            Some(self.answer(request, hub))
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ringsock::engine::{Counters, ReactorKind, Status};
 use ringsock::protocol::{Origins, handshake};
-use ringsock::{Handler, Hub, Limits, Message, Request, Response, Server, Session};
+use ringsock::{Handler, Hub, Limits, Message, Reply, Request, Response, Server, Session};
 
 use crate::churn::Kept;
 
@@ -96,13 +96,14 @@ impl Handler for Misbehaving {
     type State = ();
     type Mail = ();
 
-    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Response {
-        match request.path() {
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Reply {
+        let response = match request.path() {
             "/readyz" if self.status.is_ready() => Response::text(200, "ready"),
             "/readyz" => Response::text(503, "not ready"),
             "/core" => Response::text(200, self.core.to_string()),
             _ => handshake::check(request).map_or_else(|refusal| Response::from(&refusal), |_| Response::new(500)),
-        }
+        };
+        response.into()
     }
 
     fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {

@@ -37,7 +37,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.panicked(token);
                     self.flush_and_settle(token);
                 }
-                Command::Look => self.carry_out_upgrades(),
+                Command::Write { token, answer, bytes, written } => self.write_piece(token, answer, &bytes, written),
+                Command::Look => {
+                    self.carry_out_upgrades();
+                    self.carry_out_answers();
+                }
             }
         }
     }

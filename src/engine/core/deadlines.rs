@@ -63,7 +63,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.settle(token);
                 }
             }
-            Phase::Upgrading => {
+            Phase::Upgrading | Phase::Answering => {
+                self.answers.forget(token.index);
                 self.parts.counters.handshake_timeouts.add(1);
                 slot.decide_end(End::HandshakeTimeout);
                 self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);

@@ -80,6 +80,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Continues after bytes were sent: tells the handler that backpressure has ended, if it was told of it.
     pub(in crate::engine) fn continue_after_send(&mut self, token: Token) {
         self.catch_up(token);
+        self.go_on_answering(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.is_backpressured()
             && !slot.is_throttled()
@@ -141,6 +142,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.compression.note_ended(slot.connection().compression());
         self.parts.wheel.cancel(token.index);
         self.parts.wakes.forget(token.index);
+        self.answers.forget(token.index);
         self.parts.reply.clear();
         if slot.is_in_flight() {
             self.reactor.shutdown(slot.socket(), Shutdown::Both);

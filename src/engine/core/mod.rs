@@ -5,6 +5,7 @@
 //! clocks: its driver provides the time, so a simulation can drive it too.
 
 mod accept;
+mod answers;
 mod commands;
 mod deadlines;
 pub(in crate::engine) mod drain;
@@ -14,6 +15,7 @@ mod fanout;
 mod listening;
 mod parting;
 mod pending;
+mod pending_answers;
 mod reading;
 mod receiving;
 mod requests;
@@ -28,6 +30,7 @@ use std::time::Duration;
 use drain::Drain;
 use listening::Accepting;
 use pending::PendingUpgrades;
+use pending_answers::Answers;
 
 use crate::engine::admission::clients::Clients;
 use crate::engine::counters::Counters;
@@ -59,6 +62,7 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(in crate::engine) sessions: Slab<Slot<H::State>>,
     pub(in crate::engine) parts: Parts,
     pub(in crate::engine) upgrades: PendingUpgrades<H::State>,
+    answers: Answers,
     /// Listeners that are open.
     pub(in crate::engine) listeners: Vec<Accepting>,
     pub(in crate::engine) connections: Arc<AtomicUsize>,
@@ -87,6 +91,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             sessions: Slab::default(),
             parts: Parts::new(core, limits, counters_of_all, clients, tasks, mesh),
             upgrades: PendingUpgrades::default(),
+            answers: Answers::default(),
             listeners: listeners.into_iter().map(Accepting::new).collect(),
             connections,
             now_ms: 0,

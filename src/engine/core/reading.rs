@@ -27,6 +27,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn readable(&mut self, token: Token, ended: bool) {
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.note_arrival(ended);
+            if slot.phase() == Phase::Answering && slot.is_end_waiting() {
+                self.client_left(token);
+            }
             self.read(token);
         }
     }
@@ -123,7 +126,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Phase::Upgrading => self.refuse(token, &Refusal::EarlyData),
             Phase::Lingering => self.discard_input(token, input.len()),
-            Phase::Ended => {}
+            // Requests behind a pending answer stay in the socket.
+            Phase::Answering | Phase::Ended => {}
         }
     }
 }

@@ -6,10 +6,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::engine::core::Core;
+use crate::engine::core::pending_answers::Asked;
 use crate::engine::handler::{Handler, Hub};
 use crate::engine::reasons::End;
 use crate::engine::session::{Awaits, Backlog, Phase};
-use crate::engine::wheel::ticks;
 use crate::protocol::http::{BodyLength, HeadScan, Headers, Refusal, Request, Response, proxy};
 use crate::reactor::{Reactor, Token};
 
@@ -17,6 +17,8 @@ use crate::reactor::{Reactor, Token};
 enum Progress {
     /// A request of so many bytes was answered, and the next may follow.
     Answered(usize),
+    /// A request of so many bytes has an answer that takes time. Requests behind it wait.
+    Pending(usize),
     /// The request at hand is not whole.
     Partial(Awaits),
     /// The current request is incomplete, and its chunked body is being decoded.
@@ -32,6 +34,13 @@ enum Left {
     Bytes(usize, Awaits),
     /// A request with a chunked body, as far as it has arrived.
     Gathered(Box<Backlog>),
+}
+
+impl Left {
+    /// Returns so many bytes that wait for an answer before them.
+    fn waiting(bytes: usize) -> Self {
+        if bytes == 0 { Self::Nothing } else { Self::Bytes(bytes, Awaits::Nothing) }
+    }
 }
 
 /// What tells a client to send its body (RFC 9110 15.2.1).
@@ -51,6 +60,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 let left = match self.gather(token, backlog, input) {
                     Progress::Answered(bytes) => self.answer_rest(token, &input[bytes..], HeadScan::default()),
                     Progress::Gathering(backlog) => Left::Gathered(backlog),
+                    Progress::Pending(bytes) => Left::waiting(input.len() - bytes),
                     Progress::Partial(_) | Progress::Last => Left::Nothing,
                 };
                 self.keep_left(token, input, left);
@@ -99,6 +109,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             };
             match progress {
                 Progress::Answered(bytes) => rest = &rest[bytes..],
+                Progress::Pending(bytes) => return Left::waiting(rest.len() - bytes),
                 Progress::Partial(awaits) => return Left::Bytes(rest.len(), awaits),
                 Progress::Gathering(backlog) => return Left::Gathered(backlog),
                 Progress::Last => return Left::Nothing,
@@ -133,6 +144,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if request.body_length() == BodyLength::Chunked {
             return match self.gather(token, Box::new(Backlog::in_chunks(head)), after) {
                 Progress::Answered(bytes) => Progress::Answered(head_bytes + bytes),
+                Progress::Pending(bytes) => Progress::Pending(head_bytes + bytes),
                 progress => progress,
             };
         }
@@ -199,21 +211,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let Self { handler, reactor, sessions, parts, .. } = self;
         let mut hub = Hub { sessions, parts, sockets: reactor };
-        let Ok(response) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut hub))) else {
+        let Ok(reply) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut hub))) else {
             self.parts.counters.handler_panics.add(1);
             return self.refuse_last(token, &Refusal::HandlerFailed);
         };
-        self.parts.counters.http_answers.add(1);
-        let keep_alive = request.keep_alive() && !self.is_draining();
-        let date = self.dates.at(self.now_ms);
-        response.write(&mut self.parts.reply, date, keep_alive, request.method() == "HEAD");
-        if let Some(slot) = self.sessions.get_mut(token) {
-            if !keep_alive {
-                slot.part(End::Answered);
-            }
-            slot.set_deadline(self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms)));
+        if !self.reply(token, Asked::by(request), reply) {
+            return Progress::Pending(bytes);
         }
-        if keep_alive { Progress::Answered(bytes) } else { Progress::Last }
+        let is_last = self.sessions.get_mut(token).is_none_or(|slot| slot.is_parting());
+        if is_last { Progress::Last } else { Progress::Answered(bytes) }
     }
 
     /// Writes the refusal of a request. It is the last answer of the connection.
@@ -255,7 +261,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn keep(&mut self, token: Token, phase: Phase, backlog: Box<Backlog>) {
-        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase() == phase) {
+        // Requests behind one whose answer is pending are kept for afterwards.
+        let keeps = |now: Phase| now == phase || (now == Phase::Answering && phase == Phase::Head);
+        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| keeps(slot.phase())) {
             slot.keep(backlog);
         }
     }

@@ -4,12 +4,14 @@
 
 mod context;
 mod hub;
+pub(in crate::engine) mod reply;
 pub(in crate::engine) mod run;
 pub(in crate::engine) mod server_handle;
 mod session;
 mod upgrade;
 
 pub use context::Context;
+pub use reply::{Body, ClientGone, Reply};
 pub use server_handle::ServerHandle;
 pub use upgrade::{Accept, Upgrade, UpgradeRequest};
 
@@ -43,10 +45,10 @@ pub trait Handler: Sized + 'static {
         Upgrade::accept()
     }
 
-    /// Answers any other request. The default answers 404.
-    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Response {
+    /// Answers any other request, at once or later. The default answers 404.
+    fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Reply {
         let _ = (request, hub);
-        Response::text(404, "There is nothing here.\n")
+        Response::text(404, "There is nothing here.\n").into()
     }
 
     /// Decides about a request with `Expect: 100-continue`, whose client holds the body back. An answer refuses the

@@ -97,12 +97,16 @@ impl Parts {
             let looks = slot.signs().is_untaken() || slot.has_outbox();
             Clock { looks, ..Clock::new(since, ticks(limits.dead_peer_timeout_ms)) }
         };
+        let sending = slot.outbox().map(|outbox| Clock::new(outbox.progress, ticks(limits.send_timeout_ms)));
+        if slot.phase() == Phase::Answering {
+            return Clocks { sending, ..Clocks::default() };
+        }
         if slot.phase() != Phase::Open {
             return Clocks { closing: slot.lingers_as_websocket().then(closing), ..Clocks::default() };
         }
         Clocks {
             closing: (slot.deadline() != NEVER).then(closing),
-            sending: slot.outbox().map(|outbox| Clock::new(outbox.progress, ticks(limits.send_timeout_ms))),
+            sending,
             silence: (limits.dead_peer_timeout_ms > 0).then(silence),
         }
     }

@@ -287,6 +287,12 @@ impl Client {
     /// Returns the next whole answer.
     pub fn answer(&mut self) -> Option<Answer> {
         let head = String::from_utf8(self.whole_head()?.to_vec()).expect("heads are ASCII");
+        if head.contains("Transfer-Encoding: chunked\r\n") {
+            let (body, bytes) = whole_chunks(&self.received[head.len()..])?;
+            self.received.drain(..head.len() + bytes);
+            let status = head[9..12].parse().expect("a status");
+            return Some(Answer { status, head, body: String::from_utf8(body).expect("bodies are text") });
+        }
         let length = head.split("Content-Length: ").nth(1).map_or(0, |rest| {
             rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).expect("a number of bytes")
         });
@@ -375,6 +381,24 @@ impl Frame {
                 None => Frame::CloseEmpty,
             },
             Opcode::Continuation => panic!("the server does not fragment"),
+        }
+    }
+}
+
+/// Returns the data of a body in chunks and the number of its bytes, once all of it has arrived.
+fn whole_chunks(received: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut data, mut at) = (Vec::new(), 0);
+    loop {
+        let digits = received[at..].iter().position(|byte| *byte == b'\r')?;
+        let size = std::str::from_utf8(&received[at..at + digits]).expect("a size is ASCII");
+        let size = usize::from_str_radix(size, 16).expect("a size is hexadecimal");
+        let begin = at + digits + 2;
+        let chunk = received.get(begin..begin + size + 2)?;
+        assert!(chunk.ends_with(b"\r\n"), "a chunk ends with a line");
+        data.extend_from_slice(&chunk[..size]);
+        at = begin + size + 2;
+        if size == 0 {
+            return Some((data, at));
         }
     }
 }

@@ -7,7 +7,10 @@ use std::task::Poll;
 
 use super::letter::{Errand, Letter};
 use super::log::{Closed, Log};
-use crate::engine::{Ended, Handler, Hub, Overflow, Sent, Session, SessionId, Subscribe, Upgrade, UpgradeRequest};
+use crate::engine::{
+    Body, ClientGone, Ended, Handler, Hub, Overflow, Reply, Sent, Session, SessionId, Subscribe, Upgrade,
+    UpgradeRequest,
+};
 use crate::protocol::http::{Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -75,7 +78,7 @@ impl Drop for Member {
 }
 
 /// The places at which the application can be told to panic.
-pub const PANICS: [&str; 17] = [
+pub const PANICS: [&str; 19] = [
     "upgrade",
     "default",
     "decision",
@@ -91,6 +94,8 @@ pub const PANICS: [&str; 17] = [
     "task",
     "mail",
     "run",
+    "answer",
+    "body",
     "wake",
     "drop of the state",
 ];
@@ -132,6 +137,24 @@ pub fn numbered(number: usize, bytes: usize) -> Vec<u8> {
     let mut message = vec![number as u8; bytes];
     message[..4].copy_from_slice(&(number as u32).to_be_bytes());
     message
+}
+
+/// Writes a body of so many numbered pieces, and records how that ended.
+async fn stream(mut body: Body, log: Rc<Log>, pieces: usize, bytes: usize) {
+    let mut outcome = Ok(());
+    for number in 0..pieces {
+        outcome = body.write(piece(number, bytes)).await;
+        if outcome.is_err() {
+            break;
+        }
+    }
+    log.streamed.borrow_mut().push(outcome);
+}
+
+/// Returns the piece of this number, of so many bytes.
+pub fn piece(number: usize, bytes: usize) -> String {
+    let digits = number.to_string();
+    digits.repeat(bytes.div_ceil(digits.len()))[..bytes].to_owned()
 }
 
 pub struct App {
@@ -340,12 +363,49 @@ impl Handler for App {
         }
     }
 
-    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Response {
+    fn request(&mut self, request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Reply {
+        let log = Rc::clone(&self.log);
+        let ok = |body: &str| Response::text(200, body.to_owned());
         match request.path() {
             "/panic" => self.log.fail("request"),
-            "/large" => Response::text(200, "x".repeat(40_000)),
-            path if request.body().is_empty() => Response::text(200, path.to_owned()),
-            _ => Response::text(200, request.body().to_vec()),
+            "/large" => ok(&"x".repeat(40_000)).into(),
+            "/answer-later" => Reply::later(async move {
+                log.gate.clone().pass().await;
+                Response::text(200, "later")
+            }),
+            "/answer-later-panic" => Reply::later(async move {
+                polls(SOON_POLLS).await;
+                if SOON_POLLS > 0 {
+                    log.fail("answer");
+                }
+                Response::new(200)
+            }),
+            "/stream-later" => Reply::later(async move {
+                polls(SOON_POLLS).await;
+                Reply::stream(Response::new(200), |body| stream(body, log, 3, 100))
+            }),
+            "/stream-panic" => Reply::stream(Response::new(200), |mut body| async move {
+                let _ = body.write("half of it").await;
+                log.fail("body")
+            }),
+            "/stream-silently" => Reply::stream(Response::new(200), |body| async move {
+                body.should_end().await;
+                log.streamed.borrow_mut().push(Err(ClientGone));
+            }),
+            path if path.starts_with("/soon-page") => {
+                let page = ok(path);
+                Reply::later(async move {
+                    polls(SOON_POLLS).await;
+                    page
+                })
+            }
+            path if path.starts_with("/stream/") => {
+                let mut numbers = path.split('/').skip(2).map(|number| number.parse().unwrap_or_default());
+                let (pieces, bytes) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+                Reply::stream(Response::new(200), move |body| stream(body, log, pieces, bytes))
+            }
+            path if request.body().is_empty() => ok(path).into(),
+            _ => Response::text(200, request.body().to_vec()).into(),
         }
     }
 

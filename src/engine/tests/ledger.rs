@@ -94,6 +94,8 @@ impl Stage {
     fn bound_ms(self, limits: &Limits) -> Option<u64> {
         match self.phase {
             Phase::Ended => None,
+            // A streamed answer may last.
+            Phase::Answering => None,
             Phase::Lingering => Some(limits.close_timeout_ms),
             Phase::Upgrading => Some(limits.handshake_timeout_ms),
             _ if self.parting || self.finished => Some(limits.handshake_timeout_ms.max(limits.close_timeout_ms)),

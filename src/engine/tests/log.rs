@@ -11,7 +11,7 @@ use std::task::Poll;
 use super::board::Board;
 use super::handler::App;
 use super::letter::Post;
-use crate::engine::{Sent, Session, SessionHandle, SessionId, TopicError};
+use crate::engine::{ClientGone, Sent, Session, SessionHandle, SessionId, TopicError};
 
 /// The calls that the application received, in order.
 #[derive(Default)]
@@ -42,6 +42,8 @@ pub struct Log {
     pub board: Rc<Board>,
     /// The mail of all cores of the process.
     pub post: Rc<Post>,
+    /// The ends of bodies that tasks wrote.
+    pub streamed: RefCell<Vec<Result<(), ClientGone>>>,
     /// Mail that was to be written down.
     pub notes: RefCell<Vec<String>>,
     /// Sessions that were woken.

@@ -18,6 +18,7 @@ mod world;
 
 mod accepting;
 mod admission;
+mod answers;
 mod backpressure;
 mod bodies;
 mod closing;

@@ -243,7 +243,7 @@ impl<H: Handler> World<H> {
         let ended = self.tasks.run();
         let waits = self.core.may_wait();
         let completed = self.enter();
-        more || ended || completed || !waits
+        more || ended || completed || !waits || self.core.has_commands_or_wake(Waker::noop())
     }
 
     /// Runs the core as the runtime does: turns while there is something to do, and then none until a completion, a

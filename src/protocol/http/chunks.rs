@@ -1,4 +1,4 @@
-//! The parser of a request body in chunks (RFC 9112 7.1).
+//! Bodies in chunks (RFC 9112 7.1): the parser of a request's body, and the writer of a response's body.
 //!
 //! Owns the grammar of chunks and the limit on bytes beside their data. Never keeps a byte: data go straight to the
 //! caller, and the framing is dropped. Invariants: the outcome depends on the bytes alone, not on how they are split;
@@ -15,6 +15,18 @@ const SIZE_DIGITS_MAX: u8 = 16;
 /// Bytes of chunk extensions and trailers of one body, which are skipped: 8 KiB, half of the limit on a request's head.
 /// No extension in use comes near, and without a limit a body of 64 KiB could be any amount of work.
 pub const CHUNK_EXTRAS_BYTES_MAX: u32 = 8 << 10;
+
+/// The end of a body in chunks.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Appends a chunk to `out`. Appends nothing if `data` is empty, because an empty chunk would end the body.
+pub fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
+    if !data.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+        out.extend_from_slice(data);
+        out.extend_from_slice(b"\r\n");
+    }
+}
 
 /// The progress of reading one request's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,6 +204,17 @@ mod tests {
 
     fn whole(body: &str) -> Outcome {
         Ok(Some((body.into(), 0)))
+    }
+
+    #[test]
+    fn written_chunks_are_read_as_they_were() {
+        let mut body = Vec::new();
+        for data in [&b"hello"[..], b"", &[7; 300]] {
+            write_chunk(&mut body, data);
+        }
+        assert!(body.starts_with(b"5\r\nhello\r\n12c\r\n") && body.len() == 10 + 5 + 302);
+        body.extend_from_slice(LAST_CHUNK);
+        assert_eq!(read(&body), Ok(Some(([&b"hello"[..], &[7; 300]].concat(), 0))));
     }
 
     #[test]

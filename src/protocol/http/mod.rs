@@ -15,7 +15,7 @@ mod refusal;
 mod request;
 mod response;
 
-pub use chunks::{CHUNK_EXTRAS_BYTES_MAX, Chunks};
+pub use chunks::{CHUNK_EXTRAS_BYTES_MAX, Chunks, LAST_CHUNK, write_chunk};
 pub use date::Date;
 pub use foreign_origin::ForeignOrigin;
 pub use forwarded::{InvalidNetwork, TrustedProxies};

@@ -106,20 +106,41 @@ impl Response {
         &self.body
     }
 
+    /// Appends the head of a response whose body follows piece by piece: in chunks
+    /// ([`write_chunk`](super::write_chunk), then [`LAST_CHUNK`](super::LAST_CHUNK)), or up to the end of the stream for
+    /// a client of HTTP/1.0, which does not know chunks. The response's own body is not written.
+    pub fn write_streamed_head(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, in_chunks: bool) {
+        self.write_head(out, date, keep_alive, if in_chunks { Framing::Chunks } else { Framing::EndOfStream });
+    }
+
     /// Appends the response to `out`. With `head_only`, the response to HEAD, the head is the same and the body is
     /// omitted.
     pub fn write(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, head_only: bool) {
         // RFC 9110 8.6, 15.4.5: these statuses end at the head, and 204 must not even announce a length.
         let has_body = !matches!(self.status, 204 | 304);
         out.reserve(HEAD_BYTES_TYPICAL + self.body.len());
+        self.write_head(out, date, keep_alive, if has_body { Framing::Length } else { Framing::NoBody });
+        if has_body && !head_only {
+            out.extend_from_slice(&self.body);
+        }
+    }
+
+    fn write_head(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, framing: Framing) {
         out.extend_from_slice(b"HTTP/1.1 ");
         push_number(out, u64::from(self.status));
         push(out, &[" ", reason_phrase(self.status), "\r\n"]);
         push_origin(out, date);
-        if has_body {
-            push(out, &["Content-Type: ", &self.content_type, "\r\nContent-Length: "]);
-            push_number(out, self.body.len() as u64);
-            out.extend_from_slice(b"\r\n");
+        if framing != Framing::NoBody {
+            push(out, &["Content-Type: ", &self.content_type, "\r\n"]);
+        }
+        match framing {
+            Framing::Length => {
+                out.extend_from_slice(b"Content-Length: ");
+                push_number(out, self.body.len() as u64);
+                out.extend_from_slice(b"\r\n");
+            }
+            Framing::Chunks => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Framing::EndOfStream | Framing::NoBody => {}
         }
         out.extend_from_slice(b"X-Content-Type-Options: nosniff\r\n");
         if !self.has_header("Cache-Control") {
@@ -136,14 +157,20 @@ impl Response {
             push(out, &[name, ": ", value, "\r\n"]);
         }
         out.extend_from_slice(b"\r\n");
-        if has_body && !head_only {
-            out.extend_from_slice(&self.body);
-        }
     }
 
     fn has_header(&self, name: &str) -> bool {
         self.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// The way in which a client finds the end of a body (RFC 9112 6.3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length,
+    Chunks,
+    EndOfStream,
+    NoBody,
 }
 
 impl From<&Refusal> for Response {
@@ -299,6 +326,22 @@ mod tests {
 
     fn refused(refusal: Refusal) -> String {
         written(&Response::from(&refusal), false, false)
+    }
+
+    #[test]
+    fn a_streamed_head_announces_chunks_or_the_end_of_the_connection_and_no_length() {
+        let head = |in_chunks: bool| {
+            let mut out = Vec::new();
+            let response = Response::text(200, "not written");
+            response.write_streamed_head(&mut out, &Date::from(UNIX_EPOCH), in_chunks, in_chunks);
+            String::from_utf8(out).unwrap()
+        };
+        let [chunks, stream] = [true, false].map(head);
+        assert!(chunks.contains("Transfer-Encoding: chunked\r\n") && chunks.contains("Connection: keep-alive\r\n"));
+        assert!(!stream.contains("Transfer-Encoding") && stream.contains("Connection: close\r\n"));
+        for head in [chunks, stream] {
+            assert!(head.ends_with("\r\n\r\n") && !head.contains("Content-Length"), "{head}");
+        }
     }
 
     #[test]

@@ -30,6 +30,9 @@ use crate::reactor::Socket;
 /// The phase of a connection.
 ///
 /// ```text
+///  Answering
+///    ▲ │ answered
+///    │ ▼
 ///   Head ──────────────► Open ──────► Lingering ──► Ended
 ///    │ ▲                  ▲              ▲            ▲
 ///    ▼ │ refused          │ accepted     │ last       │ from every phase,
@@ -40,6 +43,8 @@ use crate::reactor::Socket;
 pub(in crate::engine) enum Phase {
     /// The connection waits for a request, or its last answer is being sent.
     Head,
+    /// The connection waits for an answer that takes time, or for the rest of its body.
+    Answering,
     /// The connection waits for the handler's decision on an upgrade.
     Upgrading,
     /// The connection is a WebSocket, until its closing handshake is over.
@@ -172,6 +177,16 @@ impl<S> Slot<S> {
     /// Returns the tick at which bytes last arrived.
     pub(in crate::engine) fn heard(&self) -> u32 {
         self.heard
+    }
+
+    /// Begins to wait for an answer that takes time.
+    pub(in crate::engine) fn await_answer(&mut self) {
+        self.phase = Phase::Answering;
+    }
+
+    /// Goes on with the next request.
+    pub(in crate::engine) fn end_answer(&mut self) {
+        self.phase = Phase::Head;
     }
 
     /// Begins to wait for the handler's decision on an upgrade.

@@ -25,6 +25,11 @@ impl<S> Slot<S> {
         self.input.set_readable(readable);
     }
 
+    /// Returns whether the end of the stream, or an error, waits in the socket.
+    pub(in crate::engine) fn is_end_waiting(&self) -> bool {
+        self.input.is_end_waiting()
+    }
+
     /// Records that the peer has ended the stream.
     pub(in crate::engine) fn note_end_of_stream(&mut self) {
         self.input.note_end();
@@ -55,7 +60,7 @@ impl<S> Slot<S> {
                 Phase::Open => self.takes_input(outbox_bytes_max),
                 Phase::Head => self.outbox_bytes() <= outbox_bytes_max,
                 Phase::Upgrading | Phase::Lingering => true,
-                Phase::Ended => false,
+                Phase::Answering | Phase::Ended => false,
             }
     }
 

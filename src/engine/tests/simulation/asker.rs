@@ -6,6 +6,7 @@ use super::Weather;
 use super::tally::Tally;
 use crate::engine::tests::client::{Client, get, post, post_chunks, post_chunks_head, upgrade_request};
 use crate::engine::tests::dice::Dice;
+use crate::engine::tests::handler::piece;
 
 pub struct Asker {
     client: Client,
@@ -56,7 +57,17 @@ impl Asker {
         client.ignore_continue();
         let (mut bytes, mut due) = (Vec::new(), VecDeque::new());
         for number in 0..dice.below(6) {
-            if dice.once_in(5) {
+            if dice.once_in(6) {
+                let path = format!("/soon-page-{number}");
+                bytes.extend(get(&path, ""));
+                due.push_back((200, Some(path)));
+                tally.add("requests", "answered later, 200", 1);
+            } else if dice.once_in(6) {
+                let (pieces, length) = (dice.below(20), dice.choose(&[0, 10, 9_000]));
+                bytes.extend(get(&format!("/stream/{pieces}/{length}"), ""));
+                due.push_back((200, Some((0..pieces).map(|number| piece(number, length)).collect())));
+                tally.add("requests", "answered piece by piece, 200", 1);
+            } else if dice.once_in(5) {
                 bytes.extend(get("/large", ""));
                 due.push_back((200, None));
             } else if dice.once_in(4) {

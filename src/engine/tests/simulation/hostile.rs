@@ -138,7 +138,20 @@ impl Hostile {
                 self.write("garbage", &garbage, &[], tally);
             }
             9 => {
-                let request = get(dice.choose(&["/", "/large", "/panic"]), dice.choose(&["", "Connection: close\r\n"]));
+                let request = get(
+                    dice.choose(&[
+                        "/",
+                        "/large",
+                        "/panic",
+                        "/answer-later",
+                        "/answer-later-panic",
+                        "/stream-panic",
+                        "/stream-silently",
+                        "/stream-later",
+                        "/stream/9/20000",
+                    ]),
+                    dice.choose(&["", "Connection: close\r\n"]),
+                );
                 let body = vec![b'a'; dice.below(70_000)];
                 let requests = match dice.below(4) {
                     0 => post("/", "", &body),

@@ -1,0 +1,211 @@
+//! Answers that take time: those that a handler gives later, and bodies that a task writes piece by piece.
+//!
+//! While an answer is pending, the connection is not read, so that later requests wait. Invariant: a connection has at most
+//! one pending answer; a piece that a task writes goes to the answer that the task was made for, or nowhere.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::Core;
+use super::pending_answers::{Arrived, Asked, Pending, Stream};
+use crate::engine::handler::Handler;
+use crate::engine::handler::reply::{Body, Reply, StreamedReply};
+use crate::engine::reasons::End;
+use crate::engine::session::Phase;
+use crate::engine::tasks::Promise;
+use crate::engine::wheel::{NEVER, ticks};
+use crate::protocol::http::{LAST_CHUNK, Refusal, Response, write_chunk};
+use crate::reactor::{Reactor, Token};
+
+impl<H: Handler, R: Reactor> Core<H, R> {
+    /// Gives a handler's answer to a request. Returns whether the answer is complete.
+    pub(super) fn reply(&mut self, token: Token, asked: Asked, reply: Reply) -> bool {
+        match reply {
+            Reply::Now(response) => {
+                self.answer_with(token, asked, &response);
+                true
+            }
+            Reply::Later(answer) => {
+                let number = self.begin_answer(token, asked);
+                if let Some(slot) = self.sessions.get_mut(token) {
+                    self.parts.set_deadline(slot, token, self.parts.limits.handshake_timeout_ms);
+                }
+                let arrived = Rc::clone(&self.answers.arrived);
+                self.parts.tasks.spawn_then(answer, move |reply| {
+                    arrived.borrow_mut().push(Arrived::Reply { token, number, reply });
+                });
+                false
+            }
+            Reply::Stream(streamed) => self.begin_stream(token, asked, streamed),
+        }
+    }
+
+    fn answer_with(&mut self, token: Token, asked: Asked, response: &Response) {
+        self.parts.counters.http_answers.add(1);
+        let keep_alive = asked.keep_alive && !self.is_draining();
+        let date = self.dates.at(self.now_ms);
+        response.write(&mut self.parts.reply, date, keep_alive, asked.head_only);
+        self.end_answer(token, keep_alive);
+    }
+
+    fn begin_answer(&mut self, token: Token, asked: Asked) -> u32 {
+        if let Some(slot) = self.sessions.get_mut(token) {
+            slot.await_answer();
+        }
+        self.answers.add(token.index, asked)
+    }
+
+    /// Writes the head of a streamed answer and starts the task that writes its body. Returns whether the answer is
+    /// complete, because there is no body.
+    fn begin_stream(&mut self, token: Token, asked: Asked, streamed: StreamedReply) -> bool {
+        self.parts.counters.http_answers.add(1);
+        let keep_alive = asked.keep_alive && asked.takes_chunks && !self.is_draining();
+        let date = self.dates.at(self.now_ms);
+        let StreamedReply { response, task } = streamed;
+        response.write_streamed_head(&mut self.parts.reply, date, keep_alive, asked.takes_chunks);
+        if asked.head_only {
+            self.let_go(task);
+            self.end_answer(token, keep_alive);
+            return true;
+        }
+        let number = self.begin_answer(token, asked);
+        if let Some(slot) = self.sessions.get_mut(token) {
+            slot.set_deadline(NEVER);
+        }
+        let (pipe, alive) = self.parts.tasks.body(token, number);
+        if let Some(pending) = self.answers.find(token.index, number) {
+            pending.stream = Stream::Open { alive: Some(alive), written: None, keep_alive };
+        }
+        let arrived = Rc::clone(&self.answers.arrived);
+        self.parts.tasks.spawn_then(async move { task(Body::new(pipe)).await }, move |ended| {
+            let panicked = ended.is_none();
+            arrived.borrow_mut().push(Arrived::BodyEnded { token, number, panicked });
+        });
+        if self.is_parting() {
+            self.ask_stream_to_end(token);
+        }
+        false
+    }
+
+    /// Appends a piece to the body of a pending answer. The promise is kept once there is room for the next piece, and is
+    /// broken if nobody takes the body any more.
+    pub(super) fn write_piece(&mut self, token: Token, number: u32, bytes: &Bytes, written: Promise<()>) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        let Some(Pending { asked, stream: Stream::Open { written: waits, .. }, .. }) =
+            self.answers.find(token.index, number)
+        else {
+            return;
+        };
+        if asked.takes_chunks {
+            write_chunk(&mut self.parts.reply, bytes);
+        } else {
+            self.parts.reply.extend_from_slice(bytes);
+        }
+        self.parts.flush(slot, token, &mut self.reactor);
+        if slot.outbox_bytes() > self.parts.limits.outbox_bytes_max {
+            *waits = Some(written);
+        } else {
+            written.keep(());
+        }
+        self.flush_and_settle(token);
+    }
+
+    /// Lets the task of a pending answer write on, if half of the outbox has room again.
+    pub(super) fn go_on_answering(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase() == Phase::Answering) else { return };
+        if slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max / 2
+            && let Some(Pending { stream: Stream::Open { written, .. }, .. }) =
+                self.answers.pending.get_mut(&token.index)
+            && let Some(written) = written.take()
+        {
+            written.keep(());
+        }
+    }
+
+    /// Tells the task of a streamed answer that the server drains, so that an endless body ends. A body that the task
+    /// completes within the drain timeout reaches its client whole.
+    pub(super) fn ask_stream_to_end(&mut self, token: Token) {
+        if let Some(Pending { stream: Stream::Open { alive, keep_alive, .. }, .. }) =
+            self.answers.pending.get_mut(&token.index)
+        {
+            (*alive, *keep_alive) = (None, false);
+        }
+    }
+
+    /// Ends a connection whose client has left while its answer was being written. An answer that is given later is still
+    /// sent: a client may end its own stream once it has sent its request.
+    pub(super) fn client_left(&mut self, token: Token) {
+        let pending = self.answers.pending.get(&token.index);
+        if pending.is_some_and(|pending| matches!(pending.stream, Stream::Open { .. })) {
+            self.cut_off(token, End::LeftBeforeUpgrade);
+        }
+    }
+
+    /// Carries out the events of answers' tasks.
+    pub(super) fn carry_out_answers(&mut self) {
+        let arrived = std::mem::take(&mut *self.answers.arrived.borrow_mut());
+        for event in arrived {
+            match event {
+                Arrived::Reply { token, number, reply } => self.take_reply(token, number, reply),
+                Arrived::BodyEnded { token, number, panicked } => self.end_body(token, number, panicked),
+            }
+        }
+    }
+
+    fn take_reply(&mut self, token: Token, number: u32, reply: Option<Reply>) {
+        if reply.is_none() {
+            self.parts.counters.handler_panics.add(1);
+        }
+        let is_awaited = self.sessions.get_mut(token).is_some_and(|slot| slot.phase() == Phase::Answering);
+        let asked = self.answers.find(token.index, number).filter(|_| is_awaited).map(|pending| pending.asked);
+        let Some(asked) = asked else { return self.let_go(reply) };
+        self.answers.forget(token.index);
+        let Some(reply) = reply else {
+            return self.refuse(token, &Refusal::HandlerFailed);
+        };
+        if self.reply(token, asked, reply) {
+            self.read_after_answer(token);
+        } else {
+            self.flush_and_settle(token);
+        }
+    }
+
+    fn end_body(&mut self, token: Token, number: u32, panicked: bool) {
+        if panicked {
+            self.parts.counters.handler_panics.add(1);
+        }
+        let Some(pending) = self.answers.find(token.index, number) else { return };
+        let Stream::Open { keep_alive, .. } = pending.stream else { return };
+        let (asked, keep_alive) = (pending.asked, keep_alive && !self.is_draining());
+        self.answers.forget(token.index);
+        if panicked {
+            return self.cut_off(token, End::HandlerPanic);
+        }
+        if asked.takes_chunks {
+            self.parts.reply.extend_from_slice(LAST_CHUNK);
+        }
+        self.end_answer(token, keep_alive);
+        self.read_after_answer(token);
+    }
+
+    /// Sends the end of an answer, and reads the requests that have waited behind it.
+    fn read_after_answer(&mut self, token: Token) {
+        self.flush_and_settle(token);
+        if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase() == Phase::Head) {
+            self.parts.read_again(slot, token);
+        }
+    }
+
+    /// Goes on to the next request, or to the end of the connection.
+    fn end_answer(&mut self, token: Token, keep_alive: bool) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        slot.end_answer();
+        if !keep_alive {
+            slot.part(End::Answered);
+        }
+        let deadline = self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms));
+        slot.set_deadline(deadline);
+        self.parts.wheel.schedule(token.index, deadline);
+    }
+}
