@@ -1,7 +1,7 @@
 //! Answers that take time: those that a handler gives later, and bodies that a task writes piece by piece.
 //!
-//! While an answer is pending, the connection is not read, so that later requests wait. Invariant: a connection has at most
-//! one pending answer; a piece that a task writes goes to the answer that the task was made for, or nowhere.
+//! While an answer is pending, the connection is not read, so that later requests wait. Invariant: a connection has at
+//! most one pending answer; a piece that a task writes goes to the answer that the task was made for, or nowhere.
 
 use std::rc::Rc;
 
@@ -88,8 +88,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         false
     }
 
-    /// Appends a piece to the body of a pending answer. The promise is kept once there is room for the next piece, and is
-    /// broken if nobody takes the body any more.
+    /// Appends a piece to the body of a pending answer. The promise is kept once there is room for the next piece, and
+    /// is broken if nobody takes the body any more.
     pub(super) fn write_piece(&mut self, token: Token, number: u32, bytes: &Bytes, written: Promise<()>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         let Some(Pending { asked, stream: Stream::Open { written: waits, .. }, .. }) =
@@ -133,8 +133,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Ends a connection whose client has left while its answer was being written. An answer that is given later is still
-    /// sent: a client may end its own stream once it has sent its request.
+    /// Ends a connection whose client has left while its answer was being written. An answer that is given later is
+    /// still sent: a client may end its own stream once it has sent its request.
     pub(super) fn client_left(&mut self, token: Token) {
         let pending = self.answers.pending.get(&token.index);
         if pending.is_some_and(|pending| matches!(pending.stream, Stream::Open { .. })) {

@@ -1,7 +1,7 @@
 //! The answers of a core that are pending: given later, or written piece by piece.
 //!
-//! Owns their numbers and the ends that their tasks wait for. Never writes anything to a client. Invariant: a connection has
-//! at most one pending answer, and no two answers have the same number at the same time.
+//! Owns their numbers and the ends that their tasks wait for. Never writes anything to a client. Invariant: a
+//! connection has at most one pending answer, and no two answers have the same number at the same time.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -12,7 +12,8 @@ use crate::protocol::Message;
 use crate::protocol::deflate::Compress;
 
 impl<H: Handler> Hub<'_, H> {
-    /// Publishes a message to all sessions, on any core, that are subscribed to the topic or to a pattern that it matches.
+    /// Publishes a message to all sessions, on any core, that are subscribed to the topic or to a pattern that it
+    /// matches.
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
         self.parts.publish(None, topic, message.into(), Compress::IfLarge)
     }

@@ -52,8 +52,8 @@ pub trait Handler: Sized + 'static {
     }
 
     /// Decides about a request with `Expect: 100-continue`, whose client holds the body back. An answer refuses the
-    /// request at once, and the server never reads its body. With `None`, the default, the server reads the body and then
-    /// calls [`Handler::request`].
+    /// request at once, and the server never reads its body. With `None`, the default, the server reads the body and
+    /// then calls [`Handler::request`].
     fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
         let _ = (request, hub);
         None
@@ -120,7 +120,8 @@ pub struct Session<'a, H: Handler> {
     pub(in crate::engine) sockets: &'a mut dyn Sockets,
 }
 
-/// A core, as its handler sees it during a call that is for no session: topics, mail, counters, and sessions by their ids.
+/// A core, as its handler sees it during a call that is for no session: topics, mail, counters, and sessions by their
+/// ids.
 pub struct Hub<'a, H: Handler> {
     pub(in crate::engine) sessions: &'a mut Slab<Slot<H::State>>,
     pub(in crate::engine) parts: &'a mut Parts,

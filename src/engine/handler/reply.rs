@@ -26,9 +26,9 @@ impl Reply {
         Self::Later(Box::pin(async move { answer.await.into() }))
     }
 
-    /// Answers with the head of `response`, and with a body that the task made by `task` writes: in chunks, or up to the end
-    /// of the connection for a client of HTTP/1.0. The body ends when the task does. A task that panics cuts the
-    /// connection off, so that the client notices that the body is incomplete.
+    /// Answers with the head of `response`, and with a body that the task made by `task` writes: in chunks, or up to
+    /// the end of the connection for a client of HTTP/1.0. The body ends when the task does. A task that panics cuts
+    /// the connection off, so that the client notices that the body is incomplete.
     ///
     /// Use it for server-sent events and for answers that are too large to be kept in memory. It has no time limit; a
     /// client that takes nothing for [`Limits::send_timeout_ms`](crate::Limits::send_timeout_ms) is cut off.
@@ -81,8 +81,8 @@ impl Body {
         Self { pipe }
     }
 
-    /// Sends a piece of the body, and waits while more than [`Limits::outbox_bytes_max`](crate::Limits::outbox_bytes_max)
-    /// wait for the client. An empty piece sends nothing.
+    /// Sends a piece of the body, and waits while more than
+    /// [`Limits::outbox_bytes_max`](crate::Limits::outbox_bytes_max) wait for the client. An empty piece sends nothing.
     ///
     /// # Errors
     /// [`ClientGone`] if the client has left: end the task then.

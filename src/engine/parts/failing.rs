@@ -7,8 +7,8 @@ use crate::protocol::{Close, CloseCode, State};
 use crate::reactor::Token;
 
 impl Parts {
-    /// Fails a session with this Close frame. Changes nothing once the session is closed, or each further panic would give
-    /// it another close timeout.
+    /// Fails a session with this Close frame. Changes nothing once the session is closed, or each further panic would
+    /// give it another close timeout.
     pub(in crate::engine) fn fail<S>(&mut self, slot: &mut Slot<S>, token: Token, end: End, close: Close<'_>) {
         if slot.phase() != Phase::Open || slot.connection().state() == State::Closed {
             return;

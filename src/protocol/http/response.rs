@@ -107,8 +107,8 @@ impl Response {
     }
 
     /// Appends the head of a response whose body follows piece by piece: in chunks
-    /// ([`write_chunk`](super::write_chunk), then [`LAST_CHUNK`](super::LAST_CHUNK)), or up to the end of the stream for
-    /// a client of HTTP/1.0, which does not know chunks. The response's own body is not written.
+    /// ([`write_chunk`](super::write_chunk), then [`LAST_CHUNK`](super::LAST_CHUNK)), or up to the end of the stream
+    /// for a client of HTTP/1.0, which does not know chunks. The response's own body is not written.
     pub fn write_streamed_head(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, in_chunks: bool) {
         self.write_head(out, date, keep_alive, if in_chunks { Framing::Chunks } else { Framing::EndOfStream });
     }
