@@ -51,7 +51,7 @@ pub(super) enum Command {
     Resume { token: Token },
     /// Append a piece to the body of the answer of this number, and keep the promise once there is room for the next.
     Write { token: Token, answer: u32, bytes: Bytes, written: Promise<()> },
-    /// Call this, which only the core's own type can, with its handler and the session.
+    /// Make a call with the handler and the session, whose type only the core knows.
     Run { token: Token, call: Box<dyn Any> },
     /// The task of a session panicked.
     Panicked { token: Token },
@@ -83,7 +83,7 @@ impl From<Message<'_>> for OwnedMessage {
     }
 }
 
-/// The core's end of an outcome that a task awaits. Dropped without being kept, it gives the task nothing.
+/// The core's end of an outcome that a task awaits. If it is dropped without being kept, the task gets `None`.
 pub(super) struct Promise<T>(Rc<Outcome<T>>);
 
 /// The task's end of an outcome.
@@ -172,7 +172,7 @@ impl Tasks {
         (BodyPipe { shared: Rc::clone(&self.shared), token, answer, left }, promise)
     }
 
-    /// Runs a session's task; one that panics ends the session.
+    /// Runs a session's task; if it panics, the session ends.
     pub(super) fn spawn_for(&self, id: SessionId, task: impl Future<Output = ()> + 'static) {
         let shared = Rc::clone(&self.shared);
         self.spawn(async move {
@@ -228,7 +228,7 @@ pub(super) struct BodyPipe {
 }
 
 impl BodyPipe {
-    /// Hands a piece to the core, and waits until there is room for the next one. Returns `None` once the answer is over.
+    /// Passes a piece to the core, and waits until there is room for the next one. Returns `None` once the answer is over.
     pub(super) async fn write(&self, bytes: Bytes) -> Option<()> {
         let (written, outcome) = Promise::new();
         self.shared.command(Command::Write { token: self.token, answer: self.answer, bytes, written });
@@ -241,7 +241,7 @@ impl BodyPipe {
     }
 }
 
-/// Reaches a session from a task of its core. It may outlive the session: then it reaches nobody. `H` is the handler.
+/// A handle to a session, for tasks of its core. It may outlive the session, and then reaches none. `H` is the handler.
 pub struct SessionHandle<H> {
     id: SessionId,
     shared: Rc<Shared>,
@@ -267,7 +267,7 @@ impl<H> SessionHandle<H> {
         outcome.wait().await.unwrap_or(Sent::Dropped)
     }
 
-    /// Has the core run `call`, which [`Command::Run`] describes, and returns what it gives; `None` if it was dropped.
+    /// Makes the core run `call`, see [`Command::Run`], and returns its result; `None` if it was dropped.
     pub(super) async fn run_by<T, C: 'static>(&self, call: impl FnOnce(Promise<T>) -> C) -> Option<T> {
         let (promise, outcome) = Promise::new();
         self.shared.command(Command::Run { token: self.id.token, call: Box::new(call(promise)) });

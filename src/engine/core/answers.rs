@@ -19,7 +19,7 @@ use crate::protocol::http::{LAST_CHUNK, Refusal, Response, write_chunk};
 use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    /// Gives a handler's answer to a request. Returns whether the answer is complete.
+    /// Carries out a handler's answer to a request. Returns whether the answer is complete.
     pub(super) fn reply(&mut self, token: Token, asked: Asked, reply: Reply) -> bool {
         match reply {
             Reply::Now(response) => {
@@ -89,7 +89,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Appends a piece to the body of a pending answer. The promise is kept once there is room for the next piece, and
-    /// is broken if nobody takes the body any more.
+    /// is broken if no client takes the body any more.
     pub(super) fn write_piece(&mut self, token: Token, number: u32, bytes: &Bytes, written: Promise<()>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         let Some(Pending { asked, stream: Stream::Open { written: waits, .. }, .. }) =
@@ -111,7 +111,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.flush_and_settle(token);
     }
 
-    /// Lets the task of a pending answer write on, if half of the outbox has room again.
+    /// Lets the task of a pending answer continue to write, if half of the outbox is free again.
     pub(super) fn go_on_answering(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase() == Phase::Answering) else { return };
         if slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max / 2
@@ -197,7 +197,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Goes on to the next request, or to the end of the connection.
+    /// Continues with the next request, or ends the connection.
     fn end_answer(&mut self, token: Token, keep_alive: bool) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.end_answer();

@@ -63,7 +63,7 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(in crate::engine) parts: Parts,
     pub(in crate::engine) upgrades: PendingUpgrades<H::State>,
     answers: Answers,
-    /// Listeners that are open.
+    /// The open listeners.
     pub(in crate::engine) listeners: Vec<Accepting>,
     pub(in crate::engine) connections: Arc<AtomicUsize>,
     pub(in crate::engine) now_ms: u64,

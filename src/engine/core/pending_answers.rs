@@ -22,7 +22,7 @@ pub(in crate::engine) struct Answers {
 }
 
 impl Answers {
-    /// Forgets the answer of a connection, which tells the answer's task that nobody waits for it.
+    /// Forgets the answer of a connection, and tells its task that no client waits for it.
     pub(super) fn forget(&mut self, index: u32) {
         if !self.pending.is_empty() {
             self.pending.remove(&index);
@@ -47,7 +47,7 @@ impl Answers {
 pub(super) struct Asked {
     pub(super) keep_alive: bool,
     pub(super) head_only: bool,
-    /// The client knows chunks.
+    /// The client understands chunks.
     pub(super) takes_chunks: bool,
 }
 

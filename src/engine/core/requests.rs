@@ -19,7 +19,7 @@ enum Progress {
     Answered(usize),
     /// A request of so many bytes has an answer that takes time. Requests behind it wait.
     Pending(usize),
-    /// The request at hand is not whole.
+    /// The current request is incomplete.
     Partial(Awaits),
     /// The current request is incomplete, and its chunked body is being decoded.
     Gathering(Box<Backlog>),
@@ -37,13 +37,13 @@ enum Left {
 }
 
 impl Left {
-    /// Returns so many bytes that wait for an answer before them.
+    /// Returns so many bytes, which wait for the answer before them.
     fn waiting(bytes: usize) -> Self {
         if bytes == 0 { Self::Nothing } else { Self::Bytes(bytes, Awaits::Nothing) }
     }
 }
 
-/// What tells a client to send its body (RFC 9110 15.2.1).
+/// The answer that asks a client to send its body (RFC 9110 15.2.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -261,7 +261,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn keep(&mut self, token: Token, phase: Phase, backlog: Box<Backlog>) {
-        // Requests behind one whose answer is pending are kept for afterwards.
+        // Requests behind a pending answer are kept for later.
         let keeps = |now: Phase| now == phase || (now == Phase::Answering && phase == Phase::Head);
         if let Some(slot) = self.sessions.get_mut(token).filter(|slot| keeps(slot.phase())) {
             slot.keep(backlog);

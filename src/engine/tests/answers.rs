@@ -1,4 +1,4 @@
-//! Answers that take time: given later, and written piece by piece.
+//! Tests of answers that take time: given later, and written piece by piece.
 
 use super::client::get;
 use super::handler::piece;
@@ -39,7 +39,7 @@ fn an_answer_that_does_not_come_in_time_is_500() {
     world.advance(Limits::default().handshake_timeout_ms + 100);
     assert_eq!(client.statuses(), [500]);
     assert!(client.is_at_end());
-    // The decision that comes too late answers nobody.
+    // A decision that comes too late answers no request.
     world.log.gate.open();
     world.settle();
     assert_eq!(world.counters.handshake_timeouts.read(), 1);

@@ -44,7 +44,7 @@ pub struct Log {
     pub post: Rc<Post>,
     /// The ends of bodies that tasks wrote.
     pub streamed: RefCell<Vec<Result<(), ClientGone>>>,
-    /// Mail that was to be written down.
+    /// Mail that was to be recorded.
     pub notes: RefCell<Vec<String>>,
     /// Sessions that were woken.
     pub woken: RefCell<Vec<SessionId>>,
