@@ -200,7 +200,7 @@ counters! {
     publishers_held: Counter = "publishers_held",
     /// Mail between handlers that was handed to the handler of its core.
     mail_delivered: Counter = "mail_delivered",
-    /// Mail to another core, or to this one, that was dropped because the ring to that core was full or there is no such core.
+    /// Mail to a core that was dropped because the ring to that core was full, or there is no such core.
     mail_dropped: Counter = "mail_dropped",
     /// Entries from threads outside the cores (mail, messages to publish and to send) that found the core's inbox full.
     inbox_full: Counter = "inbox_full",

@@ -228,7 +228,8 @@ pub(super) struct BodyPipe {
 }
 
 impl BodyPipe {
-    /// Passes a piece to the core, and waits until there is room for the next one. Returns `None` once the answer is over.
+    /// Passes a piece to the core, and waits until there is room for the next one. Returns `None` once the answer is
+    /// over.
     pub(super) async fn write(&self, bytes: Bytes) -> Option<()> {
         let (written, outcome) = Promise::new();
         self.shared.command(Command::Write { token: self.token, answer: self.answer, bytes, written });

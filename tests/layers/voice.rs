@@ -5,8 +5,8 @@
 
 /// Rooms of `src` whose text has been brought to plain English. A room is added once it has no fault left.
 const CLEAN: &[&str] = &[
-    "address", "cli", "config", "lib", "load", "main", "mesh", "proc", "protocol", "reactor", "server", "service",
-    "tune", "units",
+    "address", "cli", "config", "engine", "lib", "load", "main", "mesh", "proc", "protocol", "reactor", "server",
+    "service", "tune", "units",
 ];
 
 /// Words that no sentence begins with: the thing itself is named instead.

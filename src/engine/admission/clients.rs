@@ -2,8 +2,8 @@
 //!
 //! Owns a table beside the slab, with the same indexes, so that a session costs nothing here while no proxy is trusted
 //! and no limit for addresses is set. Never reads a socket and never answers. Invariant: a client's own address is
-//! counted in [`Admission`] from the moment it is known until [`Clients::remove`]. The address of a trusted proxy, which
-//! stands for many clients, is never counted.
+//! counted in [`Admission`] from the moment it is known until [`Clients::remove`]. The address of a trusted proxy,
+//! which stands for many clients, is never counted.
 
 use std::io;
 use std::net::IpAddr;

@@ -60,7 +60,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.admit(socket, of);
                 self.now_ms
             }
-            Err(_) if self.is_parting() => self.now_ms,
+            Err(_) if self.has_stopped_accepting() => self.now_ms,
             // The error concerns this connection alone: the client left before it was accepted, for example.
             Err(error) if concerns_one_connection(&error) => {
                 self.parts.counters.accept_errors.add(1);
@@ -80,7 +80,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if more {
             return;
         }
-        if self.is_parting() {
+        if self.has_stopped_accepting() {
             let accepting = self.listeners.swap_remove(at);
             self.close_listener(accepting.listener);
         } else {
@@ -121,7 +121,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         };
         let deadline = self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms));
         let slot = Slot::new(socket, self.parts.tick, deadline);
-        let look = if self.is_parting() { deadline.min(self.parts.silent_until(&slot)) } else { deadline };
+        let look = if self.has_stopped_accepting() { deadline.min(self.parts.silent_until(&slot)) } else { deadline };
         match self.sessions.insert(slot) {
             Ok(token) => {
                 self.parts.clients.insert(token.index, client);

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::Core;
-use super::pending_answers::{Arrived, Asked, Pending, Stream};
+use super::pending_answers::{AnswerForm, Arrived, Pending, Stream};
 use crate::engine::handler::Handler;
 use crate::engine::handler::reply::{Body, Reply, StreamedReply};
 use crate::engine::reasons::End;
@@ -20,14 +20,14 @@ use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out a handler's answer to a request. Returns whether the answer is complete.
-    pub(super) fn reply(&mut self, token: Token, asked: Asked, reply: Reply) -> bool {
+    pub(super) fn reply(&mut self, token: Token, form: AnswerForm, reply: Reply) -> bool {
         match reply {
             Reply::Now(response) => {
-                self.answer_with(token, asked, &response);
+                self.answer_with(token, form, &response);
                 true
             }
             Reply::Later(answer) => {
-                let number = self.begin_answer(token, asked);
+                let number = self.begin_answer(token, form);
                 if let Some(slot) = self.sessions.get_mut(token) {
                     self.parts.set_deadline(slot, token, self.parts.limits.handshake_timeout_ms);
                 }
@@ -37,39 +37,39 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 });
                 false
             }
-            Reply::Stream(streamed) => self.begin_stream(token, asked, streamed),
+            Reply::Stream(streamed) => self.begin_stream(token, form, streamed),
         }
     }
 
-    fn answer_with(&mut self, token: Token, asked: Asked, response: &Response) {
+    fn answer_with(&mut self, token: Token, form: AnswerForm, response: &Response) {
         self.parts.counters.http_answers.add(1);
-        let keep_alive = asked.keep_alive && !self.is_draining();
+        let keep_alive = form.keep_alive && !self.is_draining();
         let date = self.dates.at(self.now_ms);
-        response.write(&mut self.parts.reply, date, keep_alive, asked.head_only);
+        response.write(&mut self.parts.reply, date, keep_alive, form.head_only);
         self.end_answer(token, keep_alive);
     }
 
-    fn begin_answer(&mut self, token: Token, asked: Asked) -> u32 {
+    fn begin_answer(&mut self, token: Token, form: AnswerForm) -> u32 {
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.await_answer();
         }
-        self.answers.add(token.index, asked)
+        self.answers.add(token.index, form)
     }
 
     /// Writes the head of a streamed answer and starts the task that writes its body. Returns whether the answer is
     /// complete, because there is no body.
-    fn begin_stream(&mut self, token: Token, asked: Asked, streamed: StreamedReply) -> bool {
+    fn begin_stream(&mut self, token: Token, form: AnswerForm, streamed: StreamedReply) -> bool {
         self.parts.counters.http_answers.add(1);
-        let keep_alive = asked.keep_alive && asked.takes_chunks && !self.is_draining();
+        let keep_alive = form.keep_alive && form.takes_chunks && !self.is_draining();
         let date = self.dates.at(self.now_ms);
         let StreamedReply { response, task } = streamed;
-        response.write_streamed_head(&mut self.parts.reply, date, keep_alive, asked.takes_chunks);
-        if asked.head_only {
-            self.let_go(task);
+        response.write_streamed_head(&mut self.parts.reply, date, keep_alive, form.takes_chunks);
+        if form.head_only {
+            self.drop_guarded(task);
             self.end_answer(token, keep_alive);
             return true;
         }
-        let number = self.begin_answer(token, asked);
+        let number = self.begin_answer(token, form);
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.set_deadline(NEVER);
         }
@@ -82,7 +82,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let panicked = ended.is_none();
             arrived.borrow_mut().push(Arrived::BodyEnded { token, number, panicked });
         });
-        if self.is_parting() {
+        if self.has_stopped_accepting() {
             self.ask_stream_to_end(token);
         }
         false
@@ -92,12 +92,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// is broken if no client takes the body any more.
     pub(super) fn write_piece(&mut self, token: Token, number: u32, bytes: &Bytes, written: Promise<()>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        let Some(Pending { asked, stream: Stream::Open { written: waits, .. }, .. }) =
+        let Some(Pending { form, stream: Stream::Open { written: waits, .. }, .. }) =
             self.answers.find(token.index, number)
         else {
             return;
         };
-        if asked.takes_chunks {
+        if form.takes_chunks {
             write_chunk(&mut self.parts.reply, bytes);
         } else {
             self.parts.reply.extend_from_slice(bytes);
@@ -108,11 +108,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         } else {
             written.keep(());
         }
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
     }
 
     /// Lets the task of a pending answer continue to write, if half of the outbox is free again.
-    pub(super) fn go_on_answering(&mut self, token: Token) {
+    pub(super) fn resume_answering(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase() == Phase::Answering) else { return };
         if slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max / 2
             && let Some(Pending { stream: Stream::Open { written, .. }, .. }) =
@@ -158,16 +158,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.parts.counters.handler_panics.add(1);
         }
         let is_awaited = self.sessions.get_mut(token).is_some_and(|slot| slot.phase() == Phase::Answering);
-        let asked = self.answers.find(token.index, number).filter(|_| is_awaited).map(|pending| pending.asked);
-        let Some(asked) = asked else { return self.let_go(reply) };
+        let form = self.answers.find(token.index, number).filter(|_| is_awaited).map(|pending| pending.form);
+        let Some(form) = form else { return self.drop_guarded(reply) };
         self.answers.forget(token.index);
         let Some(reply) = reply else {
             return self.refuse(token, &Refusal::HandlerFailed);
         };
-        if self.reply(token, asked, reply) {
+        if self.reply(token, form, reply) {
             self.read_after_answer(token);
         } else {
-            self.flush_and_settle(token);
+            self.flush_and_check_end(token);
         }
     }
 
@@ -177,12 +177,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let Some(pending) = self.answers.find(token.index, number) else { return };
         let Stream::Open { keep_alive, .. } = pending.stream else { return };
-        let (asked, keep_alive) = (pending.asked, keep_alive && !self.is_draining());
+        let (form, keep_alive) = (pending.form, keep_alive && !self.is_draining());
         self.answers.forget(token.index);
         if panicked {
             return self.cut_off(token, End::HandlerPanic);
         }
-        if asked.takes_chunks {
+        if form.takes_chunks {
             self.parts.reply.extend_from_slice(LAST_CHUNK);
         }
         self.end_answer(token, keep_alive);
@@ -191,9 +191,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Sends the end of an answer, and reads the requests that have waited behind it.
     fn read_after_answer(&mut self, token: Token) {
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
         if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase() == Phase::Head) {
-            self.parts.read_again(slot, token);
+            self.parts.resume_reading(slot, token);
         }
     }
 
@@ -202,7 +202,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.end_answer();
         if !keep_alive {
-            slot.part(End::Answered);
+            slot.linger_when_sent(End::Answered);
         }
         let deadline = self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms));
         slot.set_deadline(deadline);

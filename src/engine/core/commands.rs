@@ -21,7 +21,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Command::Send { token, message, outcome } => {
                     let mut sent = None;
                     self.call(token, |_, session| sent = Some(session.send(message.borrow())));
-                    self.flush_and_settle(token);
+                    self.flush_and_check_end(token);
                     outcome.keep(sent.unwrap_or_else(|| {
                         self.parts.counters.messages_dropped.add(&DropReason::SessionGone);
                         Sent::Dropped
@@ -29,13 +29,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
                 Command::Close { token, code, reason } => {
                     self.call(token, |_, session| session.close(code, &reason));
-                    self.flush_and_settle(token);
+                    self.flush_and_check_end(token);
                 }
                 Command::Run { token, call } => self.run(token, call),
                 Command::Resume { token } => self.call(token, |_, session| session.resume()),
                 Command::Panicked { token } => {
                     self.panicked(token);
-                    self.flush_and_settle(token);
+                    self.flush_and_check_end(token);
                 }
                 Command::Write { token, answer, bytes, written } => self.write_piece(token, answer, &bytes, written),
                 Command::Look => {
@@ -52,9 +52,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match call.downcast::<Call<H>>() {
             Ok(call) if is_open => {
                 self.call(token, |handler, session| call.make(handler, session));
-                self.flush_and_settle(token);
+                self.flush_and_check_end(token);
             }
-            call => self.let_go(call),
+            call => self.drop_guarded(call),
         }
     }
 }

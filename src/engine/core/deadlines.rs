@@ -5,7 +5,7 @@ use crate::engine::handler::Handler;
 use crate::engine::parts::{Action, Due};
 use crate::engine::reasons::End;
 use crate::engine::session::Phase;
-use crate::engine::session::acknowledged::Clock;
+use crate::engine::session::acknowledged::Timeout;
 use crate::protocol::Violation;
 use crate::protocol::http::Refusal;
 use crate::reactor::{Reactor, Token};
@@ -21,7 +21,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let Some(anew) = self.due(token) else { return };
             due = anew;
         }
-        let parting = self.is_parting();
+        let parting = self.has_stopped_accepting();
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if parting && slot.awaits_request() && due.action.is_none() {
             let silent_until = self.parts.silent_until(slot);
@@ -50,17 +50,17 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn deadline_passed(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase() {
-            Phase::Head if !slot.is_parting() => {
+            Phase::Head if !slot.lingers_when_sent() => {
                 self.parts.counters.handshake_timeouts.add(1);
                 slot.decide_end(End::HandshakeTimeout);
                 // An answer that the client does not read must not keep the connection for ever.
                 self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
                 // A client that has sent nothing gets no answer.
-                if slot.has_backlog() {
+                if slot.has_unconsumed() {
                     self.refuse(token, &Refusal::HandshakeTimeout);
                 } else {
-                    slot.part(End::HandshakeTimeout);
-                    self.settle(token);
+                    slot.linger_when_sent(End::HandshakeTimeout);
+                    self.check_end(token);
                 }
             }
             Phase::Upgrading | Phase::Answering => {
@@ -82,36 +82,36 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn look_at_socket(&mut self, token: Token) {
         let Self { reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
-        let clocks = parts.clocks(slot, token);
+        let timeouts = parts.timeouts(slot, token);
         let looked = parts.acknowledged.looked(token.index);
         let intake = reactor.intake(slot.socket());
         let taken = parts.acknowledged.note(token.index, parts.tick, intake.acknowledged);
         if intake.waiting == 0 && !slot.has_outbox() {
-            slot.note_all_taken();
+            slot.note_all_acknowledged();
         }
         // A timeout is extended only if the previous look was made while it ran.
-        let put_back = |clock: &Clock| taken && looked.is_some_and(|at| clock.covers(at));
-        if clocks.closing.as_ref().is_some_and(put_back) {
+        let is_extended = |timeout: &Timeout| taken && looked.is_some_and(|at| timeout.covers(at));
+        if timeouts.closing.as_ref().is_some_and(is_extended) {
             parts.set_deadline(slot, token, parts.limits.close_timeout_ms);
         }
-        if let Some(outbox) = slot.outbox_mut().filter(|_| clocks.sending.as_ref().is_some_and(put_back)) {
+        if let Some(outbox) = slot.outbox_mut().filter(|_| timeouts.sending.as_ref().is_some_and(is_extended)) {
             outbox.progress = parts.tick;
         }
-        let Some(silence) = clocks.silence else { return };
-        if put_back(&silence) {
-            parts.acknowledged.note_taken(token.index, parts.tick);
+        let Some(silence) = timeouts.silence else { return };
+        if is_extended(&silence) {
+            parts.acknowledged.note_acknowledged(token.index, parts.tick);
         } else if !looked.is_some_and(|at| silence.covers(at)) && silence.end() <= parts.tick {
             // Until a quarter before the end there was nothing to acknowledge, so the bytes sent since get their
             // chance.
             let since = if intake.waiting == 0 { parts.tick } else { silence.until_next_look(parts.tick) };
-            parts.acknowledged.note_taken(token.index, since);
+            parts.acknowledged.note_acknowledged(token.index, since);
         }
     }
 
     fn ping(&mut self, token: Token) {
         let signs = self.sessions.get_mut(token).map(|slot| slot.signs());
         self.parts.write_ping(token, &[]);
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
         if let Some((slot, mut signs)) = self.sessions.get_mut(token).zip(signs) {
             // A ping is nothing that the peer must acknowledge.
             signs.note_ping();
@@ -133,13 +133,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Action::Wake => {
                 self.parts.wakes.forget(token.index);
                 self.call(token, |handler, session| handler.wake(session));
-                self.flush_and_settle(token);
+                self.flush_and_check_end(token);
                 self.look_at_deadlines(token);
             }
             Action::FailAssembly => {
                 let timeout_ms = self.parts.limits.assembly_timeout_ms;
                 self.fail(token, &Violation::MessageTimeout { timeout_ms });
-                self.flush_and_settle(token);
+                self.flush_and_check_end(token);
             }
             Action::DeadPeer => {
                 self.parts.counters.dead_peers.add(1);

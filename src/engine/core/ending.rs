@@ -14,13 +14,13 @@ use crate::reactor::{Reactor, Token};
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Sends the reply of the session in hand, and ends the session if that was its last.
     #[inline]
-    pub(in crate::engine) fn flush_and_settle(&mut self, token: Token) {
+    pub(in crate::engine) fn flush_and_check_end(&mut self, token: Token) {
         let Self { reactor, sessions, parts, .. } = self;
         match sessions.get_mut(token) {
             Some(slot) => {
                 parts.flush(slot, token, reactor);
                 if slot.may_be_over() {
-                    self.settle(token);
+                    self.check_end(token);
                 }
             }
             None => parts.reply.clear(),
@@ -28,7 +28,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Takes the next step towards the session's end, if it is due.
-    pub(in crate::engine) fn settle(&mut self, token: Token) {
+    pub(in crate::engine) fn check_end(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         // Already ended; only its watch or send is outstanding.
         if slot.phase() == Phase::Ended {
@@ -43,7 +43,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return;
         }
         let closed = slot.phase() == Phase::Open && slot.connection().state() == State::Closed;
-        if slot.is_finished() || (closed && !slot.is_parting()) {
+        if slot.is_finished() || (closed && !slot.lingers_when_sent()) {
             let end = match slot.phase() {
                 Phase::Open if closed => End::ClosingHandshake,
                 Phase::Open => End::EndOfStream,
@@ -51,7 +51,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             };
             // RFC 6455 7.1.1: the server closes first.
             self.end(token, end);
-        } else if slot.is_parting() && slot.phase() != Phase::Lingering {
+        } else if slot.lingers_when_sent() && slot.phase() != Phase::Lingering {
             self.linger(token);
         }
     }
@@ -62,7 +62,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if slot.phase() == Phase::Open || slot.has_outbox() {
             self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
         }
-        self.settle(token);
+        self.check_end(token);
     }
 
     /// Discards input after the last answer or Close frame.
@@ -80,7 +80,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Continues after bytes were sent: tells the handler that backpressure has ended, if it was told of it.
     pub(in crate::engine) fn continue_after_send(&mut self, token: Token) {
         self.catch_up(token);
-        self.go_on_answering(token);
+        self.resume_answering(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.is_backpressured()
             && !slot.is_throttled()
@@ -89,7 +89,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         {
             slot.end_backpressure();
             self.call(token, |handler, session| handler.drain(session));
-            self.flush_and_settle(token);
+            self.flush_and_check_end(token);
         }
     }
 
@@ -150,12 +150,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if slot.is_watched() {
             self.reactor.unwatch(slot.socket(), token);
         }
-        self.let_go(state);
+        self.drop_guarded(state);
         self.release(token);
     }
 
     /// Drops a value of the application, whose own code may run then.
-    pub(in crate::engine) fn let_go<T>(&self, what: T) {
+    pub(in crate::engine) fn drop_guarded<T>(&self, what: T) {
         if catch_unwind(AssertUnwindSafe(|| drop(what))).is_err() {
             self.parts.counters.handler_panics.add(1);
         }

@@ -7,7 +7,7 @@ use crate::engine::handler::Handler;
 use crate::engine::handler::Session;
 use crate::engine::parts::Parts;
 use crate::engine::reasons::End;
-use crate::engine::session::{Backlog, Phase, Slot};
+use crate::engine::session::{Phase, Slot, Unconsumed};
 use crate::engine::values::Ended;
 use crate::engine::wheel::ticks;
 use crate::protocol::{Close, Event, Incoming, Violation};
@@ -38,23 +38,23 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let Parts { inflation, pool, .. } = &mut self.parts;
         inflation.spend(pool.take_inflated_bytes());
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
         rest
     }
 
     /// Consumes input that was kept, and returns how many bytes that were. The rest stays where it is, so that keeping
     /// it again and again costs nothing.
-    pub(in crate::engine) fn consume_backlog(&mut self, token: Token, mut backlog: Box<Backlog>) -> usize {
-        let start = backlog.start;
+    pub(in crate::engine) fn consume_kept(&mut self, token: Token, mut unconsumed: Box<Unconsumed>) -> usize {
+        let start = unconsumed.start;
         if self.sessions.get_mut(token).is_some_and(|slot| slot.phase() != Phase::Open) {
-            self.consume(token, &mut backlog.bytes);
-            return backlog.bytes.len();
+            self.consume(token, &mut unconsumed.bytes);
+            return unconsumed.bytes.len();
         }
-        let rest = self.consume_frames(token, &mut backlog.bytes[start..]);
-        backlog.start = backlog.bytes.len() - rest;
-        let consumed = backlog.start - start;
+        let rest = self.consume_frames(token, &mut unconsumed.bytes[start..]);
+        unconsumed.start = unconsumed.bytes.len() - rest;
+        let consumed = unconsumed.start - start;
         if let Some(slot) = self.sessions.get_mut(token).filter(|slot| rest > 0 && slot.phase() == Phase::Open) {
-            slot.keep(backlog);
+            slot.keep(unconsumed);
         }
         consumed
     }

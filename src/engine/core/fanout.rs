@@ -129,7 +129,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.drop_for(token, topic, DropReason::TopicClose, messages);
                 let reason = "Published messages waited for too long to be read.";
                 self.call(token, |_, session| session.close(CloseCode::TRY_AGAIN_LATER, reason));
-                self.flush_and_settle(token);
+                self.flush_and_check_end(token);
             }
             Overflow::DropNewest => self.drop_for(token, topic, DropReason::TopicNewest, messages),
             Overflow::DropOldest => {
@@ -180,7 +180,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let name = self.parts.topics.at(topic).filter(|_| is_told).map(|topic| topic.name.clone());
         let Some(name) = name else { return };
         self.call(token, |handler, session| handler.dropped(session, &name, messages as u64));
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
     }
 
     /// Sends the latest messages that a session waits for, after bytes were sent.
@@ -219,7 +219,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         for token in self.parts.publishers.take_throttled() {
             if let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.is_throttled()) {
                 slot.unthrottle();
-                self.parts.read_again(slot, token);
+                self.parts.resume_reading(slot, token);
                 self.continue_after_send(token);
             }
         }
@@ -236,7 +236,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             let Some(token) = self.sessions.token_at(session) else { continue };
             let Some(name) = self.parts.topics.get(topic).map(|topic| topic.name.clone()) else { continue };
             self.call(token, |handler, session| handler.subscribed(session, &name));
-            self.flush_and_settle(token);
+            self.flush_and_check_end(token);
         }
         self.parts.mesh.wake_others();
         self.parts.counters.topics.write(self.parts.topics.subscribed() as u64);

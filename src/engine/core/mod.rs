@@ -9,11 +9,11 @@ mod answers;
 mod commands;
 mod deadlines;
 pub(in crate::engine) mod drain;
+mod draining;
 mod ending;
 mod events;
 mod fanout;
 mod listening;
-mod parting;
 mod pending;
 mod pending_answers;
 mod reading;
@@ -122,7 +122,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.resume_interrupted();
         self.look_at_timers();
         self.advance_drain();
-        self.settle_called();
+        self.check_called();
         self.fan_out();
         self.send_all();
         self.parts.topics.end_turn()
@@ -213,7 +213,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             tracing::warn!(core = self.parts.core, %error, "The kernel refused to watch a socket; it is closed.");
             slot.note_broken();
             slot.decide_end(End::SocketError);
-            return self.settle(token);
+            return self.check_end(token);
         }
         // The kernel ended the watch (its completion queue overflowed). The new watch reports what arrived meanwhile.
         slot.set_watched(true);

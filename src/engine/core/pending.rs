@@ -8,7 +8,7 @@ use crate::reactor::Token;
 
 /// The parts of a request that its 101 needs, kept while the decision is pending.
 #[derive(Debug)]
-pub(in crate::engine) struct Asked {
+pub(in crate::engine) struct UpgradeOffer {
     pub(super) accept_key: [u8; 28],
     /// The offered subprotocols; kept only while a decision is pending.
     pub(super) protocols: Vec<String>,
@@ -17,7 +17,7 @@ pub(in crate::engine) struct Asked {
 }
 
 /// A decision, once it is made; `None` if its future panicked.
-pub(super) type Decision<S> = (Token, Asked, Option<Upgrade<S>>);
+pub(super) type Decision<S> = (Token, UpgradeOffer, Option<Upgrade<S>>);
 
 /// Decisions on upgrades that tasks have made.
 pub(in crate::engine) struct PendingUpgrades<S>(pub(super) Rc<RefCell<Vec<Decision<S>>>>);

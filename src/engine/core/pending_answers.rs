@@ -30,9 +30,9 @@ impl Answers {
     }
 
     /// Adds an answer and returns its number.
-    pub(super) fn add(&mut self, index: u32, asked: Asked) -> u32 {
+    pub(super) fn add(&mut self, index: u32, form: AnswerForm) -> u32 {
         self.latest = self.latest.wrapping_add(1);
-        self.pending.insert(index, Pending { number: self.latest, asked, stream: Stream::NotBegun });
+        self.pending.insert(index, Pending { number: self.latest, form, stream: Stream::NotBegun });
         self.latest
     }
 
@@ -44,14 +44,14 @@ impl Answers {
 
 /// The properties of a request that its answer depends on.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct AnswerForm {
     pub(super) keep_alive: bool,
     pub(super) head_only: bool,
     /// The client understands chunks.
     pub(super) takes_chunks: bool,
 }
 
-impl Asked {
+impl AnswerForm {
     pub(super) fn by(request: &Request<'_>) -> Self {
         Self {
             keep_alive: request.keep_alive(),
@@ -64,7 +64,7 @@ impl Asked {
 /// A pending answer.
 pub(super) struct Pending {
     number: u32,
-    pub(super) asked: Asked,
+    pub(super) form: AnswerForm,
     pub(super) stream: Stream,
 }
 

@@ -56,16 +56,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 slot.set_readable(true);
                 break;
             }
-            if let Some(backlog) = slot.take_consumable_backlog() {
+            if let Some(unconsumed) = slot.take_consumable() {
                 if slot.phase() == Phase::Open
-                    && self.parts.inflation.postpones(slot.connection(), backlog.bytes.len() - backlog.start)
+                    && self.parts.inflation.postpones(slot.connection(), unconsumed.bytes.len() - unconsumed.start)
                 {
-                    slot.keep(backlog);
+                    slot.keep(unconsumed);
                     // The reported input is not read now.
                     slot.set_readable(true);
                     break;
                 }
-                bytes += self.consume_backlog(token, backlog);
+                bytes += self.consume_kept(token, unconsumed);
                 continue;
             }
             let room = self.parts.read_size(slot, scratch.len().min(bytes_max));
@@ -96,7 +96,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => {
                     slot.note_broken();
-                    self.settle(token);
+                    self.check_end(token);
                     break;
                 }
             }
@@ -118,7 +118,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase() {
             // Nothing is served after the last answer, even while that answer waits to be sent.
-            Phase::Head if slot.is_parting() => self.discard_input(token, input.len()),
+            Phase::Head if slot.lingers_when_sent() => self.discard_input(token, input.len()),
             Phase::Head => self.consume_head(token, input),
             Phase::Open => {
                 let rest = self.consume_frames(token, input);

@@ -73,10 +73,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Takes the next step for sessions that calls without a session have used.
-    pub(super) fn settle_called(&mut self) {
+    pub(super) fn check_called(&mut self) {
         let mut called = std::mem::take(&mut self.parts.called);
         for token in called.drain(..) {
-            self.flush_and_settle(token);
+            self.flush_and_check_end(token);
         }
         self.parts.called = called;
     }
@@ -88,6 +88,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.call(token, |_, session| {
             session.send_prepared(prepared);
         });
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
     }
 }

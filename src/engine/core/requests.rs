@@ -6,10 +6,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::engine::core::Core;
-use crate::engine::core::pending_answers::Asked;
+use crate::engine::core::pending_answers::AnswerForm;
 use crate::engine::handler::{Handler, Hub};
 use crate::engine::reasons::End;
-use crate::engine::session::{Awaits, Backlog, Phase};
+use crate::engine::session::{Awaits, Phase, Unconsumed};
 use crate::protocol::http::{BodyLength, HeadScan, Headers, Refusal, Request, Response, proxy};
 use crate::reactor::{Reactor, Token};
 
@@ -22,7 +22,7 @@ enum Progress {
     /// The current request is incomplete.
     Partial(Awaits),
     /// The current request is incomplete, and its chunked body is being decoded.
-    Gathering(Box<Backlog>),
+    Gathering(Box<Unconsumed>),
     /// No further request is served.
     Last,
 }
@@ -33,7 +33,7 @@ enum Left {
     /// So many bytes at its end, until this event.
     Bytes(usize, Awaits),
     /// A request with a chunked body, as far as it has arrived.
-    Gathered(Box<Backlog>),
+    Gathered(Box<Unconsumed>),
 }
 
 impl Left {
@@ -51,37 +51,37 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(in crate::engine) fn consume_head(&mut self, token: Token, input: &[u8]) {
         self.parts.pacing.note_other_traffic(self.parts.tick);
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        match slot.take_backlog() {
+        match slot.take_unconsumed() {
             None => {
                 let left = self.answer_all(token, input, HeadScan::default());
                 self.keep_left(token, input, left);
             }
-            Some(backlog) if backlog.is_in_chunks() => {
-                let left = match self.gather(token, backlog, input) {
+            Some(unconsumed) if unconsumed.is_in_chunks() => {
+                let left = match self.gather(token, unconsumed, input) {
                     Progress::Answered(bytes) => self.answer_rest(token, &input[bytes..], HeadScan::default()),
-                    Progress::Gathering(backlog) => Left::Gathered(backlog),
+                    Progress::Gathering(unconsumed) => Left::Gathered(unconsumed),
                     Progress::Pending(bytes) => Left::waiting(input.len() - bytes),
                     Progress::Partial(_) | Progress::Last => Left::Nothing,
                 };
                 self.keep_left(token, input, left);
             }
-            Some(mut backlog) => {
-                if !backlog.add(input) {
-                    slot.keep(backlog);
+            Some(mut unconsumed) => {
+                if !unconsumed.add(input) {
+                    slot.keep(unconsumed);
                     return;
                 }
-                let scan = if let Awaits::HeadEnd(scan) = backlog.awaits { scan } else { HeadScan::default() };
-                match self.answer_all(token, &backlog.bytes, scan) {
+                let scan = if let Awaits::HeadEnd(scan) = unconsumed.awaits { scan } else { HeadScan::default() };
+                match self.answer_all(token, &unconsumed.bytes, scan) {
                     // Bytes that are kept already are not copied again, since they may come one by one.
-                    Left::Bytes(rest, awaits) if rest == backlog.bytes.len() => {
-                        backlog.awaits = awaits;
-                        self.keep(token, Phase::Head, backlog);
+                    Left::Bytes(rest, awaits) if rest == unconsumed.bytes.len() => {
+                        unconsumed.awaits = awaits;
+                        self.keep(token, Phase::Head, unconsumed);
                     }
-                    left => self.keep_left(token, &backlog.bytes, left),
+                    left => self.keep_left(token, &unconsumed.bytes, left),
                 }
             }
         }
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
     }
 
     /// Answers the complete requests, after the PROXY header that may have to come first.
@@ -111,7 +111,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Progress::Answered(bytes) => rest = &rest[bytes..],
                 Progress::Pending(bytes) => return Left::waiting(rest.len() - bytes),
                 Progress::Partial(awaits) => return Left::Bytes(rest.len(), awaits),
-                Progress::Gathering(backlog) => return Left::Gathered(backlog),
+                Progress::Gathering(unconsumed) => return Left::Gathered(unconsumed),
                 Progress::Last => return Left::Nothing,
             }
         }
@@ -121,7 +121,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Refuses the client's request, and closes the connection.
     pub(in crate::engine) fn refuse(&mut self, token: Token, refusal: &Refusal) {
         self.write_refusal(token, refusal);
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
     }
 
     /// Answers the request at the beginning of `received`, once its body is complete.
@@ -142,7 +142,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return refused;
         }
         if request.body_length() == BodyLength::Chunked {
-            return match self.gather(token, Box::new(Backlog::in_chunks(head)), after) {
+            return match self.gather(token, Box::new(Unconsumed::in_chunks(head)), after) {
                 Progress::Answered(bytes) => Progress::Answered(head_bytes + bytes),
                 Progress::Pending(bytes) => Progress::Pending(head_bytes + bytes),
                 progress => progress,
@@ -158,7 +158,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Asks a client for the body that it withholds, or refuses it.
     fn ask_for_body(&mut self, token: Token, request: &Request<'_>) -> Option<Progress> {
-        if self.is_parting() {
+        if self.has_stopped_accepting() {
             return Some(self.refuse_last(token, &Refusal::ShuttingDown));
         }
         let Self { handler, reactor, sessions, parts, .. } = self;
@@ -186,14 +186,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Decodes a part of a chunked body, and answers the request once it is complete. The returned number counts bytes
     /// of `input`.
-    fn gather(&mut self, token: Token, mut backlog: Box<Backlog>, input: &[u8]) -> Progress {
-        let (head_bytes, bytes) = match backlog.take_chunks(input, self.parts.limits.body_bytes_max) {
+    fn gather(&mut self, token: Token, mut unconsumed: Box<Unconsumed>, input: &[u8]) -> Progress {
+        let (head_bytes, bytes) = match unconsumed.take_chunks(input, self.parts.limits.body_bytes_max) {
             Ok(Some(whole)) => whole,
-            Ok(None) => return Progress::Gathering(backlog),
+            Ok(None) => return Progress::Gathering(unconsumed),
             Err(refusal) => return self.refuse_last(token, &refusal),
         };
         let mut headers = Headers::default();
-        let (head, body) = backlog.bytes.split_at(head_bytes);
+        let (head, body) = unconsumed.bytes.split_at(head_bytes);
         match Request::parse(head, &mut headers) {
             Ok(request) => self.respond(token, &request.with_body(body), bytes, bytes < input.len()),
             Err(refusal) => self.refuse_last(token, &refusal),
@@ -202,7 +202,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Answers a complete request, which takes so many bytes of the input.
     fn respond(&mut self, token: Token, request: &Request<'_>, bytes: usize, more_follows: bool) -> Progress {
-        if self.is_parting() {
+        if self.has_stopped_accepting() {
             return self.refuse_last(token, &Refusal::ShuttingDown);
         }
         if request.is_upgrade() {
@@ -215,10 +215,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.parts.counters.handler_panics.add(1);
             return self.refuse_last(token, &Refusal::HandlerFailed);
         };
-        if !self.reply(token, Asked::by(request), reply) {
+        if !self.reply(token, AnswerForm::by(request), reply) {
             return Progress::Pending(bytes);
         }
-        let is_last = self.sessions.get_mut(token).is_none_or(|slot| slot.is_parting());
+        let is_last = self.sessions.get_mut(token).is_none_or(|slot| slot.lingers_when_sent());
         if is_last { Progress::Last } else { Progress::Answered(bytes) }
     }
 
@@ -249,22 +249,22 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Left::Bytes(rest, awaits) => {
                 self.set_aside(token, Phase::Head, &received[received.len() - rest..], awaits);
             }
-            Left::Gathered(backlog) => self.keep(token, Phase::Head, backlog),
+            Left::Gathered(unconsumed) => self.keep(token, Phase::Head, unconsumed),
         }
     }
 
     /// Keeps input that was not consumed, if the session is still in the phase that the input belongs to.
     pub(in crate::engine) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], awaits: Awaits) {
         if !rest.is_empty() {
-            self.keep(token, phase, Box::new(Backlog { bytes: rest.to_vec(), start: 0, awaits }));
+            self.keep(token, phase, Box::new(Unconsumed { bytes: rest.to_vec(), start: 0, awaits }));
         }
     }
 
-    fn keep(&mut self, token: Token, phase: Phase, backlog: Box<Backlog>) {
+    fn keep(&mut self, token: Token, phase: Phase, unconsumed: Box<Unconsumed>) {
         // Requests behind a pending answer are kept for later.
         let keeps = |now: Phase| now == phase || (now == Phase::Answering && phase == Phase::Head);
         if let Some(slot) = self.sessions.get_mut(token).filter(|slot| keeps(slot.phase())) {
-            slot.keep(backlog);
+            slot.keep(unconsumed);
         }
     }
 }

@@ -33,7 +33,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         }
         self.continue_after_send(token);
-        self.settle(token);
+        self.check_end(token);
         self.read_on_if_interrupted(token, 0);
     }
 

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use super::Core;
-use super::pending::Asked;
+use super::pending::UpgradeOffer;
 use crate::engine::handler::{Handler, Upgrade, UpgradeRequest};
 use crate::engine::reasons::End;
 use crate::engine::session::Phase;
@@ -26,15 +26,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         extensions: &[u8],
         decision: Option<Upgrade<H::State>>,
     ) {
-        if self.is_parting() {
-            self.let_go(decision);
+        if self.has_stopped_accepting() {
+            self.drop_guarded(decision);
             return self.refuse(token, &Refusal::ShuttingDown);
         }
         match decision {
             None => return self.refuse(token, &Refusal::HandlerFailed),
             Some(Upgrade::Accept(accept)) if !accept.chooses_offered(|wanted| offered.any(|own| own == wanted)) => {
                 tracing::error!("A handler chose a subprotocol that the client had not offered.");
-                self.let_go(accept);
+                self.drop_guarded(accept);
                 return self.refuse(token, &Refusal::HandlerFailed);
             }
             Some(Upgrade::Accept(accept)) => {
@@ -51,7 +51,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 );
                 if let Err(error) = written {
                     tracing::error!(%error, "A handler accepted an upgrade with a header that cannot be sent.");
-                    self.let_go(accept);
+                    self.drop_guarded(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
                 }
                 self.open(token, accept.state, answer.map(|answer| answer.agreement));
@@ -62,11 +62,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Some(Upgrade::Later(decision)) => {
                 let protocols = offered.map(str::to_owned).collect();
-                let asked = Asked { accept_key, protocols, extensions: extensions.to_owned() };
-                return self.await_decision(token, asked, decision);
+                let offer = UpgradeOffer { accept_key, protocols, extensions: extensions.to_owned() };
+                return self.await_decision(token, offer, decision);
             }
         }
-        self.flush_and_settle(token);
+        self.flush_and_check_end(token);
     }
 
     pub(super) fn upgrade(&mut self, token: Token, request: &Request<'_>, more_follows: bool) {
@@ -87,8 +87,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(socket) = self.sessions.get_mut(token).map(|slot| slot.socket()) else { return };
         let Self { handler, reactor, .. } = self;
         let peer = || reactor.peer_address(socket).ok();
-        let asked = UpgradeRequest { request, handshake: &handshake, peer: &peer, client };
-        let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&asked))).ok();
+        let offer = UpgradeRequest { request, handshake: &handshake, peer: &peer, client };
+        let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&offer))).ok();
         self.count_panic(&decision);
         let accept_key = handshake::accept_key(handshake.key());
         // Without compression the extensions are not needed.
@@ -99,27 +99,27 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn await_decision(
         &mut self,
         token: Token,
-        asked: Asked,
+        offer: UpgradeOffer,
         decision: std::pin::Pin<Box<dyn Future<Output = Upgrade<H::State>>>>,
     ) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.await_decision();
         let arrived = Rc::clone(&self.upgrades.0);
         self.parts.tasks.spawn_then(decision, move |decision| {
-            arrived.borrow_mut().push((token, asked, decision));
+            arrived.borrow_mut().push((token, offer, decision));
         });
     }
 
     /// Carries out the decisions that handlers have made later.
     pub(in crate::engine) fn carry_out_upgrades(&mut self) {
-        for (token, asked, decision) in self.upgrades.take() {
+        for (token, offer, decision) in self.upgrades.take() {
             self.count_panic(&decision);
             if self.sessions.get_mut(token).is_none_or(|slot| slot.phase() != Phase::Upgrading) {
-                self.let_go(decision);
+                self.drop_guarded(decision);
                 continue;
             }
-            let protocols = asked.protocols.iter().map(String::as_str);
-            self.decide_upgrade(token, asked.accept_key, protocols, &asked.extensions, decision);
+            let protocols = offer.protocols.iter().map(String::as_str);
+            self.decide_upgrade(token, offer.accept_key, protocols, &offer.extensions, decision);
         }
     }
 

@@ -223,7 +223,7 @@ impl<H: Handler> Session<'_, H> {
     /// Resumes reading, from the next turn on.
     pub fn resume(&mut self) {
         if self.slot.unpause() {
-            self.parts.read_again(self.slot, self.token);
+            self.parts.resume_reading(self.slot, self.token);
         }
     }
 

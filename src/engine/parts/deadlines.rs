@@ -1,7 +1,7 @@
 //! The timeouts of a session, and the action that is due: computed here, taken by the core.
 
 use super::Parts;
-use crate::engine::session::acknowledged::{Clock, Reading};
+use crate::engine::session::acknowledged::{Timeout, TimeoutState};
 use crate::engine::session::outbox::Outbox;
 use crate::engine::session::{Phase, Slot};
 use crate::engine::wheel::{NEVER, ticks};
@@ -23,7 +23,7 @@ impl Parts {
     pub(in crate::engine) fn set_deadline<S>(&mut self, slot: &mut Slot<S>, token: Token, milliseconds: u64) {
         let length = ticks(milliseconds);
         slot.set_deadline(self.tick.saturating_add(length).min(NEVER - 1));
-        self.wheel.schedule(token.index, Clock::new(self.tick, length).first_look());
+        self.wheel.schedule(token.index, Timeout::new(self.tick, length).first_look());
     }
 
     /// Has a session's handler woken after so long.
@@ -36,28 +36,28 @@ impl Parts {
     /// Starts the send timeout of a session's outbox.
     pub(super) fn begin_waiting(&mut self, outbox: &mut Outbox, token: Token) {
         outbox.progress = self.tick;
-        self.wheel.schedule(token.index, Clock::new(self.tick, ticks(self.limits.send_timeout_ms)).first_look());
+        self.wheel.schedule(token.index, Timeout::new(self.tick, ticks(self.limits.send_timeout_ms)).first_look());
     }
 
     pub(in crate::engine) fn due<S>(&mut self, slot: &Slot<S>, token: Token) -> Due {
         let looked = self.acknowledged.looked(token.index);
-        let clocks = self.clocks(slot, token);
+        let timeouts = self.timeouts(slot, token);
         let mut due = Due { action: None, next: NEVER - 1 };
-        if clocks.closing.is_none() {
+        if timeouts.closing.is_none() {
             due.consider(self.tick, slot.deadline(), Action::EndPhase);
         }
-        for (clock, action) in clocks.each() {
-            match clock.read(self.tick, looked) {
-                Reading::RunOut => due.action = due.action.or(Some(action)),
+        for (timeout, action) in timeouts.each() {
+            match timeout.state(self.tick, looked) {
+                TimeoutState::Expired => due.action = due.action.or(Some(action)),
                 // The look may change everything else.
-                Reading::LookNow => return Due { action: Some(Action::LookAtSocket), ..due },
-                Reading::Until(next) => due.next = due.next.min(next),
+                TimeoutState::LookNow => return Due { action: Some(Action::LookAtSocket), ..due },
+                TimeoutState::Until(next) => due.next = due.next.min(next),
             }
         }
         if slot.phase() == Phase::Open {
             self.consider_open(slot, token, &mut due);
         }
-        if looked.is_some_and(|at| clocks.each().all(|(clock, _)| !clock.covers(at))) {
+        if looked.is_some_and(|at| timeouts.each().all(|(timeout, _)| !timeout.covers(at))) {
             self.acknowledged.forget(token.index);
         }
         due
@@ -84,27 +84,27 @@ impl Parts {
     }
 
     /// Returns the timeouts that acknowledgements extend.
-    pub(in crate::engine) fn clocks<S>(&self, slot: &Slot<S>, token: Token) -> Clocks {
+    pub(in crate::engine) fn timeouts<S>(&self, slot: &Slot<S>, token: Token) -> Timeouts {
         let limits = &self.limits;
         let closing = || {
             // It begins a tick later: the acknowledgement of the Close frame itself is no sign that more will be
             // acknowledged.
             let length = ticks(limits.close_timeout_ms) - 1;
-            Clock::new(slot.deadline().saturating_sub(length), length)
+            Timeout::new(slot.deadline().saturating_sub(length), length)
         };
         let silence = || {
-            let since = slot.heard().max(self.acknowledged.taken(token.index));
-            let looks = slot.signs().is_untaken() || slot.has_outbox();
-            Clock { looks, ..Clock::new(since, ticks(limits.dead_peer_timeout_ms)) }
+            let since = slot.heard().max(self.acknowledged.last_acknowledged(token.index));
+            let looks = slot.signs().has_unacknowledged() || slot.has_outbox();
+            Timeout { looks, ..Timeout::new(since, ticks(limits.dead_peer_timeout_ms)) }
         };
-        let sending = slot.outbox().map(|outbox| Clock::new(outbox.progress, ticks(limits.send_timeout_ms)));
+        let sending = slot.outbox().map(|outbox| Timeout::new(outbox.progress, ticks(limits.send_timeout_ms)));
         if slot.phase() == Phase::Answering {
-            return Clocks { sending, ..Clocks::default() };
+            return Timeouts { sending, ..Timeouts::default() };
         }
         if slot.phase() != Phase::Open {
-            return Clocks { closing: slot.lingers_as_websocket().then(closing), ..Clocks::default() };
+            return Timeouts { closing: slot.lingers_as_websocket().then(closing), ..Timeouts::default() };
         }
-        Clocks {
+        Timeouts {
             closing: (slot.deadline() != NEVER).then(closing),
             sending,
             silence: (limits.dead_peer_timeout_ms > 0).then(silence),
@@ -114,18 +114,18 @@ impl Parts {
 
 /// The timeouts that a session has at present.
 #[derive(Clone, Copy, Default)]
-pub(in crate::engine) struct Clocks {
-    pub(in crate::engine) closing: Option<Clock>,
-    pub(in crate::engine) sending: Option<Clock>,
-    pub(in crate::engine) silence: Option<Clock>,
+pub(in crate::engine) struct Timeouts {
+    pub(in crate::engine) closing: Option<Timeout>,
+    pub(in crate::engine) sending: Option<Timeout>,
+    pub(in crate::engine) silence: Option<Timeout>,
 }
 
-impl Clocks {
+impl Timeouts {
     /// Returns each timeout, and the action when it expires.
-    fn each(self) -> impl Iterator<Item = (Clock, Action)> {
+    fn each(self) -> impl Iterator<Item = (Timeout, Action)> {
         let actions =
             [(self.closing, Action::EndPhase), (self.sending, Action::SendStalled), (self.silence, Action::DeadPeer)];
-        actions.into_iter().filter_map(|(clock, action)| clock.map(|clock| (clock, action)))
+        actions.into_iter().filter_map(|(timeout, action)| timeout.map(|timeout| (timeout, action)))
     }
 }
 

@@ -16,8 +16,8 @@ impl Parts {
         if slot.connection_mut().fail(&mut self.reply, close, None) {
             self.counters.closes_sent.add(&Some(close.code));
         }
-        slot.part(end);
-        slot.drop_backlog();
+        slot.linger_when_sent(end);
+        slot.drop_unconsumed();
         self.leave_all(slot);
         self.set_deadline(slot, token, self.limits.close_timeout_ms);
     }

@@ -119,7 +119,7 @@ impl Parts {
     }
 
     /// Resumes reading from a paused or throttled session, and restarts its silence and assembly timers.
-    pub(in crate::engine) fn read_again<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+    pub(in crate::engine) fn resume_reading<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         slot.restart_silence(self.tick);
         self.resume_next_turn(slot, token);
     }

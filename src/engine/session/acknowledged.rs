@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// The first look is due after this part of a timeout's length, and each further look after the same time again. It is
 /// early enough that a peer which acknowledges something now and then is seen to do so before the end, and late enough
 /// that most timeouts have been extended by then.
-const LOOKS_PER_CLOCK: u32 = 4;
+const LOOKS_PER_TIMEOUT: u32 = 4;
 
 /// The latest look at each session that had one recently, by the session's index.
 #[derive(Debug, Default)]
@@ -23,20 +23,20 @@ struct Look {
     /// See [`Intake::acknowledged`](crate::reactor::Intake::acknowledged).
     count: u64,
     /// The tick at which the peer was last seen to have acknowledged something; 0 if it never was.
-    taken: u32,
+    acknowledged: u32,
 }
 
 impl Acknowledged {
     /// Records a look. Returns whether the peer has acknowledged something since the look before.
     pub(in crate::engine) fn note(&mut self, index: u32, tick: u32, count: u64) -> bool {
-        let look = Look { tick, count, taken: self.taken(index) };
+        let look = Look { tick, count, acknowledged: self.last_acknowledged(index) };
         self.0.insert(index, look).is_some_and(|before| count.wrapping_sub(before.count) as i64 > 0)
     }
 
     /// Records that the peer of a session was seen to have acknowledged something at this tick.
-    pub(in crate::engine) fn note_taken(&mut self, index: u32, tick: u32) {
+    pub(in crate::engine) fn note_acknowledged(&mut self, index: u32, tick: u32) {
         if let Some(look) = self.0.get_mut(&index) {
-            look.taken = tick;
+            look.acknowledged = tick;
         }
     }
 
@@ -53,8 +53,8 @@ impl Acknowledged {
     }
 
     /// Returns the tick at which a session's peer was last seen to have acknowledged something; 0 if it never was.
-    pub(in crate::engine) fn taken(&self, index: u32) -> u32 {
-        self.0.get(&index).map_or(0, |look| look.taken)
+    pub(in crate::engine) fn last_acknowledged(&self, index: u32) -> u32 {
+        self.0.get(&index).map_or(0, |look| look.acknowledged)
     }
 
     /// Forgets a session, because it has ended or because bytes have arrived from it since.
@@ -65,7 +65,7 @@ impl Acknowledged {
 
 /// A timeout that expires for a peer that acknowledges nothing meanwhile, in ticks.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Clock {
+pub(in crate::engine) struct Timeout {
     /// The tick at which it began.
     pub(in crate::engine) since: u32,
     pub(in crate::engine) length: u32,
@@ -75,16 +75,16 @@ pub(in crate::engine) struct Clock {
 
 /// The state of a timeout at some tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Reading {
+pub(in crate::engine) enum TimeoutState {
     /// It has expired, and no look can extend it.
-    RunOut,
+    Expired,
     /// The socket must be looked at before the timeout can be judged.
     LookNow,
     /// Nothing is due before this tick.
     Until(u32),
 }
 
-impl Clock {
+impl Timeout {
     /// Returns a timeout that is extended by acknowledgements.
     pub(in crate::engine) fn new(since: u32, length: u32) -> Self {
         Self { since, length, looks: true }
@@ -112,10 +112,10 @@ impl Clock {
     }
 
     /// Returns its state at this tick, given the tick of the latest look.
-    pub(in crate::engine) fn read(self, tick: u32, looked: Option<u32>) -> Reading {
+    pub(in crate::engine) fn state(self, tick: u32, looked: Option<u32>) -> TimeoutState {
         let end = self.end();
         if tick >= end && (!self.looks || looked == Some(tick)) {
-            return Reading::RunOut;
+            return TimeoutState::Expired;
         }
         let next = match looked.filter(|at| self.covers(*at)) {
             // The next quarter: something may have been sent by then.
@@ -124,11 +124,11 @@ impl Clock {
             None => self.first_look(),
         };
         let next = next.min(end);
-        if next > tick { Reading::Until(next) } else { Reading::LookNow }
+        if next > tick { TimeoutState::Until(next) } else { TimeoutState::LookNow }
     }
 
     fn interval(self) -> u32 {
-        (self.length / LOOKS_PER_CLOCK).max(1)
+        (self.length / LOOKS_PER_TIMEOUT).max(1)
     }
 }
 
@@ -138,49 +138,49 @@ mod tests {
 
     #[test]
     fn a_timeout_needs_a_look_every_quarter_and_expires_only_after_a_last_one() {
-        let clock = Clock::new(100, 40);
-        assert_eq!(clock.read(100, None), Reading::Until(110));
-        assert_eq!(clock.read(110, None), Reading::LookNow);
-        assert_eq!(clock.read(110, Some(110)), Reading::Until(120));
-        assert_eq!(clock.read(120, Some(110)), Reading::LookNow);
-        assert_eq!(clock.read(135, Some(135)), Reading::Until(140));
-        assert_eq!(clock.read(140, Some(135)), Reading::LookNow);
-        assert_eq!(clock.read(140, Some(140)), Reading::RunOut);
+        let timeout = Timeout::new(100, 40);
+        assert_eq!(timeout.state(100, None), TimeoutState::Until(110));
+        assert_eq!(timeout.state(110, None), TimeoutState::LookNow);
+        assert_eq!(timeout.state(110, Some(110)), TimeoutState::Until(120));
+        assert_eq!(timeout.state(120, Some(110)), TimeoutState::LookNow);
+        assert_eq!(timeout.state(135, Some(135)), TimeoutState::Until(140));
+        assert_eq!(timeout.state(140, Some(135)), TimeoutState::LookNow);
+        assert_eq!(timeout.state(140, Some(140)), TimeoutState::Expired);
     }
 
     #[test]
     fn a_timeout_without_bytes_to_acknowledge_needs_no_look() {
-        let clock = Clock { looks: false, ..Clock::new(100, 40) };
+        let timeout = Timeout { looks: false, ..Timeout::new(100, 40) };
         for looked in [None, Some(120)] {
-            assert_eq!(clock.read(100, looked), Reading::Until(110));
-            assert_eq!(clock.read(110, looked), Reading::Until(120));
-            assert_eq!(clock.read(139, looked), Reading::Until(140));
-            assert_eq!(clock.read(140, looked), Reading::RunOut);
+            assert_eq!(timeout.state(100, looked), TimeoutState::Until(110));
+            assert_eq!(timeout.state(110, looked), TimeoutState::Until(120));
+            assert_eq!(timeout.state(139, looked), TimeoutState::Until(140));
+            assert_eq!(timeout.state(140, looked), TimeoutState::Expired);
         }
     }
 
     #[test]
     fn a_timeout_can_be_extended_until_the_next_look() {
-        let clock = Clock::new(100, 40);
-        let since = clock.until_next_look(140);
-        assert_eq!(Clock::new(since, 40).read(140, Some(140)), Reading::Until(150));
-        assert_eq!(Clock::new(since, 40).end(), 150);
+        let timeout = Timeout::new(100, 40);
+        let since = timeout.until_next_look(140);
+        assert_eq!(Timeout::new(since, 40).state(140, Some(140)), TimeoutState::Until(150));
+        assert_eq!(Timeout::new(since, 40).end(), 150);
     }
 
     #[test]
     fn a_look_from_before_a_timeout_began_does_not_count() {
-        let clock = Clock::new(100, 40);
-        assert_eq!(clock.read(110, Some(99)), Reading::LookNow);
-        assert_eq!(clock.read(109, Some(99)), Reading::Until(110));
-        assert_eq!(clock.read(105, Some(100)), Reading::Until(110));
+        let timeout = Timeout::new(100, 40);
+        assert_eq!(timeout.state(110, Some(99)), TimeoutState::LookNow);
+        assert_eq!(timeout.state(109, Some(99)), TimeoutState::Until(110));
+        assert_eq!(timeout.state(105, Some(100)), TimeoutState::Until(110));
     }
 
     #[test]
     fn a_timeout_of_a_single_tick_expires() {
-        let clock = Clock::new(100, 1);
-        assert_eq!(clock.read(100, None), Reading::Until(101));
-        assert_eq!(clock.read(101, None), Reading::LookNow);
-        assert_eq!(clock.read(101, Some(101)), Reading::RunOut);
+        let timeout = Timeout::new(100, 1);
+        assert_eq!(timeout.state(100, None), TimeoutState::Until(101));
+        assert_eq!(timeout.state(101, None), TimeoutState::LookNow);
+        assert_eq!(timeout.state(101, Some(101)), TimeoutState::Expired);
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
         assert!(!acknowledged.note(7, 2, 502));
         acknowledged.discount(7, 2);
         assert!(acknowledged.note(7, 3, 505));
-        acknowledged.note_taken(7, 3);
-        assert_eq!((acknowledged.taken(7), acknowledged.taken(8)), (3, 0));
+        acknowledged.note_acknowledged(7, 3);
+        assert_eq!((acknowledged.last_acknowledged(7), acknowledged.last_acknowledged(8)), (3, 0));
     }
 }

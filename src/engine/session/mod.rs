@@ -3,18 +3,18 @@
 //! Knows neither cores nor handlers.
 
 pub(in crate::engine) mod acknowledged;
-mod backlog;
 mod compression;
 mod inflation_budget;
 mod lists;
 pub(in crate::engine) mod outbox;
 pub(in crate::engine) mod slab;
 mod slot;
+mod unconsumed;
 mod wakes;
 
-pub(in crate::engine) use backlog::{Awaits, Backlog};
 pub(in crate::engine) use compression::Compressing;
 pub(in crate::engine) use inflation_budget::InflationBudget;
 pub(in crate::engine) use lists::Lists;
 pub(in crate::engine) use slot::{List, Phase, Slot};
+pub(in crate::engine) use unconsumed::{Awaits, Unconsumed};
 pub(in crate::engine) use wakes::Wakes;

@@ -125,7 +125,7 @@ fn a_prepared_message_reaches_each_session_as_it_agreed() {
             world.core.call(id.token, |_, session| {
                 session.send_prepared(&prepared);
             });
-            world.core.flush_and_settle(id.token);
+            world.core.flush_and_check_end(id.token);
             expected.push(text(&message));
             // Each session's own messages come between them.
             let own = format!("round {round}, ").repeat(30);

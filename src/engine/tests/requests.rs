@@ -92,7 +92,7 @@ fn a_head_that_drips_stays_where_it_lies_but_to_grow() {
         client.write(&[*byte]);
         world.turn();
         let token = world.core.sessions.token_at(0).unwrap();
-        let backlog = world.core.sessions.get_mut(token).unwrap().backlog();
+        let backlog = world.core.sessions.get_mut(token).unwrap().unconsumed();
         places.extend(backlog.map(|backlog| backlog.bytes.as_ptr()));
     }
     assert!(places.len() > 16_000);

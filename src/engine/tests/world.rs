@@ -343,7 +343,7 @@ impl<H: Handler> World<H> {
     /// Resumes the sessions that their handler paused.
     pub fn resume(&mut self, id: SessionId) {
         self.core.call(id.token, |_, session| session.resume());
-        self.core.flush_and_settle(id.token);
+        self.core.flush_and_check_end(id.token);
     }
 
     /// Resumes all sessions. A paused session does not notice that its peer has left, and no other is left by now.
@@ -370,7 +370,7 @@ impl<H: Handler> World<H> {
                 session.send(&vec![0; bytes]);
             });
         });
-        self.core.flush_and_settle(id.token);
+        self.core.flush_and_check_end(id.token);
     }
 
     /// Returns how often the core has asked for a peer's acknowledgements.
@@ -388,7 +388,7 @@ impl<H: Handler> World<H> {
     pub fn bytes_in_slot(&mut self, index: u32) -> (usize, usize) {
         let sessions = &mut self.core.sessions;
         let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return (0, 0) };
-        (slot.outbox_bytes(), slot.backlog().map_or(0, |backlog| backlog.bytes.len()))
+        (slot.outbox_bytes(), slot.unconsumed().map_or(0, |backlog| backlog.bytes.len()))
     }
 
     /// Checks the conditions that hold after every turn.

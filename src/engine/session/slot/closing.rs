@@ -16,19 +16,19 @@ impl<S> Slot<S> {
     }
 
     /// Makes the session linger once everything is sent. Records the reason, unless one is recorded already.
-    pub(in crate::engine) fn part(&mut self, end: End) {
+    pub(in crate::engine) fn linger_when_sent(&mut self, end: End) {
         self.ending.linger_when_sent(end);
     }
 
     /// Makes the session linger once its last answer is sent. Records the reason, unless one is recorded already.
     pub(in crate::engine) fn linger_after_answer(&mut self, end: End) {
         self.phase = Phase::Head;
-        self.part(end);
+        self.linger_when_sent(end);
     }
 
     /// Returns whether the session lingers once everything is sent.
     #[inline]
-    pub(in crate::engine) fn is_parting(&self) -> bool {
+    pub(in crate::engine) fn lingers_when_sent(&self) -> bool {
         self.ending.lingers_when_sent()
     }
 
@@ -44,26 +44,26 @@ impl<S> Slot<S> {
 
     /// Returns whether no request has begun on the connection, and it has no session.
     pub(in crate::engine) fn awaits_request(&self) -> bool {
-        self.phase == Phase::Head && self.backlog.is_none() && !self.is_parting()
+        self.phase == Phase::Head && self.unconsumed.is_none() && !self.lingers_when_sent()
     }
 
     /// Returns whether the next step towards the end may be due: a quick test for the common case that it is not.
     #[inline]
     pub(in crate::engine) fn may_be_over(&self) -> bool {
-        self.is_broken() || self.is_finished() || self.is_parting() || self.connection.state() == State::Closed
+        self.is_broken() || self.is_finished() || self.lingers_when_sent() || self.connection.state() == State::Closed
     }
 
     /// Begins to wait for the peer's end of stream, since everything is sent.
     pub(in crate::engine) fn linger(&mut self) {
         self.phase = Phase::Lingering;
         self.connection.abandon();
-        self.backlog = None;
+        self.unconsumed = None;
     }
 
     /// Ends the session and returns the application's state.
     pub(in crate::engine) fn finish(&mut self) -> Option<S> {
         self.phase = Phase::Ended;
-        self.backlog = None;
+        self.unconsumed = None;
         self.state.take()
     }
 

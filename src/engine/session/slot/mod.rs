@@ -18,9 +18,9 @@ pub(in crate::engine) use listed::List;
 use listed::Listed;
 use output::Output;
 
-use crate::engine::session::backlog::Backlog;
 use crate::engine::session::outbox::Outbox;
 use crate::engine::session::slab::Slab;
+use crate::engine::session::unconsumed::Unconsumed;
 use crate::engine::topics::NO_ENTRY;
 use crate::engine::wheel::NEVER;
 use crate::protocol::deflate::Agreement;
@@ -89,7 +89,7 @@ pub(in crate::engine) struct Slot<S> {
     connection: Connection,
     outbox: Option<Box<Outbox>>,
     /// Bytes that were received and not consumed.
-    backlog: Option<Box<Backlog>>,
+    unconsumed: Option<Box<Unconsumed>>,
     /// The application's state, once the application has provided or requested it. Creating and dropping it may panic.
     state: Option<S>,
 }
@@ -121,7 +121,7 @@ impl<S> Slot<S> {
             membership: NO_ENTRY,
             connection: Connection::new(Role::Server),
             outbox: None,
-            backlog: None,
+            unconsumed: None,
             state: None,
         }
     }
@@ -184,7 +184,7 @@ impl<S> Slot<S> {
         self.phase = Phase::Answering;
     }
 
-    /// Goes on with the next request.
+    /// Continues with the next request.
     pub(in crate::engine) fn end_answer(&mut self) {
         self.phase = Phase::Head;
     }

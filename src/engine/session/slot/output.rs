@@ -65,7 +65,7 @@ impl Signs {
 
     /// Returns whether the peer may still have bytes to acknowledge: more than a ping was sent since a look at its
     /// socket last found everything acknowledged.
-    pub(in crate::engine) fn is_untaken(self) -> bool {
+    pub(in crate::engine) fn has_unacknowledged(self) -> bool {
         self.0 & Self::UNACKNOWLEDGED != 0
     }
 
@@ -74,7 +74,7 @@ impl Signs {
         self.0 |= Self::UNACKNOWLEDGED;
     }
 
-    pub(super) fn note_all_taken(&mut self) {
+    pub(super) fn note_all_acknowledged(&mut self) {
         self.0 &= !Self::UNACKNOWLEDGED;
     }
 }

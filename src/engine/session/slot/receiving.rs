@@ -1,7 +1,7 @@
 //! Input: when a session's socket may be read, and the bytes that were received and not consumed.
 
 use super::{Phase, Slot};
-use crate::engine::session::backlog::{Awaits, Backlog};
+use crate::engine::session::unconsumed::{Awaits, Unconsumed};
 
 impl<S> Slot<S> {
     /// Records that the reactor reported input, and whether the end of the stream is part of it.
@@ -77,13 +77,13 @@ impl<S> Slot<S> {
 
     /// Returns whether input is left that may be read or consumed now.
     pub(in crate::engine) fn has_unread(&self) -> bool {
-        self.input.is_readable() || self.has_consumable_backlog()
+        self.input.is_readable() || self.has_consumable()
     }
 
     /// Returns whether nothing needs to be done for the session once everything is sent.
     #[inline]
     pub(in crate::engine) fn is_done_once_sent(&self) -> bool {
-        let has_input = self.input.is_readable() || self.backlog.is_some();
+        let has_input = self.input.is_readable() || self.unconsumed.is_some();
         self.is_open() && !self.is_backpressured() && !self.is_lagging() && !has_input && !self.may_be_over()
     }
 
@@ -123,46 +123,46 @@ impl<S> Slot<S> {
     }
 
     /// Keeps input that was not consumed.
-    pub(in crate::engine) fn keep(&mut self, backlog: Box<Backlog>) {
-        self.backlog = Some(backlog);
+    pub(in crate::engine) fn keep(&mut self, unconsumed: Box<Unconsumed>) {
+        self.unconsumed = Some(unconsumed);
     }
 
-    pub(in crate::engine) fn has_backlog(&self) -> bool {
-        self.backlog.is_some()
+    pub(in crate::engine) fn has_unconsumed(&self) -> bool {
+        self.unconsumed.is_some()
     }
 
     #[cfg(test)]
-    pub(in crate::engine) fn backlog(&self) -> Option<&Backlog> {
-        self.backlog.as_deref()
+    pub(in crate::engine) fn unconsumed(&self) -> Option<&Unconsumed> {
+        self.unconsumed.as_deref()
     }
 
-    pub(in crate::engine) fn take_backlog(&mut self) -> Option<Box<Backlog>> {
-        self.backlog.take()
+    pub(in crate::engine) fn take_unconsumed(&mut self) -> Option<Box<Unconsumed>> {
+        self.unconsumed.take()
     }
 
     /// Discards input that was not consumed.
-    pub(in crate::engine) fn drop_backlog(&mut self) {
-        self.backlog = None;
+    pub(in crate::engine) fn drop_unconsumed(&mut self) {
+        self.unconsumed = None;
     }
 
     /// Takes the unconsumed input, if it can be consumed now.
-    pub(in crate::engine) fn take_consumable_backlog(&mut self) -> Option<Box<Backlog>> {
-        if self.has_consumable_backlog() { self.backlog.take() } else { None }
+    pub(in crate::engine) fn take_consumable(&mut self) -> Option<Box<Unconsumed>> {
+        if self.has_consumable() { self.unconsumed.take() } else { None }
     }
 
     /// Returns whether there is unconsumed input that can be consumed now, without waiting for more.
-    fn has_consumable_backlog(&self) -> bool {
-        self.backlog.as_ref().is_some_and(|backlog| match self.phase {
+    fn has_consumable(&self) -> bool {
+        self.unconsumed.as_ref().is_some_and(|unconsumed| match self.phase {
             Phase::Open => true,
-            Phase::Head => matches!(backlog.awaits, Awaits::Nothing),
+            Phase::Head => matches!(unconsumed.awaits, Awaits::Nothing),
             _ => false,
         })
     }
 
     /// Returns how many bytes of an incomplete message or request are kept.
     pub(in crate::engine) fn incomplete_bytes(&self) -> usize {
-        match (self.phase, &self.backlog) {
-            (Phase::Head, Some(backlog)) => backlog.bytes.len(),
+        match (self.phase, &self.unconsumed) {
+            (Phase::Head, Some(unconsumed)) => unconsumed.bytes.len(),
             _ => self.connection.assembled_bytes(),
         }
     }
@@ -171,8 +171,10 @@ impl<S> Slot<S> {
     /// body whose head was read before, no byte beyond its end is read, and its length was checked against the limit.
     /// Beyond the current chunk, no more is read than a head may have.
     pub(in crate::engine) fn request_bytes_wanted(&self, head_bytes_max: usize, scratch: usize) -> usize {
-        let (kept, awaits) =
-            self.backlog.as_ref().map_or((0, Awaits::Nothing), |backlog| (backlog.bytes.len(), backlog.awaits));
+        let (kept, awaits) = self
+            .unconsumed
+            .as_ref()
+            .map_or((0, Awaits::Nothing), |unconsumed| (unconsumed.bytes.len(), unconsumed.awaits));
         let room = match awaits {
             Awaits::BodyEnd(end) => end.saturating_sub(kept),
             Awaits::LastChunk(_, chunks) => {

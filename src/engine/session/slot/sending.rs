@@ -26,8 +26,8 @@ impl<S> Slot<S> {
     }
 
     /// Records that the peer has acknowledged everything that was sent.
-    pub(in crate::engine) fn note_all_taken(&mut self) {
-        self.output.signs_mut().note_all_taken();
+    pub(in crate::engine) fn note_all_acknowledged(&mut self) {
+        self.output.signs_mut().note_all_acknowledged();
     }
 
     /// Records whether a send is in flight.

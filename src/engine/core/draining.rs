@@ -46,7 +46,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Returns whether a draining core has no connection left.
     pub fn is_done(&self) -> bool {
-        self.is_parting() && self.sessions.is_empty() && self.listeners.is_empty()
+        self.has_stopped_accepting() && self.sessions.is_empty() && self.listeners.is_empty()
     }
 
     /// Returns whether the core drains, so that clients should reconnect elsewhere.
@@ -55,7 +55,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Returns whether no connection is accepted any more.
-    pub(in crate::engine) fn is_parting(&self) -> bool {
+    pub(in crate::engine) fn has_stopped_accepting(&self) -> bool {
         matches!(self.draining, Some(Drain::Closing(_)))
     }
 
@@ -136,8 +136,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Closes a connection on which no request has begun.
     pub(in crate::engine) fn close_unused(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.part(End::Shutdown);
-        self.flush_and_settle(token);
+        slot.linger_when_sent(End::Shutdown);
+        self.flush_and_check_end(token);
     }
 
     /// Closes as many sessions as are due and a turn allows.
@@ -153,7 +153,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 && slot.is_open()
             {
                 self.call(token, |_, session| session.close(CloseCode::GOING_AWAY, "The server is shutting down."));
-                self.flush_and_settle(token);
+                self.flush_and_check_end(token);
                 told += 1;
             }
             index += 1;

@@ -6,7 +6,7 @@ use crate::protocol::http::{Chunks, HeadScan, Refusal};
 
 /// Bytes that were received and not consumed: a part of a request, or frames that arrived while input was paused.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Backlog {
+pub(in crate::engine) struct Unconsumed {
     pub(in crate::engine) bytes: Vec<u8>,
     /// The index of the first byte that was not consumed.
     pub(in crate::engine) start: usize,
@@ -29,7 +29,7 @@ pub(in crate::engine) enum Awaits {
     LastChunk(usize, Chunks),
 }
 
-impl Backlog {
+impl Unconsumed {
     /// Adds input. Returns whether it is worth looking at now. The room for a body doubles as bytes arrive, whatever
     /// length its head claims, and ends where the body does. So bytes that arrive one by one cost no more than in one
     /// piece, and the room never exceeds twice the limit.
@@ -52,7 +52,7 @@ impl Backlog {
     }
 
     /// Removes the chunk framing from a part of a body. Returns the length of the head and the bytes of `input` that
-    /// belong to the body, once it is complete. The room grows as in [`Backlog::add`].
+    /// belong to the body, once it is complete. The room grows as in [`Unconsumed::add`].
     pub(in crate::engine) fn take_chunks(
         &mut self,
         input: &[u8],
