@@ -29,7 +29,7 @@ const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
 
 /// Connections that are turned away when a listener closes without descriptors to accept them: the usual
 /// `net.core.somaxconn`.
-const BACKLOG_MAX: usize = 4096;
+const ACCEPT_QUEUE_MAX: usize = 4096;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     pub(in crate::engine) fn accept_if_due(&mut self) {
@@ -198,11 +198,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn close_listener(&mut self, listener: Listener) {
         let socket = listener.socket;
         match listener.owner {
-            Owner::Core => self.empty_backlog(listener),
+            Owner::Core => self.empty_accept_queue(listener),
             Owner::Server => {
                 // Later connections are refused, so none arrives between the last accept and the close.
                 self.reactor.shutdown(socket, Shutdown::Read);
-                self.empty_backlog(listener);
+                self.empty_accept_queue(listener);
             }
             // The next server, which has the socket too, serves the waiting clients.
             Owner::Supervisor => {}
@@ -211,7 +211,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Accepts the connections that still wait, so that closing the listener resets none.
-    fn empty_backlog(&mut self, listener: Listener) {
+    fn empty_accept_queue(&mut self, listener: Listener) {
         loop {
             match self.reactor.accept_now(listener.socket) {
                 Ok(socket) => self.admit(socket, listener),
@@ -220,7 +220,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         }
         // The rest are those without a descriptor.
-        self.shed(listener.socket, &Refusal::ShuttingDown, BACKLOG_MAX);
+        self.shed(listener.socket, &Refusal::ShuttingDown, ACCEPT_QUEUE_MAX);
     }
 
     /// Frees the place of a closed connection: its descriptor can serve another one.
