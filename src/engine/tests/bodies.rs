@@ -15,8 +15,8 @@ fn hidden() -> Vec<u8> {
 fn kept(world: &mut World, index: u32) -> (usize, usize) {
     let sessions = &mut world.core.sessions;
     let slot = sessions.token_at(index).and_then(|token| sessions.get_mut(token));
-    let backlog = slot.and_then(|slot| slot.unconsumed());
-    backlog.map_or((0, 0), |backlog| (backlog.bytes.len(), backlog.bytes.capacity()))
+    let unconsumed = slot.and_then(|slot| slot.unconsumed());
+    unconsumed.map_or((0, 0), |unconsumed| (unconsumed.bytes.len(), unconsumed.bytes.capacity()))
 }
 
 /// The type of functions that make a request from a target, headers and a body.
@@ -81,8 +81,8 @@ fn a_body_that_drips_stays_where_it_lies_but_to_grow_and_takes_no_more_room_than
         piece.iter().for_each(|byte| client.write(&[*byte]));
         world.turn();
         let token = world.core.sessions.token_at(0).unwrap();
-        let backlog = world.core.sessions.get_mut(token).unwrap().unconsumed().unwrap();
-        places.push(backlog.bytes.as_ptr());
+        let unconsumed = world.core.sessions.get_mut(token).unwrap().unconsumed().unwrap();
+        places.push(unconsumed.bytes.as_ptr());
     }
     world.settle();
     places.dedup();

@@ -112,7 +112,7 @@ fn half_a_request_is_answered_with_503_once_it_is_whole() {
 }
 
 #[test]
-fn connections_in_the_backlog_are_answered_before_the_listener_closes() {
+fn connections_in_the_accept_queue_are_answered_before_the_listener_closes() {
     for accepting in [true, false] {
         let mut world = World::new();
         if !accepting {
@@ -140,7 +140,7 @@ fn connections_in_the_backlog_are_answered_before_the_listener_closes() {
 }
 
 #[test]
-fn connections_in_the_backlog_are_turned_away_without_descriptors() {
+fn connections_in_the_accept_queue_are_turned_away_without_descriptors() {
     let mut world = World::new();
     world.network.descriptor_limit(1);
     world.turns(2);
@@ -158,7 +158,7 @@ fn connections_in_the_backlog_are_turned_away_without_descriptors() {
 }
 
 #[test]
-fn one_client_that_went_does_not_take_the_backlog_with_it() {
+fn a_client_that_left_does_not_take_the_accept_queue_with_it() {
     let mut aborted = 0;
     for seed in 0..50 {
         let mut world = World::faulty(Limits::default(), seed, Faults::default());

@@ -380,15 +380,15 @@ impl<H: Handler> World<H> {
 
     /// Returns the bytes that the core holds for a session, received or to be sent.
     pub fn bytes_held(&mut self, id: SessionId) -> usize {
-        let (outbox, backlog) = self.bytes_in_slot(id.token.index);
-        outbox + backlog
+        let (outbox, unconsumed) = self.bytes_in_slot(id.token.index);
+        outbox + unconsumed
     }
 
     /// Returns the bytes that wait to be sent to, and that were received from, the session in this slot.
     pub fn bytes_in_slot(&mut self, index: u32) -> (usize, usize) {
         let sessions = &mut self.core.sessions;
         let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return (0, 0) };
-        (slot.outbox_bytes(), slot.unconsumed().map_or(0, |backlog| backlog.bytes.len()))
+        (slot.outbox_bytes(), slot.unconsumed().map_or(0, |unconsumed| unconsumed.bytes.len()))
     }
 
     /// Checks the conditions that hold after every turn.
