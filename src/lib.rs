@@ -62,8 +62,8 @@ mod units;
 
 #[cfg(feature = "server")]
 pub use engine::{
-    Body, ClientGone, Context, Ended, Handler, Hub, Limits, Overflow, Reply, Sent, ServerHandle, Session,
-    SessionHandle, SessionId, Subscribe, TopicError, Upgrade, UpgradeRequest,
+    Accept, Body, ClientGone, Context, Ended, Handler, Hub, Limits, Overflow, Reply, Sent, ServerHandle, Session,
+    SessionHandle, SessionId, SessionLimits, Subscribe, TopicError, Upgrade, UpgradeRequest,
 };
 /// The runtime of the cores, for tasks of handlers: sockets, timers, files.
 #[cfg(feature = "server")]

@@ -17,7 +17,9 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use ringsock::engine::{Controller, ReactorKind};
 use ringsock::server::Error;
-use ringsock::{CloseCode, Ended, Handler, Limits, Message, Response, Server, Session, Upgrade, UpgradeRequest};
+use ringsock::{
+    Accept, CloseCode, Ended, Handler, Limits, Message, Response, Server, Session, Upgrade, UpgradeRequest,
+};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -70,12 +72,12 @@ impl Handler for Workshop {
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Kind> {
         match request.path() {
             "/protocol" => match request.choose_protocol(PROTOCOLS) {
-                Some(protocol) => Upgrade::accept().protocol(protocol.to_owned()),
+                Some(protocol) => Accept::new().protocol(protocol.to_owned()).into(),
                 None => Upgrade::accept(),
             },
             "/yes" => Upgrade::later(async {
                 monoio::time::sleep(DECISION).await;
-                Upgrade::accept().header("X-Decision", "yes")
+                Accept::new().header("X-Decision", "yes")
             }),
             "/no" => Upgrade::later(async {
                 monoio::time::sleep(DECISION).await;

@@ -37,6 +37,7 @@ pub use limits::Limits;
 pub use mail::MeshEntry;
 pub use reasons::{DropReason, End};
 pub use seed::Seed;
+pub use session::{SESSION_PROFILES_MAX, SessionLimits};
 pub use status::Status;
 pub use subscribers::Subscribers;
 pub use tasks::{BoxedTask, SessionHandle, Spawner};

@@ -11,7 +11,7 @@ use super::health;
 use super::methods;
 use super::page::{PAGE, PAGE_POLICY};
 use super::topics::{Join, OverflowRules};
-use crate::engine::{Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
+use crate::engine::{Accept, Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -62,7 +62,7 @@ impl Router {
         // Skips the header if the server supports no subprotocol.
         let chosen = (!self.subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten();
         match chosen {
-            Some(subprotocol) => Upgrade::accept().protocol(subprotocol.to_owned()),
+            Some(subprotocol) => Accept::new().protocol(subprotocol.to_owned()).into(),
             None => Upgrade::accept(),
         }
     }

@@ -103,7 +103,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.parts.reply.extend_from_slice(bytes);
         }
         self.parts.flush(slot, token, &mut self.reactor);
-        if slot.outbox_bytes() > self.parts.limits.outbox_bytes_max {
+        if slot.outbox_bytes() > self.parts.outbox_bytes_max(slot) {
             *waits = Some(written);
         } else {
             written.keep(());
@@ -114,7 +114,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Lets the task of a pending answer continue to write, if half of the outbox is free again.
     pub(super) fn resume_answering(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token).filter(|slot| slot.phase() == Phase::Answering) else { return };
-        if slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max / 2
+        if slot.outbox_bytes() <= self.parts.outbox_bytes_max(slot) / 2
             && let Some(Pending { stream: Stream::Open { written, .. }, .. }) =
                 self.answers.pending.get_mut(&token.index)
             && let Some(written) = written.take()

@@ -85,7 +85,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if slot.is_backpressured()
             && !slot.is_throttled()
             && slot.is_opened()
-            && slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max / 2
+            && slot.outbox_bytes() <= self.parts.outbox_bytes_max(slot) / 2
         {
             slot.end_backpressure();
             self.call(token, |handler, session| handler.drain(session));
@@ -139,6 +139,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
         let state = slot.finish();
         self.parts.leave_all(slot);
+        self.parts.profiles.release(slot.set_profile(0));
         self.parts.compression.note_ended(slot.connection().compression());
         self.parts.wheel.cancel(token.index);
         self.parts.wakes.forget(token.index);

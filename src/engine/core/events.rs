@@ -99,7 +99,10 @@ fn read_frames<H: Handler>(
 ) -> Result<usize, Violation> {
     let mut incoming = Incoming::new(input, parts.tick);
     let mut rest = 0;
-    while let Some(event) = incoming.next(slot.connection_mut(), &mut parts.pool, &parts.limits.messages)? {
+    let profile = slot.profile();
+    while let Some(event) =
+        incoming.next(slot.connection_mut(), &mut parts.pool, parts.profiles.at(profile).messages())?
+    {
         match event {
             Event::Message(message) => {
                 parts.counters.messages_received.add(1);

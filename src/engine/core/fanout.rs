@@ -133,9 +133,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Overflow::DropNewest => self.drop_for(token, topic, DropReason::TopicNewest, messages),
             Overflow::DropOldest => {
-                let bytes_max = self.parts.limits.outbox_bytes_max.saturating_sub(round.bytes);
                 let since_max = self.parts.tick.saturating_sub(ticks(self.parts.limits.outbox_age_ms_max));
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
+                let bytes_max = self.parts.outbox_bytes_max(slot).saturating_sub(round.bytes);
                 let dropped = slot.outbox_mut().map(|outbox| outbox.drop_oldest(bytes_max, since_max));
                 slot.drop_empty_outbox();
                 for (topic, messages) in dropped.unwrap_or_default() {
@@ -143,7 +143,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
                 // Frames in flight may be old and cannot be dropped: only their bytes count.
-                if slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max {
+                if slot.outbox_bytes() <= self.parts.outbox_bytes_max(slot) {
                     return true;
                 }
                 // The remaining bytes may not be dropped.
@@ -189,14 +189,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if !slot.is_lagging()
             || slot.is_broken()
             || !slot.is_open()
-            || slot.outbox_bytes() > self.parts.limits.outbox_bytes_max / 2
+            || slot.outbox_bytes() > self.parts.outbox_bytes_max(slot) / 2
         {
             return;
         }
         slot.set_lagging(false);
         let mut at = self.parts.topics.subscriptions(slot.membership()).first;
         while let Some(member) = self.parts.topics.members.get(at).copied() {
-            let is_full = slot.outbox_bytes() > self.parts.limits.outbox_bytes_max;
+            let is_full = slot.outbox_bytes() > self.parts.outbox_bytes_max(slot);
             if member.is_lagging() && (is_full || self.parts.topics.is_mid_round(member.topic())) {
                 // The latest message may be part of a round under way, which is known once the round has ended.
                 slot.set_lagging(true);
@@ -206,7 +206,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             at = member.next_of_session();
         }
         // A send's completion shows that there is room, but nothing shows that a round has ended.
-        if slot.is_lagging() && slot.outbox_bytes() <= self.parts.limits.outbox_bytes_max {
+        if slot.is_lagging() && slot.outbox_bytes() <= self.parts.outbox_bytes_max(slot) {
             self.parts.catch_up_next_turn(slot, token);
         }
     }

@@ -52,7 +52,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let mut bytes = 0;
         while bytes < bytes_max {
             let Some(slot) = self.sessions.get_mut(token) else { break };
-            if !slot.may_read(self.parts.limits.outbox_bytes_max) {
+            if !slot.may_read(self.parts.outbox_bytes_max(slot)) {
                 slot.set_readable(true);
                 break;
             }
@@ -109,7 +109,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         self.assembled_bytes += bytes.min(slot.incomplete_bytes());
         let unread = slot.has_unread();
-        if unread && slot.may_read(self.parts.limits.outbox_bytes_max) {
+        if unread && slot.may_read(self.parts.outbox_bytes_max(slot)) {
             self.parts.resume_next_turn(slot, token);
         }
     }

@@ -10,7 +10,7 @@ use super::Core;
 use super::pending::UpgradeOffer;
 use crate::engine::handler::{Handler, Upgrade, UpgradeRequest};
 use crate::engine::reasons::End;
-use crate::engine::session::Phase;
+use crate::engine::session::{Phase, SESSION_PROFILES_MAX, SessionLimits};
 use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
 use crate::protocol::http::{Refusal, Request};
@@ -40,7 +40,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Some(Upgrade::Accept(accept)) => {
                 let headers: Vec<(&str, &str)> =
                     accept.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-                let answer = self.parts.compression.answer(&self.parts.limits, handshake::extensions(extensions));
+                let Some(profile) = self.profile_for(accept.limits.clone()) else {
+                    self.drop_guarded(accept);
+                    return self.refuse(token, &Refusal::HandlerFailed);
+                };
+                let compresses = self.parts.profiles.at(profile).limits().compression;
+                let answer = self
+                    .parts
+                    .compression
+                    .answer(&self.parts.limits, handshake::extensions(extensions))
+                    .filter(|_| compresses);
                 let written = handshake::write_switching_protocols(
                     &mut self.parts.reply,
                     self.dates.at(self.now_ms),
@@ -51,8 +60,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 );
                 if let Err(error) = written {
                     tracing::error!(%error, "A handler accepted an upgrade with a header that cannot be sent.");
+                    self.parts.profiles.release(profile);
                     self.drop_guarded(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
+                }
+                if let Some(slot) = self.sessions.get_mut(token) {
+                    slot.set_profile(profile);
                 }
                 self.open(token, accept.state, answer.map(|answer| answer.agreement));
             }
@@ -67,6 +80,23 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         }
         self.flush_and_check_end(token);
+    }
+
+    /// Returns the profile of a session with these limits; `None` if they contradict each other, or if there are too
+    /// many different ones.
+    fn profile_for(&mut self, limits: Option<SessionLimits>) -> Option<u32> {
+        let Some(limits) = limits else { return Some(0) };
+        if let Err(error) = limits.within(&self.parts.limits).check(0) {
+            tracing::error!(%error, "A handler accepted an upgrade with limits that contradict each other.");
+            return None;
+        }
+        let profile = self.parts.profiles.acquire(limits, &self.parts.limits);
+        if profile.is_none() {
+            tracing::error!(
+                "A handler gives sessions of one core more than {SESSION_PROFILES_MAX} different limits. Use a few kinds."
+            );
+        }
+        profile
     }
 
     pub(super) fn upgrade(&mut self, token: Token, request: &Request<'_>, more_follows: bool) {
@@ -85,9 +115,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         };
         let client = self.parts.clients.address(token.index);
         let Some(socket) = self.sessions.get_mut(token).map(|slot| slot.socket()) else { return };
-        let Self { handler, reactor, .. } = self;
+        let Self { handler, reactor, parts, .. } = self;
         let peer = || reactor.peer_address(socket).ok();
-        let offer = UpgradeRequest { request, handshake: &handshake, peer: &peer, client };
+        let offer =
+            UpgradeRequest { request, handshake: &handshake, peer: &peer, client, limits: parts.profiles.of_server() };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&offer))).ok();
         self.count_panic(&decision);
         let accept_key = handshake::accept_key(handshake.key());

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::pin::Pin;
 
+use crate::engine::session::SessionLimits;
 use crate::protocol::handshake::{self, Handshake};
 use crate::protocol::http::{Request, Response};
 
@@ -18,6 +19,7 @@ pub struct UpgradeRequest<'a> {
     pub(in crate::engine) peer: &'a dyn Fn() -> Option<SocketAddr>,
     /// The client's address, if it is known from elsewhere than the connection.
     pub(in crate::engine) client: Option<IpAddr>,
+    pub(in crate::engine) limits: &'a SessionLimits,
 }
 
 impl<'a> UpgradeRequest<'a> {
@@ -35,6 +37,11 @@ impl<'a> UpgradeRequest<'a> {
     /// through a Unix socket. Costs a system call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         (self.peer)()
+    }
+
+    /// Returns the server's limits for a session, so that [`Accept::limits`] can change some of them.
+    pub fn session_limits(&self) -> SessionLimits {
+        self.limits.clone()
     }
 
     /// Returns the subprotocols that the client offers, in its order of preference.
@@ -74,16 +81,16 @@ pub enum Upgrade<S> {
 }
 
 impl<S: Default> Upgrade<S> {
-    /// Accepts with a default state.
+    /// Accepts with a default state. [`Accept`] says more than that.
     pub fn accept() -> Self {
-        Self::Accept(Accept { state: S::default(), protocol: None, headers: Vec::new() })
+        Accept::new().into()
     }
 }
 
 impl<S> Upgrade<S> {
     /// Accepts with this state.
     pub fn accept_with(state: S) -> Self {
-        Self::Accept(Accept { state, protocol: None, headers: Vec::new() })
+        Accept::with(state).into()
     }
 
     /// Rejects with this response.
@@ -91,25 +98,15 @@ impl<S> Upgrade<S> {
         Self::Reject(response)
     }
 
-    /// Decides later.
-    pub fn later(decision: impl Future<Output = Upgrade<S>> + 'static) -> Self {
-        Self::Later(Box::pin(decision))
+    /// Decides later. The decision takes its state along, so that nothing about it has to be kept in the handler.
+    pub fn later<U: Into<Upgrade<S>>>(decision: impl Future<Output = U> + 'static) -> Self {
+        Self::Later(Box::pin(async move { decision.await.into() }))
     }
+}
 
-    /// Chooses the subprotocol of an accepted upgrade, which must be one that the client offered.
-    pub fn protocol(mut self, protocol: impl Into<Cow<'static, str>>) -> Self {
-        if let Self::Accept(accept) = &mut self {
-            accept.protocol = Some(protocol.into());
-        }
-        self
-    }
-
-    /// Adds a header to the 101 of an accepted upgrade.
-    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
-        if let Self::Accept(accept) = &mut self {
-            accept.headers.push((name.into(), value.into()));
-        }
-        self
+impl<S> From<Accept<S>> for Upgrade<S> {
+    fn from(accept: Accept<S>) -> Self {
+        Self::Accept(accept)
     }
 }
 
@@ -129,9 +126,48 @@ pub struct Accept<S> {
     pub(in crate::engine) state: S,
     pub(in crate::engine) protocol: Option<Cow<'static, str>>,
     pub(in crate::engine) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
+    pub(in crate::engine) limits: Option<SessionLimits>,
+}
+
+impl<S: Default> Accept<S> {
+    /// Accepts with a default state.
+    pub fn new() -> Self {
+        Self::with(S::default())
+    }
+}
+
+impl<S: Default> Default for Accept<S> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<S> Accept<S> {
+    /// Accepts with this state.
+    pub fn with(state: S) -> Self {
+        Self { state, protocol: None, headers: Vec::new(), limits: None }
+    }
+
+    /// Chooses the subprotocol, which must be one that the client offered.
+    pub fn protocol(mut self, protocol: impl Into<Cow<'static, str>>) -> Self {
+        self.protocol = Some(protocol.into());
+        self
+    }
+
+    /// Adds a header to the 101.
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Gives this session limits of its own; [`UpgradeRequest::session_limits`] returns those of the server. Sessions
+    /// of equal limits share them, so that they cost nothing for each session. A core keeps at most
+    /// [`SESSION_PROFILES_MAX`](crate::engine::SESSION_PROFILES_MAX) different ones, and refuses further ones with 500.
+    pub fn limits(mut self, limits: SessionLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
     /// Returns whether the chosen subprotocol, if any, was offered.
     pub(in crate::engine) fn chooses_offered(&self, offered: impl FnOnce(&str) -> bool) -> bool {
         self.protocol.as_deref().is_none_or(offered)

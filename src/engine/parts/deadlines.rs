@@ -72,8 +72,9 @@ impl Parts {
         if slot.is_open() {
             due.consider(self.tick, self.wakes.at(token.index), Action::Wake);
         }
-        if limits.ping_interval_ms > 0 && slot.connection().state() == State::Open {
-            let interval = ticks(limits.ping_interval_ms);
+        let ping_interval_ms = self.profiles.at(slot.profile()).limits().ping_interval_ms;
+        if ping_interval_ms > 0 && slot.connection().state() == State::Open {
+            let interval = ticks(ping_interval_ms);
             if !slot.signs().is_pinged() {
                 due.consider(self.tick, slot.heard().saturating_add(interval), Action::Ping);
             } else {
@@ -92,10 +93,11 @@ impl Parts {
             let length = ticks(limits.close_timeout_ms) - 1;
             Timeout::new(slot.deadline().saturating_sub(length), length)
         };
+        let dead_peer_timeout_ms = self.profiles.at(slot.profile()).limits().dead_peer_timeout_ms;
         let silence = || {
             let since = slot.heard().max(self.acknowledged.last_acknowledged(token.index));
             let looks = slot.signs().has_unacknowledged() || slot.has_outbox();
-            Timeout { looks, ..Timeout::new(since, ticks(limits.dead_peer_timeout_ms)) }
+            Timeout { looks, ..Timeout::new(since, ticks(dead_peer_timeout_ms)) }
         };
         let sending = slot.outbox().map(|outbox| Timeout::new(outbox.progress, ticks(limits.send_timeout_ms)));
         if slot.phase() == Phase::Answering {
@@ -107,7 +109,7 @@ impl Parts {
         Timeouts {
             closing: (slot.deadline() != NEVER).then(closing),
             sending,
-            silence: (limits.dead_peer_timeout_ms > 0).then(silence),
+            silence: (dead_peer_timeout_ms > 0).then(silence),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::engine::limits::Limits;
 use crate::engine::mail::{HandlerMail, MeshEntry};
 use crate::engine::session::acknowledged::Acknowledged;
 use crate::engine::session::outbox::Outbox;
-use crate::engine::session::{Compressing, InflationBudget, List, Lists, Phase, Slot, Wakes};
+use crate::engine::session::{Compressing, InflationBudget, List, Lists, Phase, Profiles, Slot, Wakes};
 use crate::engine::tasks::Tasks;
 use crate::engine::topics::{Pacing, Publishers, Topics, round_bytes_max};
 use crate::engine::wheel::Wheel;
@@ -62,6 +62,7 @@ pub(in crate::engine) struct Parts {
     pub(in crate::engine) reply: Vec<u8>,
     pub(in crate::engine) lists: Lists,
     pub(in crate::engine) wakes: Wakes,
+    pub(in crate::engine) profiles: Profiles,
     /// Sessions that a call for no session has used, and whose next step towards the end may be due.
     pub(in crate::engine) called: Vec<Token>,
     /// Mail from this core's handler to itself, in order.
@@ -83,6 +84,7 @@ impl Parts {
         Self {
             core,
             topics: Topics::new(mesh.is_alone(), round_bytes_max(limits.outbox_bytes_max)),
+            profiles: Profiles::new(&limits),
             limits,
             counters: counters_of_all.get(usize::from(core)).cloned().unwrap_or_default(),
             counters_of_all,
@@ -104,6 +106,12 @@ impl Parts {
             called: Vec::new(),
             own_mail: VecDeque::new(),
         }
+    }
+
+    /// Returns how many bytes may wait to be sent to a session.
+    #[inline]
+    pub(in crate::engine) fn outbox_bytes_max<S>(&self, slot: &Slot<S>) -> usize {
+        self.profiles.at(slot.profile()).limits().outbox_bytes_max
     }
 
     /// Marks a session as having something to send at the end of the turn.

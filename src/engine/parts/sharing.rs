@@ -16,7 +16,7 @@ impl Parts {
     pub(in crate::engine) fn is_late<S>(&self, slot: &Slot<S>) -> bool {
         slot.outbox().is_some_and(|outbox| {
             let since = outbox.shared_since();
-            outbox.bytes() > self.limits.outbox_bytes_max
+            outbox.bytes() > self.outbox_bytes_max(slot)
                 || (since != NEVER && self.tick >= since.saturating_add(ticks(self.limits.outbox_age_ms_max)))
         })
     }

@@ -194,7 +194,7 @@ impl Parts {
         token: Token,
         sockets: &mut dyn Sockets,
     ) -> bool {
-        let bytes_max = self.limits.outbox_bytes_max;
+        let bytes_max = self.outbox_bytes_max(slot);
         if slot.outbox_bytes() + self.reply.len() > bytes_max {
             self.flush(slot, token, sockets);
         }

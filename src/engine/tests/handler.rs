@@ -8,7 +8,7 @@ use std::task::Poll;
 use super::letter::{Errand, Letter};
 use super::log::{Closed, Log};
 use crate::engine::{
-    Body, ClientGone, Ended, Handler, Hub, Overflow, Reply, Sent, Session, SessionId, Subscribe, Upgrade,
+    Accept, Body, ClientGone, Ended, Handler, Hub, Overflow, Reply, Sent, Session, SessionId, Subscribe, Upgrade,
     UpgradeRequest,
 };
 use crate::protocol::http::{Request, Response};
@@ -137,6 +137,18 @@ pub fn numbered(number: usize, bytes: usize) -> Vec<u8> {
     let mut message = vec![number as u8; bytes];
     message[..4].copy_from_slice(&(number as u32).to_be_bytes());
     message
+}
+
+/// Accepts with limits of the session's own: `/limited/MESSAGE/OUTBOX/PING/DEAD`, where `-` keeps the server's.
+fn limited(request: &UpgradeRequest<'_>) -> Upgrade<Member> {
+    let numbers: Vec<Option<u64>> = request.path().split('/').skip(2).map(|number| number.parse().ok()).collect();
+    let mut limits = request.session_limits();
+    limits.message_bytes_max = numbers[0].unwrap_or(limits.message_bytes_max);
+    limits.outbox_bytes_max = numbers[1].map_or(limits.outbox_bytes_max, |bytes| bytes as usize);
+    limits.ping_interval_ms = numbers[2].unwrap_or(limits.ping_interval_ms);
+    limits.dead_peer_timeout_ms = numbers[3].unwrap_or(limits.dead_peer_timeout_ms);
+    limits.compression &= request.query() != Some("plain");
+    Accept::new().limits(limits).into()
 }
 
 /// Writes a body of so many numbered pieces, and records how that ended.
@@ -345,20 +357,21 @@ impl Handler for App {
             }
             "/panic-in-open" => Upgrade::accept_with(Member::panicking_in("open")),
             "/protocol" => match request.choose_protocol(&["superchat", "chat"]) {
-                Some(protocol) => Upgrade::accept().protocol(protocol.to_owned()),
+                Some(protocol) => Accept::new().protocol(protocol.to_owned()).into(),
                 None => no(),
             },
-            "/unknown-protocol" => Upgrade::accept().protocol("unheard-of"),
-            "/bad-header" => Upgrade::accept().header("X-Split", "a\r\nb"),
-            "/bomb-and-bad-header" => Upgrade::accept_with(Member::bomb(&self.log)).header("X-Split", "a\r\nb"),
+            "/unknown-protocol" => Accept::new().protocol("unheard-of").into(),
+            "/bad-header" => Accept::new().header("X-Split", "a\r\nb").into(),
+            "/bomb-and-bad-header" => Accept::with(Member::bomb(&self.log)).header("X-Split", "a\r\nb").into(),
             "/soon" => soon(Upgrade::accept),
             "/soon-reject" => soon(|| Upgrade::reject(Response::text(403, "No.\n"))),
             "/later" => later(|_| Upgrade::accept()),
             "/later-twice" => later(|_| Upgrade::later(async { Upgrade::accept() })),
             "/later-reject" => later(|_| Upgrade::reject(Response::text(403, "No.\n"))),
             "/later-panic" => later(|log| log.fail("decision")),
-            "/later-unknown-protocol" => later(|_| Upgrade::accept().protocol("unheard-of")),
+            "/later-unknown-protocol" => later(|_| Accept::new().protocol("unheard-of").into()),
             "/later-bomb" => later(|log| Upgrade::accept_with(Member::bomb(log))),
+            path if path.starts_with("/limited/") => limited(request),
             _ => Upgrade::accept(),
         }
     }

@@ -11,6 +11,7 @@ mod dice;
 mod handler;
 mod ledger;
 mod letter;
+mod limits;
 mod log;
 mod mail;
 mod trace;

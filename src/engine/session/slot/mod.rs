@@ -86,6 +86,8 @@ pub(in crate::engine) struct Slot<S> {
     discardable: u32,
     /// The index of its subscriptions among those of the core; [`NO_ENTRY`] if it has none.
     membership: u32,
+    /// The number of its limits among the profiles of its core.
+    profile: u32,
     connection: Connection,
     outbox: Option<Box<Outbox>>,
     /// Bytes that were received and not consumed.
@@ -119,6 +121,7 @@ impl<S> Slot<S> {
             deadline,
             discardable: DISCARDED_BYTES_MAX,
             membership: NO_ENTRY,
+            profile: 0,
             connection: Connection::new(Role::Server),
             outbox: None,
             unconsumed: None,
@@ -177,6 +180,17 @@ impl<S> Slot<S> {
     /// Returns the tick at which bytes last arrived.
     pub(in crate::engine) fn heard(&self) -> u32 {
         self.heard
+    }
+
+    /// Returns the number of its limits among the profiles of its core.
+    #[inline]
+    pub(in crate::engine) fn profile(&self) -> u32 {
+        self.profile
+    }
+
+    /// Sets the number of its limits. Returns the number before.
+    pub(in crate::engine) fn set_profile(&mut self, profile: u32) -> u32 {
+        std::mem::replace(&mut self.profile, profile)
     }
 
     /// Begins to wait for an answer that takes time.
