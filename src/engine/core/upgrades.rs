@@ -93,7 +93,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let profile = self.parts.profiles.acquire(limits, &self.parts.limits);
         if profile.is_none() {
             tracing::error!(
-                "A handler gives sessions of one core more than {SESSION_PROFILES_MAX} different limits. Use a few kinds."
+                "A handler gives sessions of one core more than {SESSION_PROFILES_MAX} different limits. Use fewer."
             );
         }
         profile
