@@ -21,7 +21,7 @@ pub struct SessionLimits {
     pub ping_interval_ms: u64,
     /// The silence after which the peer counts as dead, in milliseconds; 0 never.
     pub dead_peer_timeout_ms: u64,
-    /// Whether messages are compressed, if the server compresses and the client offers it.
+    /// Messages are compressed, if the server compresses and the client offers it.
     pub compression: bool,
 }
 
