@@ -41,7 +41,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn due(&mut self, token: Token) -> Option<Due> {
         let Self { sessions, parts, .. } = self;
         let slot = sessions.get_mut(token).filter(|slot| slot.phase() != Phase::Ended)?;
-        if !slot.may_read(parts.outbox_bytes_max(slot)) {
+        if !slot.may_read(|| parts.outbox_bytes_max(slot)) {
             slot.restart_silence(parts.tick);
         }
         Some(parts.due(slot, token))

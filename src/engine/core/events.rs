@@ -99,10 +99,8 @@ fn read_frames<H: Handler>(
 ) -> Result<usize, Violation> {
     let mut incoming = Incoming::new(input, parts.tick);
     let mut rest = 0;
-    let profile = slot.profile();
-    while let Some(event) =
-        incoming.next(slot.connection_mut(), &mut parts.pool, parts.profiles.at(profile).messages())?
-    {
+    let limits = parts.profiles.at(slot.profile()).messages().clone();
+    while let Some(event) = incoming.next(slot.connection_mut(), &mut parts.pool, &limits)? {
         match event {
             Event::Message(message) => {
                 parts.counters.messages_received.add(1);

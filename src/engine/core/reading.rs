@@ -27,7 +27,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn readable(&mut self, token: Token, ended: bool) {
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.note_arrival(ended);
-            if slot.phase() == Phase::Answering && slot.is_end_waiting() {
+            if ended && slot.phase() == Phase::Answering {
                 self.client_left(token);
             }
             self.read(token);
@@ -52,7 +52,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let mut bytes = 0;
         while bytes < bytes_max {
             let Some(slot) = self.sessions.get_mut(token) else { break };
-            if !slot.may_read(self.parts.outbox_bytes_max(slot)) {
+            if !slot.may_read(|| self.parts.outbox_bytes_max(slot)) {
                 slot.set_readable(true);
                 break;
             }
@@ -109,7 +109,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         self.assembled_bytes += bytes.min(slot.incomplete_bytes());
         let unread = slot.has_unread();
-        if unread && slot.may_read(self.parts.outbox_bytes_max(slot)) {
+        if unread && slot.may_read(|| self.parts.outbox_bytes_max(slot)) {
             self.parts.resume_next_turn(slot, token);
         }
     }

@@ -19,8 +19,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// senders.
     pub(super) fn handle_entries(&mut self) {
         self.handle_entries_from(|mesh| mesh.pop().map(|(core, entry)| (Some(core), entry)));
-        self.handle_entries_from(|mesh| mesh.pop_inbox().map(|entry| (None, entry)));
-        self.parts.counters.inbox_full.write(self.parts.mesh.refused());
+        if self.handle_entries_from(|mesh| mesh.pop_inbox().map(|entry| (None, entry))) {
+            // An inbox that has refused entries has others.
+            self.parts.counters.inbox_full.write(self.parts.mesh.refused());
+        }
         // Mail that these calls send to this core waits for the next turn.
         for _ in 0..self.parts.own_mail() {
             let Some(mail) = self.parts.take_own_mail() else { break };
@@ -28,14 +30,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    fn handle_entries_from(&mut self, pop: impl Fn(&mut Mesh<MeshEntry>) -> Option<(Option<u16>, MeshEntry)>) {
-        for _ in 0..ENTRIES_PER_TURN_MAX {
+    /// Returns whether there were any.
+    fn handle_entries_from(&mut self, pop: impl Fn(&mut Mesh<MeshEntry>) -> Option<(Option<u16>, MeshEntry)>) -> bool {
+        for handled in 0..ENTRIES_PER_TURN_MAX {
             if self.parts.is_congested() {
-                break;
+                return handled > 0;
             }
-            let Some((core, MeshEntry(kind))) = pop(&mut self.parts.mesh) else { break };
+            let Some((core, MeshEntry(kind))) = pop(&mut self.parts.mesh) else { return handled > 0 };
             self.handle_entry(core, kind);
         }
+        true
     }
 
     fn handle_entry(&mut self, core: Option<u16>, kind: EntryKind) {
@@ -74,6 +78,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Takes the next step for sessions that calls without a session have used.
     pub(super) fn check_called(&mut self) {
+        if self.parts.called.is_empty() {
+            return;
+        }
         let mut called = std::mem::take(&mut self.parts.called);
         for token in called.drain(..) {
             self.flush_and_check_end(token);

@@ -40,16 +40,19 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Some(Upgrade::Accept(accept)) => {
                 let headers: Vec<(&str, &str)> =
                     accept.headers.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-                let Some(profile) = self.profile_for(accept.limits.clone()) else {
+                let profile = match accept.limits.as_deref() {
+                    None => Some(0),
+                    Some(limits) => self.profile_for(limits),
+                };
+                let Some(profile) = profile else {
                     self.drop_guarded(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
                 };
-                let compresses = self.parts.profiles.at(profile).limits().compression;
                 let answer = self
                     .parts
                     .compression
                     .answer(&self.parts.limits, handshake::extensions(extensions))
-                    .filter(|_| compresses);
+                    .filter(|_| self.parts.profiles.at(profile).limits().compression);
                 let written = handshake::write_switching_protocols(
                     &mut self.parts.reply,
                     self.dates.at(self.now_ms),
@@ -64,10 +67,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.drop_guarded(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
                 }
-                if let Some(slot) = self.sessions.get_mut(token) {
-                    slot.set_profile(profile);
-                }
-                self.open(token, accept.state, answer.map(|answer| answer.agreement));
+                self.open(token, accept.state, answer.map(|answer| answer.agreement), profile);
             }
             Some(Upgrade::Reject(response)) => {
                 self.parts.counters.http_answers.add(1);
@@ -84,8 +84,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Returns the profile of a session with these limits; `None` if they contradict each other, or if there are too
     /// many different ones.
-    fn profile_for(&mut self, limits: Option<SessionLimits>) -> Option<u32> {
-        let Some(limits) = limits else { return Some(0) };
+    fn profile_for(&mut self, limits: &SessionLimits) -> Option<u32> {
         if let Err(error) = limits.within(&self.parts.limits).check(0) {
             tracing::error!(%error, "A handler accepted an upgrade with limits that contradict each other.");
             return None;
@@ -162,9 +161,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Opens the session, since the 101 is written.
-    fn open(&mut self, token: Token, state: H::State, agreement: Option<Agreement>) {
+    fn open(&mut self, token: Token, state: H::State, agreement: Option<Agreement>, profile: u32) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.open(agreement, state, self.parts.tick);
+        slot.set_profile(profile);
         self.parts.compression.note_opened(agreement);
         self.parts.counters.upgraded.add(1);
         self.call(token, |handler, session| handler.open(session));

@@ -126,7 +126,7 @@ pub struct Accept<S> {
     pub(in crate::engine) state: S,
     pub(in crate::engine) protocol: Option<Cow<'static, str>>,
     pub(in crate::engine) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
-    pub(in crate::engine) limits: Option<SessionLimits>,
+    pub(in crate::engine) limits: Option<Box<SessionLimits>>,
 }
 
 impl<S: Default> Accept<S> {
@@ -164,7 +164,7 @@ impl<S> Accept<S> {
     /// of equal limits share them, so that they cost nothing for each session. A core keeps at most
     /// [`SESSION_PROFILES_MAX`](crate::engine::SESSION_PROFILES_MAX) different ones, and refuses further ones with 500.
     pub fn limits(mut self, limits: SessionLimits) -> Self {
-        self.limits = Some(limits);
+        self.limits = Some(Box::new(limits));
         self
     }
 

@@ -194,6 +194,13 @@ impl Parts {
         token: Token,
         sockets: &mut dyn Sockets,
     ) -> bool {
+        if slot.outbox_bytes() + self.reply.len() <= self.profiles.outbox_bytes_least() {
+            return false;
+        }
+        self.is_full_by_its_own_limit(slot, token, sockets)
+    }
+
+    fn is_full_by_its_own_limit<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets) -> bool {
         let bytes_max = self.outbox_bytes_max(slot);
         if slot.outbox_bytes() + self.reply.len() > bytes_max {
             self.flush(slot, token, sockets);

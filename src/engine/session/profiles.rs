@@ -82,11 +82,14 @@ pub(in crate::engine) struct Profiles {
     server: Profile,
     /// From number 1 on.
     others: Vec<Profile>,
+    /// The smallest limit of an outbox in any profile that is used.
+    outbox_bytes_least: usize,
 }
 
 impl Profiles {
     pub(in crate::engine) fn new(server: &Limits) -> Self {
-        Self { server: Profile::new(SessionLimits::from(server), server), others: Vec::new() }
+        let outbox_bytes_least = server.outbox_bytes_max;
+        Self { server: Profile::new(SessionLimits::from(server), server), others: Vec::new(), outbox_bytes_least }
     }
 
     /// Returns the profile of this number.
@@ -101,28 +104,46 @@ impl Profiles {
     }
 
     /// Returns the number of a profile with these limits, for one more session; `None` if there are too many.
-    pub(in crate::engine) fn acquire(&mut self, limits: SessionLimits, server: &Limits) -> Option<u32> {
-        if limits == self.server.limits {
+    pub(in crate::engine) fn acquire(&mut self, limits: &SessionLimits, server: &Limits) -> Option<u32> {
+        if *limits == self.server.limits {
             return Some(0);
         }
-        let same = self.others.iter().position(|profile| profile.sessions > 0 && profile.limits == limits);
+        let same = self.others.iter().position(|profile| profile.sessions > 0 && profile.limits == *limits);
         let at = same.or_else(|| self.others.iter().position(|profile| profile.sessions == 0));
         let at = at.or_else(|| (self.others.len() < SESSION_PROFILES_MAX).then_some(self.others.len()))?;
         if same.is_none() {
-            let profile = Profile::new(limits, server);
+            let profile = Profile::new(limits.clone(), server);
             match self.others.get_mut(at) {
                 Some(unused) => *unused = profile,
                 None => self.others.push(profile),
             }
         }
         self.others[at].sessions += 1;
+        self.outbox_bytes_least = self.outbox_bytes_least.min(limits.outbox_bytes_max);
         Some(at as u32 + 1)
     }
 
+    /// Returns the bytes that may wait for any session, whatever its limits.
+    #[inline]
+    pub(in crate::engine) fn outbox_bytes_least(&self) -> usize {
+        self.outbox_bytes_least
+    }
+
     /// Gives back the profile of a session that has ended.
+    #[inline]
     pub(in crate::engine) fn release(&mut self, number: u32) {
-        if let Some(profile) = (number as usize).checked_sub(1).and_then(|at| self.others.get_mut(at)) {
-            profile.sessions -= 1;
+        if number > 0 {
+            self.release_own(number as usize - 1);
+        }
+    }
+
+    fn release_own(&mut self, at: usize) {
+        let Some(profile) = self.others.get_mut(at) else { return };
+        profile.sessions -= 1;
+        if profile.sessions == 0 {
+            let used = self.others.iter().filter(|profile| profile.sessions > 0);
+            let least = used.map(|profile| profile.limits.outbox_bytes_max).min();
+            self.outbox_bytes_least = self.server.limits.outbox_bytes_max.min(least.unwrap_or(usize::MAX));
         }
     }
 }
@@ -139,29 +160,47 @@ mod tests {
     fn sessions_of_equal_limits_share_a_profile_until_the_last_has_ended() {
         let server = Limits::default();
         let mut profiles = Profiles::new(&server);
-        assert_eq!(profiles.acquire(SessionLimits::from(&server), &server), Some(0));
+        assert_eq!(profiles.acquire(&SessionLimits::from(&server), &server), Some(0));
         let (first, second, other) = (
-            profiles.acquire(sized(1), &server),
-            profiles.acquire(sized(1), &server),
-            profiles.acquire(sized(2), &server),
+            profiles.acquire(&sized(1), &server),
+            profiles.acquire(&sized(1), &server),
+            profiles.acquire(&sized(2), &server),
         );
         assert_eq!((first, second, other), (Some(1), Some(1), Some(2)));
         assert_eq!(profiles.at(1).messages().message_bytes_max, 1);
         profiles.release(1);
-        assert_eq!(profiles.acquire(sized(3), &server), Some(3), "one session still has the first");
+        assert_eq!(profiles.acquire(&sized(3), &server), Some(3), "one session still has the first");
         profiles.release(1);
-        assert_eq!(profiles.acquire(sized(4), &server), Some(1), "its place is used again");
+        assert_eq!(profiles.acquire(&sized(4), &server), Some(1), "its place is used again");
         assert_eq!(profiles.at(1).limits(), &sized(4));
+    }
+
+    #[test]
+    fn the_smallest_outbox_is_that_of_the_profiles_in_use() {
+        let server = Limits::default();
+        let mut profiles = Profiles::new(&server);
+        let with_outbox =
+            |outbox_bytes_max| SessionLimits { outbox_bytes_max, ..SessionLimits::from(&Limits::default()) };
+        assert_eq!(profiles.outbox_bytes_least(), server.outbox_bytes_max);
+        let large = profiles.acquire(&with_outbox(1 << 30), &server).unwrap();
+        assert_eq!(profiles.outbox_bytes_least(), server.outbox_bytes_max);
+        let small = profiles.acquire(&with_outbox(10), &server).unwrap();
+        assert_eq!(profiles.outbox_bytes_least(), 10);
+        profiles.release(small);
+        assert_eq!(profiles.outbox_bytes_least(), server.outbox_bytes_max);
+        profiles.release(large);
+        assert_eq!(profiles.outbox_bytes_least(), server.outbox_bytes_max);
     }
 
     #[test]
     fn there_are_no_more_profiles_than_the_limit() {
         let server = Limits::default();
         let mut profiles = Profiles::new(&server);
-        let numbers: Vec<_> = (0..SESSION_PROFILES_MAX as u64).map(|at| profiles.acquire(sized(at), &server)).collect();
+        let numbers: Vec<_> =
+            (0..SESSION_PROFILES_MAX as u64).map(|at| profiles.acquire(&sized(at), &server)).collect();
         assert!(numbers.iter().all(Option::is_some));
-        assert_eq!(profiles.acquire(sized(9_999), &server), None);
+        assert_eq!(profiles.acquire(&sized(9_999), &server), None);
         profiles.release(7);
-        assert_eq!(profiles.acquire(sized(9_999), &server), Some(7));
+        assert_eq!(profiles.acquire(&sized(9_999), &server), Some(7));
     }
 }

@@ -42,10 +42,6 @@ impl Input {
         is_all
     }
 
-    pub(super) fn is_end_waiting(&self) -> bool {
-        self.stream == Stream::EndWaits
-    }
-
     pub(super) fn note_end(&mut self) {
         self.stream = Stream::Finished;
         self.readable = false;

@@ -25,11 +25,6 @@ impl<S> Slot<S> {
         self.input.set_readable(readable);
     }
 
-    /// Returns whether the end of the stream, or an error, waits in the socket.
-    pub(in crate::engine) fn is_end_waiting(&self) -> bool {
-        self.input.is_end_waiting()
-    }
-
     /// Records that the peer has ended the stream.
     pub(in crate::engine) fn note_end_of_stream(&mut self) {
         self.input.note_end();
@@ -51,22 +46,22 @@ impl<S> Slot<S> {
         self.input.is_broken()
     }
 
-    /// Returns whether the socket may be read.
+    /// Returns whether the socket may be read. Asks for the limit of the outbox only if something waits in it.
     #[inline]
-    pub(in crate::engine) fn may_read(&self, outbox_bytes_max: usize) -> bool {
+    pub(in crate::engine) fn may_read(&self, outbox_bytes_max: impl FnOnce() -> usize) -> bool {
         !self.is_finished()
             && !self.is_broken()
             && match self.phase {
                 Phase::Open => self.takes_input(outbox_bytes_max),
-                Phase::Head => self.outbox_bytes() <= outbox_bytes_max,
+                Phase::Head => self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max(),
                 Phase::Upgrading | Phase::Lingering => true,
                 Phase::Answering | Phase::Ended => false,
             }
     }
 
     /// Returns whether frames may be consumed now: neither the handler nor backpressure prevents it.
-    fn takes_input(&self, outbox_bytes_max: usize) -> bool {
-        !self.is_input_stopped() && (self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max)
+    fn takes_input(&self, outbox_bytes_max: impl FnOnce() -> usize) -> bool {
+        !self.is_input_stopped() && (self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max())
     }
 
     /// Returns whether the session is paused by its handler, or throttled because of what it published.
