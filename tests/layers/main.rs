@@ -227,7 +227,7 @@ fn an_arrow_up_or_sideways_is_found_however_it_is_written() {
         ("load/client.rs", "use crate::engine::Core;", "load → engine"),
         ("config.rs", "use crate::server::Server;", "config → server"),
         ("config.rs", "use crate as whole;", "config → the whole crate"),
-        // What the crate's root re-exports would hide the arrow.
+        // A name that the crate's root re-exports would hide the arrow.
         ("protocol/frame.rs", "use crate::Session;", "protocol → Session"),
         ("protocol/frame.rs", "macro_rules! m { () => { $crate::engine::Core } }", "protocol → engine"),
         ("attic/box.rs", "fn f() {}", "attic has no floor"),

@@ -26,7 +26,7 @@ pub struct Written {
     /// The module it stands in.
     pub module: Vec<String>,
     pub path: Vec<String>,
-    /// Whether only tests are compiled with it.
+    /// The path is written in code for tests.
     pub in_tests: bool,
     pub kind: Kind,
 }
@@ -48,7 +48,7 @@ pub struct File {
     pub module: Vec<String>,
     pub written: Vec<Written>,
     pub test_only: bool,
-    /// Whether it writes `unsafe`.
+    /// The file writes `unsafe`.
     pub is_unsafe: bool,
     /// Names of the types that it writes `impl` for, without those for tests.
     pub implements: Vec<String>,

@@ -157,8 +157,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if reply.is_none() {
             self.parts.counters.handler_panics.add(1);
         }
-        let is_awaited = self.sessions.get_mut(token).is_some_and(|slot| slot.phase() == Phase::Answering);
-        let form = self.answers.find(token.index, number).filter(|_| is_awaited).map(|pending| pending.form);
+        // An answer is forgotten when its connection ends or its time is over.
+        let form = self.answers.find(token.index, number).map(|pending| pending.form);
         let Some(form) = form else { return self.drop_guarded(reply) };
         self.answers.forget(token.index);
         let Some(reply) = reply else {

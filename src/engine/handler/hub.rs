@@ -34,8 +34,9 @@ impl<H: Handler> Hub<'_, H> {
         }
         let Self { sessions, parts, sockets } = self;
         let slot = sessions.get_mut(token).filter(|slot| slot.is_open())?;
-        // The reply buffer may hold earlier answers to the client whose request is being handled.
-        let of_another = std::mem::take(&mut parts.reply);
+        // The reply buffer may hold earlier answers to the client whose request is being handled. Mail finds it empty,
+        // and uses its memory.
+        let of_another = (!parts.reply.is_empty()).then(|| std::mem::take(&mut parts.reply));
         let mut session = Session { slot: &mut *slot, token, parts, sockets: &mut **sockets };
         let called = catch_unwind(AssertUnwindSafe(|| call(&mut session)));
         if called.is_err() {
@@ -43,7 +44,9 @@ impl<H: Handler> Hub<'_, H> {
             parts.fail_after_panic(slot, token);
         }
         parts.flush(slot, token, *sockets);
-        parts.reply = of_another;
+        if let Some(of_another) = of_another {
+            parts.reply = of_another;
+        }
         parts.called.push(token);
         called.ok()
     }
