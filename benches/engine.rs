@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::engine::{Core, MeshEntry, Status};
-use ringsock::mesh::{Capacity, Mesh};
+use ringsock::mesh::{Mesh, MeshCapacity};
 use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request};
 use ringsock::protocol::{Opcode, handshake};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
@@ -269,7 +269,7 @@ fn fan_out_across(c: &mut Criterion) {
     for (name, count) in SPEECHES {
         let sent = frames(count, Opcode::Binary, &[b'x'; 128], Some(KEY));
         let heard = frames(count, Opcode::Binary, &[b'x'; 128], None);
-        let mut ends = Mesh::build(2, Capacity::default()).into_iter().zip(0..);
+        let mut ends = Mesh::build(2, MeshCapacity::default()).into_iter().zip(0..);
         let worlds = std::iter::from_fn(|| {
             let (mesh, number) = ends.next()?;
             World::of(number, mesh, Speech::default())?.opened()

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringsock::mesh::{Capacity, Mesh};
+use ringsock::mesh::{Mesh, MeshCapacity};
 // The module that the files below call `crate::reactor`.
 use ringsock::reactor;
 
@@ -78,7 +78,7 @@ fn rings(c: &mut Criterion) {
     group.throughput(Throughput::Elements(ENTRIES));
     for cores in [2, 16] {
         // Entries of the size that the engine sends.
-        let mut ends = Mesh::<[u64; 5]>::build(cores, Capacity::default());
+        let mut ends = Mesh::<[u64; 5]>::build(cores, MeshCapacity::default());
         group.bench_function(BenchmarkId::new("64 entries to another core, of", cores), |b| {
             b.iter(|| {
                 assert!((0..ENTRIES).all(|entry| ends[0].push(1, [entry; 5]).is_ok()));
@@ -87,7 +87,7 @@ fn rings(c: &mut Criterion) {
             });
         });
     }
-    let mut ends = Mesh::<[u64; 5]>::build(1, Capacity::default());
+    let mut ends = Mesh::<[u64; 5]>::build(1, MeshCapacity::default());
     let injector = ends[0].injector();
     group.bench_function("64 entries from outside", |b| {
         b.iter(|| {

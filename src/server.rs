@@ -14,11 +14,11 @@ use thiserror::Error;
 
 use crate::address::{self, Address, AddressError, Endpoint, Listen, Place};
 use crate::engine::{
-    AdmissionPolicy, Context, Contradiction, Controller, Cores, Counters, Handler, Limits, Pin, Pulse, ReactorKind,
-    STALL_TIMEOUT_MS, ServerHandle, Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
+    AdmissionPolicy, Context, Controller, Cores, Counters, Handler, Heartbeat, Limits, LimitsError, Pinning,
+    ReactorKind, STALL_TIMEOUT_MS, ServerHandle, Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
 };
 use crate::protocol::{Origins, TrustedProxies};
-use crate::reactor::Inherited;
+use crate::reactor::InheritedSocket;
 use crate::service::{Admin, Metrics};
 
 /// A server; see [`Server::builder`].
@@ -37,7 +37,7 @@ impl Server {
         Builder {
             listen: Ok(vec![Listen::default()]),
             cores: thread::available_parallelism().map_or(1, usize::from),
-            pin: Pin::Auto,
+            pin: Pinning::Auto,
             reactor: ReactorKind::Auto,
             limits: Limits::default(),
             admission: AdmissionPolicy::default(),
@@ -121,7 +121,7 @@ impl<M: Send + 'static> Server<M> {
 
     /// Serves like [`Server::join`], and calls `observe` several times a second with the server's state. `observe` must
     /// not block: it runs on the thread that supervises the cores.
-    pub fn join_observed(self, observe: impl FnMut(Pulse)) -> Result<(), Error> {
+    pub fn join_observed(self, observe: impl FnMut(Heartbeat)) -> Result<(), Error> {
         let stopped = self.cores.supervise(observe);
         if let Some(admin) = self.admin {
             // If the process is about to end with an error, the listener's last answers are not waited for.
@@ -158,7 +158,7 @@ pub enum Error {
     ProxyProtocolWithoutProxies,
     /// Contradictory limits: the caller's fault.
     #[error(transparent)]
-    Limits(#[from] Contradiction),
+    Limits(#[from] LimitsError),
     /// The server did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -196,7 +196,7 @@ struct AdminAddress {
 pub struct Builder {
     listen: Result<Vec<Listen>, AddressError>,
     cores: usize,
-    pin: Pin,
+    pin: Pinning,
     reactor: ReactorKind,
     limits: Limits,
     admission: AdmissionPolicy,
@@ -204,7 +204,7 @@ pub struct Builder {
     stall_timeout_ms: u64,
     handle_signals: bool,
     admin: Option<AdminAddress>,
-    inherited: Vec<Inherited>,
+    inherited: Vec<InheritedSocket>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
@@ -231,7 +231,7 @@ impl Builder {
     }
 
     /// Sets whether cores are pinned to processors. Default: pinned if there are as many cores as processors.
-    pub fn pin(mut self, pin: Pin) -> Self {
+    pub fn pin(mut self, pin: Pinning) -> Self {
         self.pin = pin;
         self
     }
@@ -279,8 +279,8 @@ impl Builder {
         self
     }
 
-    /// Sets whether signals that end a process ([`ENDING`](crate::engine::ENDING), SIGTERM and SIGINT among them) drain
-    /// the server. Default: yes; an application that handles signals itself turns this off and uses
+    /// Sets whether the signals that end a process by default (SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGALRM, SIGXCPU and
+    /// SIGPWR) drain the server. Default: yes; an application that handles signals itself turns this off and uses
     /// [`Server::controller`].
     pub fn handle_signals(mut self, handle_signals: bool) -> Self {
         self.handle_signals = handle_signals;
@@ -307,10 +307,11 @@ impl Builder {
         self
     }
 
-    /// Sets listening sockets that the parent process passed ([`Passed::take`](crate::reactor::Passed::take)). Sockets
-    /// named `admin` replace [`Builder::admin_listen`], all others replace [`Builder::listen`]; without sockets of a
-    /// kind, the server listens on the configured addresses. Default: none.
-    pub fn inherited(mut self, sockets: Vec<Inherited>) -> Self {
+    /// Sets listening sockets that the parent process passed, as
+    /// [`InheritedSockets::take`](crate::reactor::InheritedSockets::take) finds them. Sockets named `admin` replace
+    /// [`Builder::admin_listen`], all others replace [`Builder::listen`]; without sockets of a kind, the server listens
+    /// on the configured addresses. Default: none.
+    pub fn inherited(mut self, sockets: Vec<InheritedSocket>) -> Self {
         self.inherited = sockets;
         self
     }
@@ -326,7 +327,7 @@ impl Builder {
             return Err(Error::ProxyProtocolWithoutProxies);
         }
         self.limits.check(self.stall_timeout_ms)?;
-        self.limits.doubts().iter().for_each(|doubt| tracing::warn!("{doubt}"));
+        self.limits.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         // Signals are caught first, so that none is lost during the start.
         let signals =
             self.handle_signals.then(Signals::catch).transpose().map_err(|source| StartError::Signals { source })?;
@@ -360,7 +361,7 @@ impl Builder {
         let status: Arc<Status> = Arc::default();
         let (for_admin, inherited): (Vec<_>, Vec<_>) =
             self.inherited.into_iter().partition(|socket| socket.name == ADMIN_SOCKET);
-        // Passed sockets replace configured addresses.
+        // Inherited sockets replace configured addresses.
         let admin = match (&self.admin, for_admin.is_empty()) {
             (None, true) => None,
             (Some(admin), true) => {
@@ -370,7 +371,7 @@ impl Builder {
         };
         let listen = self.listen?;
         let mut admission = self.admission;
-        // Passed sockets have no settings of their own.
+        // Inherited sockets have no settings of their own.
         admission.proxy_protocol |= !inherited.is_empty() && listen.iter().any(|listen| listen.proxy_protocol);
         let setup = Setup {
             places: if inherited.is_empty() { address::places_with_settings(&listen)? } else { Vec::new() },
@@ -420,7 +421,7 @@ impl AdminAddress {
 /// The addresses and sockets of the administrator's listener.
 struct AdminListener {
     places: Vec<Place>,
-    inherited: Vec<Inherited>,
+    inherited: Vec<InheritedSocket>,
     required: bool,
 }
 
@@ -438,7 +439,7 @@ fn start_admin(listener: AdminListener, signals: Option<Signals>, metrics: Metri
         places: listener.places,
         inherited: listener.inherited,
         cores: 1,
-        pin: Pin::Never,
+        pin: Pinning::Never,
         reactor: ReactorKind::Epoll,
         limits: Admin::limits(),
         admission: AdmissionPolicy::default(),

@@ -2,7 +2,8 @@
 //! frame at most and nothing after it, and both end once one has begun to close. And the payload by itself.
 
 use ringsock::protocol::{
-    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Limits, Opcode, Role, State, write_close, write_frame,
+    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, MessageLimits, Opcode, Role, State, write_close,
+    write_frame,
 };
 
 use crate::ending::KEY;
@@ -92,7 +93,7 @@ impl End {
     fn receive(&mut self, bytes: &[u8]) {
         let mut bytes = bytes.to_vec();
         let mut incoming = Incoming::new(&mut bytes, 0);
-        let limits = Limits::default();
+        let limits = MessageLimits::default();
         loop {
             let state = self.connection.state();
             match incoming.next(&mut self.connection, &mut self.pool, &limits) {

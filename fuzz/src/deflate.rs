@@ -10,7 +10,7 @@ use ringsock::protocol::deflate::{Agreement, Compress, Compression, Compressors,
 use ringsock::protocol::handshake::{self, Extension};
 use ringsock::protocol::handshake::{Answer, NAME, Offer, answer};
 use ringsock::protocol::http::Date;
-use ringsock::protocol::{Batch, BatchBuilder, Connection, Encoding, Limits, Message, Prepared, Role};
+use ringsock::protocol::{Batch, BatchBuilder, Connection, Encoding, Message, MessageLimits, Prepared, Role};
 
 use crate::harness::{End, Endpoint, Outcome, Received};
 use crate::input::{Input, Split};
@@ -114,7 +114,7 @@ fn check_round_trip(input: &mut Input<'_>) {
         true => (Role::Server, Role::Client, &server),
         false => (Role::Client, Role::Server, &client),
     };
-    let limits = Limits { message_bytes_max: 1 << 20, inflation_ratio_max: 0, ..Limits::default() };
+    let limits = MessageLimits { message_bytes_max: 1 << 20, inflation_ratio_max: 0, ..MessageLimits::default() };
     let receiver = Endpoint { role: to, limits, close_sent: false, compression: Some(agreement) };
     let split = Split::new(input);
     let mut sender = Connection::compressed(from, agreement);
@@ -213,7 +213,7 @@ fn check_batches(input: &mut Input<'_>) {
     let first = first % (expected.len() + 1);
     for window in windows {
         let compression = window.map(|server_window_bits| Agreement { server_window_bits, ..agreement });
-        let limits = Limits { message_bytes_max: 1 << 20, inflation_ratio_max: 0, ..Limits::default() };
+        let limits = MessageLimits { message_bytes_max: 1 << 20, inflation_ratio_max: 0, ..MessageLimits::default() };
         let client = Endpoint { role: Role::Client, limits, close_sent: false, compression };
         let parts: Vec<Encoding> =
             batches.iter().map(|batch| batch.encoding(window, Some(&mut compressors)).clone()).collect();
@@ -256,7 +256,7 @@ fn check_foreign(input: &mut Input<'_>) {
     let agreement = sent::agreement(input);
     let endpoint = Endpoint { compression: Some(agreement), ..Endpoint::server() };
     let endpoint = endpoint.with_message_bytes_max(1 << 20);
-    let limits = Limits { inflation_ratio_max: 0, ..endpoint.limits.clone() };
+    let limits = MessageLimits { inflation_ratio_max: 0, ..endpoint.limits.clone() };
     let endpoint = Endpoint { limits, ..endpoint };
     let split = Split::new(input);
     let level = input.byte() % 11;

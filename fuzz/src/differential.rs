@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Write};
 
-use ringsock::protocol::{Limits, Role, Violation};
+use ringsock::protocol::{MessageLimits, Role, Violation};
 use tungstenite::Error;
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::{Message, Role as Theirs, WebSocket, WebSocketConfig};
@@ -148,7 +148,7 @@ fn ours(outcome: &Outcome) -> Verdict {
     Verdict { events: outcome.events.clone(), fault }
 }
 
-fn theirs(bytes: &[u8], split: &Split, limits: &Limits) -> Verdict {
+fn theirs(bytes: &[u8], split: &Split, limits: &MessageLimits) -> Verdict {
     let size = Some(limits.message_bytes_max as usize);
     let config = WebSocketConfig::default()
         .read_buffer_size(64)

@@ -1,7 +1,7 @@
 //! Reassembly under small limits: the outcome is that of a model which has all frames at once, and no message or buffer
 //! exceeds the limit.
 
-use ringsock::protocol::{AssemblyPool, Connection, Event, Incoming, Limits, Violation};
+use ringsock::protocol::{AssemblyPool, Connection, Event, Incoming, MessageLimits, Violation};
 
 use crate::allocator::Growth;
 use crate::frame_stream;
@@ -36,7 +36,7 @@ pub fn check(data: &[u8]) {
 }
 
 /// The model: RFC 6455 5.4 to 5.6, frame by frame, as plainly as possible.
-fn model(frames: &[Frame], limits: &Limits) -> Outcome {
+fn model(frames: &[Frame], limits: &MessageLimits) -> Outcome {
     let mut events = Vec::new();
     let mut message = None;
     let mut empty_fragments = 0;
@@ -59,7 +59,7 @@ fn step(
     frame: &Frame,
     message: &mut Option<(u8, Vec<u8>)>,
     empty_fragments: &mut u32,
-    limits: &Limits,
+    limits: &MessageLimits,
 ) -> Result<Option<Received>, Violation> {
     match frame.opcode {
         PING => return Ok(Some(Received::Ping(frame.payload.clone()))),

@@ -1,7 +1,7 @@
 //! The input of a peer: mostly valid frames, made of a fuzzer's bytes, and streams of them that are partly invalid.
 
 use ringsock::protocol::deflate::{Agreement, WindowBits};
-use ringsock::protocol::{Limits, Role};
+use ringsock::protocol::{MessageLimits, Role};
 
 use crate::ending::KEY;
 use crate::harness::Endpoint;
@@ -93,11 +93,11 @@ pub fn close_payload(input: &mut Input<'_>) -> Vec<u8> {
 }
 
 /// Returns limits as a test would choose them: at the borders of the forms of length, and small.
-pub fn limits(input: &mut Input<'_>) -> Limits {
-    Limits {
+pub fn limits(input: &mut Input<'_>) -> MessageLimits {
+    MessageLimits {
         message_bytes_max: input.choose(&[65_536, 0, 1, 3, 100, 125, 126, 1000, 4095, 4096, 4097, 65_535]),
         empty_fragments_max: input.choose(&[64, 0, 1, 2]),
-        ..Limits::default()
+        ..MessageLimits::default()
     }
 }
 

@@ -16,7 +16,7 @@ pub enum Endpoint {
         /// The address; with port 0 the kernel chooses a port.
         address: SocketAddr,
         /// The address families that an IPv6 socket accepts.
-        families: Families,
+        families: AddressFamilies,
     },
     /// A Unix socket.
     Unix(UnixAddress),
@@ -24,7 +24,7 @@ pub enum Endpoint {
 
 /// The address families that a socket accepts when it is bound to all IPv6 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Families {
+pub enum AddressFamilies {
     /// The host's setting (`net.ipv6.bindv6only`): both families, unless the host was configured otherwise.
     Default,
     /// IPv4 and IPv6.
@@ -52,7 +52,7 @@ impl Endpoint {
     pub fn reached_at(&self) -> Option<SocketAddr> {
         let address = self.socket_address()?;
         let ip = match (address.ip(), self) {
-            (IpAddr::V6(ip), Self::Tcp { families: Families::Ipv6, .. }) if ip.is_unspecified() => {
+            (IpAddr::V6(ip), Self::Tcp { families: AddressFamilies::Ipv6, .. }) if ip.is_unspecified() => {
                 Ipv6Addr::LOCALHOST.into()
             }
             (ip, _) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -72,7 +72,7 @@ impl Endpoint {
             && address.ip().is_unspecified()
             && ports.contains(&address.port())
         {
-            *families = Families::Ipv6;
+            *families = AddressFamilies::Ipv6;
         }
     }
 
@@ -91,13 +91,13 @@ impl Endpoint {
     /// Returns whether the endpoint is bound to all addresses and `ip` is one of them.
     fn covers(&self, ip: IpAddr) -> bool {
         let Self::Tcp { address, families } = self else { return false };
-        address.ip().is_unspecified() && (address.is_ipv4() == ip.is_ipv4() || *families == Families::Both)
+        address.ip().is_unspecified() && (address.is_ipv4() == ip.is_ipv4() || *families == AddressFamilies::Both)
     }
 }
 
 impl From<SocketAddr> for Endpoint {
     fn from(address: SocketAddr) -> Self {
-        Self::Tcp { address, families: Families::Default }
+        Self::Tcp { address, families: AddressFamilies::Default }
     }
 }
 

@@ -15,7 +15,7 @@ mod unix;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
-pub use endpoint::{Endpoint, Families};
+pub use endpoint::{AddressFamilies, Endpoint};
 pub use error::AddressError;
 pub use listen::Listen;
 pub use place::{Choice, Place, places, places_with_settings};

@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Address;
-use super::endpoint::{Endpoint, Families};
+use super::endpoint::{AddressFamilies, Endpoint};
 use super::error::AddressError;
 use super::listen::Listen;
 
@@ -68,11 +68,11 @@ pub fn places_with_settings(listen: &[Listen]) -> Result<Vec<Place>, AddressErro
 impl Address {
     /// Resolves the address to its endpoints.
     fn place(&self) -> Result<Place, AddressError> {
-        let tcp = |address| Endpoint::Tcp { address, families: Families::Default };
+        let tcp = |address| Endpoint::Tcp { address, families: AddressFamilies::Default };
         let (endpoints, choice) = match self {
             Self::Any { port } => {
                 let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
-                let both = Endpoint::Tcp { address: both, families: Families::Both };
+                let both = Endpoint::Tcp { address: both, families: AddressFamilies::Both };
                 (vec![both, tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)))], Choice::First)
             }
             Self::Unix(unix) => (vec![Endpoint::Unix(unix.clone())], Choice::Each),

@@ -15,7 +15,7 @@ fn endpoints(list: &str) -> Result<Vec<Vec<Endpoint>>, AddressError> {
     Ok(places(&Address::list(list)?)?.into_iter().map(|place| place.endpoints).collect())
 }
 
-fn tcp(address: &str, families: Families) -> Endpoint {
+fn tcp(address: &str, families: AddressFamilies) -> Endpoint {
     Endpoint::Tcp { address: address.parse().unwrap(), families }
 }
 
@@ -31,7 +31,7 @@ fn a_port_alone_means_all_addresses() {
     }
     assert_eq!(parse(":0"), Address::Any { port: 0 });
     assert_eq!(parse("65535").to_string(), ":65535");
-    let both = [tcp("[::]:9000", Families::Both), tcp("0.0.0.0:9000", Families::Default)];
+    let both = [tcp("[::]:9000", AddressFamilies::Both), tcp("0.0.0.0:9000", AddressFamilies::Default)];
     assert_eq!(endpoints(":9000").unwrap(), [both]);
 }
 
@@ -61,7 +61,7 @@ fn a_name_is_looked_up_and_an_interface_belongs_to_its_address() {
 
 #[test]
 fn localhost_means_both_families_whatever_a_file_of_hosts_says() {
-    let both = [tcp("127.0.0.1:9000", Families::Default), tcp("[::1]:9000", Families::Default)];
+    let both = [tcp("127.0.0.1:9000", AddressFamilies::Default), tcp("[::1]:9000", AddressFamilies::Default)];
     for text in ["localhost:9000", "LocalHost:9000", "localhost.:9000"] {
         assert_eq!(endpoints(text).unwrap().concat(), both, "{text}");
     }
@@ -71,7 +71,7 @@ fn localhost_means_both_families_whatever_a_file_of_hosts_says() {
 fn the_interface_of_an_address_may_be_named_or_numbered() {
     // The loopback interface is the first of every network namespace.
     for text in ["[fe80::1%lo]:9000", "[fe80::1%1]:9000"] {
-        assert_eq!(endpoints(text).unwrap(), [[tcp("[fe80::1%1]:9000", Families::Default)]], "{text}");
+        assert_eq!(endpoints(text).unwrap(), [[tcp("[fe80::1%1]:9000", AddressFamilies::Default)]], "{text}");
     }
     let error = endpoints("[fe80::1%no-such-interface]:9000").unwrap_err().to_string();
     assert!(error.contains("[fe80::1%no-such-interface]:9000") && error.contains("is not an address"), "{error}");
@@ -208,10 +208,10 @@ fn several_addresses_may_share_a_port_if_none_covers_another() {
 #[test]
 fn all_ipv6_addresses_leave_ipv4_to_another_process() {
     let v6 = |list: &str| endpoints(list).unwrap().concat().into_iter().find(|endpoint| endpoint.ipv4_port().is_none());
-    assert_eq!(v6("[::]:9000"), Some(tcp("[::]:9000", Families::Default)));
-    assert_eq!(v6("0.0.0.0:9000,[::]:9000"), Some(tcp("[::]:9000", Families::Ipv6)));
-    assert_eq!(v6("[::]:9000,127.0.0.1:9000"), Some(tcp("[::]:9000", Families::Ipv6)));
-    assert_eq!(v6("[::]:9000,127.0.0.1:9001"), Some(tcp("[::]:9000", Families::Default)));
+    assert_eq!(v6("[::]:9000"), Some(tcp("[::]:9000", AddressFamilies::Default)));
+    assert_eq!(v6("0.0.0.0:9000,[::]:9000"), Some(tcp("[::]:9000", AddressFamilies::Ipv6)));
+    assert_eq!(v6("[::]:9000,127.0.0.1:9000"), Some(tcp("[::]:9000", AddressFamilies::Ipv6)));
+    assert_eq!(v6("[::]:9000,127.0.0.1:9001"), Some(tcp("[::]:9000", AddressFamilies::Default)));
 }
 
 #[test]
@@ -228,10 +228,10 @@ fn only_loopback_addresses_and_unix_sockets_are_local() {
 #[test]
 fn an_endpoint_for_all_addresses_is_reached_at_one() {
     for (endpoint, reached_at) in [
-        (tcp("0.0.0.0:9000", Families::Default), "127.0.0.1:9000"),
-        (tcp("[::]:9000", Families::Both), "127.0.0.1:9000"),
-        (tcp("[::]:9000", Families::Ipv6), "[::1]:9000"),
-        (tcp("192.0.2.1:9000", Families::Default), "192.0.2.1:9000"),
+        (tcp("0.0.0.0:9000", AddressFamilies::Default), "127.0.0.1:9000"),
+        (tcp("[::]:9000", AddressFamilies::Both), "127.0.0.1:9000"),
+        (tcp("[::]:9000", AddressFamilies::Ipv6), "[::1]:9000"),
+        (tcp("192.0.2.1:9000", AddressFamilies::Default), "192.0.2.1:9000"),
     ] {
         assert_eq!(endpoint.reached_at(), reached_at.parse().ok());
     }

@@ -49,7 +49,7 @@ impl Config {
 fn check(file: &std::path::Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match Layers::new().file(Some(file)).resolve() {
         Ok(settings) => {
-            settings.doubts().iter().for_each(super::print_error);
+            settings.warnings().iter().for_each(super::print_error);
             super::print("ok\n")?;
             Ok(ExitCode::SUCCESS)
         }

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use ringsock::engine::Pulse;
+use ringsock::engine::Heartbeat;
 use sd_notify::NotifyState;
 
 /// The interval at which the server's supervisor thread calls, by which a watchdog message may be late.
@@ -73,14 +73,14 @@ impl Notifier {
     }
 
     /// Sends the changes since the last call, and the watchdog message when due.
-    pub fn observe(&mut self, pulse: Pulse) {
-        match pulse.drain_left {
+    pub fn observe(&mut self, heartbeat: Heartbeat) {
+        match heartbeat.drain_left {
             None if self.sent < SentState::Ready => self.send_ready(),
             None => {}
             Some(left) => self.send_drain(left),
         }
         if let Some((patience, last)) = self.watchdog
-            && pulse.cores_turn
+            && heartbeat.cores_turn
             && last.elapsed() + LOOK_INTERVAL >= patience / 2
             && self.send(&[NotifyState::Watchdog])
         {

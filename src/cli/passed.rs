@@ -2,13 +2,13 @@
 
 use ringsock::address::Endpoint;
 use ringsock::config::Config;
-use ringsock::reactor::{Inherited, Passed};
+use ringsock::reactor::{InheritedSocket, InheritedSockets};
 use ringsock::server::ADMIN_SOCKET;
 
 use super::places;
 
 /// Returns the sockets to use. They replace addresses, so restrictions on an address apply to them too.
-pub fn accepted(passed: Passed, config: &Config) -> Result<Vec<Inherited>, String> {
+pub fn accepted(passed: InheritedSockets, config: &Config) -> Result<Vec<InheritedSocket>, String> {
     if let Some(other) = &passed.other_process {
         let own = std::process::id();
         tracing::warn!(
@@ -16,7 +16,7 @@ pub fn accepted(passed: Passed, config: &Config) -> Result<Vec<Inherited>, Strin
              starts the program has to use exec."
         );
     }
-    let (admin, main): (Vec<&Inherited>, Vec<_>) =
+    let (admin, main): (Vec<&InheritedSocket>, Vec<_>) =
         passed.sockets.iter().partition(|socket| socket.name == ADMIN_SOCKET);
     for (sockets, setting) in [(&main, "listen.address"), (&admin, "admin.listen")] {
         let endpoints: Vec<Endpoint> = sockets.iter().map(|socket| socket.endpoint.clone()).collect();
@@ -26,7 +26,7 @@ pub fn accepted(passed: Passed, config: &Config) -> Result<Vec<Inherited>, Strin
         }
     }
     match main.iter().find(|socket| config.api_insecure && !socket.endpoint.is_local()) {
-        Some(Inherited { endpoint, .. }) => Err(format!(
+        Some(InheritedSocket { endpoint, .. }) => Err(format!(
             "api.insecure lets every client publish, so it needs an address that only this host can reach, but \
              LISTEN_FDS passes {endpoint}. Pass another socket, or give an api.key instead."
         )),

@@ -1,11 +1,11 @@
 //! The lines at start that name the addresses the server listens on.
 
-use ringsock::address::{Endpoint, Families, UnixAddress, UnixName};
+use ringsock::address::{AddressFamilies, Endpoint, UnixAddress, UnixName};
 
 /// Returns all endpoints, in one line.
 pub fn list(endpoints: &[Endpoint]) -> String {
     let shown = endpoints.iter().map(|endpoint| match endpoint {
-        Endpoint::Tcp { families: Families::Both, .. } => format!("{endpoint} and IPv4"),
+        Endpoint::Tcp { families: AddressFamilies::Both, .. } => format!("{endpoint} and IPv4"),
         _ => endpoint.to_string(),
     });
     shown.collect::<Vec<_>>().join(", ")

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use ringsock::config::{Config, Settings, Source};
-use ringsock::engine::{ENDING, StartError};
-use ringsock::reactor::{self, InheritError, Passed};
+use ringsock::engine::{StartError, TERMINATION_SIGNALS};
+use ringsock::reactor::{self, InheritError, InheritedSockets};
 use ringsock::server::Builder;
 use ringsock::service::{ApiAccess, Router};
 use ringsock::tune::{self, Goal, Host, Setting};
@@ -36,9 +36,9 @@ impl Serve {
     /// Serves until it is told to end. Prints the reason itself if it fails.
     pub fn run(self) -> Result<ExitCode, Box<dyn Error>> {
         // This must happen before there is a second thread, since it removes variables from the environment.
-        let passed = Passed::take();
+        let passed = InheritedSockets::take();
         // The program's threads leave the signals that end it to the server's thread that waits for them.
-        reactor::block(&ENDING)?;
+        reactor::block(&TERMINATION_SIGNALS)?;
         let log = Log::start().map_err(|error| {
             format!(
                 "The log cannot be written: {error}. It needs two threads and two descriptors: raise their limits \
@@ -47,7 +47,7 @@ impl Serve {
         })?;
         signals::ignore_habitual().map_err(|source| StartError::Signals { source })?;
         // Until there is a server, a signal ends the program, for example while it reads its configuration.
-        reactor::unblock(&ENDING)?;
+        reactor::unblock(&TERMINATION_SIGNALS)?;
         let settings = match self.given.resolve() {
             Ok(settings) => settings,
             Err(errors) => {
@@ -67,7 +67,7 @@ impl Serve {
     }
 }
 
-fn serve(settings: &Settings, log: &Log, passed: Result<Passed, InheritError>) -> Result<(), Box<dyn Error>> {
+fn serve(settings: &Settings, log: &Log, passed: Result<InheritedSockets, InheritError>) -> Result<(), Box<dyn Error>> {
     let config = &settings.config;
     log.show_events(config.log_filter.filter());
     let inherited = passed::accepted(passed?, config)?;
@@ -79,7 +79,7 @@ fn serve(settings: &Settings, log: &Log, passed: Result<Passed, InheritError>) -
     };
     let (overflow, api, pages) = (config.overflow.clone(), config.api_access(), config.api_allow_origin.clone());
     let subprotocols: Arc<[String]> = config.subprotocols.names().into();
-    reactor::block(&ENDING)?;
+    reactor::block(&TERMINATION_SIGNALS)?;
     let server = builder.start(move |core| {
         Router::new(core.status(), overflow.clone(), api.clone())
             .with_api_origins(pages.clone())
@@ -91,9 +91,9 @@ fn serve(settings: &Settings, log: &Log, passed: Result<Passed, InheritError>) -
         notifier.ready(format!("Serving at most {} connections.", server.limits().connections_max));
     }
     compare_with_host(&server, settings);
-    Ok(server.join_observed(|pulse| {
+    Ok(server.join_observed(|heartbeat| {
         if let Some(notifier) = &mut notifier {
-            notifier.observe(pulse);
+            notifier.observe(heartbeat);
         }
     })?)
 }

@@ -30,8 +30,8 @@ impl Settings {
     }
 
     /// Returns what holds together and may not be what was meant.
-    pub fn doubts(&self) -> Vec<String> {
-        self.config.limits().doubts().iter().map(|doubt| self.explain(&doubt.to_string())).collect()
+    pub fn warnings(&self) -> Vec<String> {
+        self.config.limits().warnings().iter().map(|warning| self.explain(&warning.to_string())).collect()
     }
 }
 

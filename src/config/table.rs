@@ -7,7 +7,7 @@ use super::key::{Flag, Key, Section};
 use super::kind::{Bytes, Ceiling, Checked, Choice, Count, Kind, List, Millis, OptionalAddress, Switch, Unit, Window};
 use super::listen::{Addresses, Each, Group, Mode};
 use super::values::CompressionMode;
-use crate::engine::{Pin, ReactorKind};
+use crate::engine::{Pinning, ReactorKind};
 use crate::protocol::http::HEADERS_CAPACITY;
 
 /// The largest message that may be configured: a handler gets it in one piece.
@@ -106,7 +106,7 @@ keys! {
         /// When to pin each core to a processor
         /// auto: if there are as many cores as processors that the process may use. With fewer cores, two servers
         /// on a host would share one processor while others idle.
-        "pin" => pin as Choice(&[("auto", Pin::Auto), ("always", Pin::Always), ("never", Pin::Never)]);
+        "pin" => pin as Choice(&[("auto", Pinning::Auto), ("always", Pinning::Always), ("never", Pinning::Never)]);
         /// How long a core may be blocked by a handler before the server ends; 0: for ever
         /// At least 1000: an idle core shows every 500 ms that it is alive.
         "stall-timeout-ms" => stall_timeout_ms as Millis(0..=u64::MAX);

@@ -406,8 +406,11 @@ fn an_error_of_the_library_is_told_with_keys_and_places() {
     assert_eq!(settings.explain("Nothing is named. ä"), "Nothing is named. ä");
     let refused = Layers::new().set("listen.proxy-protocol=true").resolve().unwrap_err().to_string();
     assert!(refused.starts_with("listen.proxy-protocol (--set) is true, but PROXY headers are accepted"), "{refused}");
-    let doubts = Layers::new().set("timeouts.ping-interval-ms=0").resolve().unwrap().doubts();
-    assert!(doubts.len() == 1 && doubts[0].starts_with("timeouts.ping-interval-ms (--set) is 0, so"), "{doubts:?}");
+    let warnings = Layers::new().set("timeouts.ping-interval-ms=0").resolve().unwrap().warnings();
+    assert!(
+        warnings.len() == 1 && warnings[0].starts_with("timeouts.ping-interval-ms (--set) is 0, so"),
+        "{warnings:?}"
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use super::checked::{LogFilter, OptionalKey};
 use super::subprotocols::Subprotocols;
 use crate::address::{Address, Listen};
-use crate::engine::{Limits, Pin, ReactorKind, STALL_TIMEOUT_MS};
+use crate::engine::{Limits, Pinning, ReactorKind, STALL_TIMEOUT_MS};
 use crate::protocol::deflate::Compression;
 use crate::protocol::{Origins, TrustedProxies};
 use crate::service::{ApiAccess, CrossOrigin, OverflowRules};
@@ -41,7 +41,7 @@ pub struct Config {
     /// How cores talk to the kernel.
     pub reactor: ReactorKind,
     /// The rule by which cores are pinned to processors.
-    pub pin: Pin,
+    pub pin: Pinning,
     /// How long a core may make no turn before the server ends, in milliseconds; 0 for ever.
     pub stall_timeout_ms: u64,
     /// The limits of sessions and cores, without compression: [`Config::limits`] adds it.
@@ -75,7 +75,7 @@ impl Default for Config {
             admin_listen: Some(Address::Ip((Ipv4Addr::LOCALHOST, ADMIN_PORT).into())),
             cores: 0,
             reactor: ReactorKind::default(),
-            pin: Pin::default(),
+            pin: Pinning::default(),
             stall_timeout_ms: STALL_TIMEOUT_MS,
             limits: Limits::default(),
             compression_mode: CompressionMode::default(),

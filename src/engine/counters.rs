@@ -72,7 +72,7 @@ impl<R: Reason> Default for ByReason<R> {
 
 /// The values of one counter at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Family {
+pub struct CounterFamily {
     /// The exported name.
     pub name: &'static str,
     /// The help text: a sentence that says what is counted.
@@ -83,7 +83,7 @@ pub struct Family {
     pub counts: Vec<(&'static str, u64)>,
 }
 
-impl Family {
+impl CounterFamily {
     /// Returns the sum of all values.
     pub fn total(&self) -> u64 {
         self.counts.iter().map(|(_, count)| count).sum()
@@ -92,19 +92,19 @@ impl Family {
 
 /// The type of a row of the table.
 trait Row {
-    fn family(&self, name: &'static str, help: &'static str) -> Family;
+    fn family(&self, name: &'static str, help: &'static str) -> CounterFamily;
 }
 
 impl Row for Counter {
-    fn family(&self, name: &'static str, help: &'static str) -> Family {
-        Family { name, help, label: "", counts: vec![("", self.read())] }
+    fn family(&self, name: &'static str, help: &'static str) -> CounterFamily {
+        CounterFamily { name, help, label: "", counts: vec![("", self.read())] }
     }
 }
 
 impl<R: Reason> Row for ByReason<R> {
-    fn family(&self, name: &'static str, help: &'static str) -> Family {
+    fn family(&self, name: &'static str, help: &'static str) -> CounterFamily {
         let counts = self.counters.iter().map(Counter::read);
-        Family { name, help, label: R::LABEL, counts: R::NAMES.iter().copied().zip(counts).collect() }
+        CounterFamily { name, help, label: R::LABEL, counts: R::NAMES.iter().copied().zip(counts).collect() }
     }
 }
 
@@ -125,7 +125,7 @@ macro_rules! counters {
 
         impl Counters {
             /// Returns the values of every counter, in a fixed order.
-            pub fn all(&self) -> Vec<Family> {
+            pub fn all(&self) -> Vec<CounterFamily> {
                 vec![$(self.$field.family($name, $doc.trim_ascii()),)+]
             }
 
@@ -197,7 +197,7 @@ counters! {
     /// Connections that were cut off because their end took too long.
     close_timeouts: Counter = "close_timeouts",
     /// Sessions that were throttled because they published more than could be delivered.
-    publishers_held: Counter = "publishers_held",
+    publishers_throttled: Counter = "publishers_throttled",
     /// Mail between handlers that was handed to the handler of its core.
     mail_delivered: Counter = "mail_delivered",
     /// Mail to a core that was dropped because the ring to that core was full, or there is no such core.

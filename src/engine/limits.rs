@@ -1,7 +1,7 @@
 //! The limits of the engine: their defaults, units and reasons.
 
 use crate::engine::topics::SubscriptionLimits;
-use crate::mesh::Capacity;
+use crate::mesh::MeshCapacity;
 use crate::protocol::deflate::Compression;
 use crate::protocol::http::HeadLimits;
 
@@ -14,7 +14,7 @@ pub struct Limits {
     /// announces it. Default: 64 KiB, as for messages, because a request publishes one.
     pub body_bytes_max: usize,
     /// The limits of messages.
-    pub messages: crate::protocol::Limits,
+    pub messages: crate::protocol::MessageLimits,
     /// The time from the beginning of a connection, or from the end of the last answer on it, to the end of a request
     /// and its answer. Default: 5 s in all, however slowly bytes arrive (slowloris).
     pub handshake_timeout_ms: u64,
@@ -36,7 +36,7 @@ pub struct Limits {
     /// Topics with subscribers on one core. Default: 1,000,000, some 100 MB.
     pub topics_max: usize,
     /// The entries of the rings between cores, and of the inboxes for other threads.
-    pub mesh: Capacity,
+    pub mesh: MeshCapacity,
     /// The time that a peer may acknowledge nothing while bytes wait to be sent to it. Default: 10 s, after which it
     /// counts as dead.
     pub send_timeout_ms: u64,
@@ -104,7 +104,7 @@ impl Default for Limits {
         Self {
             head: HeadLimits::default(),
             body_bytes_max: 64 * 1024,
-            messages: crate::protocol::Limits::default(),
+            messages: crate::protocol::MessageLimits::default(),
             handshake_timeout_ms: 5_000,
             assembly_timeout_ms: 30_000,
             outbox_bytes_max: 256 * 1024,
@@ -112,7 +112,7 @@ impl Default for Limits {
             backlog_bytes_max: 16 * 1024 * 1024,
             subscriptions_max: 128,
             topics_max: 1_000_000,
-            mesh: Capacity::default(),
+            mesh: MeshCapacity::default(),
             send_timeout_ms: 10_000,
             ping_interval_ms: 25_000,
             dead_peer_timeout_ms: 60_000,

@@ -3,13 +3,13 @@
 //! Imports protocol, reactor and mesh, and does not know the meaning of its sessions' messages.
 
 mod admission;
-mod contradiction;
 mod core;
 mod counters;
 mod date;
 mod handler;
 mod host;
 mod limits;
+mod limits_check;
 mod mail;
 mod parts;
 mod reasons;
@@ -26,14 +26,14 @@ mod wheel;
 
 pub use self::core::Core;
 pub use admission::{Admission, AdmissionPolicy};
-pub use contradiction::{Contradiction, Doubt, STALL_TIMEOUT_MS, STALL_TIMEOUT_MS_MIN};
-pub use counters::{ByReason, Counter, Counters, Family};
+pub use counters::{ByReason, Counter, CounterFamily, Counters};
 pub use handler::{
     Accept, Body, ClientGone, Context, Handler, Hub, Reply, ServerHandle, Session, Upgrade, UpgradeRequest,
 };
-pub use host::{Controller, Cores, Pin, Pulse, ReactorKind, Setup, Stopped, descriptors_per_core};
-pub use host::{DESCRIPTORS_PER_CORE, ENDING, LockedMemory, Signals, StartError};
+pub use host::{Controller, Cores, Heartbeat, Pinning, ReactorKind, Setup, Stopped, descriptors_per_core};
+pub use host::{DESCRIPTORS_PER_CORE, Signals, StartError, TERMINATION_SIGNALS};
 pub use limits::Limits;
+pub use limits_check::{LimitsError, LimitsWarning, STALL_TIMEOUT_MS, STALL_TIMEOUT_MS_MIN};
 pub use mail::MeshEntry;
 pub use reasons::{DropReason, End};
 pub use seed::Seed;

@@ -45,10 +45,10 @@ impl<T> Clone for Injector<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Capacity, Mesh};
+    use super::super::{Mesh, MeshCapacity};
 
     fn mesh(cores: usize, inbox_entries: usize) -> Vec<Mesh<usize>> {
-        Mesh::build(cores, Capacity { ring_entries: 1, inbox_entries })
+        Mesh::build(cores, MeshCapacity { ring_entries: 1, inbox_entries })
     }
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_core_that_has_ended_takes_nothing_and_keeps_nothing() {
-        let mut cores = Mesh::<std::sync::Arc<()>>::build(1, Capacity { ring_entries: 1, inbox_entries: 4 });
+        let mut cores = Mesh::<std::sync::Arc<()>>::build(1, MeshCapacity { ring_entries: 1, inbox_entries: 4 });
         let (injector, entry) = (cores[0].injector(), std::sync::Arc::new(()));
         assert!(injector.push(0, std::sync::Arc::clone(&entry)).is_ok());
         cores.clear();

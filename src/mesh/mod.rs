@@ -21,7 +21,7 @@ use shared::Shared;
 
 /// The capacities of rings and inboxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Capacity {
+pub struct MeshCapacity {
     /// Entries from one core to another. Default 1024: some milliseconds of many small topics, 40 KiB for each pair of
     /// cores and direction.
     pub ring_entries: usize,
@@ -29,7 +29,7 @@ pub struct Capacity {
     pub inbox_entries: usize,
 }
 
-impl Default for Capacity {
+impl Default for MeshCapacity {
     fn default() -> Self {
         Self { ring_entries: 1024, inbox_entries: 4096 }
     }
@@ -60,7 +60,7 @@ struct Link<T> {
 
 impl<T> Mesh<T> {
     /// Builds a mesh and returns the end of each core, in the order of the cores.
-    pub fn build(cores: usize, capacity: Capacity) -> Vec<Self> {
+    pub fn build(cores: usize, capacity: MeshCapacity) -> Vec<Self> {
         let shared = Arc::new(Shared::new(cores, capacity.inbox_entries));
         let mut ends: Vec<Self> = (0..cores)
             .map(|core| Self {
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     fn mesh(cores: usize, ring_entries: usize) -> Vec<Mesh<u64>> {
-        Mesh::build(cores, Capacity { ring_entries, inbox_entries: 4 })
+        Mesh::build(cores, MeshCapacity { ring_entries, inbox_entries: 4 })
     }
 
     #[derive(Default)]

@@ -22,5 +22,5 @@ pub use role::Role;
 pub use websocket::{AssemblyPool, Batch, BatchBuilder, Encoding, Incoming, Prepared, Utf8, Violation};
 pub use websocket::{CONTROL_PAYLOAD_MAX, FrameHeader, HEADER_BYTES_MAX, Opcode, write_compressed_frame, write_frame};
 pub use websocket::{Close, CloseCode, REASON_BYTES_MAX, write_close};
-pub use websocket::{Connection, Event, Limits, State};
+pub use websocket::{Connection, Event, MessageLimits, State};
 pub use websocket::{MaskKey, Message, MessageKind, apply_mask};

@@ -17,11 +17,11 @@ use thiserror::Error;
 
 use super::Socket;
 use super::listener::{Listener, Opened, Owner};
-use crate::address::{Endpoint, Families, UnixAddress, UnixName};
+use crate::address::{AddressFamilies, Endpoint, UnixAddress, UnixName};
 
 /// A listening socket that was passed. Cloning it gives another handle on the same socket.
 #[derive(Clone, Debug)]
-pub struct Inherited {
+pub struct InheritedSocket {
     /// Its name in LISTEN_FDNAMES; `unknown` if there is none.
     pub name: String,
     /// The endpoint it is bound to.
@@ -31,9 +31,9 @@ pub struct Inherited {
 
 /// The sockets passed through the environment.
 #[derive(Clone, Debug, Default)]
-pub struct Passed {
+pub struct InheritedSockets {
     /// The sockets for this process.
-    pub sockets: Vec<Inherited>,
+    pub sockets: Vec<InheritedSocket>,
     /// The process that LISTEN_PID names, if it is another one.
     pub other_process: Option<String>,
 }
@@ -65,7 +65,7 @@ pub enum InheritError {
     },
 }
 
-impl Passed {
+impl InheritedSockets {
     /// Takes the sockets passed to this process, once. If the process has only one thread, it removes the variables, so
     /// that programs that it starts do not use them.
     pub fn take() -> Result<Self, InheritError> {
@@ -84,12 +84,12 @@ impl Passed {
             sd_notify::listen_fds_with_names().map(Iterator::collect)
         }
         .map_err(|source| InheritError::Variables { source })?;
-        let sockets = passed.into_iter().map(|(descriptor, name)| Inherited::check(descriptor, name));
+        let sockets = passed.into_iter().map(|(descriptor, name)| InheritedSocket::check(descriptor, name));
         Ok(Self { sockets: sockets.collect::<Result<_, _>>()?, other_process: None })
     }
 }
 
-impl Inherited {
+impl InheritedSocket {
     fn check(descriptor: RawFd, name: String) -> Result<Self, InheritError> {
         // SAFETY: LISTEN_FDS passes the descriptor to this process, and it was checked to be open.
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
@@ -105,7 +105,7 @@ impl Inherited {
 }
 
 /// Gives every core a descriptor of each socket.
-pub fn share(inherited: &[Inherited], cores: usize) -> io::Result<Opened> {
+pub fn share(inherited: &[InheritedSocket], cores: usize) -> io::Result<Opened> {
     let mut copies = Vec::with_capacity(cores);
     for _ in 0..cores {
         let of_core = inherited.iter().map(|inherited| inherited.socket.try_clone());
@@ -153,9 +153,9 @@ fn endpoint(socket: &SockRef<'_>, address: &SockAddr) -> Option<Endpoint> {
     if let Some(address) = address.as_socket() {
         let is_both = matches!(address, SocketAddr::V6(address) if address.ip().is_unspecified());
         let families = match is_both.then(|| socket.only_v6().unwrap_or(false)) {
-            None => Families::Default,
-            Some(true) => Families::Ipv6,
-            Some(false) => Families::Both,
+            None => AddressFamilies::Default,
+            Some(true) => AddressFamilies::Ipv6,
+            Some(false) => AddressFamilies::Both,
         };
         return Some(Endpoint::Tcp { address, families });
     }
@@ -170,7 +170,7 @@ fn endpoint(socket: &SockRef<'_>, address: &SockAddr) -> Option<Endpoint> {
     Some(Endpoint::Unix(UnixAddress { name, mode: UnixAddress::MODE, group: None }))
 }
 
-impl AsFd for Inherited {
+impl AsFd for InheritedSocket {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.socket.as_fd()
     }

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Type};
 use super::Socket;
 use super::socket::BACKLOG;
 use super::unix::{self, SocketFile};
-use crate::address::{Choice, Endpoint, Families, Place, UnixAddress};
+use crate::address::{AddressFamilies, Choice, Endpoint, Place, UnixAddress};
 
 /// Attempts for a name with several addresses, when the port that the kernel chose on the first is taken on another.
 const PORT_TRIES_MAX: usize = 16;
@@ -170,7 +170,7 @@ fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
 }
 
 /// Opens one socket for each core on the same address; the kernel distributes connections among them (SO_REUSEPORT).
-fn open_tcp(address: SocketAddr, families: Families, cores: usize, share_port: bool) -> io::Result<Open> {
+fn open_tcp(address: SocketAddr, families: AddressFamilies, cores: usize, share_port: bool) -> io::Result<Open> {
     let mut address = address;
     // A first socket without SO_REUSEPORT detects a port that is in use. Kept until the others are bound, it would
     // exclude them as well, so there is an instant in which another process could take the port.
@@ -196,12 +196,12 @@ pub fn unlisten(listeners: &[Vec<Listener>]) {
 }
 
 /// Binds a TCP socket. TCP_NODELAY is set here because accepted sockets inherit it, which saves a system call for each.
-fn bind(address: SocketAddr, families: Families, reuse_port: bool) -> io::Result<socket2::Socket> {
+fn bind(address: SocketAddr, families: AddressFamilies, reuse_port: bool) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     match families {
-        Families::Default => {}
-        Families::Both => socket.set_only_v6(false)?,
-        Families::Ipv6 => socket.set_only_v6(true)?,
+        AddressFamilies::Default => {}
+        AddressFamilies::Both => socket.set_only_v6(false)?,
+        AddressFamilies::Ipv6 => socket.set_only_v6(true)?,
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(reuse_port)?;

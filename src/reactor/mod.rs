@@ -39,7 +39,7 @@ use bytes::Bytes;
 
 pub use connect::connect;
 pub use disposition::{block, ignore, is_ignored, unblock};
-pub use inherited::{InheritError, Inherited, Passed, share};
+pub use inherited::{InheritError, InheritedSocket, InheritedSockets, share};
 pub use listener::{Listener, Opened, Owner, listen, unlisten};
 pub use priority::{thread_id, yield_to_others};
 pub use resources::{raise_descriptor_limit, raise_locked_memory_limit};

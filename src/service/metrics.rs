@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use crate::engine::{Counters, Family, Limits, ReactorKind, Status};
+use crate::engine::{CounterFamily, Counters, Limits, ReactorKind, Status};
 
 /// A server's metrics. Cheap to clone; each text shows the values at the time of the call.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ impl Metrics {
 
     fn encode_counters(&self, scope: Scope, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let cores = self.cores.iter().map(|counters| counters.all());
-        let groups: Vec<(Option<String>, Vec<Family>)> = match scope {
+        let groups: Vec<(Option<String>, Vec<CounterFamily>)> = match scope {
             Scope::Server => cores.reduce(sum).map(|sums| (None, sums)).into_iter().collect(),
             Scope::EachCore => cores.enumerate().map(|(core, all)| (Some(core.to_string()), all)).collect(),
         };
@@ -75,7 +75,7 @@ impl Metrics {
         let places = groups.first().map_or(0, |(_, families)| families.len());
         for place in 0..places {
             let families = groups.iter().map(|(core, families)| (core, &families[place]));
-            let Family { name, help, .. } = groups[0].1[place];
+            let CounterFamily { name, help, .. } = groups[0].1[place];
             let name = format!("ringsock_{name}");
             let mut metric = encoder.encode_descriptor(&name, help, None, MetricType::Counter)?;
             for (core, family) in families {
@@ -168,7 +168,7 @@ impl Collector for Scoped {
 }
 
 /// Adds up two lists of the same families.
-fn sum(mut all: Vec<Family>, more: Vec<Family>) -> Vec<Family> {
+fn sum(mut all: Vec<CounterFamily>, more: Vec<CounterFamily>) -> Vec<CounterFamily> {
     for (family, more) in all.iter_mut().zip(more) {
         for ((_, count), (_, more)) in family.counts.iter_mut().zip(more.counts) {
             *count += more;

@@ -41,7 +41,7 @@ const ENGINE_FLOORS: &[&str] = &[
     "subscribers",
     "topics",
     "limits",
-    "contradiction",
+    "limits_check",
     "counters",
     "admission",
     "session",

@@ -1,7 +1,7 @@
 //! RFC 6455 5.5.1 and 7: Close frames, and the states between the first and the last of them.
 
 use ringsock::protocol::{
-    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Limits, Message, REASON_BYTES_MAX, Role, State,
+    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Message, MessageLimits, REASON_BYTES_MAX, Role, State,
     Violation,
 };
 
@@ -25,7 +25,7 @@ fn connection_in(state: State) -> Connection {
 
 /// Reads `bytes`, which break no rule. Returns the number of events.
 fn offer(connection: &mut Connection, bytes: &[u8]) -> usize {
-    let (mut bytes, mut pool, limits) = (bytes.to_vec(), AssemblyPool::default(), Limits::default());
+    let (mut bytes, mut pool, limits) = (bytes.to_vec(), AssemblyPool::default(), MessageLimits::default());
     let mut incoming = Incoming::new(&mut bytes, 0);
     let mut events = 0;
     while let Ok(Some(_)) = incoming.next(connection, &mut pool, &limits) {
@@ -144,7 +144,7 @@ fn a_close_that_was_sent_in_the_middle_of_a_message_drops_its_rest() {
 #[test]
 fn a_close_between_two_events_of_a_read_drops_those_that_follow() {
     let mut bytes = [masked(FIN | TEXT, b"bye"), masked(FIN | TEXT, b"?"), masked(FIN | CLOSE, b"")].concat();
-    let (mut pool, limits) = (AssemblyPool::default(), Limits::default());
+    let (mut pool, limits) = (AssemblyPool::default(), MessageLimits::default());
     let mut connection = Connection::new(Role::Server);
     let mut incoming = Incoming::new(&mut bytes, 0);
     let first = incoming.next(&mut connection, &mut pool, &limits);

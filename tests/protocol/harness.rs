@@ -2,7 +2,7 @@
 
 use ringsock::protocol::deflate::Agreement;
 use ringsock::protocol::{
-    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Limits, Message, Role, State, Violation,
+    AssemblyPool, Close, CloseCode, Connection, Event, Incoming, Message, MessageLimits, Role, State, Violation,
 };
 
 use crate::wire;
@@ -99,7 +99,7 @@ pub fn violated(events: impl Into<Vec<Received>>, violation: Violation) -> Outco
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub role: Role,
-    pub limits: Limits,
+    pub limits: MessageLimits,
     /// It has sent its own Close frame already.
     pub close_sent: bool,
     /// The agreed compression.
@@ -113,7 +113,7 @@ pub fn receive(bytes: &[u8]) -> Outcome {
 
 impl Endpoint {
     pub fn server() -> Self {
-        Self { role: Role::Server, limits: Limits::default(), close_sent: false, compression: None }
+        Self { role: Role::Server, limits: MessageLimits::default(), close_sent: false, compression: None }
     }
 
     pub fn client() -> Self {
@@ -121,7 +121,7 @@ impl Endpoint {
     }
 
     pub fn with_message_bytes_max(self, message_bytes_max: u64) -> Self {
-        Self { limits: Limits { message_bytes_max, ..self.limits }, ..self }
+        Self { limits: MessageLimits { message_bytes_max, ..self.limits }, ..self }
     }
 
     pub fn with_compression(self, agreement: Agreement) -> Self {

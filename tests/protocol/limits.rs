@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ringsock::protocol::{AssemblyPool, CloseCode, Connection, Event, Incoming, Limits, Role, Violation};
+use ringsock::protocol::{AssemblyPool, CloseCode, Connection, Event, Incoming, MessageLimits, Role, Violation};
 
 use crate::harness::*;
 use crate::wire::*;
@@ -52,7 +52,7 @@ fn rejects_a_message_one_byte_above_the_limit_with_1009() {
 
 #[test]
 fn the_header_that_exceeds_the_limit_is_enough() {
-    let max = Limits::default().message_bytes_max;
+    let max = MessageLimits::default().message_bytes_max;
     let violation = |bytes| violated([], Violation::MessageTooLarge { bytes, max });
     let largest = (1 << 63) - 1;
     for first in [TEXT, BINARY, FIN | TEXT, FIN | BINARY] {
@@ -134,7 +134,7 @@ fn a_limit_of_no_empty_fragments_still_allows_messages() {
 /// Returns how long a message of `count` one-byte fragments takes, in reads of 64 KiB.
 fn time_of_fragments(kind: u8, count: usize) -> Duration {
     let mut bytes = message_of(kind, &vec![&b"x"[..]; count]);
-    let limits = Limits { message_bytes_max: count as u64, ..Limits::default() };
+    let limits = MessageLimits { message_bytes_max: count as u64, ..MessageLimits::default() };
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let mut message_bytes = 0;
     let start = processor_time();

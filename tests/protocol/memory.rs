@@ -1,6 +1,6 @@
 //! The memory that a peer can make a connection allocate, counted by the allocator itself.
 
-use ringsock::protocol::{AssemblyPool, Connection, Incoming, Limits, Role, Violation};
+use ringsock::protocol::{AssemblyPool, Connection, Incoming, MessageLimits, Role, Violation};
 
 use crate::allocator::Growth;
 use crate::harness::Random;
@@ -14,7 +14,7 @@ fn read(
     bytes: &mut [u8],
     connection: &mut Connection,
     pool: &mut AssemblyPool,
-    limits: &Limits,
+    limits: &MessageLimits,
 ) -> Result<(), Violation> {
     let mut incoming = Incoming::new(bytes, 0);
     assert_eq!(incoming.next(connection, pool, limits)?, None);
@@ -33,7 +33,7 @@ fn the_counter_counts() {
 #[test]
 fn ten_thousand_frames_that_claim_exabytes_grow_nothing() {
     const FRAMES: usize = 10_000;
-    let (limits, mut pool) = (Limits::default(), AssemblyPool::default());
+    let (limits, mut pool) = (MessageLimits::default(), AssemblyPool::default());
     let mut connections: Vec<_> = (0..FRAMES).map(|_| Connection::new(Role::Server)).collect();
     let mut random = Random(3);
     let mut headers: Vec<_> = (0..FRAMES)
@@ -63,7 +63,7 @@ fn ten_thousand_frames_that_claim_exabytes_grow_nothing() {
 
 #[test]
 fn a_claim_within_a_huge_limit_is_paid_for_only_as_bytes_arrive() {
-    let limits = Limits { message_bytes_max: u64::MAX, ..Limits::default() };
+    let limits = MessageLimits { message_bytes_max: u64::MAX, ..MessageLimits::default() };
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let mut bytes = header(BINARY, Some(KEY), (1 << 63) - 1);
     bytes.extend([0; 100_000]);
@@ -76,7 +76,7 @@ fn a_claim_within_a_huge_limit_is_paid_for_only_as_bytes_arrive() {
 fn an_unfinished_message_costs_at_most_twice_the_limit() {
     for message_bytes_max in [10_000, 65_536, 65_537, 100_000, 1_000_000] {
         for read_bytes in [100, 1000, 4096, 65_536] {
-            let limits = Limits { message_bytes_max, ..Limits::default() };
+            let limits = MessageLimits { message_bytes_max, ..MessageLimits::default() };
             let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
             let mut bytes = masked(BINARY, &vec![0; message_bytes_max as usize]);
             let growth = Growth::start();
@@ -94,7 +94,7 @@ fn an_unfinished_message_costs_at_most_twice_the_limit() {
 #[test]
 fn tiny_fragments_on_64_connections_cost_what_their_bytes_cost() {
     const CONNECTIONS: usize = 64;
-    let limits = Limits::default();
+    let limits = MessageLimits::default();
     let allowed = CONNECTIONS as isize * (limits.message_bytes_max as isize + SMALL);
     let mut pool = AssemblyPool::default();
     let mut connections: Vec<_> = (0..CONNECTIONS).map(|_| Connection::new(Role::Server)).collect();
@@ -121,7 +121,7 @@ fn tiny_fragments_on_64_connections_cost_what_their_bytes_cost() {
 
 #[test]
 fn a_control_frame_that_is_cut_costs_hardly_more_than_its_bytes() {
-    let limits = Limits::default();
+    let limits = MessageLimits::default();
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let mut bytes = masked(FIN | PING, &[0; 125]);
     let growth = Growth::start();
@@ -134,7 +134,7 @@ fn a_control_frame_that_is_cut_costs_hardly_more_than_its_bytes() {
 
 #[test]
 fn assemblies_of_finished_messages_are_reused() {
-    let limits = Limits::default();
+    let limits = MessageLimits::default();
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let message = masked(FIN | BINARY, &[0; 60_000]);
     let mut scratch = message.clone();

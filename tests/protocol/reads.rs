@@ -1,6 +1,6 @@
 //! The state that a connection keeps between reads: the beginning of an incomplete message, and unread bytes.
 
-use ringsock::protocol::{AssemblyPool, Connection, Event, Incoming, Limits, Role};
+use ringsock::protocol::{AssemblyPool, Connection, Event, Incoming, MessageLimits, Role};
 
 use crate::harness::*;
 use crate::wire::*;
@@ -92,7 +92,7 @@ fn a_caller_that_stops_early_is_given_exactly_the_remaining_events_later() {
     .concat();
     let all = receive(&bytes).events;
     assert_eq!(all.len(), 6);
-    let (mut pool, limits) = (AssemblyPool::default(), Limits::default());
+    let (mut pool, limits) = (AssemblyPool::default(), MessageLimits::default());
     for stop in 0..=all.len() {
         for cut in 0..=bytes.len() {
             let mut connection = Connection::new(Role::Server);
@@ -118,7 +118,7 @@ fn take(
     incoming: &mut Incoming<'_>,
     connection: &mut Connection,
     pool: &mut AssemblyPool,
-    limits: &Limits,
+    limits: &MessageLimits,
     count: usize,
     events: &mut Vec<Received>,
 ) {
@@ -133,7 +133,7 @@ fn take(
 fn a_frame_that_lies_in_the_read_whole_is_borrowed_from_it() {
     let mut bytes = [masked(FIN | PING, b"ping"), masked(FIN | BINARY, b"message")].concat();
     let range = bytes.as_ptr_range();
-    let (mut pool, limits) = (AssemblyPool::default(), Limits::default());
+    let (mut pool, limits) = (AssemblyPool::default(), MessageLimits::default());
     let mut connection = Connection::new(Role::Server);
     let mut incoming = Incoming::new(&mut bytes, 0);
     for _ in 0..2 {

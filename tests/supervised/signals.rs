@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use ringsock::engine::ENDING;
+use ringsock::engine::TERMINATION_SIGNALS;
 
 use crate::client::{Client, Heard};
 use crate::program::{Process, isolate};
@@ -53,7 +53,7 @@ fn signal_threads(server: &Server, signal: i32) {
 #[test]
 fn every_signal_that_ends_a_process_drains_the_server() {
     on_each_reactor(|reactor| {
-        for signal in ENDING {
+        for signal in TERMINATION_SIGNALS {
             ends_well(&mut Server::start(reactor, &[]), |server| server.signal(signal));
         }
     });

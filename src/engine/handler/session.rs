@@ -154,8 +154,8 @@ impl<H: Handler> Session<'_, H> {
 
     /// Sends mail to the handler of a core, this one included, which takes it in [`Handler::mail`]. The mail of one
     /// core to another keeps its order. Returns [`Sent::Dropped`], counted as `mail_dropped`, if
-    /// [`Capacity::ring_entries`](crate::mesh::Capacity::ring_entries) wait for that core already, or if there is no
-    /// such core.
+    /// [`ring_entries`](crate::mesh::MeshCapacity::ring_entries) wait for that core already, or if there is no such
+    /// core.
     ///
     /// Costs one allocation. Messages published in this call may arrive later than the mail.
     pub fn mail(&mut self, core: u16, mail: H::Mail) -> Sent {

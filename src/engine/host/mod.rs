@@ -17,8 +17,8 @@ mod threads;
 mod watchdog;
 
 pub use controller::Controller;
-pub use pinning::Pin;
-pub use signals::{ENDING, Signals};
-pub use start_error::{DESCRIPTORS_PER_CORE, LockedMemory, StartError};
-pub use supervisor::{Cores, Pulse, Setup, Stopped, descriptors_per_core};
+pub use pinning::Pinning;
+pub use signals::{Signals, TERMINATION_SIGNALS};
+pub use start_error::{DESCRIPTORS_PER_CORE, StartError};
+pub use supervisor::{Cores, Heartbeat, Setup, Stopped, descriptors_per_core};
 pub use threads::ReactorKind;

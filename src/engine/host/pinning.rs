@@ -8,7 +8,7 @@ use core_affinity::CoreId;
 
 /// The rule for pinning cores to processors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pin {
+pub enum Pinning {
     /// Pins if there are as many cores as processors that the process may use.
     #[default]
     Auto,
@@ -19,7 +19,7 @@ pub enum Pin {
 }
 
 /// Returns the processor of each core, or none for cores that run where the kernel puts them.
-pub(in crate::engine) fn processors(pin: Pin, cores: usize) -> Vec<Option<CoreId>> {
+pub(in crate::engine) fn processors(pin: Pinning, cores: usize) -> Vec<Option<CoreId>> {
     // In the order of their numbers; none if the kernel does not list them.
     let allowed = core_affinity::get_core_ids().unwrap_or_default();
     assign(pin, cores, allowed.iter().map(|processor| processor.id), siblings)
@@ -36,16 +36,16 @@ pub(in crate::engine) fn pin(core: usize, processor: Option<CoreId>) {
 }
 
 fn assign(
-    pin: Pin,
+    pin: Pinning,
     cores: usize,
     allowed: impl Iterator<Item = usize>,
     siblings: impl Fn(usize) -> Option<String>,
 ) -> Vec<Option<usize>> {
     let mut allowed: Vec<usize> = allowed.collect();
     let pins = match pin {
-        Pin::Auto => cores == allowed.len(),
-        Pin::Always => !allowed.is_empty(),
-        Pin::Never => false,
+        Pinning::Auto => cores == allowed.len(),
+        Pinning::Always => !allowed.is_empty(),
+        Pinning::Never => false,
     };
     if !pins {
         return vec![None; cores];
@@ -73,33 +73,33 @@ mod tests {
     use super::*;
 
     /// Assigns four processors on two physical cores: 0 and 1 on one, 4 and 5 on the other.
-    fn on_four(pin: Pin, cores: usize) -> Vec<Option<usize>> {
+    fn on_four(pin: Pinning, cores: usize) -> Vec<Option<usize>> {
         assign(pin, cores, [0, 1, 4, 5].into_iter(), |processor| Some(format!("{}", processor / 4)))
     }
 
     #[test]
     fn cores_are_pinned_by_themselves_only_if_each_has_a_processor_of_its_own() {
         for cores in [1, 2, 3, 5, 8] {
-            assert_eq!(on_four(Pin::Auto, cores), vec![None; cores]);
+            assert_eq!(on_four(Pinning::Auto, cores), vec![None; cores]);
         }
         let all = [Some(0), Some(1), Some(4), Some(5)];
-        assert_eq!(on_four(Pin::Auto, 4), all);
-        assert_eq!(on_four(Pin::Never, 4), [None; 4]);
-        assert_eq!(on_four(Pin::Always, 4), all);
+        assert_eq!(on_four(Pinning::Auto, 4), all);
+        assert_eq!(on_four(Pinning::Never, 4), [None; 4]);
+        assert_eq!(on_four(Pinning::Always, 4), all);
     }
 
     #[test]
     fn on_request_fewer_cores_share_no_physical_core_and_more_share_all_alike() {
-        assert_eq!(on_four(Pin::Always, 2), [Some(0), Some(4)]);
-        assert_eq!(on_four(Pin::Always, 3), [Some(0), Some(4), Some(1)]);
-        assert_eq!(on_four(Pin::Always, 6), [0, 1, 4, 5, 0, 1].map(Some));
-        let unknown = assign(Pin::Always, 2, [2, 3].into_iter(), |_| None);
+        assert_eq!(on_four(Pinning::Always, 2), [Some(0), Some(4)]);
+        assert_eq!(on_four(Pinning::Always, 3), [Some(0), Some(4), Some(1)]);
+        assert_eq!(on_four(Pinning::Always, 6), [0, 1, 4, 5, 0, 1].map(Some));
+        let unknown = assign(Pinning::Always, 2, [2, 3].into_iter(), |_| None);
         assert_eq!(unknown, [Some(2), Some(3)], "without a word on siblings they come in order");
     }
 
     #[test]
     fn where_the_kernel_does_not_tell_nothing_is_pinned() {
-        for pin in [Pin::Auto, Pin::Always, Pin::Never] {
+        for pin in [Pinning::Auto, Pinning::Always, Pinning::Never] {
             assert_eq!(assign(pin, 2, std::iter::empty(), |_| None), [None; 2]);
         }
     }

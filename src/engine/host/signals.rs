@@ -2,8 +2,9 @@
 //!
 //! One thread waits for them, from before the server starts until the process ends, and passes them to the server's
 //! [`Controller`]. It ends the process itself only if a start hangs, or if a signal comes after the server's end. Where
-//! a program blocks [`ENDING`] in its other threads, this thread handles all signals, so it receives those that come
-//! together at once. Otherwise a busy host can delay a thread that handles one of them for longer than [`SAME_EVENT`].
+//! a program blocks [`TERMINATION_SIGNALS`] in its other threads, this thread handles all signals, so it receives those
+//! that come together at once. Otherwise a busy host can delay a thread that handles one of them for longer than
+//! [`SAME_EVENT`].
 //! Invariant: a signal that was ignored when the process began stays ignored, as nohup and the background jobs of
 //! scripts expect. SIGTERM is the exception, because a supervisor announces with it that it will kill the process.
 
@@ -21,7 +22,7 @@ use crate::reactor;
 /// The signals that drain a server. By default each of them ends a process at once: a person or a supervisor ends it
 /// (TERM, INT, QUIT), its terminal closes (HUP), a timer that was set before its start expires (ALRM), its processor
 /// time is used up (XCPU), or the container whose first process it is stops (PWR).
-pub const ENDING: [i32; 7] =
+pub const TERMINATION_SIGNALS: [i32; 7] =
     [libc::SIGTERM, libc::SIGINT, libc::SIGQUIT, libc::SIGHUP, libc::SIGALRM, libc::SIGXCPU, libc::SIGPWR];
 
 /// The time within which a further signal belongs to the first: timeout(1) signals its child and then its group,
@@ -65,14 +66,15 @@ enum Rank {
 impl Signals {
     /// Catches the signals that end a server from now on.
     pub fn catch() -> io::Result<Self> {
-        let caught = ENDING.into_iter().filter(|signal| *signal == libc::SIGTERM || !reactor::is_ignored(*signal));
+        let caught =
+            TERMINATION_SIGNALS.into_iter().filter(|signal| *signal == libc::SIGTERM || !reactor::is_ignored(*signal));
         let signals = signal_hook::iterator::Signals::new(caught)?;
         let stage = Mutex::new(Stage::Starting { cancelled: false });
         let this = Self(Arc::new(Shared { stage, changed: Condvar::new() }));
         let shared = Arc::clone(&this.0);
         thread::Builder::new().name("ringsock-signals".to_owned()).spawn(move || {
             // A program may have blocked them in its threads, so that this thread handles all of them.
-            let _ = reactor::unblock(&ENDING);
+            let _ = reactor::unblock(&TERMINATION_SIGNALS);
             follow(signals, |signal, rank| shared.pass_on(signal, rank));
         })?;
         Ok(this)

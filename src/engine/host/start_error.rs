@@ -1,6 +1,5 @@
 //! The reasons why a server does not start: for the operator to fix, or the host's.
 
-use std::fmt;
 use std::io;
 
 use thiserror::Error;
@@ -9,18 +8,6 @@ use crate::address::{Endpoint, UnixName};
 
 /// Descriptors of a core for itself: its rings, event counters, listener and spare, with some reserve.
 pub const DESCRIPTORS_PER_CORE: usize = 64;
-
-/// The memory that the processes of a user may lock, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LockedMemory(pub u64);
-
-impl fmt::Display for LockedMemory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const KIB: u64 = 1 << 10;
-        const MIB: u64 = 1 << 20;
-        if self.0 < MIB { write!(f, "{} KiB", self.0 / KIB) } else { write!(f, "{} MiB", self.0 / MIB) }
-    }
-}
 
 /// The reason why a server did not start.
 #[derive(Debug, Error)]
@@ -47,14 +34,15 @@ pub enum StartError {
     /// The rings of all cores exceed the memory that may be locked.
     #[error(
         "The rings of io_uring, some 0.9 MiB for each core, cannot be created on all cores ({cores}): {source}. They \
-         count as locked memory, of which all processes of this user together may have {limit} (RLIMIT_MEMLOCK). Raise \
-         that (ulimit -l, LimitMEMLOCK), configure fewer cores, or use --reactor epoll."
+         count as locked memory, of which all processes of this user together may have {} (RLIMIT_MEMLOCK). Raise \
+         that (ulimit -l, LimitMEMLOCK), configure fewer cores, or choose the reactor epoll.",
+        in_binary_units(*limit_bytes)
     )]
     LockedMemory {
         /// The configured cores.
         cores: usize,
-        /// The limit in force.
-        limit: LockedMemory,
+        /// The memory that all processes of the user together may lock, in bytes.
+        limit_bytes: u64,
         /// The kernel's reason.
         source: io::Error,
     },
@@ -129,6 +117,11 @@ pub enum StartError {
         /// The kernel's reason.
         source: io::Error,
     },
+}
+
+/// Returns a number of bytes in KiB or MiB, rounded down.
+fn in_binary_units(bytes: u64) -> String {
+    if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{} MiB", bytes >> 20) }
 }
 
 /// Returns what the operator can do if the kernel refuses to listen.

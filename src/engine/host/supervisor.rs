@@ -19,7 +19,7 @@ use crate::engine::handler::{Context, Handler, ServerHandle};
 use crate::engine::host::control::Wish;
 use crate::engine::host::controller::Controller;
 use crate::engine::host::patience::{address_patience, await_address};
-use crate::engine::host::pinning::Pin;
+use crate::engine::host::pinning::Pinning;
 use crate::engine::host::signals::Signals;
 use crate::engine::host::start_error::{DESCRIPTORS_PER_CORE, StartError};
 use crate::engine::host::thread_clock;
@@ -30,7 +30,7 @@ use crate::engine::reasons::End;
 use crate::engine::seed::Seed;
 use crate::engine::status::Status;
 use crate::mesh::Mesh;
-use crate::reactor::{self, Inherited, Opened, SocketFile};
+use crate::reactor::{self, InheritedSocket, Opened, SocketFile};
 
 /// The interval at which the cores are checked.
 const WATCH_INTERVAL: Duration = Duration::from_millis(WATCH_INTERVAL_MS);
@@ -49,11 +49,11 @@ pub struct Setup {
     /// The places to listen.
     pub places: Vec<Place>,
     /// Sockets that were passed to the process, to be used instead of `places` if there are any.
-    pub inherited: Vec<Inherited>,
+    pub inherited: Vec<InheritedSocket>,
     /// The number of cores. If there are more cores than processors, they share them.
     pub cores: usize,
     /// The rule for pinning cores to processors.
-    pub pin: Pin,
+    pub pin: Pinning,
     /// The reactor.
     pub reactor: ReactorKind,
     /// The limits of all sessions.
@@ -100,7 +100,7 @@ pub enum Stopped {
 /// The state of a server at one check of its supervisor.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Pulse {
+pub struct Heartbeat {
     /// Every running core makes turns.
     pub cores_turn: bool,
     /// The time that a drain may still take, if the server drains.
@@ -257,7 +257,7 @@ impl<M: Send + 'static> Cores<M> {
     }
 
     /// Watches the cores until they have ended. Calls `observe` several times a second; it must not block.
-    pub fn supervise(mut self, observe: impl FnMut(Pulse)) -> Stopped {
+    pub fn supervise(mut self, observe: impl FnMut(Heartbeat)) -> Stopped {
         let stopped = self.watch(observe);
         self.status.set_ready(false);
         self.controller.control.wish(Wish::Stop);
@@ -269,7 +269,7 @@ impl<M: Send + 'static> Cores<M> {
         stopped
     }
 
-    fn watch(&mut self, mut observe: impl FnMut(Pulse)) -> Stopped {
+    fn watch(&mut self, mut observe: impl FnMut(Heartbeat)) -> Stopped {
         let mut running: BTreeSet<usize> = (0..self.threads.len()).collect();
         let mut watchdog = Watchdog::new(self.threads.len(), self.elapsed_ms());
         let mut draining: Option<Draining> = None;
@@ -301,7 +301,7 @@ impl<M: Send + 'static> Cores<M> {
             }
             let left_ms = |draining: Draining| draining.ends_ms.saturating_sub(watchdog.present_ms());
             let drain_left = draining.map(|draining| Duration::from_millis(left_ms(draining)));
-            observe(Pulse { cores_turn: !self.is_stalled, drain_left });
+            observe(Heartbeat { cores_turn: !self.is_stalled, drain_left });
             if draining.is_some_and(|draining| watchdog.present_ms() >= draining.ends_ms) {
                 return Stopped::Forced;
             }

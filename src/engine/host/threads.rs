@@ -21,9 +21,9 @@ use core_affinity::CoreId;
 use crate::engine::core::Core;
 use crate::engine::handler::{Context, Handler, ServerHandle};
 use crate::engine::host::control::{Control, Wish};
-use crate::engine::host::pinning::{Pin, pin, processors};
+use crate::engine::host::pinning::{Pinning, pin, processors};
 use crate::engine::host::runtime;
-use crate::engine::host::start_error::{LockedMemory, StartError};
+use crate::engine::host::start_error::StartError;
 use crate::engine::seed::Seed;
 use crate::engine::status::Status;
 use crate::engine::tasks::Spawner;
@@ -82,7 +82,7 @@ pub(in crate::engine) enum Event {
 /// The settings that the threads of all cores share.
 pub(in crate::engine) struct Plan<F> {
     pub(in crate::engine) cores: usize,
-    pub(in crate::engine) pin: Pin,
+    pub(in crate::engine) pin: Pinning,
     pub(in crate::engine) in_background: bool,
     pub(in crate::engine) control: Arc<Control>,
     pub(in crate::engine) events: Sender<Event>,
@@ -143,7 +143,7 @@ impl Threads {
             match limit {
                 Some(_) if source.raw_os_error() == Some(libc::ENOMEM) && tries > 0 => thread::sleep(RING_TRY_INTERVAL),
                 Some(limit) if source.raw_os_error() == Some(libc::ENOMEM) => {
-                    return Err(StartError::LockedMemory { cores: plan.cores, limit: LockedMemory(limit), source });
+                    return Err(StartError::LockedMemory { cores: plan.cores, limit_bytes: limit, source });
                 }
                 _ => return Err(StartError::UringUnavailable { source }),
             }

@@ -73,7 +73,7 @@ impl Parts {
     /// Throttles a session that published, until there is room again.
     pub(in crate::engine) fn throttle<S>(&mut self, slot: &mut Slot<S>, token: Token) {
         if slot.throttle() {
-            self.counters.publishers_held.add(1);
+            self.counters.publishers_throttled.add(1);
             self.publishers.note_throttled(token);
         }
     }

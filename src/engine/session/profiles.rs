@@ -53,7 +53,7 @@ impl SessionLimits {
 #[derive(Debug)]
 pub(in crate::engine) struct Profile {
     limits: SessionLimits,
-    messages: crate::protocol::Limits,
+    messages: crate::protocol::MessageLimits,
     /// Sessions that have it. The server's own is not counted.
     sessions: u32,
 }
@@ -61,7 +61,7 @@ pub(in crate::engine) struct Profile {
 impl Profile {
     fn new(limits: SessionLimits, server: &Limits) -> Self {
         let messages =
-            crate::protocol::Limits { message_bytes_max: limits.message_bytes_max, ..server.messages.clone() };
+            crate::protocol::MessageLimits { message_bytes_max: limits.message_bytes_max, ..server.messages.clone() };
         Self { limits, messages, sessions: 0 }
     }
 
@@ -71,7 +71,7 @@ impl Profile {
     }
 
     #[inline]
-    pub(in crate::engine) fn messages(&self) -> &crate::protocol::Limits {
+    pub(in crate::engine) fn messages(&self) -> &crate::protocol::MessageLimits {
         &self.messages
     }
 }

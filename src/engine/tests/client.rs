@@ -10,7 +10,9 @@ use crate::protocol::deflate::{Agreement, Compression, Compressors};
 use crate::protocol::handshake::Offer;
 use crate::protocol::handshake::client::{ClientHandshake, ClientHandshakeError};
 use crate::protocol::http::{HeadLimits, HeadScan};
-use crate::protocol::{AssemblyPool, Close, CloseCode, Connection, Event, FrameHeader, Incoming, Limits, MaskKey};
+use crate::protocol::{
+    AssemblyPool, Close, CloseCode, Connection, Event, FrameHeader, Incoming, MaskKey, MessageLimits,
+};
 use crate::protocol::{Opcode, Role, apply_mask, write_close, write_frame};
 use crate::reactor::sim::Peer;
 
@@ -46,7 +48,7 @@ impl Link {
 
     fn inflate(&mut self, frame: &mut [u8]) -> Frame {
         let mut incoming = Incoming::new(frame, 0);
-        let limits = Limits { message_bytes_max: 16 << 20, inflation_ratio_max: 0, ..Limits::default() };
+        let limits = MessageLimits { message_bytes_max: 16 << 20, inflation_ratio_max: 0, ..MessageLimits::default() };
         match incoming.next(&mut self.connection, &mut self.pool, &limits) {
             Ok(Some(Event::Message(message))) => Frame::new(message.kind().opcode(), message.as_bytes()),
             other => panic!("no compressed message: {other:?}"),

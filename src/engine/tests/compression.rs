@@ -89,8 +89,11 @@ fn sessions_above_the_limit_of_contexts_do_without_context_takeover() {
 
 #[test]
 fn one_message_that_becomes_large_is_inflated_a_turn_and_nobody_waits_for_more() {
-    let messages =
-        crate::protocol::Limits { message_bytes_max: 16 * MIB as u64, inflation_ratio_max: 0, ..Default::default() };
+    let messages = crate::protocol::MessageLimits {
+        message_bytes_max: 16 * MIB as u64,
+        inflation_ratio_max: 0,
+        ..Default::default()
+    };
     let mut world = World::with(Limits { messages, outbox_bytes_max: 32 * MIB, ..limits(false) });
     let mut compressors = Compressors::new(&Compression::default());
     let large = compressors.compress(&vec![0; 2 * MIB], WindowBits::MAX).unwrap().to_vec();

@@ -242,7 +242,7 @@ fn pings_of_a_closed_session_are_not_answered() {
 #[test]
 fn those_who_send_much_are_read_by_turns_and_hold_up_nobody() {
     const MIB: usize = 1 << 20;
-    let messages = crate::protocol::Limits { message_bytes_max: 4 * MIB as u64, ..Default::default() };
+    let messages = crate::protocol::MessageLimits { message_bytes_max: 4 * MIB as u64, ..Default::default() };
     let mut world = World::with(Limits { messages, ..Limits::default() });
     let (mut large, ids): (Vec<_>, Vec<_>) = (0..40).map(|_| world.open_session()).unzip();
     let mut small = world.open("/");

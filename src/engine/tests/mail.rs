@@ -5,11 +5,11 @@ use super::cluster::Cluster;
 use super::letter::Errand;
 use super::world::World;
 use crate::engine::{Limits, Sent};
-use crate::mesh::Capacity;
+use crate::mesh::MeshCapacity;
 
 /// Returns the limits of a process whose rings and inboxes hold so few entries.
 fn narrow(ring_entries: usize, inbox_entries: usize) -> Limits {
-    Limits { mesh: Capacity { ring_entries, inbox_entries }, ..Limits::default() }
+    Limits { mesh: MeshCapacity { ring_entries, inbox_entries }, ..Limits::default() }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::cluster::Cluster;
 use super::handler::numbered;
 use super::world::World;
 use crate::engine::{DropReason, Limits, Sent, TopicError};
-use crate::mesh::Capacity;
+use crate::mesh::MeshCapacity;
 use crate::protocol::deflate::Compression;
 use crate::protocol::handshake::Offer;
 use crate::protocol::{Message, Opcode, Prepared};
@@ -311,7 +311,7 @@ fn one_publisher_is_heard_in_order_whatever_the_core() {
 
 #[test]
 fn messages_for_a_full_ring_are_dropped_and_each_is_counted() {
-    let limits = Limits { mesh: Capacity { ring_entries: 2, inbox_entries: 4 }, ..Limits::default() };
+    let limits = Limits { mesh: MeshCapacity { ring_entries: 2, inbox_entries: 4 }, ..Limits::default() };
     let mut cluster = Cluster::with(2, limits);
     let topics: Vec<_> = (0..10).map(|number| format!("topic-{number}")).collect();
     let mut members: Vec<_> = topics.iter().map(|topic| cluster.member(0, topic, "").0).collect();
@@ -342,7 +342,7 @@ fn a_session_that_publishes_too_much_is_throttled_until_it_is_delivered() {
     assert!(world.core.sessions.get_mut(id.token).unwrap().is_throttled());
     assert!(world.core.parts.topics.backlog_bytes <= 12_000);
     world.settle();
-    assert!(world.counters.publishers_held.read() > 0);
+    assert!(world.counters.publishers_throttled.read() > 0);
     assert_eq!(world.counters.messages_dropped.read(), 0, "nothing had to be");
     for member in &mut members {
         let heard = texts(member);
@@ -390,7 +390,7 @@ fn any_thread_publishes_and_sends_through_a_handle() {
 
 #[test]
 fn a_handle_is_told_when_a_queue_is_full_and_a_stale_session_is_counted() {
-    let limits = Limits { mesh: Capacity { ring_entries: 4, inbox_entries: 2 }, ..Limits::default() };
+    let limits = Limits { mesh: MeshCapacity { ring_entries: 4, inbox_entries: 2 }, ..Limits::default() };
     let mut cluster = Cluster::with(1, limits);
     let (client, id) = cluster.cores[0].open_session();
     let sent: Vec<_> = (0..3).map(|_| cluster.handle.send(id, &Prepared::new("x"))).collect();
@@ -413,7 +413,7 @@ fn subscribers_are_counted_over_all_cores() {
     let waiting = std::thread::spawn(move || (counting.wait(), nobody.wait()));
     cluster.settle();
     assert_eq!(waiting.join().unwrap(), (Some(7), Some(0)));
-    let limits = Limits { mesh: Capacity { ring_entries: 1, inbox_entries: 1 }, ..Limits::default() };
+    let limits = Limits { mesh: MeshCapacity { ring_entries: 1, inbox_entries: 1 }, ..Limits::default() };
     let mut cluster = Cluster::with(1, limits);
     let (first, second) = (cluster.handle.subscribers("a"), cluster.handle.subscribers("a"));
     cluster.settle();

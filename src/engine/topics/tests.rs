@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::mail::MeshEntry;
-use crate::mesh::{Capacity, Mesh};
+use crate::mesh::{Mesh, MeshCapacity};
 use crate::protocol::Batch;
 use crate::protocol::Message;
 use crate::protocol::deflate::Compress;
@@ -128,7 +128,7 @@ fn alone_a_subscription_is_confirmed_at_once_and_once() {
 
 /// Returns the first of three cores, and the ends of the mesh of all three.
 fn three(ring_entries: usize) -> (Core, Vec<Mesh<MeshEntry>>) {
-    (Core::new(false), Mesh::build(3, Capacity { ring_entries, inbox_entries: 1 }))
+    (Core::new(false), Mesh::build(3, MeshCapacity { ring_entries, inbox_entries: 1 }))
 }
 
 /// Returns the announcements that a core receives from the first.

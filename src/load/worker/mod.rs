@@ -25,7 +25,7 @@ use super::schedule::Schedule;
 use super::tally::{Interval, Latencies, SAMPLE, Stage};
 use super::traffic::Traffic;
 use crate::protocol::handshake::client::ClientHandshake;
-use crate::protocol::{AssemblyPool, Incoming, Limits, State};
+use crate::protocol::{AssemblyPool, Incoming, MessageLimits, State};
 use crate::reactor::{Chunks, Completion, Reactor, Token};
 
 /// Bytes per read: the default size of a socket's buffer, so that one system call empties it.
@@ -66,7 +66,7 @@ pub(super) struct Worker<R> {
     clients: Vec<Client>,
     traffic: Traffic,
     pool: AssemblyPool,
-    limits: Limits,
+    limits: MessageLimits,
     /// The index of the next client that has never been opened.
     unopened: usize,
     open: usize,
@@ -120,11 +120,11 @@ impl<R: Reactor> Worker<R> {
                 shared.deliveries.set_waker(publisher, reactor.waker());
             }
         }
-        let message_bytes_max = Limits::default().message_bytes_max.max(2 * plan.size as u64).max(16 << 20);
+        let message_bytes_max = MessageLimits::default().message_bytes_max.max(2 * plan.size as u64).max(16 << 20);
         Self {
             number,
             traffic: Traffic::new(Arc::clone(plan), Arc::clone(&shared.deliveries)),
-            limits: Limits { message_bytes_max, ..Limits::default() },
+            limits: MessageLimits { message_bytes_max, ..MessageLimits::default() },
             opening_max: plan.opening_max.div_ceil(plan.threads),
             messages_due: Schedule::new(rate),
             churn_due: Schedule::new(if plan.mode == Mode::Mixed { plan.churn_per_second * share } else { 0.0 }),

@@ -233,7 +233,7 @@ impl Prepared {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AssemblyPool, Event, Incoming, Limits, MessageKind};
+    use super::super::{AssemblyPool, Event, Incoming, MessageKind, MessageLimits};
     use super::*;
     use crate::protocol::deflate::{Agreement, Compression};
 
@@ -253,7 +253,7 @@ mod tests {
         let (mut input, mut pool) = (frames.to_vec(), AssemblyPool::default());
         let mut incoming = Incoming::new(&mut input, 0);
         let mut messages = Vec::new();
-        while let Some(event) = incoming.next(client, &mut pool, &Limits::default()).unwrap() {
+        while let Some(event) = incoming.next(client, &mut pool, &MessageLimits::default()).unwrap() {
             let Event::Message(Message::Text(text)) = event else { panic!("{event:?}") };
             messages.push(text.to_owned());
         }

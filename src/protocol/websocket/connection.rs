@@ -12,9 +12,9 @@ use super::violation::Violation;
 use crate::protocol::deflate::{Agreement, Compressor, Compressors, Decompressor, Inflation, WindowBits};
 use crate::protocol::role::Role;
 
-/// Limits of an open connection.
+/// The limits of messages on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct MessageLimits {
     /// Bytes of one message, over all its fragments. Default 64 KiB: enough for chat, telemetry and market data, and
     /// small enough that every connection may use it at once.
     pub message_bytes_max: u64,
@@ -26,7 +26,7 @@ pub struct Limits {
     pub inflation_ratio_max: u32,
 }
 
-impl Default for Limits {
+impl Default for MessageLimits {
     fn default() -> Self {
         Self { message_bytes_max: 64 * 1024, empty_fragments_max: 64, inflation_ratio_max: 100 }
     }
@@ -181,7 +181,7 @@ impl Connection {
         compressed: &[u8],
         output: &mut Vec<u8>,
         pool: &mut AssemblyPool,
-        limits: &Limits,
+        limits: &MessageLimits,
     ) -> Result<(), Violation> {
         let inflation = Inflation { bytes_max: limits.message_bytes_max, ratio_max: limits.inflation_ratio_max };
         match self.compression.map(|agreement| agreement.receiving(self.role)) {

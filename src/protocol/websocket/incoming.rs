@@ -6,7 +6,7 @@
 
 use super::assembly::{self, ArrivingFrame, Assembly, AssemblyPool};
 use super::close::Close;
-use super::connection::{Connection, Event, Limits, State};
+use super::connection::{Connection, Event, MessageLimits, State};
 use super::frame::{FIN, FrameHeader, MASK, Opcode, SHORT_LENGTH_MAX};
 use super::mask;
 use super::message::{Message, MessageKind};
@@ -67,7 +67,7 @@ impl<'i> Incoming<'i> {
         &mut self,
         connection: &mut Connection,
         pool: &mut AssemblyPool,
-        limits: &Limits,
+        limits: &MessageLimits,
     ) -> Result<Option<Event<'_>>, Violation> {
         // Every read ends here, and most reads carry one frame.
         if self.position == self.input.len() && self.done.is_none() {
@@ -103,7 +103,11 @@ impl<'i> Incoming<'i> {
     /// Takes the most common frame: a whole, uncompressed message with a length of one byte, complete in this read.
     /// Leaves any other frame to [`Self::advance`]. It saves a tenth of the instructions of a 64 B echo.
     #[inline]
-    fn small_message(&mut self, connection: &Connection, limits: &Limits) -> Option<(MessageKind, usize, usize)> {
+    fn small_message(
+        &mut self,
+        connection: &Connection,
+        limits: &MessageLimits,
+    ) -> Option<(MessageKind, usize, usize)> {
         if connection.state != State::Open || connection.assembly.is_some() || self.done.is_some() {
             return None;
         }
@@ -135,7 +139,7 @@ impl<'i> Incoming<'i> {
         &mut self,
         connection: &mut Connection,
         pool: &mut AssemblyPool,
-        limits: &Limits,
+        limits: &MessageLimits,
     ) -> Result<Option<Found>, Violation> {
         while self.position < self.input.len() {
             let found = match connection.assembly.take() {
@@ -156,7 +160,7 @@ impl<'i> Incoming<'i> {
         &mut self,
         connection: &mut Connection,
         pool: &mut AssemblyPool,
-        limits: &Limits,
+        limits: &MessageLimits,
     ) -> Result<Option<Found>, Violation> {
         let input = &self.input[self.position..];
         let compression = connection.compression().is_some();
@@ -196,7 +200,7 @@ impl<'i> Incoming<'i> {
         connection: &mut Connection,
         mut assembly: Box<Assembly>,
         pool: &mut AssemblyPool,
-        limits: &Limits,
+        limits: &MessageLimits,
     ) -> Result<Option<Found>, Violation> {
         if assembly.frame.is_none() {
             let Some(header) = self.header_in_pieces(&mut assembly, connection)? else {
@@ -285,7 +289,7 @@ impl<'i> Incoming<'i> {
         found: Found,
         connection: &mut Connection,
         pool: &mut AssemblyPool,
-        limits: &Limits,
+        limits: &MessageLimits,
     ) -> Result<Found, Violation> {
         let mut inflated = pool.take(self.stamp);
         let (kind, compressed) = match found {
@@ -393,7 +397,7 @@ fn append(
 }
 
 /// Checks whether a frame may come now, given the message it would belong to (RFC 6455 5.4).
-fn admit(assembly: &mut Assembly, header: &FrameHeader, limits: &Limits) -> Result<(), Violation> {
+fn admit(assembly: &mut Assembly, header: &FrameHeader, limits: &MessageLimits) -> Result<(), Violation> {
     if header.opcode.is_control() {
         return Ok(());
     }
@@ -415,7 +419,7 @@ fn admit(assembly: &mut Assembly, header: &FrameHeader, limits: &Limits) -> Resu
 /// Checks the size of a message on the wire. A compressed message may be an eighth above the limit on its inflated
 /// size: incompressible data grow a little, with small blocks by some percent (RFC 1951 3.2.4).
 #[inline]
-fn check_size(bytes: u64, compressed: bool, limits: &Limits) -> Result<(), Violation> {
+fn check_size(bytes: u64, compressed: bool, limits: &MessageLimits) -> Result<(), Violation> {
     let mut max = limits.message_bytes_max;
     if compressed {
         max = max.saturating_add(max / 8 + 64);
@@ -426,7 +430,11 @@ fn check_size(bytes: u64, compressed: bool, limits: &Limits) -> Result<(), Viola
     Ok(())
 }
 
-fn count_empty_fragment(assembly: &mut Assembly, header: &FrameHeader, limits: &Limits) -> Result<(), Violation> {
+fn count_empty_fragment(
+    assembly: &mut Assembly,
+    header: &FrameHeader,
+    limits: &MessageLimits,
+) -> Result<(), Violation> {
     if header.payload_bytes > 0 || header.fin {
         assembly.empty_fragments = 0;
         return Ok(());

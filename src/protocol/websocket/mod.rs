@@ -19,7 +19,7 @@ pub use assembly::AssemblyPool;
 pub use batch::{Batch, BatchBuilder, Encoding, Prepared};
 pub use close::{Close, REASON_BYTES_MAX, write_close};
 pub use close_code::CloseCode;
-pub use connection::{Connection, Event, Limits, State};
+pub use connection::{Connection, Event, MessageLimits, State};
 pub use frame::{CONTROL_PAYLOAD_MAX, FrameHeader, HEADER_BYTES_MAX, Opcode, write_compressed_frame, write_frame};
 pub use incoming::Incoming;
 pub use mask::{MaskKey, apply as apply_mask};

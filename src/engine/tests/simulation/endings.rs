@@ -6,7 +6,7 @@
 use crate::engine::tests::client::{Frame, compressed_fragment, fragment, masked, masked_close, text};
 use crate::engine::tests::dice::Dice;
 use crate::protocol::deflate::{Compression, Compressors, WindowBits};
-use crate::protocol::{FrameHeader, Limits, Opcode, write_frame};
+use crate::protocol::{FrameHeader, MessageLimits, Opcode, write_frame};
 
 /// The code that stands for a Close frame without one (RFC 6455 7.1.5).
 pub const NO_CODE: u16 = 1005;
@@ -43,7 +43,7 @@ impl Ending {
     pub fn number(number: usize) -> Self {
         let command = |command: &str| masked(Opcode::Text, command.as_bytes());
         let then = |first: &str, second: Vec<u8>| [command(first), second].concat();
-        let max = Limits::default().message_bytes_max;
+        let max = MessageLimits::default().message_bytes_max;
         let (name, code, bytes) = match number {
             0 => ("close", 1000, masked_close(1000, "done")),
             1 => ("close without a code", NO_CODE, masked(Opcode::Close, b"")),
@@ -108,7 +108,7 @@ impl Ending {
 /// Returns a few bytes that inflate beyond the limit of a message: one literal zero, and copies of it (RFC 1951 3.2.6).
 fn too_large() -> Vec<u8> {
     let mut compressors = Compressors::new(&Compression::default());
-    let zeros = vec![0; Limits::default().message_bytes_max as usize + 1];
+    let zeros = vec![0; MessageLimits::default().message_bytes_max as usize + 1];
     let compressed = compressors.compress(&zeros, WindowBits::MAX).expect("zeros become less");
     compressed_fragment(Opcode::Binary, true, compressed)
 }

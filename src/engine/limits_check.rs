@@ -18,7 +18,7 @@ pub const STALL_TIMEOUT_MS_MIN: u64 = 1_000;
 /// Two settings that contradict each other: for the operator to fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Contradiction {
+pub enum LimitsError {
     /// Silent clients would be cut off before a ping could ask for a sign of life.
     #[error(
         "ping_interval_ms is {ping_interval_ms}, but must be below dead_peer_timeout_ms, which is \
@@ -50,7 +50,7 @@ pub enum Contradiction {
 /// Settings that do not contradict each other, but may not do what the operator intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
-pub enum Doubt {
+pub enum LimitsWarning {
     /// Idle clients are cut off.
     #[error(
         "ping_interval_ms is 0, so an idle client is cut off after {dead_peer_timeout_ms} ms \
@@ -86,37 +86,37 @@ pub enum Doubt {
 
 impl Limits {
     /// Refuses limits that contradict each other, or the time after which a stalled core is given up (0: never).
-    pub fn check(&self, stall_timeout_ms: u64) -> Result<(), Contradiction> {
+    pub fn check(&self, stall_timeout_ms: u64) -> Result<(), LimitsError> {
         let (ping_interval_ms, dead_peer_timeout_ms) = (self.ping_interval_ms, self.dead_peer_timeout_ms);
         let both = ping_interval_ms > 0 && dead_peer_timeout_ms > 0;
         // No peer can answer within one tick.
         if both && ticks(ping_interval_ms) >= ticks(dead_peer_timeout_ms) {
-            return Err(Contradiction::PingAfterDeath { ping_interval_ms, dead_peer_timeout_ms });
+            return Err(LimitsError::PingAfterDeath { ping_interval_ms, dead_peer_timeout_ms });
         }
         if self.assembly_timeout_ms == 0 {
-            return Err(Contradiction::NoTimeToAssemble);
+            return Err(LimitsError::NoTimeToAssemble);
         }
         if (1..STALL_TIMEOUT_MS_MIN).contains(&stall_timeout_ms) {
-            return Err(Contradiction::StallTimeoutTooShort { stall_timeout_ms });
+            return Err(LimitsError::StallTimeoutTooShort { stall_timeout_ms });
         }
         Ok(())
     }
 
     /// Returns the limits that an operator may not have intended.
-    pub fn doubts(&self) -> Vec<Doubt> {
-        let mut doubts = Vec::new();
+    pub fn warnings(&self) -> Vec<LimitsWarning> {
+        let mut warnings = Vec::new();
         if self.ping_interval_ms == 0 && self.dead_peer_timeout_ms > 0 {
-            doubts.push(Doubt::IdleClientsAreCutOff { dead_peer_timeout_ms: self.dead_peer_timeout_ms });
+            warnings.push(LimitsWarning::IdleClientsAreCutOff { dead_peer_timeout_ms: self.dead_peer_timeout_ms });
         }
         if self.close_timeout_ms > self.drain_timeout_ms {
             let (close_timeout_ms, drain_timeout_ms) = (self.close_timeout_ms, self.drain_timeout_ms);
-            doubts.push(Doubt::CloseOutlastsDrain { close_timeout_ms, drain_timeout_ms });
+            warnings.push(LimitsWarning::CloseOutlastsDrain { close_timeout_ms, drain_timeout_ms });
         }
         let (per_address, connections) = (self.connections_per_address_max, self.connections_max);
         if connections > 0 && per_address as usize > connections {
-            doubts.push(Doubt::AddressMayTakeAll { per_address, connections });
+            warnings.push(LimitsWarning::AddressMayTakeAll { per_address, connections });
         }
-        doubts
+        warnings
     }
 }
 
@@ -143,14 +143,14 @@ mod tests {
     #[test]
     fn a_time_in_which_no_message_can_arrive_is_refused() {
         let limits = Limits { assembly_timeout_ms: 0, ..Limits::default() };
-        assert_eq!(limits.check(0), Err(Contradiction::NoTimeToAssemble));
+        assert_eq!(limits.check(0), Err(LimitsError::NoTimeToAssemble));
     }
 
     #[test]
     fn a_stall_timeout_that_an_idle_core_would_miss_is_refused() {
         for stall_timeout_ms in [1, 100, STALL_TIMEOUT_MS_MIN - 1] {
             let refused = Limits::default().check(stall_timeout_ms).unwrap_err();
-            assert_eq!(refused, Contradiction::StallTimeoutTooShort { stall_timeout_ms });
+            assert_eq!(refused, LimitsError::StallTimeoutTooShort { stall_timeout_ms });
         }
         for stall_timeout_ms in [0, STALL_TIMEOUT_MS_MIN, 10_000, u64::MAX] {
             assert_eq!(Limits::default().check(stall_timeout_ms), Ok(()));
@@ -159,13 +159,16 @@ mod tests {
 
     #[test]
     fn doubtful_limits_are_reported_and_the_defaults_are_not_doubtful() {
-        assert_eq!(Limits::default().doubts(), []);
+        assert_eq!(Limits::default().warnings(), []);
         let silent = Limits { ping_interval_ms: 0, dead_peer_timeout_ms: 2_000, ..Limits::default() };
-        assert_eq!(silent.doubts(), [Doubt::IdleClientsAreCutOff { dead_peer_timeout_ms: 2_000 }]);
-        assert_eq!(Limits { dead_peer_timeout_ms: 0, ..silent }.doubts(), []);
+        assert_eq!(silent.warnings(), [LimitsWarning::IdleClientsAreCutOff { dead_peer_timeout_ms: 2_000 }]);
+        assert_eq!(Limits { dead_peer_timeout_ms: 0, ..silent }.warnings(), []);
         let hasty = Limits { close_timeout_ms: 5_000, drain_timeout_ms: 4_999, ..Limits::default() };
-        assert_eq!(hasty.doubts(), [Doubt::CloseOutlastsDrain { close_timeout_ms: 5_000, drain_timeout_ms: 4_999 }]);
+        assert_eq!(
+            hasty.warnings(),
+            [LimitsWarning::CloseOutlastsDrain { close_timeout_ms: 5_000, drain_timeout_ms: 4_999 }]
+        );
         let shared = Limits { connections_max: 10, connections_per_address_max: 11, ..Limits::default() };
-        assert_eq!(shared.doubts(), [Doubt::AddressMayTakeAll { per_address: 11, connections: 10 }]);
+        assert_eq!(shared.warnings(), [LimitsWarning::AddressMayTakeAll { per_address: 11, connections: 10 }]);
     }
 }
