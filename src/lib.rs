@@ -28,6 +28,7 @@
 //! - [`protocol`]: WebSocket frames and HTTP heads, bytes in and events out. Builds alone, without the `server`
 //!   feature.
 //! - [`reactor`]: the calls that a core makes to the kernel: io_uring, epoll, or a simulation.
+//! - [`transport`]: the one place where bytes enter and leave a client's socket.
 //! - [`address`]: addresses to listen on, as operators write them.
 //! - [`mesh`]: messages between cores: bounded rings, and the wake-up of a sleeping core.
 //! - [`engine`]: cores, sessions, topics, limits, calls of the handler.
@@ -55,6 +56,8 @@ pub mod reactor;
 pub mod server;
 #[cfg(feature = "server")]
 pub mod service;
+#[cfg(feature = "server")]
+pub mod transport;
 #[cfg(feature = "cli")]
 pub mod tune;
 #[cfg(feature = "cli")]

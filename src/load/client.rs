@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::plan::{Mode, Plan};
 use crate::protocol::http::HeadScan;
 use crate::protocol::{Connection, Role};
-use crate::reactor::{Socket, Token};
+use crate::reactor::Token;
+use crate::transport::Transport;
 
 /// The wait before a failed connection is retried, and how often it is doubled.
 const RETRY_NS: u64 = 100_000_000;
@@ -78,13 +79,9 @@ pub(super) struct Client {
     pub number: u32,
     pub job: Job,
     pub phase: Phase,
-    pub socket: Option<Socket>,
+    pub transport: Option<Transport>,
     /// How often the connection was opened before.
     pub generation: u32,
-    /// True if the reactor watches the socket.
-    pub watched: bool,
-    /// True if a send is in flight.
-    pub sending: bool,
     /// The time when opening began.
     pub since_ns: u64,
     /// Attempts since the connection last ended as intended.
@@ -115,10 +112,8 @@ impl Client {
             number: number as u32,
             job,
             phase: Phase::Closed,
-            socket: None,
+            transport: None,
             generation: 0,
-            watched: false,
-            sending: false,
             since_ns: 0,
             tries: 0,
             connection: Connection::new(Role::Client),
@@ -138,6 +133,11 @@ impl Client {
         Token { index: index as u32, generation: self.generation }
     }
 
+    /// Returns the transport, unless the connection has ended.
+    pub fn transport_in_use(&mut self) -> Option<&mut Transport> {
+        self.transport.as_mut().filter(|_| self.phase != Phase::Ending)
+    }
+
     /// Returns the wait before the next attempt, so that a server that is down or full is not flooded: none after an
     /// intended end, 100 ms after the first failure, and twice as long after each further one, up to 3.2 s.
     pub fn backoff_ns(&self) -> u64 {
@@ -150,11 +150,10 @@ impl Client {
     }
 
     /// Resets the state for a new socket; a new generation makes the kernel's late completions for the old one stale.
-    pub fn reset(&mut self, socket: Socket, now_ns: u64) {
+    pub fn reset(&mut self, transport: Transport, now_ns: u64) {
         self.generation = self.generation.wrapping_add(1);
-        self.socket = Some(socket);
+        self.transport = Some(transport);
         self.phase = Phase::Opening;
-        self.watched = true;
         self.since_ns = now_ns;
         self.connection = Connection::new(Role::Client);
         self.head.clear();

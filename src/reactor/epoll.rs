@@ -104,8 +104,12 @@ impl Reactor for Epoll {
         socket::accept(listener)
     }
 
-    fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
-        self.spare.shed(listener, response)
+    fn accept_spare(&mut self, listener: Socket) -> io::Result<Socket> {
+        self.spare.accept(listener)
+    }
+
+    fn close_spare(&mut self, socket: Socket) {
+        self.spare.close(socket);
     }
 
     fn watch(&mut self, socket: Socket, token: Token) {

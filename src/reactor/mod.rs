@@ -233,9 +233,12 @@ pub trait Reactor: Sockets {
     /// closes.
     fn accept_now(&mut self, listener: Socket) -> io::Result<Socket>;
 
-    /// Turns away the first waiting connection after descriptors have run out: accepts it with the reserved descriptor,
-    /// sends `response` and closes it, so that the client does not hang. `WouldBlock` if none waits.
-    fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()>;
+    /// Accepts the first waiting connection with the reserved descriptor, after all others have run out. `WouldBlock`
+    /// if none waits. The caller closes the socket with [`Reactor::close_spare`] before it does anything else.
+    fn accept_spare(&mut self, listener: Socket) -> io::Result<Socket>;
+
+    /// Closes a socket of [`Reactor::accept_spare`], and reserves a descriptor again.
+    fn close_spare(&mut self, socket: Socket);
 
     /// Starts reporting when `socket` can be read.
     fn watch(&mut self, socket: Socket, token: Token);

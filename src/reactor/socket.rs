@@ -228,15 +228,7 @@ pub fn close(socket: Socket) {
     drop(unsafe { OwnedFd::from_raw_fd(socket.raw()) });
 }
 
-/// Closes a connection after its last bytes were sent. Reads the peer's bytes first, because closing with unread bytes
-/// resets the connection, and the last sent bytes may be lost with it.
-pub fn close_gracefully(socket: Socket) {
-    shutdown(socket, Shutdown::Write);
-    let _ = recv(socket, &mut [0; 4096]);
-    close(socket);
-}
-
-/// A reserved descriptor, with which a client can be turned away when all others are in use.
+/// A reserved descriptor, with which a client can be accepted and turned away when all others are in use.
 #[derive(Debug)]
 pub struct Spare(Option<OwnedFd>);
 
@@ -246,17 +238,20 @@ impl Spare {
         Ok(Self(Some(EventFd::new()?.0)))
     }
 
-    /// Turns one waiting connection away; see [`super::Reactor::shed`].
-    pub fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
+    /// Accepts one waiting connection with the reserved descriptor; see [`super::Reactor::accept_spare`].
+    pub fn accept(&mut self, listener: Socket) -> io::Result<Socket> {
         self.0 = None;
         let accepted = accept(listener);
-        if let Ok(socket) = accepted {
-            // Best effort: the connection is given up either way.
-            let _ = send_now(socket, &[IoSlice::new(response)]);
-            close_gracefully(socket);
+        if accepted.is_err() {
+            self.keep();
         }
+        accepted
+    }
+
+    /// Closes the socket of a connection so accepted, and reserves a descriptor again.
+    pub fn close(&mut self, socket: Socket) {
+        close(socket);
         self.keep();
-        accepted.map(drop)
     }
 
     /// Reserves a descriptor again if none could be reserved before: others were quicker, or the limit was lower for a

@@ -20,13 +20,14 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("proc", &[]),
     ("protocol", &[]),
     ("reactor", &["address"]),
+    ("transport", &["reactor"]),
     ("mesh", &[]),
     ("bus", &[]),
     ("config", &["address", "protocol", "engine", "service"]),
     ("units", &[]),
     ("tune", &["proc", "units"]),
-    ("load", &["proc", "units", "protocol", "reactor"]),
-    ("engine", &["address", "protocol", "reactor", "mesh"]),
+    ("load", &["proc", "units", "protocol", "reactor", "transport"]),
+    ("engine", &["address", "protocol", "reactor", "transport", "mesh"]),
     ("service", &["proc", "engine", "protocol", "reactor", "mesh", "bus"]),
     ("server", &["address", "service", "engine", "protocol", "reactor", "mesh", "bus", "config"]),
 ];
@@ -62,7 +63,7 @@ const BOOLS_MAX: usize = 3;
 
 /// Layers that keep to it. Flags of the command line are what people set one by one; the simulator's connection and the host
 /// that `tune` looks at have yet to follow.
-const BOOLS_COUNTED_IN: &[&str] = &["address", "engine", "load", "mesh", "protocol", "server", "service"];
+const BOOLS_COUNTED_IN: &[&str] = &["address", "engine", "load", "mesh", "protocol", "server", "service", "transport"];
 
 /// Files that see everything: the program and the library's front door.
 const TOP: &[&str] = &["main", "cli", "lib"];

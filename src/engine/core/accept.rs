@@ -17,6 +17,7 @@ use crate::engine::session::Slot;
 use crate::engine::wheel::ticks;
 use crate::protocol::http::{Refusal, Response};
 use crate::reactor::{Listener, Owner, Reactor, Socket, concerns_one_connection};
+use crate::transport;
 
 /// The wait after accepting failed for lack of descriptors, unless a session ends sooner.
 const ACCEPT_BACKOFF_MS: u64 = 100;
@@ -127,8 +128,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.parts.clients.insert(token.index, client);
                 self.parts.wheel.schedule(token.index, look);
                 if let Some(slot) = self.sessions.get_mut(token) {
-                    slot.set_watched(true);
-                    self.reactor.watch(socket, token);
+                    slot.transport_mut().watch(&mut self.reactor, token);
                 }
             }
             Err(_) => {
@@ -143,23 +143,18 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.count_turned_away(refusal);
         self.parts.counters.closed.add(&End::TurnedAway);
         let answer = self.answer_bytes(refusal);
-        // Best effort: the connection is given up in any case.
-        let _ = self.reactor.send_now(socket, &[io::IoSlice::new(&answer)]);
-        self.reactor.shutdown(socket, Shutdown::Write);
-        // A request that has arrived is read first, because closing a socket with unread bytes resets the connection.
-        let _ = self.reactor.recv(socket, &mut self.scratch);
-        self.reactor.close(socket);
+        transport::turn_away(&mut self.reactor, socket, &answer, &mut self.scratch);
     }
 
     /// Uses the spare descriptor to answer waiting clients, since there is no other.
     fn turn_away_waiting(&mut self, listener: Socket) {
-        self.shed(listener, &Refusal::OutOfDescriptors, TURNED_AWAY_PER_BACKOFF_MAX);
+        self.turn_away_first(listener, &Refusal::OutOfDescriptors, TURNED_AWAY_PER_BACKOFF_MAX);
     }
 
-    fn shed(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
+    fn turn_away_first(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
         let answer = self.answer_bytes(refusal);
         for _ in 0..max {
-            if self.reactor.shed(listener, &answer).is_err() {
+            if transport::turn_away_waiting(&mut self.reactor, listener, &answer, &mut self.scratch).is_err() {
                 break;
             }
             self.count_turned_away(refusal);
@@ -220,7 +215,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         }
         // The rest are those without a descriptor.
-        self.shed(listener.socket, &Refusal::ShuttingDown, ACCEPT_QUEUE_MAX);
+        self.turn_away_first(listener.socket, &Refusal::ShuttingDown, ACCEPT_QUEUE_MAX);
     }
 
     /// Frees the place of a closed connection: its descriptor can serve another one.

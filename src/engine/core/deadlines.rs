@@ -84,7 +84,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = sessions.get_mut(token) else { return };
         let timeouts = parts.timeouts(slot, token);
         let looked = parts.acknowledged.looked(token.index);
-        let intake = reactor.intake(slot.socket());
+        let intake = slot.transport().intake(reactor);
         let taken = parts.acknowledged.note(token.index, parts.tick, intake.acknowledged);
         if intake.waiting == 0 && !slot.has_outbox() {
             slot.note_all_acknowledged();

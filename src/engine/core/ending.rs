@@ -1,6 +1,5 @@
 //! Ending: how connections end, in order, by accident, and with the server. `deadlines` decides when time is up.
 
-use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::engine::core::Core;
@@ -34,7 +33,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if slot.phase() == Phase::Ended {
             return;
         }
-        if slot.is_broken() {
+        if slot.transport().is_broken() {
             let end = if slot.phase() == Phase::Open { End::SocketError } else { End::LeftBeforeUpgrade };
             return self.end(token, end);
         }
@@ -43,7 +42,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return;
         }
         let closed = slot.phase() == Phase::Open && slot.connection().state() == State::Closed;
-        if slot.is_finished() || (closed && !slot.lingers_when_sent()) {
+        if slot.transport().is_finished() || (closed && !slot.lingers_when_sent()) {
             let end = match slot.phase() {
                 Phase::Open if closed => End::ClosingHandshake,
                 Phase::Open => End::EndOfStream,
@@ -97,7 +96,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(in crate::engine) fn cut_off(&mut self, token: Token, end: End) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase() != Phase::Ended {
-            self.reactor.discard_on_close(slot.socket());
+            slot.transport_mut().discard_on_close(&mut self.reactor);
             self.end(token, end);
         }
     }
@@ -105,12 +104,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Closes the socket of an ended session once nothing is in flight.
     pub(in crate::engine) fn release(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        if slot.is_watched() || slot.is_in_flight() {
+        if !slot.transport_mut().close(&mut self.reactor) {
             return;
         }
         // Every end but a failed socket has recorded its reason.
         let end = slot.end().unwrap_or(End::SocketError);
-        self.reactor.close(slot.socket());
         self.sessions.remove(token);
         self.parts.clients.remove(token.index);
         self.parts.acknowledged.forget(token.index);
@@ -122,7 +120,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.tell_closed(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.linger();
-        self.reactor.shutdown(slot.socket(), Shutdown::Write);
+        slot.transport_mut().finish(&mut self.reactor);
         self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
     }
 
@@ -145,12 +143,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.wakes.forget(token.index);
         self.answers.forget(token.index);
         self.parts.reply.clear();
-        if slot.is_in_flight() {
-            self.reactor.shutdown(slot.socket(), Shutdown::Both);
-        }
-        if slot.is_watched() {
-            self.reactor.unwatch(slot.socket(), token);
-        }
+        slot.transport_mut().cancel(&mut self.reactor, token);
         self.drop_guarded(state);
         self.release(token);
     }

@@ -187,7 +187,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(in crate::engine) fn catch_up(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if !slot.is_lagging()
-            || slot.is_broken()
+            || slot.transport().is_broken()
             || !slot.is_open()
             || slot.outbox_bytes() > self.parts.outbox_bytes_max(slot) / 2
         {

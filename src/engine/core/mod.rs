@@ -205,19 +205,18 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn watch_ended(&mut self, token: Token, result: io::Result<()>) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.set_watched(false);
+        slot.transport_mut().note_watch_ended();
         if slot.phase() == Phase::Ended {
             return self.release(token);
         }
         if let Err(error) = result {
             tracing::warn!(core = self.parts.core, %error, "The kernel refused to watch a socket; it is closed.");
-            slot.note_broken();
+            slot.transport_mut().note_broken();
             slot.decide_end(End::SocketError);
             return self.check_end(token);
         }
         // The kernel ended the watch (its completion queue overflowed). The new watch reports what arrived meanwhile.
-        slot.set_watched(true);
-        self.reactor.watch(slot.socket(), token);
+        slot.transport_mut().watch(&mut self.reactor, token);
     }
 
     fn look_at_timers(&mut self) {

@@ -3,13 +3,12 @@
 //! Decides whether a socket may be read, and how much of it. Invariant: a session is read as long as it may be and
 //! input is left, in portions that leave other sessions their turn.
 
-use std::io;
-
 use super::{Core, SCRATCH_BYTES};
 use crate::engine::handler::Handler;
 use crate::engine::session::{Awaits, List, Phase};
 use crate::protocol::http::Refusal;
 use crate::reactor::{Reactor, Token};
+use crate::transport::Received;
 
 /// Bytes that a session is read in a turn; the rest waits for the next turn, behind other sessions. In frames of a few
 /// bytes, these take a core some milliseconds.
@@ -26,7 +25,7 @@ const READ_BYTES_WHEN_CROWDED: usize = 4 * 1024;
 impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn readable(&mut self, token: Token, ended: bool) {
         if let Some(slot) = self.sessions.get_mut(token) {
-            slot.note_arrival(ended);
+            slot.transport_mut().note_arrival(ended);
             if ended && slot.phase() == Phase::Answering {
                 self.client_left(token);
             }
@@ -53,7 +52,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         while bytes < bytes_max {
             let Some(slot) = self.sessions.get_mut(token) else { break };
             if !slot.may_read(|| self.parts.outbox_bytes_max(slot)) {
-                slot.set_readable(true);
+                slot.transport_mut().leave_unread();
                 break;
             }
             if let Some(unconsumed) = slot.take_consumable() {
@@ -62,40 +61,32 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 {
                     slot.keep(unconsumed);
                     // The reported input is not read now.
-                    slot.set_readable(true);
+                    slot.transport_mut().leave_unread();
                     break;
                 }
                 bytes += self.consume_kept(token, unconsumed);
                 continue;
             }
             let room = self.parts.read_size(slot, scratch.len().min(bytes_max));
-            match self.reactor.recv(slot.socket(), &mut scratch[..room]) {
-                Ok(0) => {
-                    slot.note_end_of_stream();
-                    self.end_of_stream(token);
-                    break;
-                }
-                Ok(count) => {
+            match slot.transport_mut().receive(&mut self.reactor, &mut scratch[..room]) {
+                Received::Bytes { count, is_all } => {
                     bytes += count;
-                    let is_all = slot.note_read(count, room, self.parts.tick);
+                    slot.note_heard(self.parts.tick);
                     if slot.phase() == Phase::Open && self.parts.inflation.postpones(slot.connection(), count) {
                         self.set_aside(token, Phase::Open, &scratch[..count], Awaits::Nothing);
                         break;
                     }
                     self.consume(token, &mut scratch[..count]);
-                    // A short read means that the socket is empty, unless the end waits behind the bytes. The reactor
-                    // reports later bytes again.
                     if is_all {
                         break;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    slot.set_readable(false);
+                Received::Nothing => break,
+                Received::End => {
+                    self.end_of_stream(token);
                     break;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    slot.note_broken();
+                Received::Failed(_) => {
                     self.check_end(token);
                     break;
                 }

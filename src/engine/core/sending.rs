@@ -10,19 +10,15 @@ use crate::reactor::{Reactor, Token};
 impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn sent(&mut self, token: Token, result: io::Result<usize>, more: bool) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.set_in_flight(more);
-        match result {
-            Ok(count) => {
-                if let Some(outbox) = slot.outbox_mut() {
-                    outbox.note_sent(count, self.parts.tick);
-                }
-            }
-            Err(_) => slot.note_broken(),
+        if let Ok(count) = slot.transport_mut().note_sent(result, more)
+            && let Some(outbox) = slot.outbox_mut()
+        {
+            outbox.note_sent(count, self.parts.tick);
         }
         if slot.phase() == Phase::Ended {
             return self.release(token);
         }
-        if !more && !slot.is_broken() {
+        if !more && !slot.transport().is_broken() {
             if slot.drop_sent_outbox() {
                 // The common case: the message was sent, and nothing else is to do.
                 if slot.is_done_once_sent() {
@@ -42,13 +38,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         for token in dirty.drain(..) {
             let Some(slot) = self.sessions.get_mut(token) else { continue };
             slot.delist(List::Dirty);
-            if slot.is_in_flight() || slot.is_broken() || slot.phase() == Phase::Ended {
+            if slot.transport().is_sending() || slot.transport().is_broken() || slot.phase() == Phase::Ended {
                 continue;
             }
             if let Some(chunks) = slot.outbox_mut().and_then(|outbox| outbox.take()) {
-                slot.set_in_flight(true);
                 slot.note_sent();
-                self.reactor.send(slot.socket(), token, chunks);
+                slot.transport_mut().send(&mut self.reactor, token, chunks);
             }
         }
         self.parts.lists.give_back_dirty(dirty);

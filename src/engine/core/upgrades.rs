@@ -113,9 +113,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         };
         let client = self.parts.clients.address(token.index);
-        let Some(socket) = self.sessions.get_mut(token).map(|slot| slot.socket()) else { return };
-        let Self { handler, reactor, parts, .. } = self;
-        let peer = || reactor.peer_address(socket).ok();
+        let Self { handler, reactor, sessions, parts, .. } = self;
+        let Some(slot) = sessions.get_mut(token) else { return };
+        let peer = || slot.transport().peer_address(reactor).ok();
         let offer =
             UpgradeRequest { request, handshake: &handshake, peer: &peer, client, limits: parts.profiles.of_server() };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&offer))).ok();

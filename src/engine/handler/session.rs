@@ -238,7 +238,7 @@ impl<H: Handler> Session<'_, H> {
     /// Returns the address of the connection's other end, which may be a proxy; `None` if it has ended already, or came
     /// through a Unix socket. Costs a system call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
-        self.sockets.peer_address(self.slot.socket()).ok()
+        self.slot.transport().peer_address(self.sockets).ok()
     }
 
     /// Returns a handle for tasks of this core, which may outlive the call and even the session.

@@ -116,7 +116,7 @@ impl Parts {
 
     /// Marks a session as having something to send at the end of the turn.
     pub(in crate::engine) fn mark_dirty<S>(&mut self, slot: &mut Slot<S>, token: Token) {
-        if !slot.is_in_flight() {
+        if !slot.transport().is_sending() {
             self.lists.add(List::Dirty, slot, token);
         }
     }

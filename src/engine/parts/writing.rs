@@ -4,7 +4,7 @@
 //! callbacks are gathered there and sent in one `send(2)` when the callbacks are over. Only bytes that the socket does
 //! not take go into an outbox, which is sent through the reactor at the end of the turn.
 
-use std::io::{ErrorKind, IoSlice};
+use std::io::IoSlice;
 
 use super::{Parts, REPLY_BYTES_MAX};
 use crate::engine::session::Slot;
@@ -107,15 +107,7 @@ impl Parts {
     fn send_directly<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets, payload: &[u8]) {
         slot.note_sent();
         let parts = [IoSlice::new(&self.reply), IoSlice::new(payload)];
-        let sent = match sockets.send_now(slot.socket(), &parts) {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(_) => {
-                slot.note_broken();
-                self.reply.clear();
-                return;
-            }
-        };
+        let Ok(sent) = slot.transport_mut().write(sockets, &parts) else { return self.reply.clear() };
         let head = self.reply.len();
         if sent < head + payload.len() {
             let mut outbox = Box::<Outbox>::default();
@@ -169,15 +161,10 @@ impl Parts {
             return self.mark_dirty(slot, token);
         }
         slot.note_sent();
-        let sent = match sockets.send_now(slot.socket(), &[IoSlice::new(&self.reply)]) {
-            Ok(sent) => sent,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(_) => {
-                slot.note_broken();
-                self.reply.len()
-            }
-        };
-        if sent < self.reply.len() {
+        let written = slot.transport_mut().write(sockets, &[IoSlice::new(&self.reply)]);
+        if let Ok(sent) = written
+            && sent < self.reply.len()
+        {
             let mut outbox = Box::<Outbox>::default();
             outbox.push(&self.reply[sent..]);
             self.put_in_outbox(slot, token, outbox);

@@ -60,8 +60,12 @@ impl Ledger {
     /// Looks at a session after its core's turn.
     pub fn look<S>(&mut self, token: Token, slot: &Slot<S>, seen: Seen, limits: &Limits, now: Moment) {
         let connection = slot.connection().state();
-        let stage =
-            Stage { phase: slot.phase(), connection, parting: slot.lingers_when_sent(), finished: slot.is_finished() };
+        let stage = Stage {
+            phase: slot.phase(),
+            connection,
+            parting: slot.lingers_when_sent(),
+            finished: slot.transport().is_finished(),
+        };
         let fresh = Entry { token, seen, stage, deadline: slot.deadline(), since: now.tick, since_turn: now.turn };
         let entry = self.0.entry(token.index).or_insert(fresh);
         if entry.token == token {

@@ -166,10 +166,16 @@ impl Reactor for Traced {
         result
     }
 
-    fn shed(&mut self, listener: Socket, farewell: &[u8]) -> io::Result<()> {
-        let result = self.sim.shed(listener, farewell);
-        self.trace.note("  shed: result", &[outcome(result.as_ref().map(|()| 0))], b"");
+    fn accept_spare(&mut self, listener: Socket) -> io::Result<Socket> {
+        let result = self.sim.accept_spare(listener);
+        let number = outcome(result.as_ref().map(|socket| socket.raw() as u64));
+        self.trace.note("  accept_spare: result", &[number], b"");
         result
+    }
+
+    fn close_spare(&mut self, socket: Socket) {
+        self.trace.note("  close_spare: socket", &[socket.raw() as u64], b"");
+        self.sim.close_spare(socket);
     }
 
     fn watch(&mut self, socket: Socket, token: Token) {

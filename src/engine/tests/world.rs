@@ -412,12 +412,12 @@ impl<H: Handler> World<H> {
         for index in 0..self.core.sessions.capacity() {
             let Some(token) = self.core.sessions.token_at(index) else { continue };
             let slot = self.core.sessions.get_mut(token).expect("a token of now");
-            let address = self.network.address_of(slot.socket()).expect("a session has a socket");
+            let address = self.network.address_of(slot.transport().socket()).expect("a session has a socket");
             assert!(
                 !told_all || !slot.is_open(),
                 "a session was not told that the server ends, though the time for that is over"
             );
-            let seen = Seen { address, taken: self.network.taken(slot.socket()) };
+            let seen = Seen { address, taken: self.network.taken(slot.transport().socket()) };
             self.ledger.look(token, slot, seen, &self.core.parts.limits, moment);
         }
     }

@@ -1,13 +1,14 @@
 //! One thread of a run: its reactor, its share of the connections, and the loop that drives them.
 //!
-//! Invariant, required by the reactor: a socket is closed only when neither its watch nor a send is in flight.
+//! Decides when connections open, send and close; `opening` and `wire` do it. Invariant: a stage begins once, and a
+//! report covers the time since the last one.
 
 mod opening;
+mod wire;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::{self, IoSlice};
-use std::net::Shutdown;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -25,14 +26,11 @@ use super::schedule::Schedule;
 use super::tally::{Interval, Latencies, SAMPLE, Stage};
 use super::traffic::Traffic;
 use crate::protocol::handshake::client::ClientHandshake;
-use crate::protocol::{AssemblyPool, Incoming, MessageLimits, State};
-use crate::reactor::{Chunks, Completion, Reactor, Token};
+use crate::protocol::{AssemblyPool, MessageLimits};
+use crate::reactor::{Completion, Reactor};
 
 /// Bytes per read: the default size of a socket's buffer, so that one system call empties it.
 const READ_BYTES: usize = 256 * 1024;
-
-/// Reads of one connection per turn, before other connections have theirs.
-const READS_PER_TURN: usize = 16;
 
 /// The longest sleep, after which the worker checks for the next stage.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
@@ -181,7 +179,7 @@ impl<R: Reactor> Worker<R> {
             completions.drain(..).for_each(|completion| self.complete(completion));
             self.completions = completions;
             for at in unfinished_reads.drain(..) {
-                self.read(at, true);
+                self.read(at);
             }
             self.traffic.share_deliveries();
             // Reported at once, because it determines the opening time.
@@ -302,193 +300,6 @@ impl<R: Reactor> Worker<R> {
             self.traffic.fill(&mut self.clients[at], now_ns);
             self.transmit(at);
         }
-    }
-
-    fn complete(&mut self, completion: Completion) {
-        match completion {
-            Completion::Readable { token, ended } => {
-                if let Some(at) = self.client_of(token) {
-                    self.read(at, ended);
-                }
-            }
-            Completion::Sent { token, result, more } => {
-                let Some(at) = self.client_of(token) else { return };
-                self.clients[at].sending = more;
-                if let Err(error) = result {
-                    self.fail(at, &error);
-                } else if !more && !self.clients[at].waiting.is_empty() {
-                    let waiting = std::mem::take(&mut self.clients[at].waiting);
-                    self.queue_send(at, waiting.into());
-                }
-                self.close_if_done(at);
-            }
-            Completion::WatchEnded { token, result } => {
-                let Some(at) = self.client_of(token) else { return };
-                self.clients[at].watched = false;
-                if let Err(error) = result {
-                    self.fail(at, &error);
-                } else if self.clients[at].phase != Phase::Ending
-                    && let Some(socket) = self.clients[at].socket
-                {
-                    self.clients[at].watched = true;
-                    self.reactor.watch(socket, token);
-                }
-                self.close_if_done(at);
-            }
-            Completion::Accepted { .. } | Completion::Woken => {}
-        }
-    }
-
-    /// Returns the client of a token, unless the token belongs to an earlier socket.
-    fn client_of(&self, token: Token) -> Option<usize> {
-        let at = token.index as usize;
-        (self.clients.get(at)?.generation == token.generation).then_some(at)
-    }
-
-    /// Reads the input of a connection. A short read means that the socket is empty, unless the end follows.
-    fn read(&mut self, at: usize, ended: bool) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut reads = 0;
-        while let Some(socket) = self.clients[at].socket.filter(|_| self.clients[at].phase != Phase::Ending) {
-            if reads == READS_PER_TURN {
-                self.unfinished_reads.push(at);
-                break;
-            }
-            reads += 1;
-            match self.reactor.recv(socket, &mut scratch) {
-                Ok(0) => {
-                    self.end_of_stream(at);
-                    break;
-                }
-                Ok(count) => {
-                    self.consume(at, &mut scratch[..count]);
-                    if count < scratch.len() && !ended {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.fail(at, &error);
-                    break;
-                }
-            }
-        }
-        self.scratch = scratch;
-    }
-
-    fn consume(&mut self, at: usize, input: &mut [u8]) {
-        match self.clients[at].phase {
-            Phase::Opening => self.consume_answer(at, input),
-            Phase::Open | Phase::Closing => self.consume_frames(at, input),
-            Phase::Closed | Phase::Ending => {}
-        }
-    }
-
-    fn consume_frames(&mut self, at: usize, input: &mut [u8]) {
-        let now_ns = self.shared.clock.now_ns();
-        let Self { clients, traffic, pool, limits, .. } = self;
-        let client = &mut clients[at];
-        let mut incoming = Incoming::new(input, 0);
-        let violation = loop {
-            match incoming.next(&mut client.connection, pool, limits) {
-                Ok(Some(event)) => traffic.receive(client, event, now_ns),
-                Ok(None) => break None,
-                Err(violation) => break Some(violation),
-            }
-        };
-        if let Some(violation) = violation {
-            traffic.counts.fault(format!("The server violated the protocol. {violation}"), 1);
-            traffic.out.clear();
-            return self.end(at);
-        }
-        self.transmit(at);
-    }
-
-    /// Sends the written frames with one system call; does nothing if there are none.
-    fn transmit(&mut self, at: usize) {
-        let client = &mut self.clients[at];
-        let Some(socket) = client.socket.filter(|_| !self.traffic.out.is_empty()) else {
-            return self.traffic.out.clear();
-        };
-        if client.sending {
-            client.waiting.append(&mut self.traffic.out);
-            return;
-        }
-        match self.reactor.send_now(socket, &[IoSlice::new(&self.traffic.out)]) {
-            Ok(count) if count == self.traffic.out.len() => {}
-            Ok(count) => self.queue_send(at, Bytes::copy_from_slice(&self.traffic.out[count..])),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.queue_send(at, Bytes::copy_from_slice(&self.traffic.out));
-            }
-            Err(error) => self.fail(at, &error),
-        }
-        self.traffic.out.clear();
-    }
-
-    /// Hands bytes over to the reactor, which sends them when the socket has room.
-    fn queue_send(&mut self, at: usize, bytes: Bytes) {
-        let client = &mut self.clients[at];
-        if let Some(socket) = client.socket.filter(|_| client.phase != Phase::Ending) {
-            client.sending = true;
-            self.reactor.send(socket, client.token(at), Chunks::One(bytes));
-        }
-    }
-
-    fn end_of_stream(&mut self, at: usize) {
-        match self.clients[at].phase {
-            Phase::Opening => {
-                self.traffic.counts.fault("The server ended a connection without answering its request.", 1)
-            }
-            Phase::Open if self.clients[at].connection.state() == State::Open => {
-                self.traffic.counts.fault("The server ended a connection without a Close frame.", 1);
-            }
-            _ => {}
-        }
-        self.end(at);
-    }
-
-    fn fail(&mut self, at: usize, error: &io::Error) {
-        match self.clients[at].phase {
-            Phase::Opening => self.traffic.counts.fault(format!("A connection could not be opened: {error}."), 1),
-            Phase::Open => self.traffic.counts.fault(format!("A connection failed: {error}."), 1),
-            Phase::Closed | Phase::Closing | Phase::Ending => {}
-        }
-        self.end(at);
-    }
-
-    /// Ends a connection at once, and drops its unsent and unread bytes.
-    fn end(&mut self, at: usize) {
-        let client = &mut self.clients[at];
-        let Some(socket) = client.socket else { return };
-        match client.phase {
-            Phase::Closed | Phase::Ending => return,
-            Phase::Opening => self.opening -= 1,
-            Phase::Open | Phase::Closing => self.open -= 1,
-        }
-        client.phase = Phase::Ending;
-        client.waiting = Vec::new();
-        self.traffic.drop_in_flight(client);
-        self.reactor.discard_on_close(socket);
-        if client.sending {
-            self.reactor.shutdown(socket, Shutdown::Both);
-        }
-        if client.watched {
-            self.reactor.unwatch(socket, client.token(at));
-        }
-        self.close_if_done(at);
-    }
-
-    fn close_if_done(&mut self, at: usize) {
-        let client = &mut self.clients[at];
-        let Some(socket) = client.socket else { return };
-        if client.phase != Phase::Ending || client.watched || client.sending {
-            return;
-        }
-        self.reactor.close(socket);
-        client.socket = None;
-        client.phase = Phase::Closed;
-        self.reopen(at);
     }
 
     /// Sends a report of everything since the last one.

@@ -10,6 +10,7 @@ use crate::load::client::{Job, Phase};
 use crate::load::tally::Stage;
 use crate::protocol::http::HeadLimits;
 use crate::reactor::{self, Chunks, Reactor};
+use crate::transport::Transport;
 
 /// The longest time a handshake may take.
 const HANDSHAKE_TIMEOUT_NS: u64 = 30_000_000_000;
@@ -41,12 +42,13 @@ impl<R: Reactor> Worker<R> {
         let (target, source) = self.shared.plan.route(client.number as usize);
         match reactor::connect(target, source) {
             Ok(socket) => {
-                client.reset(socket, now_ns);
-                client.sending = true;
-                let token = client.token(at);
+                client.reset(Transport::new(socket), now_ns);
                 self.opening += 1;
-                self.reactor.watch(socket, token);
-                self.reactor.send(socket, token, Chunks::One(self.shared.request.clone()));
+                let token = client.token(at);
+                if let Some(transport) = &mut client.transport {
+                    transport.watch(&mut self.reactor, token);
+                    transport.send(&mut self.reactor, token, Chunks::One(self.shared.request.clone()));
+                }
             }
             Err(error) => {
                 self.traffic.counts.fault(format!("A connection could not be started: {error}."), 1);

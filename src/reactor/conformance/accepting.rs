@@ -71,10 +71,10 @@ pub fn a_new_socket_knows_its_peer(world: &mut impl World) {
 
 pub fn one_turned_away_hears_the_farewell(world: &mut impl World) {
     let listener = world.listen();
-    let none = world.reactor().shed(listener, b"full").expect_err("nobody waits");
+    let none = turn_away(world.reactor(), listener).expect_err("nobody waits");
     assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
     let mut client = world.connect();
-    await_that(world, |world| match world.reactor().shed(listener, b"full") {
+    await_that(world, |world| match turn_away(world.reactor(), listener) {
         Ok(()) => true,
         Err(error) => {
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);

@@ -131,6 +131,20 @@ pub(super) fn await_end(world: &mut impl World, socket: Socket, token: Token) {
     });
 }
 
+/// Turns away the first client that waits at a listener.
+pub(super) fn turn_away<R: Reactor + ?Sized>(reactor: &mut R, listener: Socket) -> io::Result<()> {
+    let socket = reactor.accept_spare(listener)?;
+    let mut rest = &b"full"[..];
+    while !rest.is_empty() {
+        match reactor.send_now(socket, &[IoSlice::new(rest)]) {
+            Ok(count) => rest = &rest[count..],
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+        }
+    }
+    reactor.close_spare(socket);
+    Ok(())
+}
+
 pub(super) fn end_watch(world: &mut impl World, socket: Socket, token: Token) {
     world.reactor().unwatch(socket, token);
     wait(world, |_, completion| matches!(completion, Completion::WatchEnded { token: it, .. } if *it == token));

@@ -131,7 +131,7 @@ pub fn without_descriptors_accepting_ends_and_recovers<R: Reactor>(new: fn() -> 
     }
     let refused = world.reactor().accept_now(listener).expect_err("there is no descriptor");
     assert_eq!(refused.raw_os_error(), Some(libc::EMFILE));
-    await_that(world, |world| world.reactor().shed(listener, b"full").is_ok());
+    await_that(world, |world| turn_away(world.reactor(), listener).is_ok());
     assert_eq!(receive(world, &mut first, 4), b"full");
 
     hoard.pop();
@@ -153,7 +153,7 @@ pub fn a_spare_descriptor_that_was_lost_is_had_again_before_anyone_is_let_in<R: 
     let _hoard = exhaust_descriptors();
     // As if other threads were quicker to take the reserved descriptor once it is free.
     limit_descriptors(3);
-    let error = world.reactor().shed(listener, b"full").expect_err("there is no descriptor");
+    let error = turn_away(world.reactor(), listener).expect_err("there is no descriptor");
     assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
     limit_descriptors(DESCRIPTORS_LEFT);
     world.reactor().accept(listener);
@@ -167,7 +167,7 @@ pub fn a_spare_descriptor_that_was_lost_is_had_again_before_anyone_is_let_in<R: 
         Some(libc::EMFILE),
         "the last one was not kept in reserve"
     );
-    await_that(world, |world| world.reactor().shed(listener, b"full").is_ok());
+    await_that(world, |world| turn_away(world.reactor(), listener).is_ok());
     assert_eq!(receive(world, &mut client, 4), b"full");
 }
 

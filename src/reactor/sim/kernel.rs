@@ -313,26 +313,24 @@ impl Kernel {
             }
             return Err(errno(error));
         }
-        let fd = self.allocate();
-        connection.borrow_mut().descriptor = Some(fd);
-        self.sockets.insert(fd, Open { connection, owner: None, watch_ended: None });
-        Ok(Socket::from_raw(fd))
+        Ok(self.open(connection))
     }
 
-    pub fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
+    pub fn accept_spare(&mut self, listener: Socket) -> io::Result<Socket> {
         let fd = listener.raw();
         let Some(backlog) = self.listeners.get_mut(&fd) else {
-            self.violation(format!("shed on descriptor {fd}, which does not listen"));
+            self.violation(format!("accept_spare on descriptor {fd}, which does not listen"));
             return Err(errno(libc::EINVAL));
         };
         let connection = backlog.waiting.pop_front().ok_or_else(|| errno(libc::EAGAIN))?;
-        let mut connection = connection.borrow_mut();
-        if connection.room().is_ok_and(|room| room >= response.len()) {
-            connection.send(response);
-            connection.depart(usize::MAX);
-        }
-        connection.close();
-        Ok(())
+        Ok(self.open(connection))
+    }
+
+    fn open(&mut self, connection: Shared<Connection>) -> Socket {
+        let fd = self.allocate();
+        connection.borrow_mut().descriptor = Some(fd);
+        self.sockets.insert(fd, Open { connection, owner: None, watch_ended: None });
+        Socket::from_raw(fd)
     }
 
     fn connection(&mut self, fd: RawFd, call: &str) -> io::Result<Shared<Connection>> {

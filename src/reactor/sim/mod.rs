@@ -97,8 +97,12 @@ impl Reactor for Sim {
         self.kernel.borrow_mut().accept_now(listener)
     }
 
-    fn shed(&mut self, listener: Socket, response: &[u8]) -> io::Result<()> {
-        self.kernel.borrow_mut().shed(listener, response)
+    fn accept_spare(&mut self, listener: Socket) -> io::Result<Socket> {
+        self.kernel.borrow_mut().accept_spare(listener)
+    }
+
+    fn close_spare(&mut self, socket: Socket) {
+        self.kernel.borrow_mut().close(socket);
     }
 
     fn watch(&mut self, socket: Socket, token: Token) {

@@ -50,7 +50,10 @@ impl<S> Slot<S> {
     /// Returns whether the next step towards the end may be due: a quick test for the common case that it is not.
     #[inline]
     pub(in crate::engine) fn may_be_over(&self) -> bool {
-        self.is_broken() || self.is_finished() || self.lingers_when_sent() || self.connection.state() == State::Closed
+        self.transport.is_broken()
+            || self.transport.is_finished()
+            || self.lingers_when_sent()
+            || self.connection.state() == State::Closed
     }
 
     /// Begins to wait for the peer's end of stream, since everything is sent.

@@ -1,8 +1,8 @@
 //! The state of one client connection: everything that a core keeps of it while it is idle.
 //!
-//! Performs no I/O and calls no handler; the steps of a core do, and report here. Input that was received and not
-//! consumed is in `receiving`, output in `sending`, and the steps towards the end in `closing`. Invariant: an idle
-//! session takes no other memory, and at most [`SESSION_BYTES_MAX`] bytes.
+//! Performs no I/O and calls no handler; the steps of a core do, through the session's transport. Input that was
+//! received and not consumed is in `receiving`, output in `sending`, and the steps towards the end in `closing`.
+//! Invariant: an idle session takes no other memory, and at most [`SESSION_BYTES_MAX`] bytes.
 
 mod closing;
 mod ending;
@@ -26,6 +26,7 @@ use crate::engine::wheel::NEVER;
 use crate::protocol::deflate::Agreement;
 use crate::protocol::{Connection, Role, State};
 use crate::reactor::Socket;
+use crate::transport::Transport;
 
 /// The phase of a connection.
 ///
@@ -66,7 +67,7 @@ const _: () = assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= SESSION_BYTES_MAX);
 
 /// See the module.
 pub(in crate::engine) struct Slot<S> {
-    socket: Socket,
+    transport: Transport,
     phase: Phase,
     ending: Ending,
     input: Input,
@@ -74,8 +75,6 @@ pub(in crate::engine) struct Slot<S> {
     subscribed: Subscribed,
     /// The lists of its core that the session is on.
     listed: Listed,
-    /// The reactor watches the socket.
-    watched: bool,
     /// The handler's `open` was called, and its `close` was not.
     opened: bool,
     /// The tick at which bytes last arrived.
@@ -108,14 +107,13 @@ struct Subscribed {
 impl<S> Slot<S> {
     pub(in crate::engine) fn new(socket: Socket, tick: u32, deadline: u32) -> Self {
         Self {
-            socket,
+            transport: Transport::new(socket),
             phase: Phase::Head,
             ending: Ending::default(),
             input: Input::default(),
             output: Output::default(),
             subscribed: Subscribed::default(),
             listed: Listed::default(),
-            watched: false,
             opened: false,
             heard: tick,
             deadline,
@@ -130,8 +128,13 @@ impl<S> Slot<S> {
     }
 
     #[inline]
-    pub(in crate::engine) fn socket(&self) -> Socket {
-        self.socket
+    pub(in crate::engine) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    #[inline]
+    pub(in crate::engine) fn transport_mut(&mut self) -> &mut Transport {
+        &mut self.transport
     }
 
     #[inline]
@@ -228,15 +231,6 @@ impl<S> Slot<S> {
     /// Records that the handler's `close` is called now. Returns whether it is due.
     pub(in crate::engine) fn take_opened(&mut self) -> bool {
         std::mem::take(&mut self.opened)
-    }
-
-    /// Records whether the reactor watches the socket.
-    pub(in crate::engine) fn set_watched(&mut self, watched: bool) {
-        self.watched = watched;
-    }
-
-    pub(in crate::engine) fn is_watched(&self) -> bool {
-        self.watched
     }
 
     /// Puts the session on a list of its core. Returns whether it was not on it.

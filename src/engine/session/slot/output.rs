@@ -3,24 +3,12 @@
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Output {
-    /// A send is in flight.
-    in_flight: bool,
     /// The handler was told of backpressure and not yet of its end.
     backpressured: bool,
     signs: Signs,
 }
 
 impl Output {
-    #[inline]
-    pub(super) fn is_in_flight(&self) -> bool {
-        self.in_flight
-    }
-
-    #[inline]
-    pub(super) fn set_in_flight(&mut self, in_flight: bool) {
-        self.in_flight = in_flight;
-    }
-
     #[inline]
     pub(super) fn is_backpressured(&self) -> bool {
         self.backpressured

@@ -4,53 +4,18 @@ use super::{Phase, Slot};
 use crate::engine::session::unconsumed::{Awaits, Unconsumed};
 
 impl<S> Slot<S> {
-    /// Records that the reactor reported input, and whether the end of the stream is part of it.
-    pub(in crate::engine) fn note_arrival(&mut self, ended: bool) {
-        if ended {
-            self.input.note_waiting_end();
-        }
-    }
-
-    /// Records a read that filled a part of the room, or all of it. Returns whether nothing more can be there, so that
-    /// the reactor reports later bytes; if the stream's end waits behind these bytes, it does not.
+    /// Records that bytes have arrived.
     #[inline]
-    pub(in crate::engine) fn note_read(&mut self, bytes: usize, room: usize, tick: u32) -> bool {
+    pub(in crate::engine) fn note_heard(&mut self, tick: u32) {
         self.heard = tick;
-        self.note_heard();
-        self.input.note_read(bytes, room)
-    }
-
-    /// Records whether reported input is left in the socket.
-    pub(in crate::engine) fn set_readable(&mut self, readable: bool) {
-        self.input.set_readable(readable);
-    }
-
-    /// Records that the peer has ended the stream.
-    pub(in crate::engine) fn note_end_of_stream(&mut self) {
-        self.input.note_end();
-    }
-
-    /// Returns whether the peer has ended the stream and the socket still works.
-    #[inline]
-    pub(in crate::engine) fn is_finished(&self) -> bool {
-        self.input.is_finished()
-    }
-
-    /// Records that the socket has failed.
-    pub(in crate::engine) fn note_broken(&mut self) {
-        self.input.note_broken();
-    }
-
-    #[inline]
-    pub(in crate::engine) fn is_broken(&self) -> bool {
-        self.input.is_broken()
+        self.output.signs_mut().note_heard();
     }
 
     /// Returns whether the socket may be read. Asks for the limit of the outbox only if something waits in it.
     #[inline]
     pub(in crate::engine) fn may_read(&self, outbox_bytes_max: impl FnOnce() -> usize) -> bool {
-        !self.is_finished()
-            && !self.is_broken()
+        !self.transport.is_finished()
+            && !self.transport.is_broken()
             && match self.phase {
                 Phase::Open => self.takes_input(outbox_bytes_max),
                 Phase::Head => self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max(),
@@ -72,13 +37,13 @@ impl<S> Slot<S> {
 
     /// Returns whether input is left that may be read or consumed now.
     pub(in crate::engine) fn has_unread(&self) -> bool {
-        self.input.is_readable() || self.has_consumable()
+        self.transport.is_readable() || self.has_consumable()
     }
 
     /// Returns whether nothing needs to be done for the session once everything is sent.
     #[inline]
     pub(in crate::engine) fn is_done_once_sent(&self) -> bool {
-        let has_input = self.input.is_readable() || self.unconsumed.is_some();
+        let has_input = self.transport.is_readable() || self.unconsumed.is_some();
         self.is_open() && !self.is_backpressured() && !self.is_lagging() && !has_input && !self.may_be_over()
     }
 

@@ -13,12 +13,6 @@ impl<S> Slot<S> {
         *self.output.signs_mut() = signs;
     }
 
-    /// Records that bytes arrived from the peer.
-    #[inline]
-    pub(super) fn note_heard(&mut self) {
-        self.output.signs_mut().note_heard();
-    }
-
     /// Records that bytes are passed to the socket.
     #[inline]
     pub(in crate::engine) fn note_sent(&mut self) {
@@ -28,17 +22,6 @@ impl<S> Slot<S> {
     /// Records that the peer has acknowledged everything that was sent.
     pub(in crate::engine) fn note_all_acknowledged(&mut self) {
         self.output.signs_mut().note_all_acknowledged();
-    }
-
-    /// Records whether a send is in flight.
-    #[inline]
-    pub(in crate::engine) fn set_in_flight(&mut self, in_flight: bool) {
-        self.output.set_in_flight(in_flight);
-    }
-
-    #[inline]
-    pub(in crate::engine) fn is_in_flight(&self) -> bool {
-        self.output.is_in_flight()
     }
 
     /// Records that the handler was told of backpressure.
@@ -94,7 +77,7 @@ impl<S> Slot<S> {
 
     /// Drops the outbox if nothing waits in it, because it was dropped.
     pub(in crate::engine) fn drop_empty_outbox(&mut self) {
-        if !self.output.is_in_flight() && self.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
+        if !self.transport.is_sending() && self.outbox.as_ref().is_some_and(|outbox| outbox.is_empty()) {
             self.outbox = None;
         }
     }

@@ -324,7 +324,10 @@ fn descriptors_run_out_at_the_limit() {
         panic!("{completions:?}")
     };
     assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-    sim.shed(listener, b"full").expect("somebody waits");
+    let spare = sim.accept_spare(listener).expect("somebody waits");
+    assert_eq!(sim.send_now(spare, &[IoSlice::new(b"full")]).expect("there is room"), 4);
+    sim.close_spare(spare);
+    turn(&mut sim);
     assert_eq!(peers[1].read(), b"full");
     assert!(peers[1].is_at_end());
     // Started again, it fails even if no connection waits.

@@ -142,7 +142,7 @@ fn accepting_from_what_does_not_listen_is_found_out() {
     assert_violation("accept on", |sim, _, socket| sim.accept(socket));
     assert_violation("stop_accepting on", |sim, _, socket| sim.stop_accepting(socket));
     assert_violation("accept_now on", |sim, _, socket| drop(sim.accept_now(socket)));
-    assert_violation("shed on", |sim, _, socket| drop(sim.shed(socket, b"")));
+    assert_violation("accept_spare on", |sim, _, socket| drop(sim.accept_spare(socket)));
 }
 
 #[test]
