@@ -11,7 +11,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::engine::{Core, MeshEntry, Status};
 use ringsock::mesh::{Mesh, MeshCapacity};
-use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request};
+use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, parse_request};
 use ringsock::protocol::{Opcode, handshake};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
 use ringsock::service::{ApiAccess, OverflowRules, Router};
@@ -39,7 +39,7 @@ fn requests(c: &mut Criterion) {
             out.clear();
             let head = whole_head(black_box(UPGRADE), &limits);
             let mut headers = Headers::default();
-            let upgraded = Request::parse(head, &mut headers).and_then(|request| {
+            let upgraded = parse_request(head, &mut headers).and_then(|request| {
                 let key = handshake::accept_key(handshake::check(&request)?.key());
                 Ok(handshake::write_switching_protocols(&mut out, &date, &key, None, None, &[]).is_ok())
             });

@@ -272,8 +272,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long a core may go without a turn before the server stops with an error, in milliseconds; 0 turns the
-    /// check off, and less than [`STALL_TIMEOUT_MS_MIN`](crate::engine::STALL_TIMEOUT_MS_MIN) is refused.
+    /// Sets how long a core may go without a turn before the server stops with [`Error::CoreStalled`], in milliseconds.
+    /// Default: 10,000. 0 turns the check off; 1 to 999 are refused, because an idle core makes a turn every 500 ms.
     pub fn stall_timeout_ms(mut self, stall_timeout_ms: u64) -> Self {
         self.stall_timeout_ms = stall_timeout_ms;
         self
@@ -287,9 +287,9 @@ impl Builder {
         self
     }
 
-    /// Adds the administrator's listener, which serves `/metrics`, `/health` and `/readyz` ([`Admin`]). It runs on one
-    /// thread at the lowest priority, with limits of its own ([`Admin::limits`]), and has no password: keep the address
-    /// private. Default: none.
+    /// Adds the administrator's listener, which serves `/metrics`, `/health` and `/readyz`, at an address as
+    /// [`Builder::listen`] takes it. It runs on one thread at the lowest priority, with limits of its own (64
+    /// connections), and has no password: keep the address private. Default: none.
     pub fn admin_listen(mut self, address: impl ToString) -> Self {
         self.admin = Some(AdminAddress { address: address.to_string().parse(), required: true });
         self

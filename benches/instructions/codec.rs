@@ -5,7 +5,7 @@ use std::io;
 use std::time::UNIX_EPOCH;
 
 use ringsock::protocol::deflate::{Compression, Compressors, WindowBits};
-use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, Request};
+use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, parse_request};
 use ringsock::protocol::{
     Close, CloseCode, Connection, MaskKey, Opcode, Role, Utf8, handshake, write_close, write_compressed_frame,
     write_frame,
@@ -108,7 +108,7 @@ fn opening(rounds: u32) -> io::Result<()> {
         let end = HeadScan::default().find_end(black_box(UPGRADE), &limits).ok().flatten();
         let head = end.map_or(&[][..], |end| &UPGRADE[..end]);
         let mut headers = Headers::default();
-        let upgraded = Request::parse(head, &mut headers).and_then(|request| {
+        let upgraded = parse_request(head, &mut headers).and_then(|request| {
             let key = handshake::accept_key(handshake::check(&request)?.key());
             Ok(handshake::write_switching_protocols(&mut out, &date, &key, None, None, &[]).is_ok())
         });

@@ -171,7 +171,7 @@ fn send(
     let way = input.byte();
     if way % 4 == 3 && to == Role::Client {
         let prepared = Prepared::new(Message::Binary(payload));
-        bytes.extend(prepared.frame(sender, Some(compressors)));
+        bytes.extend(sender.frame_of(&prepared, Some(compressors)));
         return;
     }
     let may = sender.compresses_with().is_some();

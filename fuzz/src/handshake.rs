@@ -9,7 +9,7 @@ use ringsock::protocol::deflate::Compression;
 use ringsock::protocol::handshake::Offer;
 use ringsock::protocol::handshake::client::ClientHandshake;
 use ringsock::protocol::handshake::{self, Handshake, PROTOCOLS_MAX};
-use ringsock::protocol::http::{Date, HeadLimits, Headers, Request};
+use ringsock::protocol::http::{Date, HeadLimits, Headers, Request, parse_request};
 
 use crate::head::{self, check_refusal, find_end, is_field_value, is_token};
 use crate::input::{Input, Split, every_byte};
@@ -53,7 +53,7 @@ fn check_server(input: &mut Input<'_>) {
     let bytes = head::head(input, request_head::PHRASES);
     let Ok(Some(end)) = find_end(&bytes, &[], &HeadLimits::default()) else { return };
     let mut headers = Headers::default();
-    let verdict = Request::parse(&bytes[..end], &mut headers)
+    let verdict = parse_request(&bytes[..end], &mut headers)
         .and_then(|request| handshake::check(&request).map(|handshake| (request, handshake)));
     match verdict {
         Ok((request, handshake)) => check_accepted(&request, &handshake),
@@ -86,7 +86,7 @@ fn check_both_ends(request: &Request<'_>, handshake: &Handshake<'_>, key: [u8; 1
     let client = ClientHandshake::write_request(&mut asked, host, &target, key, protocols, offer, &[])
         .expect("what was read can be written");
     let mut headers = Headers::default();
-    let again = Request::parse(&asked, &mut headers).expect("our client's request is accepted");
+    let again = parse_request(&asked, &mut headers).expect("our client's request is accepted");
     let again = handshake::check(&again).expect("our client's handshake is accepted");
     assert_eq!(again.key(), handshake.key());
     assert!(again.protocols().eq(protocols.iter().copied()));
@@ -157,7 +157,7 @@ fn check_written(input: &mut Input<'_>) {
         let smuggles =
             |(name, _): &(&str, &str)| name.eq_ignore_ascii_case("Expect") || name.eq_ignore_ascii_case("Origin");
         if !extra.iter().any(smuggles) {
-            let request = Request::parse(&request, &mut headers).expect("our client's request is accepted");
+            let request = parse_request(&request, &mut headers).expect("our client's request is accepted");
             handshake::check(&request).expect("our client's handshake is accepted");
         }
     }

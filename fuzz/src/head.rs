@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Refusal, Response};
+use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Refusal, write_response};
 
 use crate::input::Input;
 
@@ -48,7 +48,7 @@ pub fn check_refusal(refusal: &Refusal) {
     let sentence = refusal.to_string();
     assert!(sentence.starts_with(char::is_uppercase) && sentence.ends_with('.'), "no sentence: {sentence}");
     let mut out = Vec::new();
-    Response::from(refusal).write(&mut out, &Date::from(UNIX_EPOCH), false, false);
+    write_response(&mut out, &refusal.response(), &Date::from(UNIX_EPOCH), false, false);
     let mut headers = [httparse::EMPTY_HEADER; 16];
     let mut answer = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(end)) = answer.parse(&out) else { panic!("no answer: {refusal:?}") };

@@ -113,14 +113,14 @@ macro_rules! counters {
         /// The counters of one core.
         #[derive(Debug, Default)]
         pub struct Counters {
-            $(#[doc = $doc] pub $field: $row,)+
+            $(#[doc = $doc] pub(crate) $field: $row,)+
             /// The topics with subscribers on this core.
-            pub topics: Counter,
+            pub(crate) topics: Counter,
             /// The subscriptions of this core's sessions.
-            pub subscriptions: Counter,
+            pub(crate) subscriptions: Counter,
             /// The time of the last turn in milliseconds since the server started, by the host's clock. Written by the
             /// loop that drives the core, so it stops while the core is stalled.
-            pub last_turn_ms: Counter,
+            pub(crate) last_turn_ms: Counter,
         }
 
         impl Counters {

@@ -86,7 +86,7 @@ pub enum LimitsWarning {
 
 impl Limits {
     /// Refuses limits that contradict each other, or the time after which a stalled core is given up (0: never).
-    pub fn check(&self, stall_timeout_ms: u64) -> Result<(), LimitsError> {
+    pub(crate) fn check(&self, stall_timeout_ms: u64) -> Result<(), LimitsError> {
         let (ping_interval_ms, dead_peer_timeout_ms) = (self.ping_interval_ms, self.dead_peer_timeout_ms);
         let both = ping_interval_ms > 0 && dead_peer_timeout_ms > 0;
         // No peer can answer within one tick.
@@ -103,7 +103,7 @@ impl Limits {
     }
 
     /// Returns the limits that an operator may not have intended.
-    pub fn warnings(&self) -> Vec<LimitsWarning> {
+    pub(crate) fn warnings(&self) -> Vec<LimitsWarning> {
         let mut warnings = Vec::new();
         if self.ping_interval_ms == 0 && self.dead_peer_timeout_ms > 0 {
             warnings.push(LimitsWarning::IdleClientsAreCutOff { dead_peer_timeout_ms: self.dead_peer_timeout_ms });

@@ -28,7 +28,8 @@ pub use self::core::Core;
 pub use admission::{Admission, AdmissionPolicy};
 pub use counters::{ByReason, Counter, CounterFamily, Counters};
 pub use handler::{
-    Accept, Body, ClientGone, Context, Handler, Hub, Reply, ServerHandle, Session, Upgrade, UpgradeRequest,
+    Accept, Body, ClientGone, Context, Handler, Hub, Reply, ServerHandle, Session, StreamedReply, Upgrade,
+    UpgradeRequest,
 };
 pub use host::{Controller, Cores, Heartbeat, Pinning, ReactorKind, Setup, Stopped, descriptors_per_core};
 pub use host::{DESCRIPTORS_PER_CORE, Signals, StartError, TERMINATION_SIGNALS};

@@ -271,13 +271,13 @@ mod tests {
     use super::*;
     use crate::engine::{DropReason, End};
     use crate::protocol::MessageKind;
-    use crate::protocol::http::{Date, Headers};
+    use crate::protocol::http::{Date, Headers, parse_request, write_response};
 
     /// Calls `read` with a POST request of these header lines and this body.
     fn with_request<T>(lines: &str, body: &[u8], read: impl FnOnce(&Request<'_>) -> T) -> T {
         let head = format!("POST /api/publish HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let mut headers = Headers::default();
-        read(&Request::parse(head.as_bytes(), &mut headers).unwrap().with_body(body))
+        read(&parse_request(head.as_bytes(), &mut headers).unwrap().with_body(body))
     }
 
     fn admit(access: &ApiAccess, lines: &str) -> Result<(), ApiError> {
@@ -362,7 +362,7 @@ mod tests {
         ];
         for (status, error, header) in failures {
             let mut answer = Vec::new();
-            error.response().write(&mut answer, &Date::from(UNIX_EPOCH), false, false);
+            write_response(&mut answer, &error.response(), &Date::from(UNIX_EPOCH), false, false);
             let answer = String::from_utf8(answer).unwrap();
             let (head, body) = answer.split_at(answer.find("\r\n\r\n").unwrap() + 2);
             assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
@@ -387,7 +387,7 @@ mod tests {
         let told = with_request("", b"", |request| cores(request, &counters).map(|_| ()));
         assert_eq!(told, Err(ApiError::MethodNotAllowed { allow: methods::READ }));
         let mut headers = Headers::default();
-        let request = Request::parse(b"GET /api/cores HTTP/1.1\r\nHost: a\r\n\r\n", &mut headers).unwrap();
+        let request = parse_request(b"GET /api/cores HTTP/1.1\r\nHost: a\r\n\r\n", &mut headers).unwrap();
         let response = cores(&request, &counters).unwrap();
         let idle = r#"{"core":0,"connections":0,"messages_received":0,"messages_sent":0,"messages_published":0,"#
             .to_owned()

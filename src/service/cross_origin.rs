@@ -93,18 +93,18 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::protocol::http::{Date, Headers};
+    use crate::protocol::http::{Date, Headers, parse_request, write_response};
 
     /// Returns the head of the answer to a request with these header lines; an OPTIONS request counts as a preflight.
     fn answer(allowed: &str, method: &str, lines: &str) -> String {
         let head = format!("{method} /api/publish HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let mut headers = Headers::default();
-        let request = Request::parse(head.as_bytes(), &mut headers).unwrap();
+        let request = parse_request(head.as_bytes(), &mut headers).unwrap();
         let cross_origin: CrossOrigin = allowed.parse().unwrap();
         let preflight = (method == "OPTIONS").then(|| cross_origin.preflight(&request, "POST, OPTIONS")).flatten();
         let response = cross_origin.label(&request, preflight.unwrap_or_else(|| Response::new(200)));
         let mut out = Vec::new();
-        response.write(&mut out, &Date::from(UNIX_EPOCH), true, false);
+        write_response(&mut out, &response, &Date::from(UNIX_EPOCH), true, false);
         String::from_utf8(out).unwrap()
     }
 

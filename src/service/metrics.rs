@@ -32,13 +32,13 @@ impl Metrics {
     pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
     /// Creates the metrics of a server with these cores.
-    pub fn new(cores: &[Arc<Counters>], status: Arc<Status>, reactor: ReactorKind, limits: &Limits) -> Self {
+    pub(crate) fn new(cores: &[Arc<Counters>], status: Arc<Status>, reactor: ReactorKind, limits: &Limits) -> Self {
         let connections_max = limits.connections_max as u64;
         Self { cores: cores.into(), status, reactor, connections_max, log_lines_dropped: None }
     }
 
     /// Adds a metric of dropped log lines, read from `lines`, which the application counts.
-    pub fn with_log_lines_dropped(self, lines: Arc<AtomicU64>) -> Self {
+    pub(crate) fn with_log_lines_dropped(self, lines: Arc<AtomicU64>) -> Self {
         Self { log_lines_dropped: Some(lines), ..self }
     }
 

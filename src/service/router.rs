@@ -144,7 +144,7 @@ impl Handler for Router {
 
 /// Answers a plain request for a WebSocket path. The method is judged first: an upgrade does not make a POST valid.
 fn upgrade_required(request: &Request<'_>) -> Response {
-    methods::restrict(request, methods::READ, || Response::from(&Refusal::UpgradeRequired))
+    methods::restrict(request, methods::READ, || Refusal::UpgradeRequired.response())
 }
 
 fn not_found() -> Response {

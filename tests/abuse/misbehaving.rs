@@ -101,7 +101,7 @@ impl Handler for Misbehaving {
             "/readyz" if self.status.is_ready() => Response::text(200, "ready"),
             "/readyz" => Response::text(503, "not ready"),
             "/core" => Response::text(200, self.core.to_string()),
-            _ => handshake::check(request).map_or_else(|refusal| Response::from(&refusal), |_| Response::new(500)),
+            _ => handshake::check(request).map_or_else(|refusal| refusal.response(), |_| Response::new(500)),
         };
         response.into()
     }

@@ -15,7 +15,7 @@ use crate::engine::handler::Handler;
 use crate::engine::reasons::End;
 use crate::engine::session::Slot;
 use crate::engine::wheel::ticks;
-use crate::protocol::http::{Refusal, Response};
+use crate::protocol::http::{Refusal, write_response};
 use crate::reactor::{Listener, Owner, Reactor, Socket, concerns_one_connection};
 use crate::transport;
 
@@ -164,7 +164,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Returns the answer to a client that gets no session.
     fn answer_bytes(&mut self, refusal: &Refusal) -> Vec<u8> {
         let mut answer = Vec::new();
-        Response::from(refusal).write(&mut answer, self.dates.at(self.now_ms), false, false);
+        write_response(&mut answer, &refusal.response(), self.dates.at(self.now_ms), false, false);
         answer
     }
 

@@ -15,7 +15,7 @@ use crate::engine::reasons::End;
 use crate::engine::session::Phase;
 use crate::engine::tasks::Promise;
 use crate::engine::wheel::{NEVER, ticks};
-use crate::protocol::http::{LAST_CHUNK, Refusal, Response, write_chunk};
+use crate::protocol::http::{LAST_CHUNK, Refusal, Response, write_chunk, write_response, write_streamed_head};
 use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -45,7 +45,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.counters.http_answers.add(1);
         let keep_alive = form.keep_alive && !self.is_draining();
         let date = self.dates.at(self.now_ms);
-        response.write(&mut self.parts.reply, date, keep_alive, form.head_only);
+        write_response(&mut self.parts.reply, response, date, keep_alive, form.head_only);
         self.end_answer(token, keep_alive);
     }
 
@@ -63,7 +63,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let keep_alive = form.keep_alive && form.takes_chunks && !self.is_draining();
         let date = self.dates.at(self.now_ms);
         let StreamedReply { response, task } = streamed;
-        response.write_streamed_head(&mut self.parts.reply, date, keep_alive, form.takes_chunks);
+        write_streamed_head(&mut self.parts.reply, &response, date, keep_alive, form.takes_chunks);
         if form.head_only {
             self.drop_guarded(task);
             self.end_answer(token, keep_alive);

@@ -10,7 +10,9 @@ use crate::engine::core::pending_answers::AnswerForm;
 use crate::engine::handler::{Handler, Hub};
 use crate::engine::reasons::End;
 use crate::engine::session::{Awaits, Phase, Unconsumed};
-use crate::protocol::http::{BodyLength, HeadScan, Headers, Refusal, Request, Response, proxy};
+use crate::protocol::http::{
+    BodyLength, HeadScan, Headers, Refusal, Request, Response, parse_request, proxy, write_response,
+};
 use crate::reactor::{Reactor, Token};
 
 /// The progress of a connection's input.
@@ -129,7 +131,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let mut headers = Headers::default();
         let (head, after) = received.split_at(head_bytes);
         let limit = self.parts.limits.body_bytes_max;
-        let parsed = Request::parse(head, &mut headers);
+        let parsed = parse_request(head, &mut headers);
         let (request, body_bytes) = match parsed.and_then(|request| Ok((request, body_bytes(&request, limit)?))) {
             Ok(parsed) => parsed,
             Err(refusal) => return self.refuse_last(token, &proxy::explain(refusal, received)),
@@ -141,7 +143,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         {
             return refused;
         }
-        if request.body_length() == BodyLength::Chunked {
+        if BodyLength::of(&request) == BodyLength::Chunked {
             return match self.gather(token, Box::new(Unconsumed::in_chunks(head)), after) {
                 Progress::Answered(bytes) => Progress::Answered(head_bytes + bytes),
                 Progress::Pending(bytes) => Progress::Pending(head_bytes + bytes),
@@ -194,7 +196,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         };
         let mut headers = Headers::default();
         let (head, body) = unconsumed.bytes.split_at(head_bytes);
-        match Request::parse(head, &mut headers) {
+        match parse_request(head, &mut headers) {
             Ok(request) => self.respond(token, &request.with_body(body), bytes, bytes < input.len()),
             Err(refusal) => self.refuse_last(token, &refusal),
         }
@@ -228,7 +230,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if let (Refusal::BodyTooLarge { .. }, Some(slot)) = (refusal, self.sessions.get_mut(token)) {
             slot.expect_unread_body();
         }
-        self.write_last(token, &Response::from(refusal), End::Refused);
+        self.write_last(token, &refusal.response(), End::Refused);
     }
 
     fn refuse_last(&mut self, token: Token, refusal: &Refusal) -> Progress {
@@ -237,7 +239,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     pub(super) fn write_last(&mut self, token: Token, response: &Response, end: End) {
-        response.write(&mut self.parts.reply, self.dates.at(self.now_ms), false, false);
+        write_response(&mut self.parts.reply, response, self.dates.at(self.now_ms), false, false);
         if let Some(slot) = self.sessions.get_mut(token) {
             slot.linger_after_answer(end);
         }

@@ -11,7 +11,7 @@ mod session;
 mod upgrade;
 
 pub use context::Context;
-pub use reply::{Body, ClientGone, Reply};
+pub use reply::{Body, ClientGone, Reply, StreamedReply};
 pub use server_handle::ServerHandle;
 pub use upgrade::{Accept, Upgrade, UpgradeRequest};
 

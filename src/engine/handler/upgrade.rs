@@ -161,8 +161,8 @@ impl<S> Accept<S> {
     }
 
     /// Gives this session limits of its own; [`UpgradeRequest::session_limits`] returns those of the server. Sessions
-    /// of equal limits share them, so that they cost nothing for each session. A core keeps at most
-    /// [`SESSION_PROFILES_MAX`](crate::engine::SESSION_PROFILES_MAX) different ones, and refuses further ones with 500.
+    /// of equal limits share them, so that they cost nothing for each session. A core keeps at most 256 different ones.
+    /// Further ones, and limits that contradict each other, are answered with 500 and an error in the log.
     pub fn limits(mut self, limits: SessionLimits) -> Self {
         self.limits = Some(Box::new(limits));
         self

@@ -68,7 +68,7 @@ impl Parts {
         prepared: &Prepared,
     ) {
         let compressors = self.compression.compressors_for(slot.connection(), &self.limits);
-        let frame = prepared.frame(slot.connection_mut(), compressors);
+        let frame = slot.connection_mut().frame_of(prepared, compressors);
         if frame.len() >= DIRECT_BYTES_MIN && !slot.has_outbox() {
             return self.send_directly(slot, token, sockets, frame);
         }

@@ -201,7 +201,7 @@ mod tests {
     use super::ClientHandshakeError::*;
     use super::*;
     use crate::protocol::handshake::{check, choose_protocol, write_switching_protocols};
-    use crate::protocol::http::{Date, HeadLimits, HeadScan, Request};
+    use crate::protocol::http::{Date, HeadLimits, HeadScan, parse_request};
 
     const KEY_BYTES: [u8; 16] = *b"the sample nonce";
     const OFFERED: &[&str] = &["chat", "superchat"];
@@ -330,7 +330,7 @@ mod tests {
         let (mut request, mut answer) = (Vec::new(), Vec::new());
         let client = ClientHandshake::write_request(&mut request, "a", "/", KEY_BYTES, OFFERED, None, &[]).unwrap();
         let mut headers = Headers::default();
-        let parsed = Request::parse(&request, &mut headers).unwrap();
+        let parsed = parse_request(&request, &mut headers).unwrap();
         let server = check(&parsed).unwrap();
         let protocol = choose_protocol(&server, &["superchat"]);
         let date = Date::from(UNIX_EPOCH);

@@ -45,7 +45,7 @@ impl Origins {
     }
 
     /// Checks as [`allow`](Self::allow) does, and returns a refusal that names the compared values.
-    pub fn admit(&self, origin: Option<&[u8]>, host: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, origin: Option<&[u8]>, host: Option<&str>) -> Result<(), Refusal> {
         match origin.filter(|_| !self.allow(origin, host)) {
             None => Ok(()),
             Some(origin) => {

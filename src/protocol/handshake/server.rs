@@ -219,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::http::{HeadLimits, HeadScan, Headers};
+    use crate::protocol::http::{HeadLimits, HeadScan, Headers, parse_request};
 
     mod requests {
         include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/requests.rs"));
@@ -244,7 +244,7 @@ mod tests {
     }
 
     fn judge(head: &[u8], rest: &[u8]) -> Result<(), Refusal> {
-        check(&Request::parse(head, &mut Headers::default())?)?;
+        check(&parse_request(head, &mut Headers::default())?)?;
         if rest.is_empty() { Ok(()) } else { Err(Refusal::EarlyData) }
     }
 
@@ -297,7 +297,7 @@ mod tests {
 
     fn check_only<T>(lines: &str, read: impl FnOnce(Handshake<'_>) -> T) -> Result<T, Refusal> {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
-        Request::parse(head.as_bytes(), &mut Headers::default()).and_then(|request| check(&request)).map(read)
+        parse_request(head.as_bytes(), &mut Headers::default()).and_then(|request| check(&request)).map(read)
     }
 
     fn refusal(lines: &str) -> Refusal {
@@ -330,7 +330,7 @@ mod tests {
     fn refuses_other_methods_and_http_1_0() {
         let judge = |line: &str| {
             let head = format!("{line}\r\nHost: a\r\nUpgrade: websocket\r\n\r\n");
-            check(&Request::parse(head.as_bytes(), &mut Headers::default()).unwrap()).unwrap_err()
+            check(&parse_request(head.as_bytes(), &mut Headers::default()).unwrap()).unwrap_err()
         };
         assert_eq!(judge("POST / HTTP/1.1"), Refusal::MethodNotAllowed { allow: "GET" });
         assert_eq!(judge("GET / HTTP/1.0"), Refusal::HandshakeNeedsHttp11);

@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::http::Headers;
+    use crate::protocol::http::{Headers, parse_request};
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -144,7 +144,7 @@ mod tests {
             lines.iter().map(|l| format!("{l}\r\n")).collect::<String>()
         );
         let mut headers = Headers::default();
-        let request = Request::parse(head.as_bytes(), &mut headers).unwrap();
+        let request = parse_request(head.as_bytes(), &mut headers).unwrap();
         proxies.client(&request, Some(address(nearest))).unwrap().to_string()
     }
 
@@ -244,7 +244,7 @@ mod tests {
     fn clients_of_a_unix_socket_are_trusted_only_if_configured() {
         let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 198.51.100.1, 203.0.113.7, 10.1.1.1\r\n\r\n";
         let mut headers = Headers::default();
-        let request = Request::parse(head, &mut headers).unwrap();
+        let request = parse_request(head, &mut headers).unwrap();
         for (list, client) in [
             ("unix", Some("10.1.1.1")),
             ("unix:", Some("10.1.1.1")),
@@ -260,7 +260,7 @@ mod tests {
         for line in ["", "X-Forwarded-For: unix:\r\n"] {
             let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n");
             let mut headers = Headers::default();
-            let request = Request::parse(head.as_bytes(), &mut headers).unwrap();
+            let request = parse_request(head.as_bytes(), &mut headers).unwrap();
             assert_eq!("unix".parse::<TrustedProxies>().unwrap().client(&request, None), None);
         }
     }

@@ -25,7 +25,7 @@ pub struct HeadLimits {
     /// byte beyond it is read; a longer head is refused with 431.
     pub head_bytes_max: usize,
     /// Number of header lines: 64, twice as many as a browser behind proxies sends. More are refused with 431. A value
-    /// above [`HEADERS_CAPACITY`] counts as that.
+    /// above 256 counts as 256.
     pub headers_max: usize,
 }
 

@@ -30,18 +30,20 @@ pub struct Request<'a> {
     body: &'a [u8],
 }
 
+/// Parses a request from `head`, which must be exactly what [`HeadScan::find_end`](super::HeadScan::find_end)
+/// delimited. Its headers are kept in `headers`, which the caller creates with [`Headers::default`].
+///
+/// Refuses, whatever the request is for: any version but HTTP/1.0 and 1.1; a target other than a path,
+/// `http://host/path` (also `https`, `ws` and `wss`), or the `*` of OPTIONS; no Host in HTTP/1.1, or more than one, or
+/// an invalid one; obsolete line folding, white space before a colon, control bytes; more than one Content-Length, or
+/// one that is not a number; Transfer-Encoding beside it, or repeated, or in HTTP/1.0, or other than `chunked` alone; a
+/// body with GET, HEAD or an upgrade; and in HTTP/1.1 an expectation other than `100-continue`.
+pub fn parse_request<'a>(head: &'a [u8], headers: &'a mut Headers<'a>) -> Result<Request<'a>, Refusal> {
+    Request::parse(head, headers)
+}
+
 impl<'a> Request<'a> {
-    /// Parses a request from `head`, which must be exactly what
-    /// [`HeadScan::find_end`](super::HeadScan::find_end) delimited. Its headers are kept in `headers`, which the caller
-    /// creates with [`Headers::default`].
-    ///
-    /// Refuses, whatever the request is for: any version but HTTP/1.0 and 1.1; a target other than a path,
-    /// `http://host/path` (also `https`, `ws` and `wss`), or the `*` of OPTIONS; no Host in HTTP/1.1, or more than one,
-    /// or an invalid one; obsolete line folding, white space before a colon, control bytes; more than one
-    /// Content-Length, or one that is not a number; Transfer-Encoding beside it, or repeated, or in HTTP/1.0, or other
-    /// than `chunked` alone; a body with GET, HEAD or an upgrade; and in HTTP/1.1 an expectation other than
-    /// `100-continue`.
-    pub fn parse(head: &'a [u8], headers: &'a mut Headers<'a>) -> Result<Self, Refusal> {
+    fn parse(head: &'a [u8], headers: &'a mut Headers<'a>) -> Result<Self, Refusal> {
         let head = strict_head(head)?;
         let mut parsed = httparse::Request::new(&mut []);
         let outcome = parsed.parse_with_uninit_headers(head, &mut headers.0);
@@ -76,8 +78,8 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Attaches the body, which follows the head at once and ends as [`body_length`](Self::body_length) determines.
-    pub fn with_body(self, body: &'a [u8]) -> Self {
+    /// Attaches the body, which follows the head at once and ends as [`BodyLength::of`] determines.
+    pub(crate) fn with_body(self, body: &'a [u8]) -> Self {
         Self { body, ..self }
     }
 
@@ -142,17 +144,12 @@ impl<'a> Request<'a> {
     }
 
     /// Returns whether the client attempts to open a WebSocket: it sent `Upgrade: websocket` or a Sec-WebSocket-Key.
-    /// [`handshake::check`](crate::protocol::handshake::check) checks the attempt.
+    /// The handshake checks whether the attempt is valid.
     pub fn is_upgrade(&self) -> bool {
         self.asks.upgrade || self.asks.key
     }
 
-    /// Returns how the end of the body is found. With GET, HEAD and an upgrade there is no body, or an empty one.
-    pub fn body_length(&self) -> BodyLength {
-        self.body_length
-    }
-
-    /// Returns the length that Content-Length announces, if there is one.
+    /// Returns the length of the body that Content-Length announces, if there is one.
     pub fn content_length(&self) -> Option<u64> {
         match self.body_length {
             BodyLength::Known(bytes) => Some(bytes),
@@ -166,7 +163,7 @@ impl<'a> Request<'a> {
         self.expects_continue && self.has_body()
     }
 
-    /// Returns the body as it was sent; empty if there is none, or none was [attached](Self::with_body).
+    /// Returns the body as it was sent; empty if there is none, or if the server has not read it.
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
@@ -248,6 +245,14 @@ pub enum BodyLength {
     Known(u64),
     /// The body ends with the last of its [`Chunks`](super::Chunks).
     Chunked,
+}
+
+impl BodyLength {
+    /// Returns how the end of a request's body is found. With GET, HEAD and an upgrade there is no body, or an empty
+    /// one.
+    pub fn of(request: &Request<'_>) -> Self {
+        request.body_length
+    }
 }
 
 /// The headers that only a request for a WebSocket has.

@@ -85,7 +85,7 @@ impl Response {
     /// Adds a header.
     ///
     /// Control bytes in `value` become spaces, so no value can add a header or a body. A `name` that is not a token, or
-    /// that [`write`](Self::write) owns, is ignored; `Content-Type` and `Cache-Control` replace the default.
+    /// that the server sets itself, is ignored; `Content-Type` and `Cache-Control` replace the default.
     pub fn with_header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         let (name, value) = (name.into(), one_line(value.into()));
         if name.eq_ignore_ascii_case("Content-Type") {
@@ -104,25 +104,6 @@ impl Response {
     /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.body
-    }
-
-    /// Appends the head of a response whose body follows piece by piece: in chunks
-    /// ([`write_chunk`](super::write_chunk), then [`LAST_CHUNK`](super::LAST_CHUNK)), or up to the end of the stream
-    /// for a client of HTTP/1.0, which does not know chunks. The response's own body is not written.
-    pub fn write_streamed_head(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, in_chunks: bool) {
-        self.write_head(out, date, keep_alive, if in_chunks { Framing::Chunks } else { Framing::EndOfStream });
-    }
-
-    /// Appends the response to `out`. With `head_only`, the response to HEAD, the head is the same and the body is
-    /// omitted.
-    pub fn write(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, head_only: bool) {
-        // RFC 9110 8.6, 15.4.5: these statuses end at the head, and 204 must not even announce a length.
-        let has_body = !matches!(self.status, 204 | 304);
-        out.reserve(HEAD_BYTES_TYPICAL + self.body.len());
-        self.write_head(out, date, keep_alive, if has_body { Framing::Length } else { Framing::NoBody });
-        if has_body && !head_only {
-            out.extend_from_slice(&self.body);
-        }
     }
 
     fn write_head(&self, out: &mut Vec<u8>, date: &Date, keep_alive: bool, framing: Framing) {
@@ -164,6 +145,24 @@ impl Response {
     }
 }
 
+/// Appends a response to `out`. With `head_only`, the response to HEAD, the head is the same and the body is omitted.
+pub fn write_response(out: &mut Vec<u8>, response: &Response, date: &Date, keep_alive: bool, head_only: bool) {
+    // RFC 9110 8.6, 15.4.5: these statuses end at the head, and 204 must not even announce a length.
+    let has_body = !matches!(response.status, 204 | 304);
+    out.reserve(HEAD_BYTES_TYPICAL + response.body.len());
+    response.write_head(out, date, keep_alive, if has_body { Framing::Length } else { Framing::NoBody });
+    if has_body && !head_only {
+        out.extend_from_slice(&response.body);
+    }
+}
+
+/// Appends the head of a response whose body follows piece by piece: in chunks ([`write_chunk`](super::write_chunk),
+/// then [`LAST_CHUNK`](super::LAST_CHUNK)), or up to the end of the stream for a client of HTTP/1.0, which does not
+/// know chunks. The response's own body is not written.
+pub fn write_streamed_head(out: &mut Vec<u8>, response: &Response, date: &Date, keep_alive: bool, in_chunks: bool) {
+    response.write_head(out, date, keep_alive, if in_chunks { Framing::Chunks } else { Framing::EndOfStream });
+}
+
 /// The way in which a client finds the end of a body (RFC 9112 6.3).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
@@ -173,10 +172,11 @@ enum Framing {
     NoBody,
 }
 
-impl From<&Refusal> for Response {
-    fn from(refusal: &Refusal) -> Self {
-        let response = Self::text(refusal.status(), refusal.to_string());
-        match refusal {
+impl Refusal {
+    /// Returns the response that tells the client of this refusal.
+    pub fn response(&self) -> Response {
+        let response = Response::text(self.status(), self.to_string());
+        match self {
             Refusal::MethodNotAllowed { allow } => response.with_header("Allow", *allow),
             // RFC 6455 4.2.2, 4.4 and RFC 9110 15.5.22: the response names the protocol to upgrade to, and its version.
             Refusal::UpgradeRequired | Refusal::WebSocketVersionUnsupported => {
@@ -238,7 +238,7 @@ const RETRY_AFTER_SECONDS: &str = "1";
 /// Bytes of a head without extra headers, rounded up, so that `out` grows once.
 const HEAD_BYTES_TYPICAL: usize = 256;
 
-/// Headers that only [`Response::write`] sets: those that frame the message, and those of every response.
+/// Headers that only [`write_response`] sets: those that frame the message, and those of every response.
 const OWNED: [&str; 6] =
     ["Connection", "Content-Length", "Date", "Server", "Transfer-Encoding", "X-Content-Type-Options"];
 
@@ -320,12 +320,12 @@ mod tests {
 
     fn written(response: &Response, keep_alive: bool, head_only: bool) -> String {
         let mut out = Vec::new();
-        response.write(&mut out, &Date::from(UNIX_EPOCH), keep_alive, head_only);
+        write_response(&mut out, response, &Date::from(UNIX_EPOCH), keep_alive, head_only);
         String::from_utf8(out).unwrap()
     }
 
     fn refused(refusal: Refusal) -> String {
-        written(&Response::from(&refusal), false, false)
+        written(&refusal.response(), false, false)
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
         let head = |in_chunks: bool| {
             let mut out = Vec::new();
             let response = Response::text(200, "not written");
-            response.write_streamed_head(&mut out, &Date::from(UNIX_EPOCH), in_chunks, in_chunks);
+            write_streamed_head(&mut out, &response, &Date::from(UNIX_EPOCH), in_chunks, in_chunks);
             String::from_utf8(out).unwrap()
         };
         let [chunks, stream] = [true, false].map(head);

@@ -213,21 +213,23 @@ impl Prepared {
         Self(builder.finish())
     }
 
-    /// Returns the whole frame that a server sends on `connection`, compressed if the connection agreed on compression,
-    /// `compressors` are given, and the message is to be compressed.
+    /// Returns the message as a batch, for sending it to many sessions at once.
+    pub(crate) fn batch(&self) -> &Batch {
+        &self.0
+    }
+}
+
+impl Connection {
+    /// Returns the whole frame of a prepared message for this connection of a server, compressed if the connection
+    /// agreed on compression, `compressors` are given, and the message is to be compressed.
     ///
     /// A connection with context takeover gets the shared frame too, and drops its own history.
-    pub fn frame(&self, connection: &mut Connection, compressors: Option<&mut Compressors>) -> &Bytes {
-        let window = connection.compresses_with();
+    pub fn frame_of<'p>(&mut self, prepared: &'p Prepared, compressors: Option<&mut Compressors>) -> &'p Bytes {
+        let window = self.compresses_with();
         if window.is_some() {
-            connection.forget_sent();
+            self.forget_sent();
         }
-        self.0.encoding(window, compressors).frames()
-    }
-
-    /// Returns the message as a batch, for sending it to many sessions at once.
-    pub fn batch(&self) -> &Batch {
-        &self.0
+        prepared.0.encoding(window, compressors).frames()
     }
 }
 
@@ -334,7 +336,7 @@ mod tests {
         let message = "the same for everyone, ".repeat(100);
         let prepared = Prepared::new(&message);
         let mut compressors = Compressors::new(&Compression::default());
-        let mut frame = |connection: &mut Connection| prepared.frame(connection, Some(&mut compressors)).clone();
+        let mut frame = |connection: &mut Connection| connection.frame_of(&prepared, Some(&mut compressors)).clone();
         let plain = frame(&mut Connection::new(Role::Server));
         let wide = frame(&mut connection(Role::Server, 15, false));
         let narrow = frame(&mut connection(Role::Server, 9, false));
@@ -359,7 +361,7 @@ mod tests {
             write_compressed_frame(&mut out, MessageKind::Text.opcode(), compressed, None);
             assert_eq!(received(&mut client, &out), [own]);
             if step % 3 == 0 {
-                let frame = shared.frame(&mut server, Some(&mut compressors)).clone();
+                let frame = server.frame_of(&shared, Some(&mut compressors)).clone();
                 assert_eq!(received(&mut client, &frame), ["shared among many, ".repeat(50)]);
             }
         }
@@ -369,7 +371,7 @@ mod tests {
     fn incompressible_batches_are_shared_uncompressed() {
         let prepared = Prepared::with("hi", Compress::Always);
         let mut compressors = Compressors::new(&Compression::default());
-        let frame = prepared.frame(&mut connection(Role::Server, 15, false), Some(&mut compressors));
+        let frame = connection(Role::Server, 15, false).frame_of(&prepared, Some(&mut compressors));
         assert_eq!(&frame[..], b"\x81\x02hi");
         assert_eq!(frame.as_ptr(), prepared.batch().plain().frames().as_ptr());
     }

@@ -32,7 +32,7 @@ pub enum Message<'a> {
 
 impl<'a> Message<'a> {
     /// Returns the kind of the message.
-    pub fn kind(&self) -> MessageKind {
+    pub(crate) fn kind(&self) -> MessageKind {
         match self {
             Message::Text(_) => MessageKind::Text,
             Message::Binary(_) => MessageKind::Binary,
