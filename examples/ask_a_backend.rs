@@ -53,7 +53,7 @@ async fn name_of(backend: &str, token: &str) -> io::Result<Option<String>> {
     Ok((head.split(' ').nth(1) == Some("200")).then(|| body.trim().to_owned()))
 }
 
-fn main() -> Result<(), ringsock::server::Error> {
+fn main() -> Result<(), ringsock::Error> {
     let mut arguments = env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let backend = arguments.next().unwrap_or_else(|| "127.0.0.1:8080".to_owned());

@@ -51,7 +51,7 @@ fn say(session: &mut Session<'_, Chat>, text: &str) {
     let _ = session.publish(&room, &line);
 }
 
-fn main() -> Result<(), ringsock::server::Error> {
+fn main() -> Result<(), ringsock::Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let server = Server::builder().listen(address).start(|_core| Chat)?;
     println!("listening on ws://{}", server.address());

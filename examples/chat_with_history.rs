@@ -76,7 +76,7 @@ fn home(room: &str, cores: u16) -> u16 {
     (BuildHasherDefault::<DefaultHasher>::default().hash_one(room) % u64::from(cores)) as u16
 }
 
-fn main() -> Result<(), ringsock::server::Error> {
+fn main() -> Result<(), ringsock::Error> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let server = Server::builder().listen(address).start(|_| Chat::default())?;
     println!("listening on ws://{}", server.address());

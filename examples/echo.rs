@@ -24,7 +24,7 @@ impl Handler for Echo {
     }
 }
 
-fn main() -> Result<(), ringsock::server::Error> {
+fn main() -> Result<(), ringsock::Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     // One core for each processor, unless `.cores(…)` says otherwise; each calls this closure for a handler of its own.
     let server = Server::builder().listen(address).start(|_core| Echo)?;

@@ -35,7 +35,7 @@ fn publish_prices(topic: &str, handle: &ServerHandle) {
     }
 }
 
-fn main() -> Result<(), ringsock::server::Error> {
+fn main() -> Result<(), ringsock::Error> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     // Returns as soon as the cores, which are threads too, accept connections. Signals are left to the application.
     let server = Server::builder().listen(address).handle_signals(false).start(|_core| Prices)?;

@@ -52,7 +52,7 @@ async fn tick(mut body: Body, begun: Instant) {
     }
 }
 
-fn main() -> Result<(), ringsock::server::Error> {
+fn main() -> Result<(), ringsock::Error> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9000".to_owned());
     let begun = Instant::now();
     let server = Server::builder().listen(address).start(move |_| Ticker { begun })?;

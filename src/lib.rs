@@ -1,7 +1,6 @@
-//! ringsock: a WebSocket server for Linux, and the engine it is built on.
-//!
-//! Each processor core runs one pinned runtime with its own listener, its own io_uring ring and its own sessions;
-//! nothing is shared between cores but bounded rings.
+//! A WebSocket server for Linux, to be embedded in a program: on each processor core one pinned thread with its own
+//! io_uring ring, listener and sessions. An application implements one trait, [`Handler`], whose calls need no locks
+//! and never wait for a slow client.
 //!
 //! ```no_run
 //! use ringsock::{Handler, Message, Server, Session};
@@ -17,65 +16,165 @@
 //!     }
 //! }
 //!
-//! # #[cfg(feature = "server")]
-//! fn main() -> Result<(), ringsock::server::Error> {
+//! fn main() -> Result<(), ringsock::Error> {
 //!     Server::builder().listen("127.0.0.1:9000").run(|_core| Echo)
 //! }
 //! ```
 //!
-//! The layers, from the bottom up; each imports only from those below it:
+//! The server runs until SIGTERM or Ctrl-C, closes each session with 1001, and returns. Two documents of the repository
+//! go further: `docs/embedding.md`, and `examples/`, whose programs have 90 lines at most.
 //!
-//! - [`protocol`]: WebSocket frames and HTTP heads, bytes in and events out. Builds alone, without the `server`
-//!   feature.
-//! - [`reactor`]: the calls that a core makes to the kernel: io_uring, epoll, or a simulation.
-//! - [`transport`]: the one place where bytes enter and leave a client's socket.
-//! - [`address`]: addresses to listen on, as operators write them.
-//! - [`mesh`]: messages between cores: bounded rings, and the wake-up of a sleeping core.
-//! - [`engine`]: cores, sessions, topics, limits, calls of the handler.
-//! - [`service`]: the endpoints that the program `ringsock serve` offers.
-//! - [`server`]: the composition of all layers.
+//! # A tour by task
 //!
-//! Beside the layers stand two parts for operators: a load generator, and a check of the host's settings.
+//! **Receive and answer messages.** [`Handler::message`] takes each [`Message`] of a client together with its
+//! [`Session`]. [`Session::send`] answers, and [`Session::send_prepared`] sends what was encoded once for many sessions
+//! ([`Prepared`]). [`Handler::State`] is the application's value for one session; [`Handler::open`] and
+//! [`Handler::close`] are its first and its last call, and [`Session::close`] ends it with a [`CloseCode`].
+//!
+//! **Publish to topics.** [`Session::subscribe`] subscribes a session to a topic, or to a pattern such as `prices/*`.
+//! [`Session::publish`], [`Hub::publish`] and [`ServerHandle::publish`] reach all subscribers on all cores.
+//! [`Handler::subscribed`] confirms that nothing is missed from then on. [`Subscribe`] and [`Overflow`] choose the fate
+//! of messages that a subscriber is too slow for.
+//!
+//! **Accept or refuse upgrades.** [`Handler::upgrade`] decides on each [`UpgradeRequest`], at once or by
+//! [`Upgrade::later`], after an answer of a backend for instance. [`Accept`] names the subprotocol, headers, and limits
+//! for this session alone ([`SessionLimits`]). Pages of foreign [`Origins`] are refused before. Behind a proxy,
+//! [`TrustedProxies`] name the client.
+//!
+//! **Serve HTTP.** [`Handler::request`] takes every other [`Request`] and returns a [`Response`], or a [`Reply`] that
+//! comes later or is written piece by piece ([`Reply::stream`]), such as server-sent events.
+//!
+//! **Work beside the calls.** [`Session::wake_after`] sets the session's timer, answered by [`Handler::wake`].
+//! [`Session::spawn`] runs a future on the session's core, with the runtime [`monoio`]; [`Session::handle`] reaches the
+//! session from there, and [`SessionHandle::run`] calls back into the handler.
+//!
+//! **Share state between cores.** State that needs one order belongs to the handler of one core. Others send it mail of
+//! the application's own type: [`Session::mail`], [`Hub::mail`] and [`ServerHandle::mail`] arrive at
+//! [`Handler::mail`]. [`Hub::session`] calls with a session of the core by its [`SessionId`].
+//!
+//! **Publish from other threads.** [`Server::handle`] returns a [`ServerHandle`], which publishes, sends to single
+//! sessions and counts subscribers from any thread.
+//!
+//! **Set limits.** Every queue, buffer and wait has a limit in [`Limits`], with a default and its reason. `send` and
+//! `publish` never block: they return [`Sent`], and [`Handler::drain`] ends backpressure. [`Session::pause`] slows a
+//! client down.
+//!
+//! **Start and end.** [`Builder`] has all settings: addresses, cores, the reactor, signals. [`Builder::start`] returns
+//! once all cores accept connections, and [`Server::join`] serves. [`Server::controller`] drains or stops the server
+//! from any thread. [`InheritedSockets`] and [`Server::join_observed`] serve supervisors such as systemd.
+//!
+//! **Watch it.** [`Builder::admin_listen`] adds a listener with metrics for Prometheus and with health checks.
+//! [`Server::metrics`], [`Server::counters`] and [`Server::status`] return the same to the application. Logs go to
+//! `tracing`; the library prints nothing.
+//!
+//! # Threads
+//!
+//! Each core is one thread. The closure given to [`Builder::start`] makes one handler for each core on its thread, and
+//! no other thread touches that handler, its sessions and their states: they need neither locks nor `Send`. A session
+//! stays on its core for life. A call of a handler must not block, since all other sessions of the core wait meanwhile:
+//! tasks, timers, mail and threads of the application take what lasts. A core that a call blocks for longer than
+//! [`Builder::stall_timeout_ms`] ends the server with an error.
+//!
+//! # Ordering
+//!
+//! The calls for a session come in order: `open`, its messages as the client sent them, `close`. A session receives
+//! what its handler sends in the order of the calls. A subscriber receives the messages of one session, or of one
+//! thread, to one topic in the order in which they were published; between publishers there is no order. The mail of
+//! one core or thread to another core keeps its order. Messages that are published after [`Handler::subscribed`] was
+//! called arrive.
+//!
+//! # Panics
+//!
+//! A panic in a call ends one session with 1011, is counted, and never ends a core. The handler is called again for
+//! other sessions, so it should not leave its own state half changed. A panic in `upgrade` or `request` becomes a 500;
+//! one in a task ends the session of that task. This needs `panic = "unwind"`, the default of Cargo.
+//!
+//! # Features
+//!
+//! | feature | contains |
+//! |---|---|
+//! | `server` | everything on this page; embedders take `default-features = false, features = ["server"]` |
+//! | `cli` (default) | the program `ringsock`, and with it `server` and `unstable` |
+//! | `unstable` | the modules of the library, for the benches, tests, fuzz targets and program of its repository |
+//!
+//! Nothing that needs `unstable` is part of the API: it may change in any release. With `unstable` and without `server`
+//! there is the module `protocol` alone: RFC 6455 without I/O, clock or threads, for either role. Without features
+//! there are only values such as [`Message`] and [`CloseCode`].
+//!
+//! The server needs Linux 6.1 for io_uring, and takes epoll where io_uring is not available ([`ReactorKind`]).
 
-#[cfg(feature = "server")]
+// The modules serve the program as well. Without it, or without the server, parts of them have no user.
+#![cfg_attr(not(all(feature = "server", feature = "unstable")), allow(dead_code, unused_imports))]
+
+// Modules are no API; see the feature `unstable`. docs/architecture.md describes them.
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod address;
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod address;
 #[cfg(feature = "cli")]
 pub mod config;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod engine;
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod engine;
 #[cfg(feature = "cli")]
 pub mod load;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod mesh;
-#[cfg(feature = "server")]
-mod proc;
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod mesh;
+#[cfg(feature = "unstable")]
 pub mod protocol;
-#[cfg(feature = "server")]
+#[cfg(not(feature = "unstable"))]
+mod protocol;
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod reactor;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod reactor;
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod server;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod server;
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod service;
-#[cfg(feature = "server")]
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod service;
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod transport;
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod transport;
 #[cfg(feature = "cli")]
 pub mod tune;
+
+#[cfg(feature = "server")]
+mod proc;
 #[cfg(feature = "cli")]
 mod units;
 
 #[cfg(feature = "server")]
+pub use address::{Address, AddressError, AddressFamilies, Endpoint, Listen, UnixAddress, UnixName};
+#[cfg(feature = "server")]
 pub use engine::{
-    Accept, Body, ClientGone, Context, Ended, Handler, Hub, Limits, Overflow, Reply, Sent, ServerHandle, Session,
-    SessionHandle, SessionId, SessionLimits, Subscribe, TopicError, Upgrade, UpgradeRequest,
+    Accept, Body, ClientGone, Context, Controller, CounterFamily, Counters, Ended, Handler, Heartbeat, Hub, Limits,
+    LimitsError, Overflow, Pinning, ReactorKind, Reply, Sent, ServerHandle, Session, SessionHandle, SessionId,
+    SessionLimits, StartError, Status, StreamedReply, Subscribe, Subscribers, TopicError, Upgrade, UpgradeRequest,
 };
+#[cfg(feature = "server")]
+pub use mesh::MeshCapacity;
 /// The runtime of the cores, for tasks of handlers: sockets, timers, files.
 #[cfg(feature = "server")]
 pub use monoio;
-pub use protocol::deflate::{Compress, Compression};
-pub use protocol::http::{Request, Response};
-pub use protocol::{CloseCode, Message, Origins, Prepared, TrustedProxies};
+pub use protocol::deflate::{Compress, Compression, WindowBits};
+pub use protocol::http::{HeadLimits, Request, Response};
+pub use protocol::{
+    CloseCode, InvalidNetwork, InvalidOrigin, Message, MessageLimits, Origins, Prepared, TrustedProxies,
+};
 #[cfg(feature = "server")]
-pub use server::Server;
+pub use reactor::{InheritError, InheritedSocket, InheritedSockets};
+#[cfg(feature = "server")]
+pub use server::{Builder, Error, Server};
+#[cfg(feature = "server")]
+pub use service::Metrics;
 
 /// The examples of the documents, compiled as doc tests.
 #[cfg(all(doctest, feature = "server"))]

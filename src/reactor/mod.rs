@@ -24,6 +24,7 @@ mod inherited;
 mod listener;
 mod priority;
 mod resources;
+#[cfg(any(test, feature = "unstable"))]
 pub mod sim;
 mod socket;
 mod unix;
@@ -43,7 +44,7 @@ pub use inherited::{InheritError, InheritedSocket, InheritedSockets, share};
 pub use listener::{Listener, Opened, Owner, listen, unlisten};
 pub use priority::{thread_id, yield_to_others};
 pub use resources::{raise_descriptor_limit, raise_locked_memory_limit};
-pub use socket::{EventFd, concerns_one_connection};
+pub use socket::{EventFd, OnKernel, concerns_one_connection};
 pub use unix::SocketFile;
 
 /// Sessions that one core can address: 24 bits of index, because a completion carries index, generation and operation
