@@ -26,7 +26,7 @@ impl Handler for Chat {
     fn open(&mut self, session: &mut Session<'_, Self>) {
         let room = session.state().room.clone();
         // A guest that reads too slowly misses the oldest messages. The default is to close the session with 1013.
-        let subscribe = Subscribe { overflow: Overflow::DropOldest, ..Subscribe::default() };
+        let subscribe = Subscribe::new().overflow(Overflow::DropOldest);
         if let Err(error) = session.subscribe_with(&room, subscribe) {
             session.close(CloseCode::POLICY_VIOLATION, &error.to_string());
         }

@@ -15,7 +15,7 @@ impl Handler for Prices {
 
     fn open(&mut self, session: &mut Session<'_, Self>) {
         // A pattern: all topics with this prefix. A client that reads too slowly gets only the latest price of each.
-        let subscribe = Subscribe { overflow: Overflow::Latest, ..Subscribe::default() };
+        let subscribe = Subscribe::new().overflow(Overflow::Latest);
         if let Err(error) = session.subscribe_with("prices/*", subscribe) {
             session.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
         }

@@ -96,14 +96,21 @@ fn fragments(compressed: &[u8], cuts: &[usize], to: Role) -> Vec<u8> {
     bytes
 }
 
+/// Returns limits of a MiB for a message, however well it is compressed.
+fn limits() -> MessageLimits {
+    let mut limits = MessageLimits::default();
+    limits.message_bytes_max = 1 << 20;
+    limits.inflation_ratio_max = 0;
+    limits
+}
+
 fn compression(input: &mut Input<'_>) -> Compression {
-    Compression {
-        context_takeover: input.flag(),
-        level: input.byte(),
-        server_window_bits: sent::window_bits(input),
-        client_window_bits: sent::window_bits(input),
-        ..Compression::default()
-    }
+    let mut compression = Compression::default();
+    compression.context_takeover = input.flag();
+    compression.level = input.byte();
+    compression.server_window_bits = sent::window_bits(input);
+    compression.client_window_bits = sent::window_bits(input);
+    compression
 }
 
 /// Makes a client and a server with any settings agree; the messages of one of them arrive.
@@ -114,7 +121,7 @@ fn check_round_trip(input: &mut Input<'_>) {
         true => (Role::Server, Role::Client, &server),
         false => (Role::Client, Role::Server, &client),
     };
-    let limits = MessageLimits { message_bytes_max: 1 << 20, inflation_ratio_max: 0, ..MessageLimits::default() };
+    let limits = limits();
     let receiver = Endpoint { role: to, limits, close_sent: false, compression: Some(agreement) };
     let split = Split::new(input);
     let mut sender = Connection::compressed(from, agreement);
@@ -213,8 +220,7 @@ fn check_batches(input: &mut Input<'_>) {
     let first = first % (expected.len() + 1);
     for window in windows {
         let compression = window.map(|server_window_bits| Agreement { server_window_bits, ..agreement });
-        let limits = MessageLimits { message_bytes_max: 1 << 20, inflation_ratio_max: 0, ..MessageLimits::default() };
-        let client = Endpoint { role: Role::Client, limits, close_sent: false, compression };
+        let client = Endpoint { role: Role::Client, limits: limits(), close_sent: false, compression };
         let parts: Vec<Encoding> =
             batches.iter().map(|batch| batch.encoding(window, Some(&mut compressors)).clone()).collect();
         let joined = Encoding::concat(parts.iter());
@@ -255,9 +261,7 @@ fn check_negotiation(input: &mut Input<'_>) {
 fn check_foreign(input: &mut Input<'_>) {
     let agreement = sent::agreement(input);
     let endpoint = Endpoint { compression: Some(agreement), ..Endpoint::server() };
-    let endpoint = endpoint.with_message_bytes_max(1 << 20);
-    let limits = MessageLimits { inflation_ratio_max: 0, ..endpoint.limits.clone() };
-    let endpoint = Endpoint { limits, ..endpoint };
+    let endpoint = Endpoint { limits: limits(), ..endpoint };
     let split = Split::new(input);
     let level = input.byte() % 11;
     let payload = payload(input, None);
@@ -272,7 +276,9 @@ fn check_foreign(input: &mut Input<'_>) {
     assert_eq!(outcome, expected, "{} bytes compressed at level {level}", compressed.len());
 
     let mut sender = Connection::compressed(Role::Client, agreement);
-    let mut compressors = Compressors::new(&Compression { level, ..Compression::default() });
+    let mut compression = Compression::default();
+    compression.level = level;
+    let mut compressors = Compressors::new(&compression);
     if let Some(compressed) = sender.compress(&payload, &mut compressors) {
         assert_eq!(inflated_elsewhere(compressed), Some(payload));
     }

@@ -23,11 +23,11 @@ pub fn head(input: &mut Input<'_>, phrases: &[&[u8]]) -> Vec<u8> {
 
 /// Returns limits as a test would choose them, or the defaults.
 pub fn limits(input: &mut Input<'_>) -> HeadLimits {
-    HeadLimits {
-        request_line_bytes_max: input.choose(&[8 << 10, 0, 1, 16, 24, 100]),
-        head_bytes_max: input.choose(&[16 << 10, 0, 1, 24, 64, 200]),
-        headers_max: input.choose(&[64, 0, 1, 3, usize::MAX]),
-    }
+    let mut limits = HeadLimits::default();
+    limits.request_line_bytes_max = input.choose(&[8 << 10, 0, 1, 16, 24, 100]);
+    limits.head_bytes_max = input.choose(&[16 << 10, 0, 1, 24, 64, 200]);
+    limits.headers_max = input.choose(&[64, 0, 1, 3, usize::MAX]);
+    limits
 }
 
 /// Returns where the head ends for a reader that has read up to each of `cuts` in turn.

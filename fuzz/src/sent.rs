@@ -94,11 +94,10 @@ pub fn close_payload(input: &mut Input<'_>) -> Vec<u8> {
 
 /// Returns limits as a test would choose them: at the borders of the forms of length, and small.
 pub fn limits(input: &mut Input<'_>) -> MessageLimits {
-    MessageLimits {
-        message_bytes_max: input.choose(&[65_536, 0, 1, 3, 100, 125, 126, 1000, 4095, 4096, 4097, 65_535]),
-        empty_fragments_max: input.choose(&[64, 0, 1, 2]),
-        ..MessageLimits::default()
-    }
+    let mut limits = MessageLimits::default();
+    limits.message_bytes_max = input.choose(&[65_536, 0, 1, 3, 100, 125, 126, 1000, 4095, 4096, 4097, 65_535]);
+    limits.empty_fragments_max = input.choose(&[64, 0, 1, 2]);
+    limits
 }
 
 /// Returns a server or a client, new or with its Close frame sent, that may have agreed on compression.

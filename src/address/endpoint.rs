@@ -10,6 +10,7 @@ use super::unix::UnixAddress;
 
 /// The address that one socket is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Endpoint {
     /// A TCP port on one address, or on all addresses.
     Tcp {
@@ -24,6 +25,7 @@ pub enum Endpoint {
 
 /// The address families that a socket accepts when it is bound to all IPv6 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AddressFamilies {
     /// The host's setting (`net.ipv6.bindv6only`): both families, unless the host was configured otherwise.
     Default,

@@ -4,6 +4,7 @@ use super::Address;
 
 /// An address to listen on, and the settings of its listener.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Listen {
     /// The address.
     pub address: Address,

@@ -23,6 +23,7 @@ pub use unix::{UnixAddress, UnixName};
 
 /// An address to listen on, as an operator writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Address {
     /// All addresses of this host, IPv4 and IPv6: `:9000`, `9000` or `*:9000`.
     Any {

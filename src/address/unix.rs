@@ -7,6 +7,7 @@ use super::error::AddressError;
 
 /// The address of a Unix socket, with the permissions of its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct UnixAddress {
     /// The name of the socket.
     pub name: UnixName,

@@ -47,7 +47,7 @@ fn first(endpoints: &[Endpoint]) -> Option<Place<'_>> {
     tcp.or_else(|| {
         endpoints.iter().find_map(|endpoint| match endpoint {
             Endpoint::Unix(unix) => Some(Place::Unix(unix)),
-            Endpoint::Tcp { .. } => None,
+            _ => None,
         })
     })
 }

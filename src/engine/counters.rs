@@ -72,6 +72,7 @@ impl<R: Reason> Default for ByReason<R> {
 
 /// The values of one counter at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CounterFamily {
     /// The exported name.
     pub name: &'static str,

@@ -5,8 +5,17 @@ use crate::mesh::MeshCapacity;
 use crate::protocol::deflate::Compression;
 use crate::protocol::http::HeadLimits;
 
-/// The limits of one server. Times are in milliseconds and accurate to a tick of 50.
+/// The limits of one server: change those that should differ in a copy of the defaults, for
+/// [`Builder::limits`](crate::Builder::limits). Times are in milliseconds and accurate to a tick of 50.
+///
+/// ```
+/// let mut limits = ringsock::Limits::default();
+/// limits.messages.message_bytes_max = 1 << 20;
+/// limits.connections_max = 100_000;
+/// let server = ringsock::Server::builder().limits(limits);
+/// ```
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Limits {
     /// The limits of a request's head.
     pub head: HeadLimits,

@@ -33,6 +33,7 @@ pub enum Sent {
 
 /// The way a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ended<'a> {
     /// The peer's close code; `None` if it sent none, for which others use `1005`, or was cut off (`1006`).
     pub code: Option<CloseCode>,

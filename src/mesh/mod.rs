@@ -21,6 +21,7 @@ use shared::Shared;
 
 /// The capacities of rings and inboxes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MeshCapacity {
     /// Entries from one core to another. Default 1024: some milliseconds of many small topics, 40 KiB for each pair of
     /// cores and direction.

@@ -31,6 +31,7 @@ pub struct InheritedSocket {
 
 /// The sockets passed through the environment.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct InheritedSockets {
     /// The sockets for this process.
     pub sockets: Vec<InheritedSocket>,

@@ -95,7 +95,7 @@ impl OverflowRules {
             None => join.topic == *pattern,
         };
         let matching = self.overrides.iter().find(|(pattern, _)| matches(pattern));
-        Subscribe { overflow: matching.map_or(self.default, |(_, overflow)| *overflow), echo: join.echo }
+        Subscribe::new().overflow(matching.map_or(self.default, |(_, overflow)| *overflow)).echo(join.echo)
     }
 }
 

@@ -35,7 +35,8 @@ fn serves_when_told_to() {
     let [reactor, stall_timeout_ms, handshake_timeout_ms, cores] = told.split(' ').collect::<Vec<_>>()[..] else {
         panic!("{told}")
     };
-    let limits = Limits { handshake_timeout_ms: handshake_timeout_ms.parse().unwrap(), ..patient() };
+    let mut limits = patient();
+    limits.handshake_timeout_ms = handshake_timeout_ms.parse().unwrap();
     // Thousands of panics are intended; their messages are not.
     std::panic::set_hook(Box::new(|_| {}));
     let server = Server::builder()
@@ -69,20 +70,18 @@ fn serves_when_told_to() {
 
 /// Returns the limits of a server that waits for its clients as long as a test does, below full scale.
 fn patient() -> Limits {
-    if crate::is_full_scale() {
-        return Limits::default();
+    let mut limits = Limits::default();
+    if !crate::is_full_scale() {
+        let patience_ms = crate::patience().as_millis() as u64;
+        limits.assembly_timeout_ms = patience_ms;
+        limits.outbox_age_ms_max = patience_ms;
+        limits.send_timeout_ms = patience_ms;
+        limits.ping_interval_ms = 0;
+        limits.dead_peer_timeout_ms = 0;
+        limits.close_timeout_ms = patience_ms;
+        limits.drain_timeout_ms = patience_ms;
     }
-    let patience_ms = crate::patience().as_millis() as u64;
-    Limits {
-        assembly_timeout_ms: patience_ms,
-        outbox_age_ms_max: patience_ms,
-        send_timeout_ms: patience_ms,
-        ping_interval_ms: 0,
-        dead_peer_timeout_ms: 0,
-        close_timeout_ms: patience_ms,
-        drain_timeout_ms: patience_ms,
-        ..Limits::default()
-    }
+    limits
 }
 
 pub struct Misbehaving {

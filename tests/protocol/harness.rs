@@ -120,8 +120,9 @@ impl Endpoint {
         Self { role: Role::Client, ..Self::server() }
     }
 
-    pub fn with_message_bytes_max(self, message_bytes_max: u64) -> Self {
-        Self { limits: MessageLimits { message_bytes_max, ..self.limits }, ..self }
+    pub fn with_message_bytes_max(mut self, message_bytes_max: u64) -> Self {
+        self.limits.message_bytes_max = message_bytes_max;
+        self
     }
 
     pub fn with_compression(self, agreement: Agreement) -> Self {

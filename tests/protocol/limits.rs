@@ -134,7 +134,8 @@ fn a_limit_of_no_empty_fragments_still_allows_messages() {
 /// Returns how long a message of `count` one-byte fragments takes, in reads of 64 KiB.
 fn time_of_fragments(kind: u8, count: usize) -> Duration {
     let mut bytes = message_of(kind, &vec![&b"x"[..]; count]);
-    let limits = MessageLimits { message_bytes_max: count as u64, ..MessageLimits::default() };
+    let mut limits = MessageLimits::default();
+    limits.message_bytes_max = count as u64;
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let mut message_bytes = 0;
     let start = processor_time();

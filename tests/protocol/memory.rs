@@ -63,7 +63,8 @@ fn ten_thousand_frames_that_claim_exabytes_grow_nothing() {
 
 #[test]
 fn a_claim_within_a_huge_limit_is_paid_for_only_as_bytes_arrive() {
-    let limits = MessageLimits { message_bytes_max: u64::MAX, ..MessageLimits::default() };
+    let mut limits = MessageLimits::default();
+    limits.message_bytes_max = u64::MAX;
     let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
     let mut bytes = header(BINARY, Some(KEY), (1 << 63) - 1);
     bytes.extend([0; 100_000]);
@@ -76,7 +77,8 @@ fn a_claim_within_a_huge_limit_is_paid_for_only_as_bytes_arrive() {
 fn an_unfinished_message_costs_at_most_twice_the_limit() {
     for message_bytes_max in [10_000, 65_536, 65_537, 100_000, 1_000_000] {
         for read_bytes in [100, 1000, 4096, 65_536] {
-            let limits = MessageLimits { message_bytes_max, ..MessageLimits::default() };
+            let mut limits = MessageLimits::default();
+            limits.message_bytes_max = message_bytes_max;
             let (mut pool, mut connection) = (AssemblyPool::default(), Connection::new(Role::Server));
             let mut bytes = masked(BINARY, &vec![0; message_bytes_max as usize]);
             let growth = Growth::start();

@@ -10,6 +10,7 @@ use crate::engine::tasks::BodyPipe;
 use crate::protocol::http::Response;
 
 /// A handler's answer to a request.
+#[non_exhaustive]
 pub enum Reply {
     /// Answers with this response.
     Now(Response),
@@ -106,4 +107,5 @@ impl fmt::Debug for Body {
 /// Says that the client of a streamed answer has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("The client of this answer has left. End the task that writes the answer.")]
+#[non_exhaustive]
 pub struct ClientGone;

@@ -70,6 +70,7 @@ impl fmt::Debug for UpgradeRequest<'_> {
 }
 
 /// A handler's answer to a request for an upgrade.
+#[non_exhaustive]
 pub enum Upgrade<S> {
     /// Answers with 101.
     Accept(Accept<S>),

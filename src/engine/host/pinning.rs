@@ -8,6 +8,7 @@ use core_affinity::CoreId;
 
 /// The rule for pinning cores to processors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Pinning {
     /// Pins if there are as many cores as processors that the process may use.
     #[default]

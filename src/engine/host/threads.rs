@@ -41,6 +41,7 @@ const RING_TRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The kind of reactor that the cores use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReactorKind {
     /// io_uring, or epoll with a warning if io_uring is not available.
     #[default]

@@ -125,7 +125,7 @@ fn join(session: &mut Session<'_, App>, log: &Log, topic: &str, how: &str) {
         "latest" => Overflow::Latest,
         _ => Overflow::Close,
     };
-    let joined = session.subscribe_with(topic, Subscribe { overflow, echo: !how.ends_with("silent") });
+    let joined = session.subscribe_with(topic, Subscribe::new().overflow(overflow).echo(!how.ends_with("silent")));
     if joined == Ok(true) {
         log.board.join(session.id(), topic);
     }

@@ -5,6 +5,7 @@ use thiserror::Error;
 /// The fate of a topic's messages for a subscriber that does not keep up: its outbox exceeds its limit, or its oldest
 /// shared frames have waited for too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Overflow {
     /// The session is closed with 1013 (Try Again Later). The client reconnects, and knows that it missed something.
     #[default]
@@ -19,13 +20,30 @@ pub enum Overflow {
     Latest,
 }
 
-/// The options of a subscription.
+/// The options of a subscription: `Subscribe::new().overflow(Overflow::Latest)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subscribe {
-    /// The fate of messages that the session cannot take. By default, it is closed.
-    pub overflow: Overflow,
-    /// The session receives the messages that it publishes itself, as it does by default.
-    pub echo: bool,
+    pub(crate) overflow: Overflow,
+    pub(crate) echo: bool,
+}
+
+impl Subscribe {
+    /// Returns the default options.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the fate of messages that the session cannot take. Default: [`Overflow::Close`].
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Sets whether the session receives the messages that it publishes itself. Default: yes.
+    pub fn echo(mut self, echo: bool) -> Self {
+        self.echo = echo;
+        self
+    }
 }
 
 impl Default for Subscribe {
@@ -39,6 +57,7 @@ pub const TOPIC_BYTES_MAX: usize = 255;
 
 /// The reason why a topic cannot be subscribed to or published to: a mistake of the caller, or of the name's author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum TopicError {
     /// The name is empty.
     #[error("A topic needs a name of 1 to {TOPIC_BYTES_MAX} bytes; this one is empty.")]

@@ -20,6 +20,7 @@ pub use window::WindowBits;
 
 /// The compression settings of this end.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Compression {
     /// Lets messages refer to earlier ones, if the peer agrees. Default false: all connections share
     /// compressors, and none takes memory for them. True: up to 300 KiB per connection, and smaller messages.

@@ -105,6 +105,7 @@ impl fmt::Display for Origins {
      https://chat.example or http://127.0.0.1:8080, without a path or a final slash and with an international name in \
      its ASCII form (xn--); or same-host, null, file:// or *."
 )]
+#[non_exhaustive]
 pub struct InvalidOrigin {
     /// The text as it was given.
     pub text: String,

@@ -100,6 +100,7 @@ impl fmt::Display for TrustedProxies {
     "{text:?} is neither an address nor a network. Give an IP address, or the first address of a network and the \
      length of its prefix, such as 10.0.0.0/8 or fd00::/8, or unix for all clients of a Unix socket."
 )]
+#[non_exhaustive]
 pub struct InvalidNetwork {
     /// The text as it was given.
     pub text: String,

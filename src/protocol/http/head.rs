@@ -17,6 +17,7 @@ pub const HEADERS_CAPACITY: usize = 256;
 
 /// Limits of a request head.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HeadLimits {
     /// Length of the request line, CRLF included, in bytes: 8 KiB, as in nginx; enough for a token in the query. A
     /// longer one is refused with 414.

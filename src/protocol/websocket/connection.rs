@@ -14,6 +14,7 @@ use crate::protocol::role::Role;
 
 /// The limits of messages on a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageLimits {
     /// Bytes of one message, over all its fragments. Default 64 KiB: enough for chat, telemetry and market data, and
     /// small enough that every connection may use it at once.
