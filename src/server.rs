@@ -21,8 +21,12 @@ use crate::protocol::{Origins, TrustedProxies};
 use crate::reactor::InheritedSocket;
 use crate::service::{Admin, Metrics};
 
-/// A server; see [`Server::builder`].
+/// A server, whose cores run from [`Builder::start`] on. [`Server::join`] supervises them; a server that is dropped
+/// instead serves on, but can no longer be drained.
+///
+/// `M` is the handler's [`Mail`](Handler::Mail).
 #[derive(Debug)]
+#[must_use = "the server is supervised and ends in order only with `join`"]
 pub struct Server<M = ()> {
     cores: Cores<M>,
     status: Arc<Status>,
@@ -79,12 +83,13 @@ impl<M: Send + 'static> Server<M> {
         self.cores.reactor()
     }
 
-    /// Returns the limits in force.
+    /// Returns the limits in force: [`connections_max`](Limits::connections_max) is what the process has descriptors
+    /// for.
     pub fn limits(&self) -> &Limits {
         self.cores.limits()
     }
 
-    /// Returns the counters, one set for each core.
+    /// Returns the counters of all cores, in the order of their numbers.
     pub fn counters(&self) -> &[Arc<Counters>] {
         self.cores.counters()
     }
@@ -113,14 +118,17 @@ impl<M: Send + 'static> Server<M> {
         self.cores.controller()
     }
 
-    /// Serves until drained. Any other end is an error, after which the process should end too: a core that died or
-    /// hangs cannot be replaced.
+    /// Blocks this thread until the server has drained: after [`Controller::drain`], or after a signal.
+    ///
+    /// # Errors
+    /// [`Error::Forced`], [`Error::CoreDied`] or [`Error::CoreStalled`]. The process should end too, because a core
+    /// that died or hangs cannot be replaced.
     pub fn join(self) -> Result<(), Error> {
         self.join_observed(|_| ())
     }
 
-    /// Serves like [`Server::join`], and calls `observe` several times a second with the server's state. `observe` must
-    /// not block: it runs on the thread that supervises the cores.
+    /// Serves like [`Server::join`], and calls `observe` on this thread several times a second, with the state of the
+    /// server. `observe` must not block, because the cores are not supervised meanwhile.
     pub fn join_observed(self, observe: impl FnMut(Heartbeat)) -> Result<(), Error> {
         let stopped = self.cores.supervise(observe);
         if let Some(admin) = self.admin {
@@ -143,7 +151,7 @@ impl<M: Send + 'static> Server<M> {
 /// The name in LISTEN_FDNAMES for the sockets of the administrator's listener.
 pub const ADMIN_SOCKET: &str = "admin";
 
-/// A server's failure to start or to go on.
+/// The reason why a server did not start, or ended without being drained.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -224,7 +232,8 @@ impl Builder {
         self
     }
 
-    /// Sets the number of cores. Default: one for each processor that this process may use.
+    /// Sets the number of cores, each a thread; 0 counts as 1. Default: one for each processor that this process may
+    /// use.
     pub fn cores(mut self, cores: usize) -> Self {
         self.cores = cores;
         self
@@ -242,7 +251,8 @@ impl Builder {
         self
     }
 
-    /// Sets the limits of the server and of each session.
+    /// Sets the limits of the server and of each session. Limits that contradict each other are refused at the start
+    /// ([`LimitsError`]).
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
@@ -318,6 +328,10 @@ impl Builder {
 
     /// Starts the server, with one handler for each core, which `handler` makes on the core's thread. Returns once all
     /// cores accept connections.
+    ///
+    /// # Errors
+    /// [`Error::Address`], [`Error::ProxyProtocolWithoutProxies`] and [`Error::Limits`] name settings that are invalid;
+    /// [`Error::Start`] says what the host refused.
     pub fn start<H: Handler>(
         self,
         handler: impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static,
@@ -345,7 +359,10 @@ impl Builder {
         }
     }
 
-    /// Starts the server and serves until it is drained.
+    /// Starts the server and serves until it is drained: [`Builder::start`] and [`Server::join`].
+    ///
+    /// # Errors
+    /// The errors of both.
     pub fn run<H: Handler>(
         self,
         handler: impl Fn(&Context<H::Mail>) -> H + Send + Sync + 'static,

@@ -111,7 +111,7 @@ impl<R: Reason> Row for ByReason<R> {
 
 macro_rules! counters {
     ($(#[doc = $doc:literal] $field:ident: $row:ty = $name:literal,)+) => {
-        /// The counters of one core.
+        /// The counters of one core, since the server started. [`Counters::all`] returns each with its name and help.
         #[derive(Debug, Default)]
         pub struct Counters {
             $(#[doc = $doc] pub(crate) $field: $row,)+

@@ -41,7 +41,8 @@ impl Drop for Tally {
     }
 }
 
-/// The pending number of subscribers; see [`ServerHandle::subscribers`](super::ServerHandle::subscribers).
+/// The pending number of a topic's subscribers, from [`ServerHandle::subscribers`](super::ServerHandle::subscribers).
+/// Tasks of a core await it, other threads [wait](Self::wait). It is `None` if a core could not be asked.
 #[derive(Debug)]
 #[must_use = "nothing is known before it is awaited"]
 pub struct Subscribers(Arc<Count>);
@@ -57,7 +58,7 @@ impl Subscribers {
         Tally { count: Arc::clone(&self.0), answered: false }
     }
 
-    /// Blocks this thread until the count is complete. Must not be called on a core's thread, which has to count too.
+    /// Blocks this thread until every core has counted. Must not be called on a core's thread, which has to count too.
     pub fn wait(mut self) -> Option<usize> {
         struct Unpark(Thread);
         impl Wake for Unpark {

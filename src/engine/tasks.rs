@@ -242,7 +242,9 @@ impl BodyPipe {
     }
 }
 
-/// A handle to a session, for tasks of its core. It may outlive the session, and then reaches none. `H` is the handler.
+/// A handle to a session, for tasks of its core. It may outlive the session, and then reaches none: `send` returns
+/// [`Sent::Dropped`], and the other calls do nothing. The core carries each call out in its next turn. `H` is the
+/// handler.
 pub struct SessionHandle<H> {
     id: SessionId,
     shared: Rc<Shared>,
@@ -280,7 +282,7 @@ impl<H> SessionHandle<H> {
         self.shared.command(Command::Resume { token: self.id.token });
     }
 
-    /// Begins the closing handshake.
+    /// Begins the closing handshake, as [`Session::close`](super::Session::close) does.
     pub fn close(&self, code: CloseCode, reason: &str) {
         self.shared.command(Command::Close { token: self.id.token, code, reason: reason.to_owned() });
     }

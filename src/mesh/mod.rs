@@ -19,7 +19,7 @@ use inbox::Inbox;
 pub use injector::Injector;
 use shared::Shared;
 
-/// The capacities of rings and inboxes.
+/// The capacities of the queues between cores (rings), and from other threads to cores (inboxes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MeshCapacity {

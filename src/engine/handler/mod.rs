@@ -23,8 +23,12 @@ use crate::protocol::Message;
 use crate::protocol::http::{Request, Response};
 use crate::reactor::{Sockets, Token};
 
-/// The application's side of a core. Each core has a handler of its own, so a handler needs no locks, and its state
-/// need not be `Send`.
+/// The application's side of a core. Each core has a handler of its own and makes all calls on its own thread, so a
+/// handler needs no locks, and neither it nor its state need be `Send`. A call must not block: all other sessions of
+/// the core wait meanwhile.
+///
+/// For one session the calls come in this order: [`upgrade`](Self::upgrade), [`open`](Self::open), any others,
+/// [`close`](Self::close).
 ///
 /// A call that panics ends its session with close code 1011, and nothing else. The handler is called again for other
 /// sessions, so it should not leave its own state half changed.
@@ -64,7 +68,7 @@ pub trait Handler: Sized + 'static {
         let _ = session;
     }
 
-    /// Takes a message of the session's client.
+    /// Takes a message of the session's client. It borrows its bytes for the time of the call; text is valid UTF-8.
     fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>);
 
     /// Takes a ping. Its pong has been sent.
@@ -100,7 +104,7 @@ pub trait Handler: Sized + 'static {
         let _ = session;
     }
 
-    /// Ends a session, once for each that was opened. Nothing can be sent any more.
+    /// Ends a session, once for each that was opened, however it ended. Nothing can be sent any more.
     fn close(&mut self, session: &mut Session<'_, Self>, ended: Ended<'_>) {
         let _ = (session, ended);
     }
@@ -112,7 +116,8 @@ pub trait Handler: Sized + 'static {
     }
 }
 
-/// A session, as a handler sees it during a call.
+/// A session: one open WebSocket, as a handler sees it during a call. [`Session::handle`] and [`Session::id`] are for
+/// later.
 pub struct Session<'a, H: Handler> {
     pub(in crate::engine) slot: &'a mut Slot<H::State>,
     pub(in crate::engine) token: Token,

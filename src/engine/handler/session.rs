@@ -193,7 +193,9 @@ impl<H: Handler> Session<'_, H> {
         }
     }
 
-    /// Begins the closing handshake: nothing can be sent after it, and further messages of the peer are dropped.
+    /// Begins the closing handshake: nothing can be sent after it, and further messages of the peer are dropped. At
+    /// most 123 bytes of `reason` are sent. [`Handler::close`] follows once the peer has answered, or after
+    /// [`Limits::close_timeout_ms`](crate::Limits::close_timeout_ms) without a sign of life.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         if self.slot.phase() == Phase::Open
             && self.slot.connection_mut().close(&mut self.parts.reply, Some(Close::new(code, reason)), None)
@@ -246,8 +248,8 @@ impl<H: Handler> Session<'_, H> {
         self.parts.tasks.handle(self.id())
     }
 
-    /// Runs a task on this core, beside its sessions. It may await anything that monoio can. It does not end with the
-    /// session; if it panics, the session ends with 1011.
+    /// Runs a task on this core, beside its sessions. It may await anything that [`monoio`] can. It does
+    /// not end with the session; if it panics, the session ends with 1011.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.parts.tasks.spawn_for(self.id(), task);
     }

@@ -97,13 +97,13 @@ pub enum Stopped {
     },
 }
 
-/// The state of a server at one check of its supervisor.
+/// The state of a server, as [`Server::join_observed`](crate::Server::join_observed) reports it several times a second.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Heartbeat {
     /// Every running core makes turns.
     pub cores_turn: bool,
-    /// The time that a drain may still take, if the server drains.
+    /// The time that the drain may still take; `None` while the server does not drain.
     pub drain_left: Option<Duration>,
 }
 

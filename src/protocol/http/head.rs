@@ -15,17 +15,17 @@ use super::refusal::Refusal;
 /// so their number bounds the cost of a look-up.
 pub const HEADERS_CAPACITY: usize = 256;
 
-/// Limits of a request head.
+/// The limits of a request's head.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HeadLimits {
-    /// Length of the request line, CRLF included, in bytes: 8 KiB, as in nginx; enough for a token in the query. A
-    /// longer one is refused with 414.
+    /// Bytes of the request line, CRLF included. Default 8 KiB, as in nginx; enough for a token in the query. A longer
+    /// one is refused with 414.
     pub request_line_bytes_max: usize,
-    /// Length of the whole head, in bytes: 16 KiB, which bounds the memory of a connection before its handshake. No
-    /// byte beyond it is read; a longer head is refused with 431.
+    /// Bytes of the whole head. Default 16 KiB, which bounds the memory of a connection before its handshake. No byte
+    /// beyond it is read; a longer head is refused with 431.
     pub head_bytes_max: usize,
-    /// Number of header lines: 64, twice as many as a browser behind proxies sends. More are refused with 431. A value
+    /// Header lines. Default 64, twice as many as a browser behind proxies sends. More are refused with 431. A value
     /// above 256 counts as 256.
     pub headers_max: usize,
 }

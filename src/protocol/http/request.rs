@@ -12,7 +12,7 @@ use super::grammar::{is_digits, is_host, is_target, is_token, list, split_at_byt
 use super::head::{Headers, explain_headers, strict_head};
 use super::refusal::Refusal;
 
-/// A parsed request head, and the body once it is attached; borrows the received bytes and the room for its headers.
+/// An HTTP/1.0 or HTTP/1.1 request, with its whole body. It borrows the received bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     method: &'a str,
