@@ -8,7 +8,7 @@ mod program;
 
 use std::fs::{self, File};
 use std::io::{Read, Write, pipe};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -17,13 +17,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ringsock::reactor::uring::Uring;
+use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use program::client::Client;
 use program::run::PATIENCE;
 use program::sink::{Fate, Sink, close_descriptor, set_limit};
 use program::thread::StoppedThread;
-use program::{Process, between, isolate};
+use program::{Process, between, isolate, serve_prepared};
 
 /// The polling interval of a wait.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -186,6 +187,111 @@ fn lines_that_a_full_disk_does_not_take_are_counted_and_told_of_once_there_is_ro
     server.signal(libc::SIGTERM);
     assert_eq!(server.end().code(), Some(0));
     assert!(log().contains("Draining"), "{}", log());
+}
+
+#[test]
+fn a_life_of_a_session_is_told_at_debug_and_its_frames_at_trace_and_no_secret_is() {
+    let lines = logged("trace", |address| {
+        let mut session = Client::open(address, "/topics/a%20b?token=s3cret");
+        session.say("s3cret");
+        assert_eq!(session.next().unwrap(), (0x81, b"s3cret".to_vec()));
+        session.frame(0x89, b"s3cret");
+        assert_eq!(session.next().unwrap(), (0x8a, b"s3cret".to_vec()));
+        session.frame(0x88, &[&1001u16.to_be_bytes()[..], b"bye"].concat());
+        assert_eq!(close_code(&mut session), 1001);
+        assert_eq!(session.0.read_to_end(&mut Vec::new()).unwrap(), 0);
+    });
+    assert!(!format!("{lines:?}").contains("s3cret"), "{lines:#?}");
+    let told: Vec<Value> = lines.into_iter().filter(|line| line.get("session").is_some()).collect();
+    let session = told[0]["session"].clone();
+    let life = |message: &str, more: Value| {
+        let mut line = json!({ "level": "DEBUG", "target": "ringsock::sessions", "session": session, "core": 0 });
+        line.as_object_mut()
+            .unwrap()
+            .extend([("client".into(), "127.0.0.1".into()), ("message".into(), message.into())]);
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    let frame = |message: &str, more: Value| {
+        let mut line =
+            json!({ "level": "TRACE", "target": "ringsock::frames", "session": session, "message": message });
+        line.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        line
+    };
+    let told: Vec<Value> = told.into_iter().map(without_time).collect();
+    let expected = [
+        life("The client asks for a WebSocket.", json!({ "path": "/topics/a%20b" })),
+        life("The session is open.", json!({ "compressed": false })),
+        life("The session has subscribed.", json!({ "topic": "a b" })),
+        frame("received", json!({ "opcode": "Text", "bytes": 6 })),
+        frame("sent", json!({ "topic": "a b", "messages": 1, "bytes": 8 })),
+        frame("received", json!({ "opcode": "Ping", "bytes": 6 })),
+        frame("sent", json!({ "opcode": "Pong", "bytes": 6 })),
+        life("The client sent a Close frame.", json!({ "code": 1001, "reason": "bye" })),
+        life("The session has ended.", json!({ "end": "closing_handshake" })),
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn each_refusal_is_told_at_debug_and_their_sum_at_info() {
+    let garble = |address: &str| {
+        let mut answer = String::new();
+        let mut stream = connect(address.parse().unwrap());
+        stream.write_all(b"garbled\r\n\r\n").unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    };
+    for (level, each) in [("debug", 2), ("info", 0)] {
+        let lines = logged(level, |address| (0..2).for_each(|_| garble(address)));
+        let of = |level: &'static str| {
+            lines.iter().filter(move |line| line["target"] == "ringsock::refusals" && line["level"] == level)
+        };
+        assert_eq!(of("DEBUG").count(), each, "{lines:#?}");
+        assert!(
+            of("DEBUG").all(|line| line["reason"] == "method_invalid" && line["client"] == "127.0.0.1"),
+            "{lines:#?}"
+        );
+        let sums: Vec<&Value> = of("INFO").map(|line| &line["message"]).collect();
+        assert_eq!(sums, ["Refused 2 times in the last minute: 2 method_invalid."]);
+    }
+}
+
+#[test]
+fn an_error_that_ends_the_program_is_a_line_of_json_too_whatever_the_filter() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let flags = ["--admin-listen", "none", "--log", "off", "--set", "log.format=json"];
+    // It waits for an address in use, for the time that a killed server would need.
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_ringsock")).args(["serve", "--listen", &address]).args(flags).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    let line: Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!((&line["level"], &line["target"]), (&json!("ERROR"), &json!("ringsock")));
+    assert!(line["message"].as_str().unwrap().contains(&address), "{line}");
+}
+
+/// Runs `ringsock serve` on one core for the time of `call`, which gets its address, and returns its log.
+fn logged(filter: &str, call: impl FnOnce(&str)) -> Vec<Value> {
+    let (mut reader, writer) = pipe().unwrap();
+    let flags = ["--admin-listen", "none", "--cores", "1", "--log", filter, "--set", "log.format=json"];
+    let (mut process, banner) = serve_prepared(&flags, |command| {
+        command.stderr(writer);
+    });
+    call(&between(&banner, "ready on ws://", "/"));
+    signal(process.0.id() as i32, libc::SIGTERM);
+    assert_eq!(process.0.wait().unwrap().code(), Some(0));
+    let mut log = String::new();
+    reader.read_to_string(&mut log).unwrap();
+    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+fn without_time(mut line: Value) -> Value {
+    let time = line.as_object_mut().unwrap().remove("timestamp").unwrap();
+    assert!(time.as_str().unwrap().ends_with('Z'), "{time}");
+    line
 }
 
 /// `ringsock serve` on one core, ended when it is dropped.

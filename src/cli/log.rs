@@ -10,7 +10,9 @@ use std::panic::{self, PanicHookInfo};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::SystemTime;
 
+use ringsock::config::LogFormat;
 use tracing_subscriber::EnvFilter;
 
 use super::outlet::Outlet;
@@ -36,12 +38,12 @@ impl Log {
         let before = move || Outlet::flush(&[&logged]);
         let stream = Stream::new(io::stdout())?;
         let output = Outlet::start("ringsock-print", stream, Arc::clone(&lines_dropped), before, || {})?;
-        report_panics(errors.clone());
+        report_panics(errors.clone(), LogFormat::Text);
         Ok(Self { errors, output, lines_dropped })
     }
 
-    /// Starts to log events that pass the filter.
-    pub fn show_events(&self, filter: EnvFilter) {
+    /// Starts to log events that pass the filter. Panics are told in the same form from now on.
+    pub fn show_events(&self, filter: EnvFilter, format: LogFormat) {
         let errors = self.errors.clone();
         // Colours only on a terminal: a file or a journal would keep their codes. The formatter's own errors would be
         // printed past the queue.
@@ -49,15 +51,22 @@ impl Log {
             .with_writer(move || errors.clone())
             .with_ansi(io::stderr().is_terminal())
             .log_internal_errors(false)
-            .with_env_filter(filter)
-            .finish();
+            .with_env_filter(filter);
         // Cannot fail: the program sets no other subscriber.
-        let _ = tracing::subscriber::set_global_default(subscriber);
+        let _ = match format {
+            LogFormat::Text => tracing::subscriber::set_global_default(subscriber.finish()),
+            LogFormat::Json => tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish()),
+        };
+        report_panics(self.errors.clone(), format);
     }
 
-    /// Prints to standard error why the program ends.
-    pub fn print_error(&self, error: impl Display) {
-        self.errors.offer(super::error_line(error).as_bytes());
+    /// Prints to standard error why the program ends, whatever the filter.
+    pub fn print_error(&self, error: impl Display, format: LogFormat) {
+        let line = match format {
+            LogFormat::Text => super::error_line(error),
+            LogFormat::Json => json_line(&error.to_string()),
+        };
+        self.errors.offer(line.as_bytes());
     }
 
     /// Writes lines to standard output.
@@ -93,8 +102,26 @@ fn log_dropped(lines_dropped: Arc<AtomicU64>) -> impl FnMut() {
 }
 
 /// Sends all panic messages of the process to `errors`; the standard library's own hook waits for standard error.
-fn report_panics(errors: Outlet) {
-    panic::set_hook(Box::new(move |panic| errors.offer(panic_text(panic).as_bytes())));
+fn report_panics(errors: Outlet, format: LogFormat) {
+    panic::set_hook(Box::new(move |panic| {
+        let text = panic_text(panic);
+        let line = match format {
+            LogFormat::Text => text,
+            LogFormat::Json => json_line(text.trim()),
+        };
+        errors.offer(line.as_bytes());
+    }));
+}
+
+/// Returns a line of a log in JSON, in the form of `tracing-subscriber`, for an error that no filter hides.
+fn json_line(message: &str) -> String {
+    let line = serde_json::json!({
+        "timestamp": humantime::format_rfc3339_micros(SystemTime::now()).to_string(),
+        "level": "ERROR",
+        "message": message,
+        "target": "ringsock",
+    });
+    format!("{line}\n")
 }
 
 /// Returns the text that the standard library's own hook prints.
@@ -133,7 +160,7 @@ mod tests {
     fn a_panic_is_reported_and_waits_for_no_reader() {
         let (mut reader, writer) = pipe().unwrap();
         let errors = Outlet::start("log", Stream::new(writer).unwrap(), Arc::default(), || {}, || {}).unwrap();
-        report_panics(errors.clone());
+        report_panics(errors.clone(), LogFormat::Text);
         panic_in_a_thread("first");
         let text = read_until(&mut reader, "that was wrong");
         assert!(text.starts_with("\nthread 'first' panicked at src/cli/log.rs:"), "{text}");

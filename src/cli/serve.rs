@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use ringsock::config::{Config, Settings, Source};
+use ringsock::config::{Config, LogFormat, Settings, Source};
 use ringsock::engine::{StartError, TERMINATION_SIGNALS};
 use ringsock::reactor::{self, InheritError, InheritedSockets};
 use ringsock::server::Builder;
@@ -51,7 +51,7 @@ impl Serve {
         let settings = match self.given.resolve() {
             Ok(settings) => settings,
             Err(errors) => {
-                log.print_error(&errors);
+                log.print_error(&errors, LogFormat::Text);
                 return Ok(if errors.is_usage() { super::USAGE.into() } else { ExitCode::FAILURE });
             }
         };
@@ -60,7 +60,7 @@ impl Serve {
             // A signal has ended the start, and no client had connected.
             Err(error) if is_cancelled(&*error) => ExitCode::SUCCESS,
             Err(error) => {
-                log.print_error(settings.explain(&error.to_string()));
+                log.print_error(settings.explain(&error.to_string()), settings.config.log_format);
                 ExitCode::FAILURE
             }
         })
@@ -69,7 +69,7 @@ impl Serve {
 
 fn serve(settings: &Settings, log: &Log, passed: Result<InheritedSockets, InheritError>) -> Result<(), Box<dyn Error>> {
     let config = &settings.config;
-    log.show_events(config.log_filter.filter());
+    log.show_events(config.log_filter.filter(), config.log_format);
     let inherited = passed::accepted(passed?, config)?;
     let builder = builder(config).inherited(inherited).log_lines_dropped(log.lines_dropped());
     let builder = match &config.admin_listen {

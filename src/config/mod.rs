@@ -34,4 +34,4 @@ pub use settings::Settings;
 pub use source::Source;
 pub use subprotocols::Subprotocols;
 pub use table::{KEYS, SECTIONS};
-pub use values::{CompressionMode, Config};
+pub use values::{CompressionMode, Config, LogFormat};

@@ -6,7 +6,7 @@
 use super::key::{Flag, Key, Section};
 use super::kind::{Bytes, Ceiling, Checked, Choice, Count, Kind, List, Millis, OptionalAddress, Switch, Unit, Window};
 use super::listen::{Addresses, Each, Group, Mode};
-use super::values::CompressionMode;
+use super::values::{CompressionMode, LogFormat};
 use crate::engine::{Pinning, ReactorKind};
 use crate::protocol::http::HEADERS_CAPACITY;
 
@@ -248,6 +248,9 @@ keys! {
     "log", "The log on standard error." {
         /// Events to log: info, debug or ringsock=trace
         "filter" flag "log" "FILTER" => log_filter as Checked("filter");
+        /// Form of a line
+        /// json: one object for each line, for programs that collect logs.
+        "format" => log_format as Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     }
 }
 

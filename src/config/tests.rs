@@ -26,6 +26,7 @@ fn sample(key: &Key) -> &'static str {
         "api.key" => "s3cret",
         "api.allow-origin" => "https://app.example",
         "log.filter" => "ringsock=trace",
+        "log.format" => "json",
         "limits.max-request-line-bytes" => "7000",
         "timeouts.dead-peer-timeout-ms" => "30s",
         _ => match key.unit().as_str() {

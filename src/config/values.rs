@@ -29,6 +29,16 @@ pub enum CompressionMode {
     Dedicated,
 }
 
+/// The form of a line of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    #[default]
+    Text,
+    /// A JSON object, for programs.
+    Json,
+}
+
 /// Every setting of a server.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -66,6 +76,8 @@ pub struct Config {
     pub api_allow_origin: CrossOrigin,
     /// Events that the log shows.
     pub log_filter: LogFilter,
+    /// The form of a line of the log.
+    pub log_format: LogFormat,
 }
 
 impl Default for Config {
@@ -88,6 +100,7 @@ impl Default for Config {
             api_insecure: false,
             api_allow_origin: CrossOrigin::default(),
             log_filter: LogFilter::default(),
+            log_format: LogFormat::default(),
         }
     }
 }

@@ -58,6 +58,11 @@ impl<R: Reason> ByReason<R> {
         self.counters.get(reason.index()).map_or(0, Counter::read)
     }
 
+    /// Returns the name and the count so far of every reason, in a fixed order.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        R::NAMES.iter().copied().zip(self.counters.iter().map(Counter::read))
+    }
+
     /// Returns the count of all reasons so far.
     pub fn read(&self) -> u64 {
         self.counters.iter().map(Counter::read).sum()
@@ -104,8 +109,7 @@ impl Row for Counter {
 
 impl<R: Reason> Row for ByReason<R> {
     fn family(&self, name: &'static str, help: &'static str) -> CounterFamily {
-        let counts = self.counters.iter().map(Counter::read);
-        CounterFamily { name, help, label: R::LABEL, counts: R::NAMES.iter().copied().zip(counts).collect() }
+        CounterFamily { name, help, label: R::LABEL, counts: self.counts().collect() }
     }
 }
 

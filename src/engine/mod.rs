@@ -10,6 +10,7 @@ mod handler;
 mod host;
 mod limits;
 mod limits_check;
+mod log;
 mod mail;
 mod parts;
 mod reasons;

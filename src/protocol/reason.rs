@@ -13,6 +13,11 @@ pub trait Reason {
 
     /// Returns the index of this value in [`Reason::NAMES`].
     fn index(&self) -> usize;
+
+    /// Returns the name of this value.
+    fn name(&self) -> &'static str {
+        Self::NAMES.get(self.index()).copied().unwrap_or_default()
+    }
 }
 
 /// Names the variants of an enum, regardless of their fields: `reasons! { Violation: Unmasked = "unmasked", }`.

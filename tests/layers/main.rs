@@ -34,6 +34,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 
 /// The rooms of the engine from the bottom up; each imports only from those before it.
 const ENGINE_FLOORS: &[&str] = &[
+    "log",
     "status",
     "reasons",
     "values",

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::engine::admission::Admission;
+use crate::engine::log;
 use crate::protocol::http::proxy;
 use crate::protocol::http::{Refusal, Request};
 
@@ -17,7 +18,7 @@ use crate::protocol::http::{Refusal, Request};
 #[derive(Debug)]
 pub(in crate::engine) struct Clients {
     admission: Arc<Admission>,
-    /// The addresses of clients are needed for a limit or to judge proxies.
+    /// The addresses of clients are needed for a limit, to judge proxies, or for the log.
     needed: bool,
     known: Vec<Option<Client>>,
 }
@@ -53,7 +54,7 @@ pub(in crate::engine) enum NotAdmitted {
 
 impl Clients {
     pub(in crate::engine) fn new(admission: Arc<Admission>) -> Self {
-        Self { needed: admission.needs_addresses(), admission, known: Vec::new() }
+        Self { needed: admission.needs_addresses() || log::shows_clients(), admission, known: Vec::new() }
     }
 
     /// Admits a connection; `peer` returns its other end. An admitted client must then be inserted or discarded.

@@ -140,7 +140,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn turn_away(&mut self, socket: Socket, refusal: &Refusal) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.count_turned_away(refusal);
+        self.note_turned_away(refusal, Some(socket));
         self.parts.counters.closed.add(&End::TurnedAway);
         let answer = self.answer_bytes(refusal);
         transport::turn_away(&mut self.reactor, socket, &answer, &mut self.scratch);
@@ -157,7 +157,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             if transport::turn_away_waiting(&mut self.reactor, listener, &answer, &mut self.scratch).is_err() {
                 break;
             }
-            self.count_turned_away(refusal);
+            self.note_turned_away(refusal, None);
         }
     }
 
@@ -168,9 +168,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         answer
     }
 
-    fn count_turned_away(&self, refusal: &Refusal) {
+    /// Counts and logs a client that gets no session, by its socket if it has one.
+    fn note_turned_away(&self, refusal: &Refusal, socket: Option<Socket>) {
         self.parts.counters.turned_away.add(1);
         self.parts.counters.http_refusals.add(refusal);
+        let address = |socket| self.reactor.peer_address(socket).ok().map(|peer| peer.ip().to_canonical());
+        self.parts.log_turned_away(refusal, || socket.and_then(address));
     }
 
     /// Closes the listeners: now, or as soon as the reactor has stopped accepting from them.

@@ -135,7 +135,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if slot.phase() == Phase::Ended {
             return;
         }
-        let state = slot.finish();
+        let (state, end) = (slot.finish(), slot.end().unwrap_or(end));
+        if state.is_some() {
+            self.parts.log_closed(token, end);
+        }
         self.parts.leave_all(slot);
         self.parts.profiles.release(slot.set_profile(0));
         self.parts.compression.note_ended(slot.connection().compression());

@@ -10,7 +10,7 @@ use crate::engine::reasons::End;
 use crate::engine::session::{Phase, Slot, Unconsumed};
 use crate::engine::values::Ended;
 use crate::engine::wheel::ticks;
-use crate::protocol::{Close, Event, Incoming, Violation};
+use crate::protocol::{Close, Event, Incoming, Opcode, Violation};
 use crate::reactor::{Reactor, Sockets, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -80,6 +80,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Fails a connection whose peer violated the protocol.
     pub(in crate::engine) fn fail(&mut self, token: Token, violation: &Violation) {
         self.parts.counters.violations.add(violation);
+        self.parts.log_violation(token, violation);
         if let Some(slot) = self.sessions.get_mut(token) {
             let reason = violation.to_string();
             self.parts.fail(slot, token, End::Violation, Close::new(violation.close_code(), &reason));
@@ -104,16 +105,22 @@ fn read_frames<H: Handler>(
         match event {
             Event::Message(message) => {
                 parts.counters.messages_received.add(1);
+                parts.log_received(token, message.kind().opcode(), message.len());
                 handler.message(&mut Session { slot, token, parts, sockets }, message);
             }
             Event::Ping(payload) => {
+                parts.log_received(token, Opcode::Ping, payload.len());
                 parts.write_pong(slot, token, sockets, payload);
                 handler.ping(&mut Session { slot, token, parts, sockets }, payload);
             }
-            Event::Pong(payload) => handler.pong(&mut Session { slot, token, parts, sockets }, payload),
+            Event::Pong(payload) => {
+                parts.log_received(token, Opcode::Pong, payload.len());
+                handler.pong(&mut Session { slot, token, parts, sockets }, payload);
+            }
             Event::Close(close) => {
                 let code = close.map(|close| close.code);
                 parts.counters.closes_received.add(&code);
+                parts.log_close_received(token, close);
                 if parts.is_over(slot) {
                     let ended = Ended { code, reason: close.map_or("", |close| close.reason), clean: true };
                     handler.close(&mut Session { slot, token, parts, sockets }, ended);

@@ -114,6 +114,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.assembled_bytes = 0;
         self.parts.inflation.begin_turn();
         self.parts.publishers.begin_turn();
+        self.parts.look_at_log();
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();

@@ -227,6 +227,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Writes the refusal of a request. It is the last answer of the connection.
     pub(super) fn write_refusal(&mut self, token: Token, refusal: &Refusal) {
         self.parts.counters.http_refusals.add(refusal);
+        self.parts.log_refused(token, refusal);
         if let (Refusal::BodyTooLarge { .. }, Some(slot)) = (refusal, self.sessions.get_mut(token)) {
             slot.expect_unread_body();
         }

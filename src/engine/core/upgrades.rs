@@ -67,9 +67,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.drop_guarded(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
                 }
+                self.parts.log_opened(token, accept.protocol.as_deref(), answer.is_some());
                 self.open(token, accept.state, answer.map(|answer| answer.agreement), profile);
             }
             Some(Upgrade::Reject(response)) => {
+                self.parts.log_rejected(token, response.status());
                 self.parts.counters.http_answers.add(1);
                 self.write_last(token, &response, End::Answered);
             }
@@ -112,6 +114,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 return;
             }
         };
+        self.parts.log_requested(token, request.path());
         let client = self.parts.clients.address(token.index);
         let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };

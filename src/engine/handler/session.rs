@@ -93,13 +93,21 @@ impl<H: Handler> Session<'_, H> {
             self.slot.want_no_echo();
         }
         let limits = self.parts.limits.subscriptions();
-        self.parts.topics.subscribe(topic, (self.token, self.slot.membership_mut()), subscribe, limits)
+        let subscribed =
+            self.parts.topics.subscribe(topic, (self.token, self.slot.membership_mut()), subscribe, limits)?;
+        if subscribed {
+            self.parts.log_subscribed(self.token, topic);
+        }
+        Ok(subscribed)
     }
 
     /// Ends a subscription. Returns whether there was one. Messages in the outbox still arrive; later ones do not.
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         let left = self.parts.topics.unsubscribe(topic, (self.token.index, self.slot.membership_mut()));
-        left.map(|member| self.parts.note_left(member)).is_some()
+        let Some(member) = left else { return false };
+        self.parts.note_left(member);
+        self.parts.log_unsubscribed(self.token, topic);
+        true
     }
 
     /// Returns whether the session is subscribed to this topic or pattern.
@@ -201,6 +209,7 @@ impl<H: Handler> Session<'_, H> {
             && self.slot.connection_mut().close(&mut self.parts.reply, Some(Close::new(code, reason)), None)
         {
             self.parts.counters.closes_sent.add(&Some(code));
+            self.parts.log_close_sent(self.token, Close::new(code, reason));
             self.parts.set_deadline(self.slot, self.token, self.parts.limits.close_timeout_ms);
             self.parts.leave_all(self.slot);
             // The peer's Close frame is awaited now, even if the session was paused or throttled.

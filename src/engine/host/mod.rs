@@ -8,6 +8,7 @@ mod controller;
 mod patience;
 mod pinning;
 mod purge;
+mod refusals;
 mod runtime;
 mod signals;
 mod start_error;

@@ -20,12 +20,14 @@ use crate::engine::host::control::Wish;
 use crate::engine::host::controller::Controller;
 use crate::engine::host::patience::{address_patience, await_address};
 use crate::engine::host::pinning::Pinning;
+use crate::engine::host::refusals::RefusalLog;
 use crate::engine::host::signals::Signals;
 use crate::engine::host::start_error::{DESCRIPTORS_PER_CORE, StartError};
 use crate::engine::host::thread_clock;
 use crate::engine::host::threads::{Event, Plan, ReactorKind, Threads};
 use crate::engine::host::watchdog::{StallLog, WATCH_INTERVAL_MS, Watchdog};
 use crate::engine::limits::Limits;
+use crate::engine::log::REFUSALS;
 use crate::engine::reasons::End;
 use crate::engine::seed::Seed;
 use crate::engine::status::Status;
@@ -125,6 +127,7 @@ pub struct Cores<M = ()> {
     /// The kernel's thread ids, by core.
     thread_ids: Vec<u32>,
     stalls: StallLog,
+    refusals: RefusalLog,
     /// A core was stalled at the last check.
     is_stalled: bool,
     epoch: Instant,
@@ -193,6 +196,7 @@ impl<M: Send + 'static> Cores<M> {
             threads: Vec::new(),
             thread_ids: vec![0; cores],
             stalls: StallLog::default(),
+            refusals: RefusalLog::default(),
             is_stalled: false,
             epoch: plan.epoch,
             _files: files,
@@ -259,6 +263,7 @@ impl<M: Send + 'static> Cores<M> {
     /// Watches the cores until they have ended. Calls `observe` several times a second; it must not block.
     pub fn supervise(mut self, observe: impl FnMut(Heartbeat)) -> Stopped {
         let stopped = self.watch(observe);
+        self.log_refusals(u64::MAX);
         self.status.set_ready(false);
         self.controller.control.wish(Wish::Stop);
         self.controller.wake();
@@ -299,6 +304,7 @@ impl<M: Send + 'static> Cores<M> {
             if let Some(stopped) = self.check_cores(&mut watchdog, &running, draining.is_some()) {
                 return stopped;
             }
+            self.log_refusals(self.elapsed_ms());
             let left_ms = |draining: Draining| draining.ends_ms.saturating_sub(watchdog.present_ms());
             let drain_left = draining.map(|draining| Duration::from_millis(left_ms(draining)));
             observe(Heartbeat { cores_turn: !self.is_stalled, drain_left });
@@ -349,6 +355,13 @@ impl<M: Send + 'static> Cores<M> {
         let given_up = silences.iter().max_by_key(|silence| silence.blamed_ms())?;
         let for_good = self.stall_timeout_ms > 0 && given_up.blamed_ms() > self.stall_timeout_ms;
         for_good.then_some(Stopped::CoreStalled { core: given_up.core, stalled_ms: given_up.silent_ms })
+    }
+
+    /// Logs, once a minute, what was refused, except by a server in the background.
+    fn log_refusals(&mut self, now_ms: u64) {
+        if let Some(refused) = self.refusals.due(now_ms, &self.counters).filter(|_| !self.in_background) {
+            tracing::info!(target: REFUSALS, "Refused {} times in the last minute: {refused}.", refused.total());
+        }
     }
 
     fn elapsed_ms(&self) -> u64 {

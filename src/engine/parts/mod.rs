@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod failing;
+mod log;
 mod mail;
 mod publish;
 mod sharing;
@@ -67,6 +68,8 @@ pub(in crate::engine) struct Parts {
     pub(in crate::engine) called: Vec<Token>,
     /// Mail from this core's handler to itself, in order.
     own_mail: VecDeque<HandlerMail>,
+    /// The log shows frames in this turn.
+    logs_frames: bool,
 }
 
 impl Parts {
@@ -105,6 +108,7 @@ impl Parts {
             wakes: Wakes::default(),
             called: Vec::new(),
             own_mail: VecDeque::new(),
+            logs_frames: false,
         }
     }
 

@@ -61,6 +61,7 @@ impl Parts {
     #[inline]
     fn share<S>(&mut self, slot: &mut Slot<S>, token: Token, shared: SharedFrames) {
         self.counters.messages_sent.add(u64::from(shared.messages));
+        self.log_shared(token, shared.topic.index, shared.messages, shared.frames.len());
         if !slot.has_outbox() {
             self.put_in_outbox(slot, token, Box::default());
         }

@@ -33,6 +33,7 @@ impl Parts {
         message: Message<'_>,
         compress: Compress,
     ) {
+        self.log_sent(token, message.kind().opcode(), message.len());
         let compressors = self.compression.compressors_for(slot.connection(), &self.limits);
         if compressors.is_some_and(|with| with.should_compress(compress, message.len())) {
             return self.write_compressed(slot, token, sockets, message);
@@ -69,6 +70,7 @@ impl Parts {
     ) {
         let compressors = self.compression.compressors_for(slot.connection(), &self.limits);
         let frame = slot.connection_mut().frame_of(prepared, compressors);
+        self.log_sent_prepared(token, frame.len());
         if frame.len() >= DIRECT_BYTES_MIN && !slot.has_outbox() {
             return self.send_directly(slot, token, sockets, frame);
         }
@@ -122,6 +124,7 @@ impl Parts {
     pub(in crate::engine) fn write_ping(&mut self, token: Token, payload: &[u8]) {
         let payload = &payload[..payload.len().min(CONTROL_PAYLOAD_MAX)];
         let before = self.reply.len();
+        self.log_sent(token, Opcode::Ping, payload.len());
         write_frame(&mut self.reply, Opcode::Ping, payload, None);
         self.acknowledged.discount(token.index, self.reply.len() - before);
         self.counters.pings_sent.add(1);
@@ -135,6 +138,7 @@ impl Parts {
         sockets: &mut dyn Sockets,
         payload: &[u8],
     ) {
+        self.log_sent(token, Opcode::Pong, payload.len());
         if !slot.has_outbox() {
             write_frame(&mut self.reply, Opcode::Pong, payload, None);
             if self.reply.len() >= REPLY_BYTES_BEHIND_PONG_MAX {

@@ -1,0 +1,162 @@
+//! The log of a core: the lives of its sessions, its refusals and its frames.
+//!
+//! Invariants: a line costs a comparison while the log does not show it; what a client chose is quoted and escaped.
+
+use std::net::IpAddr;
+
+use tracing::Level;
+use tracing::field::{DisplayValue, debug, display};
+
+use super::Parts;
+use crate::engine::log::{FRAMES, REFUSALS, SESSIONS};
+use crate::engine::reasons::End;
+use crate::engine::values::SessionId;
+use crate::protocol::http::Refusal;
+use crate::protocol::{Close, Opcode, Reason, Violation};
+use crate::reactor::Token;
+
+/// Writes a line about a session at debug.
+macro_rules! tell {
+    ($target:ident, $parts:ident, $token:ident, $($fields_and_text:tt)+) => {
+        tracing::debug!(
+            target: $target,
+            session = %$parts.id($token),
+            core = $parts.core,
+            client = $parts.client($token),
+            $($fields_and_text)+
+        )
+    };
+}
+
+impl Parts {
+    #[cold]
+    pub(in crate::engine) fn log_requested(&self, token: Token, path: &str) {
+        tell!(SESSIONS, self, token, path, "The client asks for a WebSocket.");
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_opened(&self, token: Token, protocol: Option<&str>, compressed: bool) {
+        tell!(SESSIONS, self, token, protocol, compressed, "The session is open.");
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_subscribed(&self, token: Token, topic: &str) {
+        tell!(SESSIONS, self, token, topic, "The session has subscribed.");
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_unsubscribed(&self, token: Token, topic: &str) {
+        tell!(SESSIONS, self, token, topic, "The session has unsubscribed.");
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_close_received(&self, token: Token, close: Option<Close<'_>>) {
+        tell!(
+            SESSIONS,
+            self,
+            token,
+            code = close.map(|close| close.code.number()),
+            reason = close.map(|close| close.reason),
+            "The client sent a Close frame."
+        );
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_close_sent(&self, token: Token, close: Close<'_>) {
+        tell!(
+            SESSIONS,
+            self,
+            token,
+            code = close.code.number(),
+            reason = close.reason,
+            "The server sends a Close frame."
+        );
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_violation(&self, token: Token, violation: &Violation) {
+        tell!(SESSIONS, self, token, "The client broke the protocol. {violation}");
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_closed(&self, token: Token, end: End) {
+        tell!(SESSIONS, self, token, end = end.name(), "The session has ended.");
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_refused(&self, token: Token, refusal: &Refusal) {
+        tell!(REFUSALS, self, token, reason = refusal.name(), "Refused a request. {refusal}");
+    }
+
+    #[cold]
+    pub(in crate::engine) fn log_rejected(&self, token: Token, status: u16) {
+        tell!(REFUSALS, self, token, status, "The handler rejected an upgrade.");
+    }
+
+    /// Logs that a connection gets no session; `client` returns its address.
+    #[cold]
+    pub(in crate::engine) fn log_turned_away(&self, refusal: &Refusal, client: impl FnOnce() -> Option<IpAddr>) {
+        tracing::debug!(
+            target: REFUSALS,
+            core = self.core,
+            client = client().map(display),
+            reason = refusal.name(),
+            "Turned away a connection. {refusal}"
+        );
+    }
+
+    /// Asks once a turn whether the log shows frames, so that a frame costs a look at a flag.
+    pub(in crate::engine) fn look_at_log(&mut self) {
+        self.logs_frames = tracing::enabled!(target: FRAMES, Level::TRACE);
+    }
+
+    #[inline]
+    pub(in crate::engine) fn log_received(&self, token: Token, opcode: Opcode, bytes: usize) {
+        if self.logs_frames {
+            log_frame(self.id(token), "received", Some(opcode), bytes);
+        }
+    }
+
+    #[inline]
+    pub(super) fn log_sent(&self, token: Token, opcode: Opcode, bytes: usize) {
+        if self.logs_frames {
+            log_frame(self.id(token), "sent", Some(opcode), bytes);
+        }
+    }
+
+    /// Logs that a frame that was encoded before, with so many bytes, is sent to a session.
+    #[inline]
+    pub(super) fn log_sent_prepared(&self, token: Token, bytes: usize) {
+        if self.logs_frames {
+            log_frame(self.id(token), "sent", None, bytes);
+        }
+    }
+
+    /// Logs that messages of a topic, encoded as so many bytes, are sent to a session.
+    #[inline]
+    pub(super) fn log_shared(&self, token: Token, topic: u32, messages: u32, bytes: usize) {
+        if self.logs_frames {
+            self.log_messages(token, topic, messages, bytes);
+        }
+    }
+
+    #[cold]
+    fn log_messages(&self, token: Token, topic: u32, messages: u32, bytes: usize) {
+        let topic = self.topics.get(topic).map(|topic| &topic.name[..]);
+        tracing::trace!(target: FRAMES, session = %self.id(token), topic, messages, bytes, "sent");
+    }
+
+    fn id(&self, token: Token) -> SessionId {
+        SessionId { core: self.core, token }
+    }
+
+    fn client(&self, token: Token) -> Option<DisplayValue<IpAddr>> {
+        self.clients.address(token.index).map(display)
+    }
+}
+
+#[cold]
+fn log_frame(session: SessionId, direction: &'static str, opcode: Option<Opcode>, bytes: usize) {
+    let opcode = opcode.map(debug);
+    tracing::trace!(target: FRAMES, %session, opcode, bytes, "{direction}");
+}
