@@ -6,11 +6,9 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ringsock::mesh::{Mesh, MeshCapacity};
-// The module that the files below call `crate::reactor`.
-use ringsock::reactor;
 
 #[allow(dead_code, unused_imports, reason = "a bench uses a part of it, and not its tests")]
-#[path = "../src/engine/session/slab.rs"]
+#[path = "../src/slab.rs"]
 mod slab;
 #[allow(dead_code, unused_imports, reason = "a bench uses a part of it, and not its tests")]
 #[path = "../src/engine/wheel.rs"]
@@ -28,18 +26,18 @@ type Entry = [u64; 10];
 fn slab(c: &mut Criterion) {
     let mut group = c.benchmark_group("slab");
     let mut slab = Slab::<Entry>::default();
-    let tokens: Vec<_> = (0..SESSIONS).filter_map(|number| slab.insert([u64::from(number); 10]).ok()).collect();
+    let numbers: Vec<_> = (0..SESSIONS).map(|number| slab.insert([u64::from(number); 10])).collect();
     // One after the other, in an order that no processor predicts.
-    let mut order = tokens.iter().cycle().step_by(7919).copied();
+    let mut order = numbers.iter().cycle().step_by(7919).copied();
     group.bench_function("find", |b| {
-        b.iter(|| order.next().and_then(|token| slab.get_mut(black_box(token)).map(|entry| entry[3])));
+        b.iter(|| order.next().and_then(|number| slab.get_mut(black_box(number)).map(|entry| entry[3])));
     });
     group.bench_function("remove and insert", |b| {
-        let mut token = tokens[SESSIONS as usize / 2];
+        let mut number = numbers[SESSIONS as usize / 2];
         b.iter(|| {
-            let entry = slab.remove(token).unwrap_or_default();
-            token = slab.insert(entry).unwrap_or(token);
-            assert!(slab.get_mut(token).is_some());
+            let entry = slab.remove(number).unwrap_or_default();
+            number = slab.insert(entry);
+            assert!(slab.get_mut(number).is_some());
         });
     });
     group.finish();

@@ -148,6 +148,8 @@ pub mod tune;
 
 #[cfg(feature = "server")]
 mod proc;
+#[cfg(feature = "server")]
+mod slab;
 #[cfg(feature = "cli")]
 mod units;
 

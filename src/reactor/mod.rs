@@ -74,7 +74,7 @@ impl Socket {
 pub struct Token {
     /// The slot in the core's slab, below [`SESSIONS_PER_CORE_MAX`].
     pub index: u32,
-    /// The number of earlier uses of the slot.
+    /// Differs from those of earlier sessions in the slot.
     pub generation: u32,
 }
 

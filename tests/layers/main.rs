@@ -18,8 +18,9 @@ use source::{File, Source};
 const FLOORS: &[(&str, &[&str])] = &[
     ("address", &[]),
     ("proc", &[]),
+    ("slab", &[]),
     ("protocol", &[]),
-    ("reactor", &["address"]),
+    ("reactor", &["address", "slab"]),
     ("transport", &["reactor"]),
     ("mesh", &[]),
     ("bus", &[]),
@@ -27,7 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("tune", &["proc", "units"]),
     ("load", &["proc", "units", "protocol", "reactor", "transport"]),
-    ("engine", &["address", "protocol", "reactor", "transport", "mesh"]),
+    ("engine", &["address", "slab", "protocol", "reactor", "transport", "mesh"]),
     ("service", &["proc", "engine", "protocol", "reactor", "mesh", "bus"]),
     ("server", &["address", "service", "engine", "protocol", "reactor", "mesh", "bus", "config"]),
 ];

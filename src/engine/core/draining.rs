@@ -61,7 +61,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Returns whether the next turn has a step of the drain to take at once.
     pub(in crate::engine) fn has_closes_due(&self) -> bool {
-        let slots = self.sessions.capacity();
+        let slots = self.sessions.end();
         match &self.draining {
             Some(Drain::Closing(closing)) => {
                 closing.looked_at < slots || (closing.next < slots && closing.told < closing.due(self.now_ms))
@@ -84,7 +84,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Drain::Requested => Some(self.now_ms),
             Drain::Delayed { until_ms } => Some(*until_ms),
             Drain::Closing(closing) => {
-                let share_ms = closing.next_share_ms(self.sessions.capacity());
+                let share_ms = closing.next_share_ms(self.sessions.end());
                 Some(share_ms.unwrap_or(u64::MAX).min(closing.deadline_ms))
             }
         }
@@ -119,7 +119,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn check_unused_connections(&mut self) {
         let Some(Drain::Closing(closing)) = &mut self.draining else { return };
         let from = closing.looked_at;
-        let until = self.sessions.capacity().min(from.saturating_add(CLOSES_PER_TURN_MAX as u32));
+        let until = self.sessions.end().min(from.saturating_add(CLOSES_PER_TURN_MAX as u32));
         closing.looked_at = closing.looked_at.max(until);
         for index in from..until {
             let Some((token, slot)) = self.sessions.at_mut(index) else { continue };
@@ -142,7 +142,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Closes as many sessions as are due and a turn allows.
     fn close_a_share(&mut self) {
-        let slots = self.sessions.capacity();
+        let slots = self.sessions.end();
         let Some(Drain::Closing(closing)) = &self.draining else { return };
         let due = closing.due(self.now_ms).saturating_sub(closing.told).min(CLOSES_PER_TURN_MAX as u64);
         let (from, mut told) = (closing.next, 0);
@@ -170,13 +170,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Cuts off all remaining sessions. Repeats that a drain timeout later, for those with operations in flight.
     fn cut_off_remaining(&mut self) {
-        for index in 0..self.sessions.capacity() {
+        for index in 0..self.sessions.end() {
             if let Some(token) = self.sessions.token_at(index) {
                 self.cut_off(token, End::CutOff);
             }
         }
         let again_ms = self.now_ms.saturating_add(self.parts.limits.drain_timeout_ms);
-        let slots = self.sessions.capacity();
+        let slots = self.sessions.end();
         if let Some(Drain::Closing(closing)) = &mut self.draining {
             (closing.looked_at, closing.next) = (slots, slots);
             closing.deadline_ms = again_ms;

@@ -39,8 +39,7 @@ use crate::engine::handler::Handler;
 use crate::engine::parts::Parts;
 use crate::engine::reasons::End;
 use crate::engine::seed::Seed;
-use crate::engine::session::slab::Slab;
-use crate::engine::session::{Phase, Slot};
+use crate::engine::session::{Phase, Sessions, Slot};
 use crate::engine::tasks::{Spawner, Tasks};
 use crate::engine::wheel::TICK_MS;
 use crate::reactor::{Completion, Reactor, Token};
@@ -59,7 +58,7 @@ const OTHERS_INTERVAL_MS: u64 = 1;
 pub struct Core<H: Handler, R: Reactor> {
     pub(in crate::engine) handler: H,
     pub(in crate::engine) reactor: R,
-    pub(in crate::engine) sessions: Slab<Slot<H::State>>,
+    pub(in crate::engine) sessions: Sessions<Slot<H::State>>,
     pub(in crate::engine) parts: Parts,
     pub(in crate::engine) upgrades: PendingUpgrades<H::State>,
     answers: Answers,
@@ -88,7 +87,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         Self {
             handler,
             reactor,
-            sessions: Slab::default(),
+            sessions: Sessions::default(),
             parts: Parts::new(core, limits, counters_of_all, clients, tasks, mesh),
             upgrades: PendingUpgrades::default(),
             answers: Answers::default(),

@@ -16,8 +16,7 @@ pub use server_handle::ServerHandle;
 pub use upgrade::{Accept, Upgrade, UpgradeRequest};
 
 use crate::engine::parts::Parts;
-use crate::engine::session::Slot;
-use crate::engine::session::slab::Slab;
+use crate::engine::session::{Sessions, Slot};
 use crate::engine::values::Ended;
 use crate::protocol::Message;
 use crate::protocol::http::{Request, Response};
@@ -128,7 +127,7 @@ pub struct Session<'a, H: Handler> {
 /// A core, as its handler sees it during a call that is for no session: topics, mail, counters, and sessions by their
 /// ids.
 pub struct Hub<'a, H: Handler> {
-    pub(in crate::engine) sessions: &'a mut Slab<Slot<H::State>>,
+    pub(in crate::engine) sessions: &'a mut Sessions<Slot<H::State>>,
     pub(in crate::engine) parts: &'a mut Parts,
     pub(in crate::engine) sockets: &'a mut dyn Sockets,
 }

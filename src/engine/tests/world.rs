@@ -409,7 +409,7 @@ impl<H: Handler> World<H> {
         assert_eq!(counters.upgraded.read(), self.log.opened.borrow().len() as u64);
         let moment = Moment { tick: self.core.parts.tick, turn: self.network.turns() };
         let told_all = self.core.has_told_all();
-        for index in 0..self.core.sessions.capacity() {
+        for index in 0..self.core.sessions.end() {
             let Some(token) = self.core.sessions.token_at(index) else { continue };
             let slot = self.core.sessions.get_mut(token).expect("a token of now");
             let address = self.network.address_of(slot.transport().socket()).expect("a session has a socket");

@@ -5,10 +5,11 @@
 //! announcement: from then on it misses no message. Invariant: a topic is queued for announcement at most once, however
 //! often it changes, and no announcement is lost: it waits while a ring is full.
 
+use super::Topics;
 use super::interest::Notice;
 use super::topic::{Remote, TopicKey};
-use super::{NO_ENTRY, Topics};
 use crate::mesh::Mesh;
+use crate::slab::NO_ENTRY;
 
 impl Topics {
     /// Returns whether every core knows that the topic has subscribers here.

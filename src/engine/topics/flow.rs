@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 
-use super::arena::NONE;
 use crate::protocol::deflate::{Compressors, WindowBits};
 use crate::protocol::{Batch, BatchBuilder, Encoding};
 use crate::reactor::Token;
@@ -168,9 +167,6 @@ fn with_local_count(batches: &[QueuedBatch], encoding: Encoding) -> Encoding {
         _ => encoding,
     }
 }
-
-/// The cursor at the end of a round, and the membership of a session without subscriptions.
-pub(in crate::engine) const NO_ENTRY: u32 = NONE;
 
 #[cfg(test)]
 mod tests {

@@ -5,9 +5,9 @@
 
 use std::num::NonZeroU32;
 
-use super::arena::{Arena, NONE};
 use super::policy::{Overflow, Subscribe};
 use crate::reactor::SESSIONS_PER_CORE_MAX;
+use crate::slab::{NO_ENTRY, Slab};
 
 /// The subscription of one session to one topic.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ const _: () = assert!(SESSIONS_PER_CORE_MAX <= CONFIRMED as usize);
 
 /// The limit for one subscription, in bytes.
 const MEMBER_BYTES_MAX: usize = 32;
-const _: () = assert!(Arena::<Member>::ENTRY_BYTES <= MEMBER_BYTES_MAX);
+const _: () = assert!(Slab::<Member>::ENTRY_BYTES <= MEMBER_BYTES_MAX);
 
 impl Member {
     pub(in crate::engine) fn topic(&self) -> u32 {
@@ -119,13 +119,13 @@ pub(in crate::engine) struct Membership {
 
 impl Default for Membership {
     fn default() -> Self {
-        Self { first: NONE, count: 0 }
+        Self { first: NO_ENTRY, count: 0 }
     }
 }
 
 /// The subscriptions of a core.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Members(Arena<Member>);
+pub(in crate::engine) struct Members(Slab<Member>);
 
 impl Members {
     pub(in crate::engine) fn len(&self) -> usize {
@@ -165,9 +165,9 @@ impl Members {
             topic: NonZeroU32::new(topic.0.checked_add(1)?)?,
             session: session.0 | flags(subscribe),
             topic_next: topic.1.first,
-            topic_previous: NONE,
+            topic_previous: NO_ENTRY,
             session_next: session.1.first,
-            session_previous: NONE,
+            session_previous: NO_ENTRY,
         });
         if let Some(next) = self.0.get_mut(topic.1.first) {
             next.topic_previous = member;

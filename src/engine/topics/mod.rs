@@ -4,7 +4,6 @@
 //! subscriber on some core, something is undelivered, or other cores have yet to be told of a change.
 
 mod announcing;
-mod arena;
 mod flow;
 mod interest;
 mod members;
@@ -20,8 +19,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-use arena::Arena;
-pub(super) use flow::{Flow, Latest, NO_ENTRY, QueuedBatch, Round, round_bytes_max};
+pub(super) use flow::{Flow, Latest, QueuedBatch, Round, round_bytes_max};
 pub(super) use interest::{Interest, Notice};
 pub(super) use members::{Member, Members, Membership};
 pub(super) use pacing::Pacing;
@@ -31,6 +29,7 @@ pub(super) use publishers::Publishers;
 pub(super) use topic::{Remote, Topic, TopicKey};
 
 use crate::reactor::Token;
+use crate::slab::{NO_ENTRY, Slab};
 
 /// Different lengths that patterns may have, over all cores, except for patterns that two cores add at the same time.
 /// Each costs a publisher a lookup of some 60 ns.
@@ -39,7 +38,7 @@ const PATTERN_LENGTHS_MAX: usize = 16;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
-    records: Arena<Topic>,
+    records: Slab<Topic>,
     /// The numbers of the records, by name.
     names: HashTable<u32>,
     hasher: RandomState,
@@ -47,7 +46,7 @@ pub(super) struct Topics {
     pub(super) round_bytes_max: usize,
     pub(super) members: Members,
     /// The subscriptions of each session that has any.
-    sessions: Arena<Membership>,
+    sessions: Slab<Membership>,
     /// The number of topics with subscribers here.
     subscribed: usize,
     /// The number of patterns, by the bytes of their stems.

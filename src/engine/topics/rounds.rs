@@ -3,11 +3,12 @@
 //! Returns which topic and which subscriber is next, and never touches a session. Invariant: a topic with something to
 //! deliver is on exactly one of the lists of those that continue, in this or a later turn.
 
+use super::Topics;
 use super::flow::{Flow, Latest, QueuedBatch, Round};
 use super::members::Member;
 use super::topic::TopicKey;
-use super::{NO_ENTRY, Topics};
 use crate::protocol::Batch;
+use crate::slab::NO_ENTRY;
 
 /// The subscribers of a large topic: the cost of an additional turn is small compared with as many sends.
 const LARGE_MEMBERS_MIN: u32 = 256;

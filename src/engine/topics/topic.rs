@@ -4,9 +4,9 @@
 
 use compact_str::CompactString;
 
-use super::arena::Arena;
 use super::flow::Flow;
 use super::members::Membership;
+use crate::slab::Slab;
 
 /// The name of a topic on one core, valid for as long as the topic exists there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub(in crate::engine) struct Topic {
 /// The limit for a topic's record in bytes: one cache line. The entry in the table (5 to 10 bytes) and a name beyond 24
 /// bytes come on top.
 const TOPIC_RECORD_BYTES_MAX: usize = 64;
-const _: () = assert!(Arena::<Topic>::ENTRY_BYTES <= TOPIC_RECORD_BYTES_MAX);
+const _: () = assert!(Slab::<Topic>::ENTRY_BYTES <= TOPIC_RECORD_BYTES_MAX);
 
 impl Topic {
     pub(in crate::engine) fn remotes(&self) -> &[Remote] {

@@ -2,7 +2,7 @@
 //!
 //! Performs no I/O and calls no handler; the steps of a core do, through the session's transport. Input that was
 //! received and not consumed is in `receiving`, output in `sending`, and the steps towards the end in `closing`.
-//! Invariant: an idle session takes no other memory, and at most [`SESSION_BYTES_MAX`] bytes.
+//! Invariant: an idle session takes no other memory.
 
 mod closing;
 mod ending;
@@ -19,13 +19,12 @@ use listed::Listed;
 use output::Output;
 
 use crate::engine::session::outbox::Outbox;
-use crate::engine::session::slab::Slab;
 use crate::engine::session::unconsumed::Unconsumed;
-use crate::engine::topics::NO_ENTRY;
 use crate::engine::wheel::NEVER;
 use crate::protocol::deflate::Agreement;
 use crate::protocol::{Connection, Role, State};
 use crate::reactor::Socket;
+use crate::slab::NO_ENTRY;
 use crate::transport::Transport;
 
 /// The phase of a connection.
@@ -60,10 +59,6 @@ pub(in crate::engine) enum Phase {
 /// Bytes that are discarded after the last answer or Close frame, so that a reset does not overtake it. A peer that
 /// sends more is cut off.
 const DISCARDED_BYTES_MAX: u32 = 256 * 1024;
-
-/// Bytes of user memory of an idle session, including a small application state.
-const SESSION_BYTES_MAX: usize = 128;
-const _: () = assert!(Slab::<Slot<[u64; 4]>>::ENTRY_BYTES <= SESSION_BYTES_MAX);
 
 /// See the module.
 pub(in crate::engine) struct Slot<S> {

@@ -361,7 +361,7 @@ impl Seat {
     /// Checks the conditions that hold after every turn of a core.
     fn check(&mut self, limits: &Limits) {
         self.world.check();
-        for index in 0..self.world.core.sessions.capacity() {
+        for index in 0..self.world.core.sessions.end() {
             let (outbox, backlog) = self.world.bytes_in_slot(index);
             let message = self.world.longest_message(index).max(ANSWER_BYTES);
             let round = round_bytes_max(limits.outbox_bytes_max) + PUBLISHED_BYTES_MAX;

@@ -1,0 +1,321 @@
+//! A store of many values of one type, each under a number, in chunks that are given back once they are empty.
+//!
+//! Never moves a value. Knows no generations: a number may name another value once its own was removed, so its holder
+//! forgets it in time, or compares a generation that is part of the value. Invariant: a new value goes into the first
+//! chunk with room, so that the last ones become empty, and at most one empty chunk keeps its memory.
+
+use std::collections::BTreeSet;
+
+/// Values in a chunk: some tens of kilobytes, too little to matter while unused, and enough that growth is rare.
+const CHUNK: usize = 1024;
+
+/// The number that names nothing.
+pub const NO_ENTRY: u32 = u32::MAX;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Slab<T> {
+    chunks: Vec<Chunk<T>>,
+    /// The first chunk that may have room; the number of chunks if there is none.
+    first: u32,
+    /// The chunks that may have room, including those without memory.
+    roomy: BTreeSet<u32>,
+    /// A chunk that keeps its memory while it is empty, so that a value which comes and goes where a chunk ends does
+    /// not allocate each time.
+    spare: u32,
+    occupied: usize,
+}
+
+/// A chunk. Its entries have all their memory from the first one on, and none after it was given back.
+#[derive(Debug)]
+struct Chunk<T> {
+    entries: Vec<Entry<T>>,
+    /// The first free entry; each names the next.
+    free: u32,
+    occupied: u32,
+}
+
+#[derive(Debug)]
+enum Entry<T> {
+    Free(u32),
+    Occupied(T),
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { chunks: Vec::new(), first: 0, roomy: BTreeSet::new(), spare: NO_ENTRY, occupied: 0 }
+    }
+}
+
+impl<T> Default for Chunk<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new(), free: NO_ENTRY, occupied: 0 }
+    }
+}
+
+impl<T> Slab<T> {
+    /// Bytes of one entry.
+    pub const ENTRY_BYTES: usize = size_of::<Entry<T>>();
+
+    /// Returns the number of values.
+    pub fn len(&self) -> usize {
+        self.occupied
+    }
+
+    /// Returns a number that is greater than every number in use. It falls when the last chunks are given back.
+    pub fn end(&self) -> u32 {
+        self.chunks.last().map_or(0, |last| ((self.chunks.len() - 1) * CHUNK + last.entries.len()) as u32)
+    }
+
+    /// Stores `value` and returns its number.
+    #[inline]
+    pub fn insert(&mut self, value: T) -> u32 {
+        let free = self.chunks.get(self.first as usize).map_or(NO_ENTRY, |chunk| chunk.free);
+        let place = if free == NO_ENTRY { self.add_entry() } else { free };
+        let at = self.first;
+        let chunk = &mut self.chunks[at as usize];
+        if let entry @ &mut Entry::Free(next) = &mut chunk.entries[place as usize] {
+            *entry = Entry::Occupied(value);
+            chunk.free = next;
+        }
+        chunk.occupied += 1;
+        self.occupied += 1;
+        at * CHUNK as u32 + place
+    }
+
+    /// Returns the value of this number.
+    #[inline]
+    pub fn get(&self, number: u32) -> Option<&T> {
+        match self.chunks.get(number as usize / CHUNK)?.entries.get(number as usize % CHUNK)? {
+            Entry::Occupied(value) => Some(value),
+            Entry::Free(_) => None,
+        }
+    }
+
+    /// Returns the value of this number, to change it.
+    #[inline]
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        match self.chunks.get_mut(number as usize / CHUNK)?.entries.get_mut(number as usize % CHUNK)? {
+            Entry::Occupied(value) => Some(value),
+            Entry::Free(_) => None,
+        }
+    }
+
+    /// Removes and returns a value. Its number may name another value later.
+    #[inline]
+    pub fn remove(&mut self, number: u32) -> Option<T> {
+        let (at, place) = (number / CHUNK as u32, number % CHUNK as u32);
+        let chunk = self.chunks.get_mut(at as usize)?;
+        let entry = chunk.entries.get_mut(place as usize)?;
+        if let Entry::Free(_) = entry {
+            return None;
+        }
+        let free = std::mem::replace(&mut chunk.free, place);
+        let removed = std::mem::replace(entry, Entry::Free(free));
+        chunk.occupied -= 1;
+        self.occupied -= 1;
+        if free == NO_ENTRY || chunk.occupied == 0 {
+            self.note_room(at);
+        }
+        match removed {
+            Entry::Occupied(value) => Some(value),
+            Entry::Free(_) => None,
+        }
+    }
+
+    /// Finds the first chunk with room, and gives it a free entry if it has none yet. Returns the entry's place.
+    #[cold]
+    fn add_entry(&mut self) -> u32 {
+        loop {
+            let at = self.first;
+            if at as usize == self.chunks.len() {
+                self.chunks.push(Chunk::default());
+                self.roomy.insert(at);
+            }
+            let chunk = &mut self.chunks[at as usize];
+            if chunk.free != NO_ENTRY {
+                return chunk.free;
+            }
+            if chunk.entries.len() < CHUNK {
+                chunk.entries.reserve_exact(CHUNK - chunk.entries.len());
+                chunk.free = chunk.entries.len() as u32;
+                chunk.entries.push(Entry::Free(NO_ENTRY));
+                return chunk.free;
+            }
+            self.roomy.remove(&at);
+            self.find_first();
+        }
+    }
+
+    /// Notes that a chunk has room again, or is empty.
+    #[cold]
+    fn note_room(&mut self, at: u32) {
+        self.roomy.insert(at);
+        if self.chunks[at as usize].occupied == 0 {
+            self.keep_or_give_back(at);
+        }
+        self.find_first();
+    }
+
+    /// Keeps the memory of an empty chunk unless another empty one has kept it. Of the two, the first keeps it.
+    fn keep_or_give_back(&mut self, empty: u32) {
+        let is_spare = self.chunks.get(self.spare as usize).is_some_and(Chunk::is_idle);
+        let spare = if is_spare { self.spare } else { empty };
+        self.spare = spare.min(empty);
+        if spare != empty {
+            self.chunks[spare.max(empty) as usize] = Chunk::default();
+        }
+        while self.chunks.pop_if(|last| last.entries.capacity() == 0).is_some() {
+            self.roomy.remove(&(self.chunks.len() as u32));
+        }
+    }
+
+    fn find_first(&mut self) {
+        self.first = self.roomy.first().copied().unwrap_or(self.chunks.len() as u32);
+    }
+}
+
+impl<T> Chunk<T> {
+    /// Returns whether the chunk has memory and no value.
+    fn is_idle(&self) -> bool {
+        self.occupied == 0 && self.entries.capacity() > 0
+    }
+}
+
+#[cfg(test)]
+impl<T> Slab<T> {
+    /// Returns for how many values there is memory.
+    pub fn room(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.entries.capacity()).sum()
+    }
+
+    /// Returns whether every entry is either in use or on the free list of its chunk exactly once, and whether no more
+    /// than one empty chunk has memory.
+    pub fn is_sound(&self) -> bool {
+        self.chunks.iter().all(Chunk::is_sound)
+            && self.chunks.iter().filter(|chunk| chunk.is_idle()).count() <= 1
+            && self.chunks.iter().map(|chunk| chunk.occupied as usize).sum::<usize>() == self.occupied
+    }
+}
+
+#[cfg(test)]
+impl<T> Chunk<T> {
+    fn is_sound(&self) -> bool {
+        let mut is_free = vec![false; self.entries.len()];
+        let mut at = self.free as usize;
+        while let Some(entry) = self.entries.get(at) {
+            let Entry::Free(next) = entry else { return false };
+            if std::mem::replace(&mut is_free[at], true) {
+                return false;
+            }
+            at = *next as usize;
+        }
+        let occupied = self.entries.iter().filter(|entry| matches!(entry, Entry::Occupied(_))).count();
+        occupied == self.occupied as usize && occupied + is_free.iter().filter(|is| **is).count() == self.entries.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Returns a slab of so many full chunks, in which each value is its own number.
+    fn full(chunks: usize) -> Slab<u32> {
+        let mut slab = Slab::default();
+        (0..(chunks * CHUNK) as u32).for_each(|number| assert_eq!(slab.insert(number), number));
+        slab
+    }
+
+    #[test]
+    fn a_number_whose_value_was_removed_names_nothing() {
+        let mut slab = full(2);
+        assert_eq!((slab.get(7).copied(), slab.get_mut(7).copied(), slab.remove(7)), (Some(7), Some(7), Some(7)));
+        for number in [7, 2 * CHUNK as u32, NO_ENTRY] {
+            assert_eq!(
+                (slab.get(number).copied(), slab.get_mut(number).copied(), slab.remove(number)),
+                (None, None, None)
+            );
+        }
+        assert_eq!((slab.len(), slab.end()), (2 * CHUNK - 1, 2 * CHUNK as u32));
+    }
+
+    #[test]
+    fn a_value_stays_in_its_place_while_others_come_and_go() {
+        let mut slab = full(1);
+        let place = slab.get(9).map(std::ptr::from_ref);
+        (0..9 * CHUNK as u32).for_each(|value| assert!(slab.insert(value) >= CHUNK as u32));
+        (10..10 * CHUNK as u32).for_each(|number| assert!(slab.remove(number).is_some()));
+        assert_eq!(slab.get(9).map(std::ptr::from_ref), place);
+    }
+
+    #[test]
+    fn room_in_the_first_chunks_is_used_first() {
+        let mut slab = full(3);
+        let (first, last) = (7, 2 * CHUNK as u32 + 1);
+        slab.remove(last);
+        slab.remove(first);
+        assert_eq!((slab.insert(0), slab.insert(0)), (first, last));
+    }
+
+    #[test]
+    fn all_chunks_but_one_are_given_back_once_they_are_empty_in_any_order() {
+        let numbers = || 0..10 * CHUNK as u32;
+        let orders: [Vec<u32>; 3] =
+            [numbers().collect(), numbers().rev().collect(), numbers().map(|at| at * 7 % numbers().end).collect()];
+        for order in orders {
+            let mut slab = full(10);
+            for number in order {
+                assert_eq!(slab.remove(number), Some(number));
+            }
+            assert!(slab.is_sound());
+            assert_eq!((slab.len(), slab.room(), slab.end(), slab.chunks.len()), (0, CHUNK, CHUNK as u32, 1));
+        }
+    }
+
+    #[test]
+    fn a_value_that_comes_and_goes_where_a_chunk_ends_does_not_allocate_each_time() {
+        let mut slab = full(4);
+        let last = 4 * CHUNK as u32;
+        slab.insert(0);
+        let place = slab.get(last).map(std::ptr::from_ref);
+        for _ in 0..3 {
+            assert_eq!(slab.remove(last), Some(0));
+            assert_eq!((slab.room(), slab.insert(0)), (5 * CHUNK, last));
+            assert_eq!(slab.get(last).map(std::ptr::from_ref), place);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn it_holds_what_was_stored_and_not_removed(
+            steps in prop::collection::vec((any::<bool>(), 1..3 * CHUNK, any::<prop::sample::Index>()), 0..40),
+        ) {
+            let (mut slab, mut model, mut next) = (Slab::default(), BTreeMap::new(), 0);
+            for (inserts, count, from) in steps {
+                if inserts {
+                    for value in next..next + count {
+                        prop_assert!(model.insert(slab.insert(value), value).is_none());
+                    }
+                    next += count;
+                } else if !model.is_empty() {
+                    let from = from.index(model.len());
+                    let numbers: Vec<u32> = model.keys().copied().skip(from).take(count).collect();
+                    for number in numbers {
+                        prop_assert_eq!(slab.remove(number), model.remove(&number));
+                        prop_assert_eq!((slab.remove(number), slab.get(number)), (None, None));
+                    }
+                }
+                prop_assert!(slab.is_sound());
+                prop_assert_eq!(slab.len(), model.len());
+                prop_assert!(model.last_key_value().is_none_or(|(last, _)| *last < slab.end()));
+                prop_assert!(model.iter().all(|(number, value)| slab.get(*number) == Some(value)));
+            }
+        }
+    }
+}
