@@ -5,7 +5,7 @@
 //! kernel anyway. The ring defers its work to that moment (DEFER_TASKRUN), so nothing interrupts the core.
 //!
 //! Never used by two threads. Invariant: memory that the kernel may still read is owned by `sends` until the
-//! operation's final completion.
+//! operation completes.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -14,10 +14,10 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use io_uring::{EnterFlags, IoUring, Probe, cqueue, opcode, squeue, types};
-use slab::Slab;
 
 use super::socket::{self, EventFd, OnKernel, Spare};
 use super::{Chunks, Completion, Reactor, Socket, Token};
+use crate::slab::Slab;
 
 /// Submissions between two visits to the kernel; a full queue is submitted early, so a larger one only costs memory.
 const SUBMISSIONS: u32 = 4096;
@@ -97,7 +97,7 @@ impl Uring {
         ring.submitter().register_eventfd(park.raw())?;
         let wake = Arc::new(EventFd::new()?);
         let spare = Spare::reserve()?;
-        let mut uring = Self { ring, park, wake, sends: Slab::new(), spare, entries: Vec::new() };
+        let mut uring = Self { ring, park, wake, sends: Slab::default(), spare, entries: Vec::new() };
         uring.watch_wake();
         uring.try_out()?;
         uring.disarm();
@@ -175,10 +175,11 @@ impl Uring {
         self.push(entry.flags(squeue::Flags::SKIP_SUCCESS));
     }
 
-    fn submit_send(&mut self, key: usize) {
-        let Some(send) = self.sends.get_mut(key) else { return };
-        let entry = send.entry().user_data((key as u64) << 8 | Operation::Send as u64);
-        self.push(entry);
+    fn submit_send(&mut self, mut send: Send) {
+        // The entry refers to what the send owns on the heap, and not to the send itself.
+        let entry = send.entry();
+        let number = self.sends.insert(send);
+        self.push(entry.user_data(u64::from(number) << 8 | Operation::Send as u64));
     }
 
     fn complete(&mut self, entry: &cqueue::Entry, completions: &mut Vec<Completion>) {
@@ -202,7 +203,7 @@ impl Uring {
                     completions.push(Completion::WatchEnded { token, result });
                 }
             }
-            SEND => self.complete_send((user_data >> 8) as usize, result, completions),
+            SEND => self.complete_send((user_data >> 8) as u32, result, completions),
             ACCEPT => {
                 let listener = Socket::from_raw((user_data >> 8) as i32);
                 let result = io_result(result).map(|fd| Socket::from_raw(fd as i32));
@@ -220,20 +221,14 @@ impl Uring {
         }
     }
 
-    fn complete_send(&mut self, key: usize, result: i32, completions: &mut Vec<Completion>) {
-        let Some(send) = self.sends.get_mut(key) else { return };
-        let token = send.token;
+    fn complete_send(&mut self, number: u32, result: i32, completions: &mut Vec<Completion>) {
+        let Some(mut send) = self.sends.remove(number) else { return };
         let result = io_result(result);
-        let mut more = false;
-        if let Ok(count) = result {
-            send.chunks.advance(count);
-            more = !send.chunks.is_empty();
-        }
-        completions.push(Completion::Sent { token, result, more });
-        if more {
-            self.submit_send(key);
-        } else {
-            self.sends.remove(key);
+        let rest = result.as_ref().ok().filter(|sent| **sent < send.chunks.len()).copied();
+        completions.push(Completion::Sent { token: send.token, result, more: rest.is_some() });
+        if let Some(sent) = rest {
+            send.chunks.advance(sent);
+            self.submit_send(send);
         }
     }
 }
@@ -282,8 +277,7 @@ impl Reactor for Uring {
     }
 
     fn send(&mut self, socket: Socket, token: Token, chunks: Chunks) {
-        let key = self.sends.insert(Send { token, socket, chunks, gather: None });
-        self.submit_send(key);
+        self.submit_send(Send { token, socket, chunks, gather: None });
     }
 
     fn enter(&mut self, wait: Duration, completions: &mut Vec<Completion>) -> io::Result<()> {
