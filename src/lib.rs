@@ -28,8 +28,8 @@
 //!
 //! **Receive and answer messages.** [`Handler::message`] takes each [`Message`] of a client together with its
 //! [`Session`]. [`Session::send`] answers, and [`Session::send_prepared`] sends what was encoded once for many sessions
-//! ([`Prepared`]). [`Handler::State`] is the application's value for one session; [`Handler::open`] and
-//! [`Handler::close`] are its first and its last call, and [`Session::close`] ends it with a [`CloseCode`].
+//! ([`Prepared`]). A session's first call is [`Handler::open`], its last one [`Handler::close`], and [`Session::close`]
+//! ends it with a [`CloseCode`]. [`Handler::State`] is the application's value for one session.
 //!
 //! **Publish to topics.** [`Session::subscribe`] subscribes a session to a topic, or to a pattern such as `prices/*`.
 //! [`Session::publish`], [`Hub::publish`] and [`ServerHandle::publish`] reach all subscribers on all cores.
@@ -38,19 +38,19 @@
 //!
 //! **Accept or refuse upgrades.** [`Handler::upgrade`] decides on each [`UpgradeRequest`], at once or by
 //! [`Upgrade::later`], after an answer of a backend for instance. [`Accept`] names the subprotocol, headers, and limits
-//! for this session alone ([`SessionLimits`]). Pages of foreign [`Origins`] are refused before. Behind a proxy,
-//! [`TrustedProxies`] name the client.
+//! for this session alone ([`SessionLimits`]). Web pages of other [`Origins`] are refused before the handler is asked.
+//! Behind a proxy, [`TrustedProxies`] name the client.
 //!
 //! **Serve HTTP.** [`Handler::request`] takes every other [`Request`] and returns a [`Response`], or a [`Reply`] that
 //! comes later or is written piece by piece ([`Reply::stream`]), such as server-sent events.
 //!
 //! **Work beside the calls.** [`Session::wake_after`] sets the session's timer, answered by [`Handler::wake`].
-//! [`Session::spawn`] runs a future on the session's core, with the runtime [`monoio`]; [`Session::handle`] reaches the
-//! session from there, and [`SessionHandle::run`] calls back into the handler.
+//! [`Session::spawn`] runs a future on the session's core, with the runtime `monoio`, which is re-exported;
+//! [`Session::handle`] reaches the session from there, and [`SessionHandle::run`] calls back into the handler.
 //!
 //! **Share state between cores.** State that needs one order belongs to the handler of one core. Others send it mail of
-//! the application's own type: [`Session::mail`], [`Hub::mail`] and [`ServerHandle::mail`] arrive at
-//! [`Handler::mail`]. [`Hub::session`] calls with a session of the core by its [`SessionId`].
+//! the application's own type: [`Session::mail`], [`Hub::mail`] and [`ServerHandle::mail`] arrive at [`Handler::mail`].
+//! [`Hub::session`] calls with a session of the core by its [`SessionId`].
 //!
 //! **Publish from other threads.** [`Server::handle`] returns a [`ServerHandle`], which publishes, sends to single
 //! sessions and counts subscribers from any thread.
@@ -81,7 +81,7 @@
 //! what its handler sends in the order of the calls. A subscriber receives the messages of one session, or of one
 //! thread, to one topic in the order in which they were published; between publishers there is no order. The mail of
 //! one core or thread to another core keeps its order. Messages that are published after [`Handler::subscribed`] was
-//! called arrive.
+//! called arrive, unless the subscriber's [`Overflow`] policy drops them.
 //!
 //! # Panics
 //!
@@ -155,6 +155,8 @@ mod units;
 
 #[cfg(feature = "server")]
 pub use address::{Address, AddressError, AddressFamilies, Endpoint, Listen, UnixAddress, UnixName};
+/// The bytes of bodies, shared without a copy.
+pub use bytes::Bytes;
 #[cfg(feature = "server")]
 pub use engine::{
     Accept, Body, ClientGone, Context, Controller, CounterFamily, Counters, Ended, Handler, Heartbeat, Hub, Limits,

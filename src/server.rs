@@ -164,10 +164,10 @@ pub enum Error {
          (trusted_proxies), or turn PROXY headers off (proxy_protocol)."
     )]
     ProxyProtocolWithoutProxies,
-    /// Contradictory limits: the caller's fault.
+    /// Limits that contradict each other: the caller's fault.
     #[error(transparent)]
     Limits(#[from] LimitsError),
-    /// The server did not start.
+    /// The host refused what the server needs: an address, memory, descriptors, threads.
     #[error(transparent)]
     Start(#[from] StartError),
     /// The drain timeout expired, or a second signal came, before every session was told.

@@ -21,7 +21,7 @@ pub use listen::Listen;
 pub use place::{Choice, Place, places, places_with_settings};
 pub use unix::{UnixAddress, UnixName};
 
-/// An address to listen on, as an operator writes it.
+/// An address to listen on, as an operator writes it: `"localhost:9000".parse::<Address>()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Address {

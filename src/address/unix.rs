@@ -35,7 +35,7 @@ impl UnixAddress {
     pub const NAME_BYTES_MAX: usize = 107;
 
     /// Parses permissions in octal digits, as chmod(1) takes them.
-    pub fn parse_mode(text: &str) -> Option<u32> {
+    pub(crate) fn parse_mode(text: &str) -> Option<u32> {
         let is_octal = matches!(text.len(), 3 | 4) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
         u32::from_str_radix(text, 8).ok().filter(|mode| is_octal && *mode <= 0o777)
     }

@@ -75,11 +75,11 @@ impl<R: Reason> Default for ByReason<R> {
     }
 }
 
-/// The values of one counter at one moment.
+/// The values of one counter at one moment: one number, or one for each reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CounterFamily {
-    /// The exported name.
+    /// The exported name, without the prefix `ringsock_` and the suffix `_total`.
     pub name: &'static str,
     /// The help text: a sentence that says what is counted.
     pub help: &'static str,

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::protocol::CloseCode;
 use crate::reactor::Token;
 
-/// The name of one session of this process. It stays valid while the session lives, and then names no session.
+/// The name of one session of this process, by which [`Hub::session`](super::Hub::session) and
+/// [`ServerHandle::send`](super::ServerHandle::send) reach it. It is never used for another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId {
     /// The core that the session lives on.
@@ -19,7 +20,7 @@ impl fmt::Display for SessionId {
     }
 }
 
-/// The outcome of sending a message to a session.
+/// The outcome of sending or publishing a message, or of sending mail. It is known at once: nothing waits for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// The message will be sent.
@@ -27,11 +28,12 @@ pub enum Sent {
     /// The message will be sent, but much waits before it: send no more until
     /// [`Handler::drain`](super::Handler::drain).
     Backpressure,
-    /// The message will not be sent: the outbox is full, or the session is closing.
+    /// The message will not be sent: the session's outbox or a queue on the way is full, or the session is closing. The
+    /// server counts it.
     Dropped,
 }
 
-/// The way a session ended.
+/// The way a session ended, for [`Handler::close`](super::Handler::close).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended<'a> {

@@ -26,7 +26,7 @@ pub struct MeshCapacity {
     /// Entries from one core to another. Default 1024: some milliseconds of many small topics, 40 KiB for each pair of
     /// cores and direction.
     pub ring_entries: usize,
-    /// Entries from outside to one core. Default 4096: callers outside come in bursts and do not share a ring's pace.
+    /// Entries from other threads to one core. Default 4096: threads come in bursts and do not share a ring's pace.
     pub inbox_entries: usize,
 }
 

@@ -19,7 +19,7 @@ use super::Socket;
 use super::listener::{Listener, Opened, Owner};
 use crate::address::{AddressFamilies, Endpoint, UnixAddress, UnixName};
 
-/// A listening socket that was passed. Cloning it gives another handle on the same socket.
+/// A listening socket that the parent process passed. Cloning it gives another handle on the same socket.
 #[derive(Clone, Debug)]
 pub struct InheritedSocket {
     /// Its name in LISTEN_FDNAMES; `unknown` if there is none.
@@ -29,7 +29,8 @@ pub struct InheritedSocket {
     socket: Arc<OwnedFd>,
 }
 
-/// The sockets passed through the environment.
+/// The listening sockets that the parent process passed (LISTEN_FDS, as in sd_listen_fds(3)), for
+/// [`Builder::inherited`](crate::Builder::inherited).
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct InheritedSockets {

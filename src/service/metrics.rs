@@ -17,7 +17,8 @@ use prometheus_client::registry::Registry;
 use super::process::Process;
 use crate::engine::{CounterFamily, Counters, Limits, ReactorKind, Status};
 
-/// A server's metrics. Cheap to clone; each text shows the values at the time of the call.
+/// A server's metrics as text for Prometheus, for an endpoint of the application. Cheap to clone; each text shows the
+/// values at the time of the call, and `docs/metrics.md` describes them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     cores: Arc<[Arc<Counters>]>,
@@ -47,7 +48,8 @@ impl Metrics {
         &self.status
     }
 
-    /// Returns all metrics, summed over all cores: some 10 KB. Takes some 100 µs, and reads /proc.
+    /// Returns all metrics, summed over all cores: some 10 KB. Takes some 100 µs, and reads /proc. Formatting does not
+    /// fail in practice.
     pub fn text(&self) -> Result<String, fmt::Error> {
         self.text_of(Scope::Server)
     }

@@ -257,7 +257,7 @@ impl<H: Handler> Session<'_, H> {
         self.parts.tasks.handle(self.id())
     }
 
-    /// Runs a task on this core, beside its sessions. It may await anything that [`monoio`] can. It does
+    /// Runs a task on this core, beside its sessions. It may await anything that monoio can. It does
     /// not end with the session; if it panics, the session ends with 1011.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         self.parts.tasks.spawn_for(self.id(), task);

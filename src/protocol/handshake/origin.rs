@@ -13,7 +13,8 @@ use std::str::{self, FromStr};
 use crate::protocol::http::grammar::is_digits;
 use crate::protocol::http::{ForeignOrigin, Refusal};
 
-/// The allowed origins. The default allows pages served by the same host and port as the WebSocket.
+/// The origins whose web pages may open a WebSocket: `"https://chat.example, same-host".parse::<Origins>()`. The
+/// default allows pages served by the same host and port as the WebSocket.
 ///
 /// Parsed from a comma-separated list of origins, with `same-host` for the default, `null` for pages without an origin
 /// of their own, and `*` for all.

@@ -12,7 +12,7 @@ use super::violation::Violation;
 use crate::protocol::deflate::{Agreement, Compressor, Compressors, Decompressor, Inflation, WindowBits};
 use crate::protocol::role::Role;
 
-/// The limits of messages on a connection.
+/// The limits of the messages that a peer sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessageLimits {
