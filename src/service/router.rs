@@ -25,8 +25,6 @@ pub struct Router {
     pages: CrossOrigin,
     /// The subprotocols the server supports.
     subprotocols: Arc<[String]>,
-    /// The topic to subscribe the next opened session to.
-    pending_join: Option<Join>,
     /// Scratch space for the name of the topic that is being published to.
     topic: String,
 }
@@ -40,7 +38,6 @@ impl Router {
             api,
             pages: CrossOrigin::default(),
             subprotocols: Arc::default(),
-            pending_join: None,
             topic: String::new(),
         }
     }
@@ -57,13 +54,13 @@ impl Router {
 
     /// Accepts an upgrade with the client's first supported subprotocol. Without a match the upgrade is accepted with
     /// none, and the client decides whether to go on.
-    fn accept(&self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
+    fn accept(&self, request: &UpgradeRequest<'_>) -> Accept<()> {
         let is_spoken = |offered: &&str| self.subprotocols.iter().any(|own| own == offered);
         // Skips the header if the server supports no subprotocol.
         let chosen = (!self.subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten();
         match chosen {
-            Some(subprotocol) => Accept::new().protocol(subprotocol.to_owned()).into(),
-            None => Upgrade::accept(),
+            Some(subprotocol) => Accept::new().protocol(subprotocol.to_owned()),
+            None => Accept::new(),
         }
     }
 
@@ -101,23 +98,14 @@ impl Handler for Router {
     type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
-        self.pending_join = None;
         match (request.path(), Join::parse(request.path(), request.query())) {
-            ("/echo", _) => self.accept(request),
+            ("/echo", _) => self.accept(request).into(),
             (_, Some(Ok(join))) => {
-                // A per-session state would cost memory in every session, including those of `/echo`.
-                self.pending_join = Some(join);
-                self.accept(request)
+                let subscribe = self.overflow.subscribe(&join);
+                self.accept(request).subscribe(join.topic, subscribe).into()
             }
             (_, Some(Err(error))) => Upgrade::reject(Response::text(400, format!("{error}\n"))),
             (_, None) => Upgrade::reject(not_found()),
-        }
-    }
-
-    fn open(&mut self, session: &mut Session<'_, Self>) {
-        let Some(join) = self.pending_join.take() else { return };
-        if let Err(error) = session.subscribe_with(&join.topic, self.overflow.subscribe(&join)) {
-            session.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
         }
     }
 

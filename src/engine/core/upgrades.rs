@@ -3,6 +3,7 @@
 //! The handler decides at once or later. Invariant: a session is opened only for a request that was checked and
 //! admitted, and never once the core has stopped accepting.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
@@ -11,6 +12,8 @@ use super::pending::UpgradeOffer;
 use crate::engine::handler::{Handler, Upgrade, UpgradeRequest};
 use crate::engine::reasons::End;
 use crate::engine::session::{Phase, SESSION_PROFILES_MAX, SessionLimits};
+use crate::engine::topics::Subscribe;
+use crate::protocol::CloseCode;
 use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
 use crate::protocol::http::{Refusal, Request};
@@ -69,6 +72,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 }
                 self.parts.log_opened(token, accept.protocol.as_deref(), answer.is_some());
                 self.open(token, accept.state, answer.map(|answer| answer.agreement), profile);
+                self.join(token, &accept.subscriptions);
+                self.call(token, |handler, session| handler.open(session));
+                self.look_at_deadlines(token);
             }
             Some(Upgrade::Reject(response)) => {
                 self.parts.log_rejected(token, response.status());
@@ -170,7 +176,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         slot.set_profile(profile);
         self.parts.compression.note_opened(agreement);
         self.parts.counters.upgraded.add(1);
-        self.call(token, |handler, session| handler.open(session));
-        self.look_at_deadlines(token);
+    }
+
+    /// Subscribes a new session to the topics that its handler's decision named.
+    fn join(&mut self, token: Token, topics: &[(Cow<'static, str>, Subscribe)]) {
+        for (topic, subscribe) in topics {
+            self.call(token, |_, session| {
+                if let Err(error) = session.subscribe_with(topic, *subscribe) {
+                    session.close(CloseCode::TRY_AGAIN_LATER, &error.to_string());
+                }
+            });
+        }
     }
 }

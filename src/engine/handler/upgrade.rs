@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::pin::Pin;
 
 use crate::engine::session::SessionLimits;
+use crate::engine::topics::Subscribe;
 use crate::protocol::handshake::{self, Handshake};
 use crate::protocol::http::{Request, Response};
 
@@ -128,6 +129,7 @@ pub struct Accept<S> {
     pub(in crate::engine) protocol: Option<Cow<'static, str>>,
     pub(in crate::engine) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(in crate::engine) limits: Option<Box<SessionLimits>>,
+    pub(in crate::engine) subscriptions: Vec<(Cow<'static, str>, Subscribe)>,
 }
 
 impl<S: Default> Accept<S> {
@@ -146,7 +148,7 @@ impl<S: Default> Default for Accept<S> {
 impl<S> Accept<S> {
     /// Accepts with this state.
     pub fn with(state: S) -> Self {
-        Self { state, protocol: None, headers: Vec::new(), limits: None }
+        Self { state, protocol: None, headers: Vec::new(), limits: None, subscriptions: Vec::new() }
     }
 
     /// Chooses the subprotocol, which must be one that the client offered.
@@ -158,6 +160,14 @@ impl<S> Accept<S> {
     /// Adds a header to the 101.
     pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) -> Self {
         self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Subscribes the session to a topic or pattern as it opens, before [`Handler::open`](super::Handler::open). So the
+    /// topics that a decision grants need no place in the handler or in the session's state. If the engine refuses the
+    /// subscription, for example because its core has too many topics, the session is closed with 1013.
+    pub fn subscribe(mut self, topic: impl Into<Cow<'static, str>>, subscribe: Subscribe) -> Self {
+        self.subscriptions.push((topic.into(), subscribe));
         self
     }
 

@@ -66,6 +66,32 @@ fn a_decision_may_take_its_time() {
 }
 
 #[test]
+fn a_session_is_subscribed_as_it_opens_to_the_topics_that_its_decision_named() {
+    for target in ["/joined", "/joined-later"] {
+        let mut world = World::new();
+        world.log.gate.open();
+        let mut client = world.connect();
+        client.ask(target, &[]);
+        world.settle();
+        assert!(client.is_accepted());
+        let id = world.log.opened.borrow()[0];
+        assert_eq!(*world.log.subscribed.borrow(), [(id, "news".to_owned())], "{target}");
+        assert_eq!(world.counters.subscriptions.read(), 1);
+    }
+}
+
+#[test]
+fn a_session_whose_named_topic_is_refused_is_closed_with_1013() {
+    let mut world = World::new();
+    let mut client = world.connect();
+    client.ask("/joined-to-nothing", &[]);
+    world.settle();
+    assert!(client.is_accepted());
+    assert!(client.hears_close(1013));
+    assert_eq!(world.log.opened.borrow().len(), 1, "open and close are called in pairs");
+}
+
+#[test]
 fn a_decision_that_comes_too_late_is_not_carried_out() {
     let mut world = World::new();
     let mut client = world.connect();
