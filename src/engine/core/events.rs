@@ -71,10 +71,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Ends the session for which a call or a task of the handler panicked.
     pub(in crate::engine) fn panicked(&mut self, token: Token) {
-        self.parts.counters.handler_panics.add(1);
-        if let Some(slot) = self.sessions.get_mut(token) {
-            self.parts.fail_after_panic(slot, token);
-        }
+        self.parts.note_panic(self.sessions.get_mut(token), token);
     }
 
     /// Fails a connection whose peer violated the protocol.

@@ -40,8 +40,7 @@ impl<H: Handler> Hub<'_, H> {
         let mut session = Session { slot: &mut *slot, token, parts, sockets: &mut **sockets };
         let called = catch_unwind(AssertUnwindSafe(|| call(&mut session)));
         if called.is_err() {
-            parts.counters.handler_panics.add(1);
-            parts.fail_after_panic(slot, token);
+            parts.note_panic(Some(&mut *slot), token);
         }
         parts.flush(slot, token, *sockets);
         if let Some(of_another) = of_another {

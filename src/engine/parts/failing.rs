@@ -23,9 +23,12 @@ impl Parts {
         self.set_deadline(slot, token, self.limits.close_timeout_ms);
     }
 
-    /// Fails a session because a call to its handler panicked.
-    pub(in crate::engine) fn fail_after_panic<S>(&mut self, slot: &mut Slot<S>, token: Token) {
+    /// Counts a panic of the handler in a call for a session, or in its task, and fails the session if it still exists.
+    pub(in crate::engine) fn note_panic<S>(&mut self, slot: Option<&mut Slot<S>>, token: Token) {
+        self.counters.handler_panics.add(1);
         let reason = "The server failed while it handled this session.";
-        self.fail(slot, token, End::HandlerPanic, Close::new(CloseCode::INTERNAL_ERROR, reason));
+        if let Some(slot) = slot {
+            self.fail(slot, token, End::HandlerPanic, Close::new(CloseCode::INTERNAL_ERROR, reason));
+        }
     }
 }
