@@ -3,8 +3,6 @@
 //! While an answer is pending, the connection is not read, so that later requests wait. Invariant: a connection has at
 //! most one pending answer; a piece that a task writes goes to the answer that the task was made for, or nowhere.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 
 use super::Core;
@@ -31,9 +29,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 if let Some(slot) = self.sessions.get_mut(token) {
                     self.parts.set_deadline(slot, token, self.parts.limits.handshake_timeout_ms);
                 }
-                let arrived = Rc::clone(&self.answers.arrived);
+                let arrived = self.answers.arrived.clone();
                 self.parts.tasks.spawn_then(answer, move |reply| {
-                    arrived.borrow_mut().push(Arrived::Reply { token, number, reply });
+                    arrived.push(Arrived::Reply { token, number, reply });
                 });
                 false
             }
@@ -77,10 +75,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if let Some(pending) = self.answers.find(token.index, number) {
             pending.stream = Stream::Open { alive: Some(alive), written: None, keep_alive };
         }
-        let arrived = Rc::clone(&self.answers.arrived);
+        let arrived = self.answers.arrived.clone();
         self.parts.tasks.spawn_then(async move { task(Body::new(pipe)).await }, move |ended| {
             let panicked = ended.is_none();
-            arrived.borrow_mut().push(Arrived::BodyEnded { token, number, panicked });
+            arrived.push(Arrived::BodyEnded { token, number, panicked });
         });
         if self.has_stopped_accepting() {
             self.ask_stream_to_end(token);
@@ -144,8 +142,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Carries out the events of answers' tasks.
     pub(super) fn carry_out_answers(&mut self) {
-        let arrived = std::mem::take(&mut *self.answers.arrived.borrow_mut());
-        for event in arrived {
+        for event in self.answers.arrived.take() {
             match event {
                 Arrived::Reply { token, number, reply } => self.take_reply(token, number, reply),
                 Arrived::BodyEnded { token, number, panicked } => self.end_body(token, number, panicked),

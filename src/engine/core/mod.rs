@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use drain::Drain;
 use listening::Accepting;
-use pending::PendingUpgrades;
+use pending::{Arrivals, Decision};
 use pending_answers::Answers;
 
 use crate::engine::admission::clients::Clients;
@@ -60,7 +60,7 @@ pub struct Core<H: Handler, R: Reactor> {
     pub(in crate::engine) reactor: R,
     pub(in crate::engine) sessions: Sessions<Slot<H::State>>,
     pub(in crate::engine) parts: Parts,
-    pub(in crate::engine) upgrades: PendingUpgrades<H::State>,
+    upgrades: Arrivals<Decision<H::State>>,
     answers: Answers,
     /// The open listeners.
     pub(in crate::engine) listeners: Vec<Accepting>,
@@ -89,7 +89,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             reactor,
             sessions: Sessions::default(),
             parts: Parts::new(core, limits, counters_of_all, clients, tasks, mesh),
-            upgrades: PendingUpgrades::default(),
+            upgrades: Arrivals::default(),
             answers: Answers::default(),
             listeners: listeners.into_iter().map(Accepting::new).collect(),
             connections,

@@ -3,11 +3,10 @@
 //! Owns their numbers and the ends that their tasks wait for. Never writes anything to a client. Invariant: a
 //! connection has at most one pending answer, and no two answers have the same number at the same time.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::rc::Rc;
 
+use super::pending::Arrivals;
 use crate::engine::handler::reply::Reply;
 use crate::engine::tasks::Promise;
 use crate::protocol::http::Request;
@@ -18,7 +17,7 @@ use crate::reactor::Token;
 pub(in crate::engine) struct Answers {
     latest: u32,
     pub(super) pending: HashMap<u32, Pending>,
-    pub(super) arrived: Rc<RefCell<Vec<Arrived>>>,
+    pub(super) arrived: Arrivals<Arrived>,
 }
 
 impl Answers {

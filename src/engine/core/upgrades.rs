@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
 
 use super::Core;
 use super::pending::UpgradeOffer;
@@ -143,9 +142,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     ) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.await_decision();
-        let arrived = Rc::clone(&self.upgrades.0);
+        let decided = self.upgrades.clone();
         self.parts.tasks.spawn_then(decision, move |decision| {
-            arrived.borrow_mut().push((token, offer, decision));
+            decided.push((token, offer, decision));
         });
     }
 
