@@ -38,16 +38,8 @@ pub struct Tune {
     /// Prepare the host for ringsock bench instead of serve
     #[arg(long)]
     load_generator: bool,
-    /// Set the sysctls that can be set from here, until the next boot; needs root
-    #[arg(long)]
-    apply: bool,
-    /// Restore the values from before --apply
-    #[arg(long, conflicts_with_all = ["apply", "write_sysctl", "load_generator"])]
-    undo: bool,
-    /// Write the sysctls to this file, such as /etc/sysctl.d/90-ringsock.conf, which applies at every boot; - prints
-    /// them
-    #[arg(long, value_name = "FILE", conflicts_with = "apply")]
-    write_sysctl: Option<PathBuf>,
+    #[command(flatten)]
+    change: Change,
     /// File in which --apply records the original values
     #[arg(long, value_name = "FILE", default_value = "/var/lib/ringsock/sysctls-before-tune.conf")]
     record: PathBuf,
@@ -57,6 +49,22 @@ pub struct Tune {
     /// Directory that contains /proc and /sys, for tests
     #[arg(long, value_name = "DIRECTORY", default_value = "/", hide = true)]
     root: PathBuf,
+}
+
+/// The flags that do more than report. They exclude each other.
+#[derive(clap::Args)]
+#[group(multiple = false)]
+struct Change {
+    /// Set the sysctls that can be set from here, until the next boot; needs root
+    #[arg(long)]
+    apply: bool,
+    /// Restore the values from before --apply
+    #[arg(long, conflicts_with = "load_generator")]
+    undo: bool,
+    /// Write the sysctls to this file, such as /etc/sysctl.d/90-ringsock.conf, which applies at every boot; - prints
+    /// them
+    #[arg(long, value_name = "FILE")]
+    write_sysctl: Option<PathBuf>,
 }
 
 impl Tune {
@@ -74,14 +82,14 @@ impl Tune {
 
     fn carry_out(&self) -> Result<bool, Box<dyn Error>> {
         let host = read(&self.root);
-        if self.undo {
+        if self.change.undo {
             return self.undo(&host);
         }
         let goal = self.goal(&host)?;
-        if let Some(path) = &self.write_sysctl {
+        if let Some(path) = &self.change.write_sysctl {
             return self.write_sysctl(path, &sysctl_file(&host, &goal));
         }
-        if !self.apply {
+        if !self.change.apply {
             return self.report(&host, &goal, &[]);
         }
         let list = settings(&host, &goal);
@@ -92,7 +100,7 @@ impl Tune {
             .collect();
         let steps = match changes.is_empty() {
             true => Vec::new(),
-            false => apply(&changes, &mut Tree::new(&self.root), &mut Record::open(&self.record, &host.network)?)?,
+            false => apply(&changes, &mut Tree::new(&self.root), &mut Record::open(&self.record, host.network())?)?,
         };
         // Reads the host again: the report shows the values in force, not the requested ones.
         let ready = self.report(&read(&self.root), &goal, &steps)?;
@@ -120,7 +128,7 @@ impl Tune {
     }
 
     fn undo(&self, host: &Host) -> Result<bool, Box<dyn Error>> {
-        let steps = undo(&mut Tree::new(&self.root), &mut Record::open(&self.record, &host.network)?)?;
+        let steps = undo(&mut Tree::new(&self.root), &mut Record::open(&self.record, host.network())?)?;
         let mut out = String::new();
         if self.json {
             writeln!(out, "{:#}", json!({ "undone": steps.iter().map(step_to_json).collect::<Vec<_>>() }))?;
@@ -195,7 +203,7 @@ fn print_head(out: &mut impl Write, host: &Host, goal: &Goal) -> fmt::Result {
     let role = if goal.role == Role::Server { "a server" } else { "a load generator" };
     let shared = if goal.processes > 1 { format!(", {} processes", goal.processes) } else { String::new() };
     writeln!(out, "For {role} of {} connections on {} cores{shared}:", goal.connections, goal.cores)?;
-    let place = match (host.in_container, host.has_own_network) {
+    let place = match (host.in_container, host.has_own_network()) {
         (true, true) => ", in a container with a network namespace of its own",
         (true, false) => ", in a container",
         (false, true) => ", in a network namespace of its own",
@@ -300,7 +308,7 @@ fn to_json(host: &Host, goal: &Goal, settings: &[Setting], steps: &[Step]) -> Va
             "processors": host.processors,
             "congestion_control": host.congestion_control,
             "in_container": host.in_container,
-            "has_own_network": host.has_own_network,
+            "has_own_network": host.has_own_network(),
             "seccomp_filter": host.is_filtered,
         },
         "memory": {

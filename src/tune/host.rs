@@ -33,10 +33,8 @@ pub struct Host {
     pub congestion_control: Option<String>,
     /// True inside a container.
     pub in_container: bool,
-    /// True if the network namespace is not the host's.
-    pub has_own_network: bool,
-    /// The name of the network namespace.
-    pub network: String,
+    /// The name of the network namespace; `None` for the host's own.
+    pub own_network: Option<String>,
     /// Network interfaces with hardware, real or virtual.
     pub interfaces: Vec<Interface>,
     /// Sysctls by name; those that do not exist here are missing.
@@ -95,6 +93,16 @@ pub struct Sysctl {
 }
 
 impl Host {
+    /// Returns whether the network namespace is not the host's.
+    pub fn has_own_network(&self) -> bool {
+        self.own_network.is_some()
+    }
+
+    /// Returns the name of the network namespace.
+    pub fn network(&self) -> &str {
+        self.own_network.as_deref().unwrap_or("initial")
+    }
+
     /// Returns the first number of a sysctl.
     pub(super) fn number(&self, name: &str) -> Option<i64> {
         self.sysctls.get(name)?.value.split_whitespace().next()?.parse().ok()

@@ -62,8 +62,7 @@ impl Host {
             huge_pages: chosen(&files.text("sys/kernel/mm/transparent_hugepage/enabled")),
             congestion_control: sysctls.get("net.ipv4.tcp_congestion_control").map(|sysctl| sysctl.value.clone()),
             in_container: files.in_container(),
-            has_own_network,
-            network: if has_own_network { network.display().to_string() } else { "initial".to_owned() },
+            own_network: has_own_network.then(|| network.display().to_string()),
             interfaces: files.interfaces(),
             sysctls,
         }
@@ -266,7 +265,7 @@ mod tests {
         let host = Host::read(Path::new("/nonexistent"), Err("no".to_owned()));
         assert_eq!((host.processors, host.page_bytes, host.memory.total_bytes), (1, 4096, 0));
         assert_eq!(host.open_files, Limit { soft: u64::MAX, hard: u64::MAX });
-        assert!(host.sysctls.is_empty() && !host.in_container && !host.has_own_network);
+        assert!(host.sysctls.is_empty() && !host.in_container && !host.has_own_network());
     }
 
     #[test]

@@ -271,7 +271,7 @@ fn hash_table(host: &Host, goal: &Goal) -> Option<Setting> {
     let wanted = (goal.connections / 2).max(1).next_power_of_two();
     let reason = "The table in which the kernel finds a packet's connection: one entry for two connections.";
     let otherwise = "Each packet searches a longer chain.";
-    let (state, how) = if host.has_own_network {
+    let (state, how) = if host.has_own_network() {
         let how = format!(
             "On the host, before the namespace is created: sysctl -w net.ipv4.tcp_child_ehash_entries={}; or \
              thash_entries={wanted} on the kernel's command line.",
@@ -346,20 +346,20 @@ fn sysctl(row: &Row, host: &Host, goal: &Goal) -> Option<Setting> {
     let described = setting(row.name, Kind::Sysctl, (row.severity)(host, goal), row.reason, row.otherwise);
     let Some(Sysctl { value, is_writable }) = host.sysctls.get(row.name) else {
         // A sysctl that does not exist does no harm, but one that is only hidden may, even if its value may suffice.
-        let hidden = row.scope == Scope::HostNetwork && host.has_own_network;
+        let hidden = row.scope == Scope::HostNetwork && host.has_own_network();
         let wanted = target(&bounds);
         let how = format!("On the host, as root: ringsock tune --connections {} shows it.", goal.connections);
         return hidden.then(|| described.unless(false, "not visible".to_owned(), wanted, State::OutOfReach, how));
     };
     let wanted = adjust(&bounds, value);
-    let is_ours = row.scope == Scope::Network || !host.has_own_network;
+    let is_ours = row.scope == Scope::Network || !host.has_own_network();
     let (state, how) = if is_ours && *is_writable {
         (State::Change, "ringsock tune --apply until the next boot, --write-sysctl FILE for every boot.".to_owned())
-    } else if row.scope == Scope::Network && host.has_own_network {
+    } else if row.scope == Scope::Network && host.has_own_network() {
         let setting = quoted(row.name, &wanted);
         let how = format!("docker run --sysctl {setting}, or securityContext.sysctls of the pod.");
         (State::OutOfReach, how)
-    } else if host.in_container || host.has_own_network {
+    } else if host.in_container || host.has_own_network() {
         (State::OutOfReach, on_the_host(row.name, &wanted))
     } else {
         (State::OutOfReach, "As root: ringsock tune --apply.".to_owned())

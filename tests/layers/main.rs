@@ -60,13 +60,6 @@ const ENGINE_FLOORS: &[&str] = &[
 /// The only room that writes `impl Core`: a core's turn and its steps.
 const CORE_ROOM: &str = "engine/core/";
 
-/// Fields of type `bool` in one struct. More are states that exclude each other, and one enum says which.
-const BOOLS_MAX: usize = 3;
-
-/// Layers that keep to it. Flags of the command line are what people set one by one; the simulator's connection and the host
-/// that `tune` looks at have yet to follow.
-const BOOLS_COUNTED_IN: &[&str] = &["address", "engine", "load", "mesh", "protocol", "server", "service", "transport"];
-
 /// Files that see everything: the program and the library's front door.
 const TOP: &[&str] = &["main", "cli", "lib"];
 
@@ -160,22 +153,6 @@ fn an_arrow_up_in_the_engine_and_a_core_written_elsewhere_are_found() {
     assert!(broken("pub struct Slot; impl crate::engine::Core {}").join("").contains("impl Core"));
     let unknown = Source::parse([lib, engine, ("engine/attic.rs", "pub struct Box;")]);
     assert!(engine_violations(&unknown)[0].contains("attic has no floor"));
-}
-
-#[test]
-fn no_struct_has_many_fields_that_are_true_or_false() {
-    let (source, _) = house();
-    let broken: Vec<String> = source
-        .files
-        .iter()
-        .filter(|file| !file.test_only && BOOLS_COUNTED_IN.contains(&layer_of(&file.path)))
-        .flat_map(|file| file.bools.iter().map(move |(name, bools)| (file, name, bools)))
-        .filter(|(_, _, bools)| **bools > BOOLS_MAX)
-        .map(|(file, name, bools)| format!("{}: {name} has {bools} fields of type bool.", file.path))
-        .collect();
-    assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
-    let source = Source::parse([("a.rs", "struct A { a: bool, b: bool, c: u8, d: bool, e: Option<bool>, f: bool }")]);
-    assert_eq!(source.files[0].bools, [("A".to_owned(), 4)]);
 }
 
 #[test]

@@ -52,8 +52,6 @@ pub struct File {
     pub is_unsafe: bool,
     /// Names of the types that it writes `impl` for, without those for tests.
     pub implements: Vec<String>,
-    /// Structs, and how many of their fields are of type `bool`.
-    pub bools: Vec<(String, usize)>,
 }
 
 #[derive(Debug, Default)]
@@ -80,13 +78,12 @@ impl Source {
                 written: Vec::new(),
                 is_unsafe: false,
                 implements: Vec::new(),
-                bools: Vec::new(),
             };
             reader.enter();
             reader.visit_file(&syntax);
-            let Reader { written, is_unsafe, implements, bools, .. } = reader;
+            let Reader { written, is_unsafe, implements, .. } = reader;
             let path = path.to_owned();
-            source.files.push(File { path, module, written, test_only: false, is_unsafe, implements, bools });
+            source.files.push(File { path, module, written, test_only: false, is_unsafe, implements });
         }
         for file in &mut source.files {
             file.test_only = (1..=file.module.len()).any(|depth| for_tests.contains(&file.module[..depth]));
@@ -174,7 +171,6 @@ struct Reader<'a> {
     written: Vec<Written>,
     is_unsafe: bool,
     implements: Vec<String>,
-    bools: Vec<(String, usize)>,
 }
 
 impl Reader<'_> {
@@ -279,12 +275,6 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             self.implements.extend(named.path.segments.last().map(|segment| segment.ident.to_string()));
         }
         visit::visit_item_impl(self, item);
-    }
-
-    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
-        let is_bool = |field: &&syn::Field| matches!(&field.ty, syn::Type::Path(path) if path.path.is_ident("bool"));
-        self.bools.push((item.ident.to_string(), item.fields.iter().filter(is_bool).count()));
-        visit::visit_item_struct(self, item);
     }
 
     fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {

@@ -236,7 +236,7 @@ fn connection_tracking_counts_only_where_it_is_in_use() {
 fn a_network_of_its_own_leaves_what_belongs_to_the_host_to_the_host() {
     let stock = Stock::new("own-network");
     stock.enter_own_network();
-    assert!(stock.host().has_own_network);
+    assert!(stock.host().has_own_network());
     let wrong = stock.wrong();
     let find =
         |name: &str| wrong.iter().find(|setting| setting.name == name).unwrap_or_else(|| panic!("{name}: {wrong:?}"));

@@ -14,16 +14,13 @@ use crate::reactor::Intake;
 pub(super) struct Connection {
     /// The client's address.
     pub address: SocketAddr,
-    /// The server's descriptor, from accepting to closing.
-    pub descriptor: Option<RawFd>,
+    server: Server,
+    input: Input,
     /// Bytes written by the client, for which the server's receive buffer has no room yet.
     transit: VecDeque<u8>,
     /// Bytes in the server's receive buffer.
     arrived: VecDeque<u8>,
     receive_space: usize,
-    client_finished: bool,
-    /// The end of the client's stream has reached the server.
-    end_arrived: bool,
     /// Bytes in the server's send buffer.
     sending: VecDeque<u8>,
     send_space: usize,
@@ -32,40 +29,75 @@ pub(super) struct Connection {
     /// The number of bytes that have left the send buffer so far.
     departed: u64,
     client_reads: bool,
-    read_shut: bool,
-    write_shut: bool,
+    /// The directions that the server has shut down.
+    shut: Option<Shutdown>,
     discard_on_close: bool,
-    closed: bool,
+    link: Link,
     /// Returned to the server by the next call, and only by that one.
     error: Option<i32>,
+}
+
+/// The server's end.
+///
+/// ```text
+///  Waiting ──accept──► Accepted ──close──► Closed
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Server {
+    /// The connection is in the backlog.
+    Waiting,
+    /// The server has this descriptor for it.
+    Accepted(RawFd),
+    Closed,
+}
+
+/// The client's stream of bytes.
+///
+/// ```text
+///  Flowing ──the client finishes──► Finished ──all its bytes are in the receive buffer──► Arrived
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Flowing,
+    /// The client writes nothing more.
+    Finished,
+    /// The end of the stream has reached the server.
+    Arrived,
+}
+
+/// The path between both ends.
+///
+/// ```text
+///  Up ──the client resets──► Down ──a fault──► Reset
+///   └─────the server resets, or a fault──────────▲
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Up,
     /// No byte goes either way any more.
-    dead: bool,
-    /// The client has seen a reset.
-    was_reset: bool,
+    Down,
+    /// No byte goes either way any more, and the client has seen a reset.
+    Reset,
 }
 
 impl Connection {
     pub fn new(address: SocketAddr, receive_space: usize, send_space: usize) -> Self {
         Self {
             address,
-            descriptor: None,
+            server: Server::Waiting,
+            input: Input::Flowing,
             transit: VecDeque::new(),
             arrived: VecDeque::new(),
             receive_space,
-            client_finished: false,
-            end_arrived: false,
             sending: VecDeque::new(),
             send_space,
             received: Vec::new(),
             departed: 0,
             client_reads: true,
-            read_shut: false,
-            write_shut: false,
+            shut: None,
             discard_on_close: false,
-            closed: false,
+            link: Link::Up,
             error: None,
-            dead: false,
-            was_reset: false,
         }
     }
 }
@@ -73,24 +105,25 @@ impl Connection {
 /// The client's calls and view.
 impl Connection {
     pub fn write(&mut self, bytes: &[u8]) {
-        assert!(!self.client_finished, "a client writes nothing after it has finished");
-        if self.closed && !self.dead {
+        assert!(self.input == Input::Flowing, "a client writes nothing after it has finished");
+        if self.is_closed() && !self.is_dead() {
             // The server's end is closed, so its kernel answers with a reset.
-            self.break_off(None);
-            self.was_reset = true;
+            self.break_off(Link::Reset, None);
         }
-        if !self.dead {
+        if !self.is_dead() {
             self.transit.extend(bytes);
         }
     }
 
     pub fn finish(&mut self) {
-        self.client_finished = true;
+        if self.input == Input::Flowing {
+            self.input = Input::Finished;
+        }
     }
 
     pub fn reset(&mut self) {
-        if !self.dead {
-            self.break_off(Some(libc::ECONNRESET));
+        if !self.is_dead() {
+            self.break_off(Link::Down, Some(libc::ECONNRESET));
         }
     }
 
@@ -118,16 +151,16 @@ impl Connection {
 
     pub fn is_at_end(&mut self) -> bool {
         self.depart(usize::MAX);
-        let ended = (self.write_shut || self.closed) && !self.dead;
+        let ended = (self.is_write_shut() || self.is_closed()) && !self.is_dead();
         ended && self.client_reads && self.sending.is_empty() && self.received.is_empty()
     }
 
     pub fn was_reset(&self) -> bool {
-        self.was_reset
+        self.link == Link::Reset
     }
 
     pub fn is_closed(&self) -> bool {
-        self.closed
+        self.server == Server::Closed
     }
 
     /// Returns the bytes that the client wrote and the server has not read.
@@ -143,9 +176,11 @@ impl Connection {
         let room = self.receive_space.saturating_sub(self.arrived.len());
         let count = room.min(self.transit.len());
         self.arrived.extend(self.transit.drain(..count));
-        let end = self.client_finished && self.transit.is_empty() && !self.end_arrived;
-        self.end_arrived |= end;
-        count > 0 || end
+        let has_ended = self.input == Input::Finished && self.transit.is_empty();
+        if has_ended {
+            self.input = Input::Arrived;
+        }
+        count > 0 || has_ended
     }
 
     /// Delivers up to `limit` bytes to the client, if it reads.
@@ -164,8 +199,7 @@ impl Connection {
 
     /// Breaks the connection between both ends.
     pub fn fail(&mut self, error: i32) {
-        self.break_off(Some(error));
-        self.was_reset = true;
+        self.break_off(Link::Reset, Some(error));
     }
 
     pub fn drop_unread(&mut self, count: usize) {
@@ -177,8 +211,8 @@ impl Connection {
         self.arrived.len()
     }
 
-    fn break_off(&mut self, error: Option<i32>) {
-        self.dead = true;
+    fn break_off(&mut self, link: Link, error: Option<i32>) {
+        self.link = link;
         self.error = error;
         self.transit.clear();
         self.sending.clear();
@@ -187,17 +221,30 @@ impl Connection {
 
 /// The server's calls and view.
 impl Connection {
+    /// Gives the connection its descriptor, since the server accepts it.
+    pub fn accept(&mut self, descriptor: RawFd) {
+        self.server = Server::Accepted(descriptor);
+    }
+
+    /// Returns the server's descriptor, from accepting to closing.
+    pub fn descriptor(&self) -> Option<RawFd> {
+        match self.server {
+            Server::Accepted(descriptor) => Some(descriptor),
+            Server::Waiting | Server::Closed => None,
+        }
+    }
+
     pub fn is_readable(&self) -> bool {
         !self.arrived.is_empty() || self.has_ended()
     }
 
     /// Returns whether the end of the stream or an error has arrived, perhaps behind bytes.
     pub fn has_ended(&self) -> bool {
-        self.end_arrived || self.read_shut || self.dead
+        self.input == Input::Arrived || self.is_read_shut() || self.is_dead()
     }
 
     pub fn is_dead(&self) -> bool {
-        self.dead
+        self.link != Link::Up
     }
 
     /// Returns the bytes that the client's host has acknowledged: for a client that reads, also those that wait for
@@ -224,7 +271,7 @@ impl Connection {
     /// Returns whether a sender that waits for room is woken: once a third of the buffer is free
     /// (`sk_stream_is_writeable`).
     pub fn is_writable(&self) -> bool {
-        let is_over = self.dead || self.write_shut || self.error.is_some();
+        let is_over = self.is_dead() || self.is_write_shut() || self.error.is_some();
         is_over || 3 * self.sending.len() <= 2 * self.send_space
     }
 
@@ -233,7 +280,7 @@ impl Connection {
         if let Some(error) = self.error.take() {
             return Err(errno(error));
         }
-        if self.dead || self.write_shut {
+        if self.is_dead() || self.is_write_shut() {
             return Err(errno(libc::EPIPE));
         }
         Ok(self.send_space.saturating_sub(self.sending.len()))
@@ -245,8 +292,10 @@ impl Connection {
     }
 
     pub fn shutdown(&mut self, how: Shutdown) {
-        self.read_shut |= how != Shutdown::Write;
-        self.write_shut |= how != Shutdown::Read;
+        self.shut = match self.shut {
+            Some(before) if before != how => Some(Shutdown::Both),
+            _ => Some(how),
+        };
     }
 
     pub fn discard_on_close(&mut self) {
@@ -254,14 +303,20 @@ impl Connection {
     }
 
     pub fn close(&mut self) {
-        self.descriptor = None;
-        self.closed = true;
+        self.server = Server::Closed;
         // Linux also resets if received bytes are unread.
-        if !self.dead && (self.discard_on_close || self.unread() > 0) {
-            self.break_off(None);
-            self.was_reset = true;
+        if !self.is_dead() && (self.discard_on_close || self.unread() > 0) {
+            self.break_off(Link::Reset, None);
         }
         self.arrived.clear();
+    }
+
+    fn is_read_shut(&self) -> bool {
+        matches!(self.shut, Some(Shutdown::Read | Shutdown::Both))
+    }
+
+    fn is_write_shut(&self) -> bool {
+        matches!(self.shut, Some(Shutdown::Write | Shutdown::Both))
     }
 }
 

@@ -158,7 +158,7 @@ impl Kernel {
     /// Delivers the effect of a client's call.
     pub fn client_acted(&mut self, connection: &mut Connection) {
         connection.arrive();
-        if let Some(fd) = connection.descriptor {
+        if let Some(fd) = connection.descriptor() {
             self.raise(fd);
         }
     }
@@ -328,7 +328,7 @@ impl Kernel {
 
     fn open(&mut self, connection: Shared<Connection>) -> Socket {
         let fd = self.allocate();
-        connection.borrow_mut().descriptor = Some(fd);
+        connection.borrow_mut().accept(fd);
         self.sockets.insert(fd, Open { connection, owner: None, watch_ended: None });
         Socket::from_raw(fd)
     }

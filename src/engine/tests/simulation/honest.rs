@@ -35,8 +35,6 @@ pub struct Honest {
     ending: Ending,
     /// Its Close frame is written, or about to be.
     said_goodbye: bool,
-    /// The server's Close frame has arrived.
-    heard_goodbye: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,6 +43,8 @@ enum Stage {
     Open,
     /// Its ending is written, or about to be.
     Ending,
+    /// The server's Close frame has arrived.
+    Parting,
     Done,
 }
 
@@ -69,7 +69,6 @@ impl Honest {
             away: 0,
             ending: Ending::choose(dice),
             said_goodbye: false,
-            heard_goodbye: false,
         }
     }
 
@@ -79,7 +78,7 @@ impl Honest {
 
     /// Returns whether the server waits for it only for some seconds.
     pub fn is_hurried(&self) -> bool {
-        matches!(self.stage, Stage::Asking | Stage::Ending)
+        matches!(self.stage, Stage::Asking | Stage::Ending | Stage::Parting)
     }
 
     pub fn resume_reading(&self) {
@@ -129,7 +128,7 @@ impl Honest {
             }
         }
         for frame in self.client.frames() {
-            assert!(!self.heard_goodbye, "something came after the server's Close frame");
+            assert!(self.stage != Stage::Parting, "something came after the server's Close frame");
             match frame {
                 Frame::Text(_) | Frame::Binary(_) => {
                     assert!(self.expected.pop_front() == Some(frame), "an echo is wrong, or out of order");
@@ -149,7 +148,6 @@ impl Honest {
     }
 
     fn hear_goodbye(&mut self, code: u16, reason: &str, weather: Weather, tally: &mut Tally) {
-        self.heard_goodbye = true;
         if self.stage == Stage::Ending && code == self.ending.code {
             let all_answered = self.expected.is_empty() || weather.may_close_with(code);
             assert!(all_answered, "the server closed before it had answered");
@@ -164,7 +162,7 @@ impl Honest {
             self.pieces.push_back(masked_close(if code == NO_CODE { 1000 } else { code }, ""));
             self.said_goodbye = true;
         }
-        self.stage = Stage::Ending;
+        self.stage = Stage::Parting;
     }
 
     fn say_something(&mut self, dice: &mut Dice, weather: Weather) {
@@ -237,7 +235,7 @@ impl Honest {
         if !peer.was_reset() && !peer.is_at_end() {
             return;
         }
-        let agreed = self.heard_goodbye && self.client.is_at_end();
+        let agreed = self.stage == Stage::Parting && self.client.is_at_end();
         assert!(!weather.fair || weather.draining || agreed, "the connection ended before everything was said");
         tally.add("honest clients", if agreed { "ended in order" } else { "broken off" }, 1);
         self.stage = Stage::Done;

@@ -16,17 +16,23 @@ use crate::protocol::Opcode;
 
 pub struct Hostile {
     client: Client,
-    open: bool,
+    stage: Stage,
     /// Steps in which it waits for the answer to its first request, so that it harms more than that.
     patience: usize,
     /// It writes no more.
     finished: bool,
-    /// The server has sent a Close frame.
-    closed: bool,
     /// The codes that its actions may be answered with; `None` once it has sent something that may mean anything.
     codes: Option<BTreeSet<u16>>,
     /// It asked a task to send something.
     awaits_task: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Asking,
+    Open,
+    /// The server has sent a Close frame.
+    Closed,
 }
 
 /// The longest wait: most answers arrive sooner.
@@ -88,10 +94,9 @@ impl Hostile {
     pub fn new(client: Client, dice: &mut Dice) -> Self {
         let mut hostile = Self {
             client,
-            open: false,
+            stage: Stage::Asking,
             patience: 0,
             finished: false,
-            closed: false,
             codes: Some(BTreeSet::new()),
             awaits_task: false,
         };
@@ -104,7 +109,7 @@ impl Hostile {
 
     pub fn act(&mut self, dice: &mut Dice, weather: Weather, tally: &mut Tally) {
         self.hear(weather, tally);
-        if !self.open && self.patience > 0 {
+        if self.stage == Stage::Asking && self.patience > 0 {
             self.patience -= 1;
             return;
         }
@@ -194,13 +199,15 @@ impl Hostile {
     }
 
     fn hear(&mut self, weather: Weather, tally: &mut Tally) {
-        while !self.open {
+        while self.stage == Stage::Asking {
             let Some(answer) = self.client.answer() else { return };
-            self.open = answer.status == 101;
+            if answer.status == 101 {
+                self.stage = Stage::Open;
+            }
             tally.add("hostile clients", format_args!("answered {}", answer.status), 1);
         }
         for frame in self.client.frames() {
-            assert!(!self.closed, "something came after the server's Close frame");
+            assert!(self.stage != Stage::Closed, "something came after the server's Close frame");
             match frame {
                 Frame::Close(code, reason) => self.hear_goodbye(code, &reason, weather, tally),
                 Frame::CloseEmpty => self.hear_goodbye(NO_CODE, "", weather, tally),
@@ -213,7 +220,7 @@ impl Hostile {
     }
 
     fn hear_goodbye(&mut self, code: u16, reason: &str, weather: Weather, tally: &mut Tally) {
-        self.closed = true;
+        self.stage = Stage::Closed;
         // A message that it left incomplete, in any weather: the client is not in a hurry.
         let explained = code == 1008 || self.codes.as_ref().is_none_or(|codes| codes.contains(&code));
         assert!(explained || weather.may_close_with(code), "nothing explains {code}: {reason}");
