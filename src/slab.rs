@@ -68,19 +68,19 @@ impl<T> Slab<T> {
     }
 
     /// Stores `value` and returns its number.
-    #[inline]
+    #[inline(always)]
     pub fn insert(&mut self, value: T) -> u32 {
-        let free = self.chunks.get(self.first as usize).map_or(NO_ENTRY, |chunk| chunk.free);
-        let place = if free == NO_ENTRY { self.add_entry() } else { free };
         let at = self.first;
-        let chunk = &mut self.chunks[at as usize];
-        if let entry @ &mut Entry::Free(next) = &mut chunk.entries[place as usize] {
+        if let Some(chunk) = self.chunks.get_mut(at as usize)
+            && let Some(entry) = chunk.entries.get_mut(chunk.free as usize)
+            && let Entry::Free(next) = *entry
+        {
             *entry = Entry::Occupied(value);
-            chunk.free = next;
+            chunk.occupied += 1;
+            self.occupied += 1;
+            return at * CHUNK as u32 + std::mem::replace(&mut chunk.free, next);
         }
-        chunk.occupied += 1;
-        self.occupied += 1;
-        at * CHUNK as u32 + place
+        self.grow_and_insert(value)
     }
 
     /// Returns the value of this number.
@@ -104,11 +104,18 @@ impl<T> Slab<T> {
     /// Removes and returns a value. Its number may name another value later.
     #[inline]
     pub fn remove(&mut self, number: u32) -> Option<T> {
+        self.remove_if(number, |_| true)
+    }
+
+    /// Removes and returns a value if it is the one that is meant.
+    #[inline]
+    pub fn remove_if(&mut self, number: u32, is_meant: impl FnOnce(&T) -> bool) -> Option<T> {
         let (at, place) = (number / CHUNK as u32, number % CHUNK as u32);
         let chunk = self.chunks.get_mut(at as usize)?;
         let entry = chunk.entries.get_mut(place as usize)?;
-        if let Entry::Free(_) = entry {
-            return None;
+        match entry {
+            Entry::Occupied(value) if is_meant(value) => {}
+            _ => return None,
         }
         let free = std::mem::replace(&mut chunk.free, place);
         let removed = std::mem::replace(entry, Entry::Free(free));
@@ -123,9 +130,15 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Finds the first chunk with room, and gives it a free entry if it has none yet. Returns the entry's place.
+    /// Stores `value` where no entry is free yet.
     #[cold]
-    fn add_entry(&mut self) -> u32 {
+    fn grow_and_insert(&mut self, value: T) -> u32 {
+        self.add_entry();
+        self.insert(value)
+    }
+
+    /// Finds the first chunk with room, and adds a free entry to it if it has none.
+    fn add_entry(&mut self) {
         loop {
             let at = self.first;
             if at as usize == self.chunks.len() {
@@ -134,13 +147,12 @@ impl<T> Slab<T> {
             }
             let chunk = &mut self.chunks[at as usize];
             if chunk.free != NO_ENTRY {
-                return chunk.free;
+                return;
             }
             if chunk.entries.len() < CHUNK {
                 chunk.entries.reserve_exact(CHUNK - chunk.entries.len());
                 chunk.free = chunk.entries.len() as u32;
-                chunk.entries.push(Entry::Free(NO_ENTRY));
-                return chunk.free;
+                return chunk.entries.push(Entry::Free(NO_ENTRY));
             }
             self.roomy.remove(&at);
             self.find_first();

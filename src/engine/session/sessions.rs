@@ -84,10 +84,10 @@ impl<S> Sessions<S> {
     }
 
     /// Removes and returns the session, unless the token is stale. The token is stale afterwards.
-    #[inline]
+    #[inline(always)]
     pub(in crate::engine) fn remove(&mut self, token: Token) -> Option<S> {
-        self.get_mut(token)?;
-        self.slab.remove(token.index).map(|entry| entry.session)
+        let removed = self.slab.remove_if(token.index, |entry| entry.generation == token.generation);
+        removed.map(|entry| entry.session)
     }
 
     /// Returns whether every entry is either in use or free.
