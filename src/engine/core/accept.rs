@@ -33,7 +33,7 @@ const TURNED_AWAY_PER_BACKOFF_MAX: usize = 64;
 const ACCEPT_QUEUE_MAX: usize = 4096;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
-    pub(in crate::engine) fn accept_if_due(&mut self) {
+    pub(super) fn accept_if_due(&mut self) {
         for Accepting { listener, again_ms } in &mut self.listeners {
             if again_ms.is_none_or(|at_ms| at_ms > self.now_ms) {
                 continue;
@@ -47,11 +47,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Returns when to start accepting again, if accepting has ended.
-    pub(in crate::engine) fn accept_again_ms(&self) -> Option<u64> {
+    pub(super) fn accept_again_ms(&self) -> Option<u64> {
         self.listeners.iter().filter_map(|accepting| accepting.again_ms).min()
     }
 
-    pub(in crate::engine) fn accepted(&mut self, listener: Socket, result: io::Result<Socket>, more: bool) {
+    pub(super) fn accepted(&mut self, listener: Socket, result: io::Result<Socket>, more: bool) {
         let Some(at) = self.listeners.iter().position(|accepting| accepting.listener.socket == listener) else {
             return;
         };
@@ -177,7 +177,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Closes the listeners: now, or as soon as the reactor has stopped accepting from them.
-    pub(in crate::engine) fn close_listeners(&mut self) {
+    pub(super) fn close_listeners(&mut self) {
         for accepting in std::mem::take(&mut self.listeners) {
             // Otherwise a connection between the last accept and the close would be reset, although another process may
             // listen on the same port.
@@ -222,7 +222,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Frees the place of a closed connection: its descriptor can serve another one.
-    pub(in crate::engine) fn note_closed(&mut self, end: End) {
+    pub(super) fn note_closed(&mut self, end: End) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.parts.counters.closed.add(&end);
         for at_ms in self.listeners.iter_mut().filter_map(|accepting| accepting.again_ms.as_mut()) {

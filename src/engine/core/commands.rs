@@ -12,7 +12,7 @@ use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out the commands that tasks have left.
-    pub(in crate::engine) fn carry_out_commands(&mut self) {
+    pub(super) fn carry_out_commands(&mut self) {
         if !self.parts.tasks.has_commands() {
             return;
         }

@@ -12,7 +12,7 @@ use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes the action that is due for a session, and schedules the next check.
-    pub(in crate::engine) fn look_at_deadlines(&mut self, token: Token) {
+    pub(super) fn look_at_deadlines(&mut self, token: Token) {
         let Some(mut due) = self.due(token) else { return };
         if due.is_over_for_want_of_input() {
             // Input that has arrived in time counts, although it was not read yet: a busy core, or one that did not

@@ -13,7 +13,7 @@ pub(in crate::engine) const HURRY_MS: u64 = 500;
 
 /// The stage that a draining core has reached.
 #[derive(Debug)]
-pub(in crate::engine) enum Drain {
+pub(super) enum Drain {
     /// The drain begins with the next turn, which knows the time.
     Requested,
     /// The core accepts and serves as before, but each HTTP answer is the last one on its connection.
@@ -24,7 +24,7 @@ pub(in crate::engine) enum Drain {
 
 /// The progress of closing the sessions.
 #[derive(Debug)]
-pub(in crate::engine) struct ClosingSessions {
+pub(super) struct ClosingSessions {
     pub(super) begun_ms: u64,
     /// The time by which every session has been told to close.
     pub(super) told_by_ms: u64,

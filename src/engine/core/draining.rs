@@ -50,17 +50,17 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Returns whether the core drains, so that clients should reconnect elsewhere.
-    pub(in crate::engine) fn is_draining(&self) -> bool {
+    pub(super) fn is_draining(&self) -> bool {
         self.draining.is_some()
     }
 
     /// Returns whether no connection is accepted any more.
-    pub(in crate::engine) fn has_stopped_accepting(&self) -> bool {
+    pub(super) fn has_stopped_accepting(&self) -> bool {
         matches!(self.draining, Some(Drain::Closing(_)))
     }
 
     /// Returns whether the next turn has a step of the drain to take at once.
-    pub(in crate::engine) fn has_closes_due(&self) -> bool {
+    pub(super) fn has_closes_due(&self) -> bool {
         let slots = self.sessions.end();
         match &self.draining {
             Some(Drain::Closing(closing)) => {
@@ -71,14 +71,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    /// Returns whether the last turn must have told every session to close, if there are no more than a turn can tell.
-    #[cfg(test)]
-    pub(in crate::engine) fn has_told_all(&self) -> bool {
-        matches!(&self.draining, Some(Drain::Closing(closing)) if self.now_ms >= closing.told_by_ms)
-    }
-
     /// Returns when the next step is due, in milliseconds; `None` once no connection is left.
-    pub(in crate::engine) fn drain_wakes_ms(&self) -> Option<u64> {
+    pub(super) fn drain_wakes_ms(&self) -> Option<u64> {
         match self.draining.as_ref()? {
             _ if self.is_done() => None,
             Drain::Requested => Some(self.now_ms),
@@ -91,7 +85,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Takes the steps that are due.
-    pub(in crate::engine) fn advance_drain(&mut self) {
+    pub(super) fn advance_drain(&mut self) {
         if matches!(self.draining, Some(Drain::Requested)) {
             let until_ms = self.now_ms.saturating_add(self.parts.limits.drain_delay_ms);
             self.draining = Some(Drain::Delayed { until_ms });
@@ -134,7 +128,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Closes a connection on which no request has begun.
-    pub(in crate::engine) fn close_unused(&mut self, token: Token) {
+    pub(super) fn close_unused(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.linger_when_sent(End::Shutdown);
         self.flush_and_check_end(token);

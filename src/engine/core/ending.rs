@@ -13,7 +13,7 @@ use crate::reactor::{Reactor, Token};
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Sends the reply of the session in hand, and ends the session if that was its last.
     #[inline]
-    pub(in crate::engine) fn flush_and_check_end(&mut self, token: Token) {
+    pub(super) fn flush_and_check_end(&mut self, token: Token) {
         let Self { reactor, sessions, parts, .. } = self;
         match sessions.get_mut(token) {
             Some(slot) => {
@@ -27,7 +27,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Takes the next step towards the session's end, if it is due.
-    pub(in crate::engine) fn check_end(&mut self, token: Token) {
+    pub(super) fn check_end(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         // Already ended; only its watch or send is outstanding.
         if slot.phase() == Phase::Ended {
@@ -56,7 +56,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Handles the end of the peer's stream.
-    pub(in crate::engine) fn end_of_stream(&mut self, token: Token) {
+    pub(super) fn end_of_stream(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase() == Phase::Open || slot.has_outbox() {
             self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
@@ -65,7 +65,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Discards input after the last answer or Close frame.
-    pub(in crate::engine) fn discard_input(&mut self, token: Token, bytes: usize) {
+    pub(super) fn discard_input(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         let is_too_much = slot.discard(bytes);
         self.parts.counters.bytes_discarded.add(bytes as u64);
@@ -77,7 +77,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Continues after bytes were sent: tells the handler that backpressure has ended, if it was told of it.
-    pub(in crate::engine) fn continue_after_send(&mut self, token: Token) {
+    pub(super) fn continue_after_send(&mut self, token: Token) {
         self.catch_up(token);
         self.resume_answering(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
@@ -93,7 +93,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Ends a session without a Close frame, and drops the bytes that its peer has not read.
-    pub(in crate::engine) fn cut_off(&mut self, token: Token, end: End) {
+    pub(super) fn cut_off(&mut self, token: Token, end: End) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase() != Phase::Ended {
             slot.transport_mut().discard_on_close(&mut self.reactor);
@@ -102,7 +102,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Closes the socket of an ended session once nothing is in flight.
-    pub(in crate::engine) fn release(&mut self, token: Token) {
+    pub(super) fn release(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if !slot.transport_mut().close(&mut self.reactor) {
             return;
@@ -152,7 +152,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Drops a value of the application, whose own code may run then.
-    pub(in crate::engine) fn drop_guarded<T>(&self, what: T) {
+    pub(super) fn drop_guarded<T>(&self, what: T) {
         if catch_unwind(AssertUnwindSafe(|| drop(what))).is_err() {
             self.parts.counters.handler_panics.add(1);
         }

@@ -15,7 +15,7 @@ use crate::reactor::{Reactor, Sockets, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Consumes as many frames as the session takes. Returns how many bytes of input are left.
-    pub(in crate::engine) fn consume_frames(&mut self, token: Token, input: &mut [u8]) -> usize {
+    pub(super) fn consume_frames(&mut self, token: Token, input: &mut [u8]) -> usize {
         let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return 0 };
         let (received, published) = (parts.counters.messages_received.read(), parts.counters.messages_published.read());
@@ -44,7 +44,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Consumes input that was kept, and returns how many bytes that were. The rest stays where it is, so that keeping
     /// it again and again costs nothing.
-    pub(in crate::engine) fn consume_kept(&mut self, token: Token, mut unconsumed: Box<Unconsumed>) -> usize {
+    pub(super) fn consume_kept(&mut self, token: Token, mut unconsumed: Box<Unconsumed>) -> usize {
         let start = unconsumed.start;
         if self.sessions.get_mut(token).is_some_and(|slot| slot.phase() != Phase::Open) {
             self.consume(token, &mut unconsumed.bytes);
@@ -60,7 +60,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Calls the handler for a session. A panic ends this session alone.
-    pub(in crate::engine) fn call(&mut self, token: Token, call: impl FnOnce(&mut H, &mut Session<'_, H>)) {
+    pub(super) fn call(&mut self, token: Token, call: impl FnOnce(&mut H, &mut Session<'_, H>)) {
         let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
         let mut session = Session { slot, token, parts, sockets: reactor };
@@ -70,12 +70,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Ends the session for which a call or a task of the handler panicked.
-    pub(in crate::engine) fn panicked(&mut self, token: Token) {
+    pub(super) fn panicked(&mut self, token: Token) {
         self.parts.note_panic(self.sessions.get_mut(token), token);
     }
 
     /// Fails a connection whose peer violated the protocol.
-    pub(in crate::engine) fn fail(&mut self, token: Token, violation: &Violation) {
+    pub(super) fn fail(&mut self, token: Token, violation: &Violation) {
         self.parts.counters.violations.add(violation);
         self.parts.log_violation(token, violation);
         if let Some(slot) = self.sessions.get_mut(token) {

@@ -25,7 +25,7 @@ const LOOK_AHEAD_TOPICS: usize = 64;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Delivers published messages, as many as a turn may.
-    pub(in crate::engine) fn fan_out(&mut self) {
+    pub(super) fn fan_out(&mut self) {
         for _ in 0..self.parts.lists.catching_up().min(VISITS_PER_TURN_MAX) {
             let Some(token) = self.parts.lists.next_catching_up() else { break };
             if let Some(slot) = self.sessions.get_mut(token) {
@@ -184,7 +184,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Sends the latest messages that a session waits for, after bytes were sent.
-    pub(in crate::engine) fn catch_up(&mut self, token: Token) {
+    pub(super) fn catch_up(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if !slot.is_lagging()
             || slot.transport().is_broken()

@@ -8,7 +8,7 @@ mod accept;
 mod answers;
 mod commands;
 mod deadlines;
-pub(in crate::engine) mod drain;
+mod drain;
 mod draining;
 mod ending;
 mod events;
@@ -21,6 +21,8 @@ mod receiving;
 mod requests;
 mod sending;
 mod upgrades;
+#[cfg(test)]
+pub(in crate::engine) mod view;
 
 use std::io;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use drain::Drain;
+pub(in crate::engine) use drain::HURRY_MS;
 use listening::Accepting;
 use pending::{Arrivals, Decision};
 use pending_answers::Answers;
@@ -56,26 +59,26 @@ const OTHERS_INTERVAL_MS: u64 = 1;
 
 /// A core. See the module.
 pub struct Core<H: Handler, R: Reactor> {
-    pub(in crate::engine) handler: H,
-    pub(in crate::engine) reactor: R,
-    pub(in crate::engine) sessions: Sessions<Slot<H::State>>,
-    pub(in crate::engine) parts: Parts,
+    handler: H,
+    reactor: R,
+    sessions: Sessions<Slot<H::State>>,
+    parts: Parts,
     upgrades: Arrivals<Decision<H::State>>,
     answers: Answers,
     /// The open listeners.
-    pub(in crate::engine) listeners: Vec<Accepting>,
-    pub(in crate::engine) connections: Arc<AtomicUsize>,
-    pub(in crate::engine) now_ms: u64,
+    listeners: Vec<Accepting>,
+    connections: Arc<AtomicUsize>,
+    now_ms: u64,
     /// The time of the last warning that accepting fails, in milliseconds.
-    pub(in crate::engine) accepting_warned_ms: Option<u64>,
-    pub(in crate::engine) dates: DateCache,
+    accepting_warned_ms: Option<u64>,
+    dates: DateCache,
     /// Bytes of incomplete messages and requests that were read in this turn.
-    pub(in crate::engine) assembled_bytes: usize,
+    assembled_bytes: usize,
     completions: Vec<Completion>,
-    pub(in crate::engine) scratch: Vec<u8>,
+    scratch: Vec<u8>,
     /// Indexes whose timer has fired and was not checked yet.
     fired: Vec<u32>,
-    pub(in crate::engine) draining: Option<Drain>,
+    draining: Option<Drain>,
 }
 
 impl<H: Handler, R: Reactor> Core<H, R> {
@@ -160,7 +163,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Returns whether something waits for another core to pop an entry. That core wakes this one only if it sleeps
     /// already.
-    pub(in crate::engine) fn awaits_others(&self) -> bool {
+    fn awaits_others(&self) -> bool {
         self.parts.publishers.has_throttled() || self.parts.topics.interest.is_pending()
     }
 

@@ -14,7 +14,7 @@ use crate::reactor::Token;
 
 /// The pending answers of a core, by the index of the connection's slot.
 #[derive(Default)]
-pub(in crate::engine) struct Answers {
+pub(super) struct Answers {
     latest: u32,
     pub(super) pending: HashMap<u32, Pending>,
     pub(super) arrived: Arrivals<Arrived>,

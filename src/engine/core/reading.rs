@@ -44,7 +44,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Reads and consumes a session's input: first the kept input, then that of the socket.
-    pub(in crate::engine) fn read(&mut self, token: Token) {
+    pub(super) fn read(&mut self, token: Token) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let crowded = self.assembled_bytes >= ASSEMBLED_BYTES_PER_TURN_MAX;
         let bytes_max = if crowded { READ_BYTES_WHEN_CROWDED } else { READ_BYTES_PER_TURN_MAX };
@@ -105,7 +105,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
-    pub(in crate::engine) fn consume(&mut self, token: Token, input: &mut [u8]) {
+    pub(super) fn consume(&mut self, token: Token, input: &mut [u8]) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase() {
             // Nothing is served after the last answer, even while that answer waits to be sent.

@@ -50,7 +50,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Answers the requests that `input` completes, in order.
-    pub(in crate::engine) fn consume_head(&mut self, token: Token, input: &[u8]) {
+    pub(super) fn consume_head(&mut self, token: Token, input: &[u8]) {
         self.parts.pacing.note_other_traffic(self.parts.tick);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.take_unconsumed() {
@@ -121,7 +121,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Refuses the client's request, and closes the connection.
-    pub(in crate::engine) fn refuse(&mut self, token: Token, refusal: &Refusal) {
+    pub(super) fn refuse(&mut self, token: Token, refusal: &Refusal) {
         self.write_refusal(token, refusal);
         self.flush_and_check_end(token);
     }
@@ -257,7 +257,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Keeps input that was not consumed, if the session is still in the phase that the input belongs to.
-    pub(in crate::engine) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], awaits: Awaits) {
+    pub(super) fn set_aside(&mut self, token: Token, phase: Phase, rest: &[u8], awaits: Awaits) {
         if !rest.is_empty() {
             self.keep(token, phase, Box::new(Unconsumed { bytes: rest.to_vec(), start: 0, awaits }));
         }

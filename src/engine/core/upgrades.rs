@@ -149,7 +149,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Carries out the decisions that handlers have made later.
-    pub(in crate::engine) fn carry_out_upgrades(&mut self) {
+    pub(super) fn carry_out_upgrades(&mut self) {
         for (token, offer, decision) in self.upgrades.take() {
             self.count_panic(&decision);
             if self.sessions.get_mut(token).is_none_or(|slot| slot.phase() != Phase::Upgrading) {

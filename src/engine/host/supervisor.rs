@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::address::{Endpoint, Place};
 use crate::engine::admission::{Admission, AdmissionPolicy};
-use crate::engine::core::drain::HURRY_MS;
+use crate::engine::core::HURRY_MS;
 use crate::engine::counters::Counters;
 use crate::engine::handler::{Context, Handler, ServerHandle};
 use crate::engine::host::control::Wish;

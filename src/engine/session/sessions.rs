@@ -78,6 +78,13 @@ impl<S> Sessions<S> {
         Some((Token { index, generation: *generation }, session))
     }
 
+    /// Returns the session at an index, and its token, to look at.
+    #[cfg(test)]
+    pub(in crate::engine) fn at(&self, index: u32) -> Option<(Token, &S)> {
+        let Entry { generation, session } = self.slab.get(index)?;
+        Some((Token { index, generation: *generation }, session))
+    }
+
     /// Returns the token of the session at an index.
     pub(in crate::engine) fn token_at(&self, index: u32) -> Option<Token> {
         self.slab.get(index).map(|entry| Token { index, generation: entry.generation })

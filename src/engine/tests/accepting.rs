@@ -142,7 +142,7 @@ fn waiting_clients_are_answered_or_left_to_the_next_server_when_the_core_drains(
     waiting.iter().for_each(|client| client.write(&get("/", "")));
     world.core.drain();
     world.settle();
-    assert!(world.core.listeners.is_empty() && world.network.connect().is_none());
+    assert!(world.view().listeners().is_empty() && world.network.connect().is_none());
     let inherited = waiting.pop().expect("there are three");
     assert!(waiting.iter_mut().all(|client| client.statuses() == [503] && !client.peer.was_reset()));
     assert!(!inherited.peer.was_reset() && !inherited.peer.is_closed_by_server());

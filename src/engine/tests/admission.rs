@@ -415,5 +415,5 @@ fn without_limits_and_proxies_no_address_is_kept() {
     let mut client = world.connect_from("192.0.2.1");
     assert_eq!(ask(&mut world, &mut client, &[("X-Forwarded-For", "198.51.100.1")]), Some(101));
     assert_eq!(addresses(&world), ["192.0.2.1"]);
-    assert_eq!(world.core.parts.clients.room(), 0);
+    assert_eq!(world.view().room_for_clients(), 0);
 }

@@ -131,7 +131,7 @@ fn a_stream_waits_for_a_client_that_does_not_read() {
     client.write(&get("/stream/100/10000", ""));
     world.settle();
     assert!(world.log.streamed.borrow().is_empty());
-    let (waiting, _) = world.bytes_in_slot(0);
+    let waiting = world.view().session_at(0).unwrap().outbox_bytes();
     assert!((20_000..50_000).contains(&waiting), "{waiting} bytes wait");
     client.peer.resume_reading();
     world.settle();

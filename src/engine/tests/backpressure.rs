@@ -142,8 +142,8 @@ fn unconsumed_input_is_not_moved_however_often_a_session_is_paused() {
     client.write(&masked(Opcode::Text, b"/pause").repeat(60));
     world.settle();
     let mut places = Vec::new();
-    while let Some(unconsumed) = world.core.sessions.get_mut(id.token).and_then(|slot| slot.unconsumed()) {
-        places.push(unconsumed.bytes.as_ptr());
+    while let Some(place) = world.view().session(id).and_then(|session| session.unconsumed_place()) {
+        places.push(place);
         world.resume(id);
         world.settle();
     }

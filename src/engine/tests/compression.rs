@@ -125,10 +125,9 @@ fn a_prepared_message_reaches_each_session_as_it_agreed() {
     let ids = world.log.opened.borrow().clone();
     for round in 0..3 {
         for (id, (client, expected)) in ids.iter().zip(&mut clients) {
-            world.core.call(id.token, |_, session| {
+            world.call(*id, |session| {
                 session.send_prepared(&prepared);
             });
-            world.core.flush_and_check_end(id.token);
             expected.push(text(&message));
             // Each session's own messages come between them.
             let own = format!("round {round}, ").repeat(30);

@@ -249,17 +249,15 @@ fn those_who_send_much_are_read_by_turns_and_hold_up_nobody() {
     let half = vec![7; 256 * 1024];
     large.iter().for_each(|client| client.write(&fragment(Opcode::Binary, false, &half)));
     small.send("a few bytes");
-    let held = |world: &mut World| -> usize {
-        let slots =
-            ids.iter().map(|id| world.core.sessions.get_mut(id.token).map(|slot| slot.connection().assembled_bytes()));
-        slots.flatten().sum()
+    let held = |world: &World| -> usize {
+        ids.iter().filter_map(|id| world.view().session(*id)).map(|session| session.assembled_bytes()).sum()
     };
     world.turn();
     let mut turns = 0;
-    let mut before = held(&mut world);
+    let mut before = held(&world);
     while before < 40 * half.len() {
         world.turn();
-        let after = held(&mut world);
+        let after = held(&world);
         assert!(after - before <= 2 * MIB + 512 * 1024 + 2 * 40 * 4 * 1024, "{} bytes in a turn", after - before);
         before = after;
         turns += 1;

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use crate::engine::core::view::SessionView;
 use crate::engine::limits::Limits;
-use crate::engine::session::{Phase, Slot};
+use crate::engine::session::Phase;
 use crate::engine::wheel::ticks;
 use crate::protocol::State;
 use crate::reactor::Token;
@@ -58,15 +59,15 @@ pub struct Moment {
 
 impl Ledger {
     /// Looks at a session after its core's turn.
-    pub fn look<S>(&mut self, token: Token, slot: &Slot<S>, seen: Seen, limits: &Limits, now: Moment) {
-        let connection = slot.connection().state();
+    pub fn look<S>(&mut self, session: &SessionView<'_, S>, seen: Seen, limits: &Limits, now: Moment) {
+        let (token, deadline) = (session.token(), session.deadline());
         let stage = Stage {
-            phase: slot.phase(),
-            connection,
-            parting: slot.lingers_when_sent(),
-            finished: slot.transport().is_finished(),
+            phase: session.phase(),
+            connection: session.connection(),
+            parting: session.is_parting(),
+            finished: session.is_finished(),
         };
-        let fresh = Entry { token, seen, stage, deadline: slot.deadline(), since: now.tick, since_turn: now.turn };
+        let fresh = Entry { token, seen, stage, deadline, since: now.tick, since_turn: now.turn };
         let entry = self.0.entry(token.index).or_insert(fresh);
         if entry.token == token {
             assert_eq!(entry.seen.address, seen.address, "{token:?} names the sessions of two clients");
@@ -74,23 +75,23 @@ impl Ledger {
             assert!(entry.token.generation < token.generation, "{token:?} came after {:?}", entry.token);
         }
         if entry.token != token || entry.stage != stage {
-            *entry = Entry { token, seen, stage, deadline: slot.deadline(), since: now.tick, since_turn: now.turn };
-        } else if stage.bound_ms(limits).is_some() && entry.deadline != slot.deadline() {
+            *entry = Entry { token, seen, stage, deadline, since: now.tick, since_turn: now.turn };
+        } else if stage.bound_ms(limits).is_some() && entry.deadline != deadline {
             assert!(entry.seen.taken < seen.taken, "{token:?} is given time in {stage:?}, and its client took nothing");
-            (entry.seen, entry.deadline, entry.since) = (seen, slot.deadline(), now.tick);
+            (entry.seen, entry.deadline, entry.since) = (seen, deadline, now.tick);
         }
         let (lived, turns) = (now.tick - entry.since, now.turn - entry.since_turn);
         if let Some(bound_ms) = stage.bound_ms(limits) {
             assert!(
                 lived <= ticks(bound_ms),
                 "{token:?} has been {stage:?} for {lived} ticks; deadline {} now {} since {}",
-                slot.deadline(),
+                deadline,
                 now.tick,
                 entry.since
             );
         }
         assert!(stage.phase != Phase::Ended || turns <= RELEASE_TURNS_MAX, "{token:?} is never released");
-        assert!(stage.phase == Phase::Ended || slot.deadline() > now.tick, "{token:?} lives beyond its deadline");
+        assert!(stage.phase == Phase::Ended || deadline > now.tick, "{token:?} lives beyond its deadline");
     }
 }
 

@@ -126,8 +126,7 @@ fn an_end_by_timeout_is_counted_by_the_timeout() {
         client.peer.stop_reading();
         client.send("/flood 5 60000");
         world.settle();
-        world.core.parts.limits.drain_timeout_ms = 1_000;
-        world.core.drain();
+        world.ask_to_hurry();
         world.advance(2_000);
         client
     });

@@ -91,9 +91,7 @@ fn a_head_that_drips_stays_where_it_lies_but_to_grow() {
     for byte in &head.as_slice()[..head.len() - 1] {
         client.write(&[*byte]);
         world.turn();
-        let token = world.core.sessions.token_at(0).unwrap();
-        let unconsumed = world.core.sessions.get_mut(token).unwrap().unconsumed();
-        places.extend(unconsumed.map(|unconsumed| unconsumed.bytes.as_ptr()));
+        places.extend(world.view().session_at(0).unwrap().unconsumed_place());
     }
     assert!(places.len() > 16_000);
     places.dedup();
@@ -217,8 +215,8 @@ fn answers_that_are_not_read_are_bounded() {
     client.peer.stop_reading();
     (0..4_000).for_each(|_| client.write(&get("/large", "")));
     world.settle();
-    let (outbox, unconsumed) = world.bytes_in_slot(0);
-    let held = outbox + unconsumed;
+    let session = world.view().session_at(0).unwrap();
+    let held = session.outbox_bytes() + session.unconsumed_bytes();
     // The limit, one answer, and one read of a head.
     assert!((1..256 * 1024 + 41_000 + 16 * 1024).contains(&held), "{held}");
     assert!(client.peer.unread() > 0);

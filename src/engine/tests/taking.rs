@@ -141,8 +141,7 @@ fn a_close_behind_much_that_is_still_taken_has_the_time_it_needs() {
     for count in [2, MESSAGES] {
         let mut world = World::with(hasty());
         let (mut client, id) = silent_session(&mut world, count);
-        world.core.call(id.token, |_, session| session.close(CloseCode::GOING_AWAY, "see you"));
-        world.core.flush_and_check_end(id.token);
+        world.call(id, |session| session.close(CloseCode::GOING_AWAY, "see you"));
         take_for(&mut world, &client, 15);
         let frames = read_all(&mut world, &mut client);
         assert_eq!((messages(&frames), frames.last()), (count, Some(&close(1001, "see you"))));
@@ -156,8 +155,7 @@ fn a_close_behind_much_that_is_still_taken_has_the_time_it_needs() {
 fn a_close_that_is_taken_and_not_answered_is_awaited_no_longer_than_before() {
     let mut world = World::with(hasty());
     let (mut client, id) = world.open_session();
-    world.core.call(id.token, |_, session| session.close(CloseCode::GOING_AWAY, "see you"));
-    world.core.flush_and_check_end(id.token);
+    world.call(id, |session| session.close(CloseCode::GOING_AWAY, "see you"));
     assert_eq!(client.frames(), [close(1001, "see you")]);
     world.advance(2_900);
     assert!(!client.peer.is_closed_by_server());
@@ -169,8 +167,7 @@ fn a_close_that_is_taken_and_not_answered_is_awaited_no_longer_than_before() {
 fn a_close_behind_much_that_nobody_takes_any_more_is_given_up() {
     let mut world = World::with(hasty());
     let (client, id) = silent_session(&mut world, MESSAGES);
-    world.core.call(id.token, |_, session| session.close(CloseCode::GOING_AWAY, "see you"));
-    world.core.flush_and_check_end(id.token);
+    world.call(id, |session| session.close(CloseCode::GOING_AWAY, "see you"));
     take_for(&mut world, &client, 8);
     world.advance(3_000 + 750 + 150);
     assert!(client.peer.is_closed_by_server());
@@ -227,8 +224,7 @@ fn a_ping_of_the_application_that_arrives_is_no_sign_of_life_either() {
     client.send("hello");
     let mut alive_ms = 0;
     while !client.peer.is_closed_by_server() {
-        world.core.call(id.token, |_, session| session.ping(b"are you there?"));
-        world.core.flush_and_check_end(id.token);
+        world.call(id, |session| session.ping(b"are you there?"));
         let _ = client.frames();
         world.advance(100);
         alive_ms += 100;

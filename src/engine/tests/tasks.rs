@@ -142,7 +142,7 @@ fn a_task_that_panics_when_dropped_ends_only_its_session() {
     let mut world = World::new();
     let (mut client, id) = world.open_session();
     let remains = Remains;
-    world.core.call(id.token, |_, session| {
+    world.call(id, |session| {
         session.spawn(async move {
             let _remains = &remains;
             std::future::ready(()).await;

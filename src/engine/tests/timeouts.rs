@@ -214,7 +214,7 @@ fn an_unread_message_is_timed_again_once_input_is_read_again() {
     let (mut client, id) = world.open_session();
     client.write(&fragment(Opcode::Text, false, b"begun"));
     world.settle();
-    world.core.call(id.token, |_, session| session.pause());
+    world.call(id, |session| session.pause());
     world.advance(40_000);
     assert!(client.hears_nothing());
     world.resume(id);

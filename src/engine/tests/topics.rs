@@ -73,7 +73,7 @@ fn unsubscribed_sessions_receive_nothing_and_ended_ones_are_forgotten() {
     left.send("/publish a to nobody");
     world.settle();
     assert!(left.hears_nothing() && closed.hears_close(1000));
-    assert_eq!(world.core.parts.topics.backlog_bytes, 0);
+    assert_eq!(world.view().backlog_bytes(), 0);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_closing_session_subscribes_to_nothing() {
     client.send("/close 1000");
     world.settle();
     let mut joined = Ok(true);
-    world.core.call(id.token, |_, session| joined = session.subscribe("b"));
+    world.call(id, |session| joined = session.subscribe("b"));
     assert_eq!(joined, Err(TopicError::SessionClosing));
     assert_eq!(world.counters.subscriptions.read(), 0);
 }
@@ -248,11 +248,11 @@ fn a_core_without_subscribers_is_sent_nothing() {
     let (mut member, _) = cluster.member(0, "a", "");
     let publisher = cluster.cores[1].open("/");
     cluster.settle();
-    let before = cluster.cores[1].core.parts.mesh.sent(2);
+    let before = cluster.cores[1].view().sent_to_core(2);
     publisher.send("/publish a for the first core alone");
     cluster.settle();
     assert_eq!(texts(&mut member), ["for the first core alone"]);
-    assert_eq!(cluster.cores[1].core.parts.mesh.sent(2), before);
+    assert_eq!(cluster.cores[1].view().sent_to_core(2), before);
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_topic_or_pattern_that_only_others_want_is_forgotten_with_them() {
     let (client, _) = cluster.member(0, "a", "");
     client.send("/join b*");
     cluster.settle();
-    let kept = |cluster: &Cluster| cluster.cores.iter().map(|core| core.core.parts.topics.kept()).collect::<Vec<_>>();
+    let kept = |cluster: &Cluster| cluster.cores.iter().map(|core| core.view().topics()).collect::<Vec<_>>();
     assert_eq!(kept(&cluster), [2, 2]);
     drop(client);
     cluster.cores[0].end();
@@ -325,7 +325,7 @@ fn messages_for_a_full_ring_are_dropped_and_each_is_counted() {
     let dropped = cluster.cores[1].counters.messages_dropped.read() as usize;
     assert!(heard < 30 && dropped > 0);
     assert_eq!(heard + dropped, 30);
-    assert!(!cluster.cores[1].core.sessions.get_mut(id.token).unwrap().is_throttled(), "it is let go again");
+    assert!(!cluster.cores[1].view().session(id).unwrap().is_throttled(), "it is let go again");
 }
 
 #[test]
@@ -339,8 +339,8 @@ fn a_session_that_publishes_too_much_is_throttled_until_it_is_delivered() {
         publisher.send(&format!("/publish a {number} {}", "x".repeat(1_000)));
     }
     world.turns(2);
-    assert!(world.core.sessions.get_mut(id.token).unwrap().is_throttled());
-    assert!(world.core.parts.topics.backlog_bytes <= 12_000);
+    assert!(world.view().session(id).unwrap().is_throttled());
+    assert!(world.view().backlog_bytes() <= 12_000);
     world.settle();
     assert!(world.counters.publishers_throttled.read() > 0);
     assert_eq!(world.counters.messages_dropped.read(), 0, "nothing had to be");

@@ -18,10 +18,11 @@ use super::ledger::{Ledger, Moment, Seen};
 use super::letter::{Letter, Post};
 use super::log::Log;
 use super::trace::{Trace, Traced};
-use crate::engine::session::Phase;
+use crate::engine::core::view::View;
 use crate::engine::wheel::TICK_MS;
 use crate::engine::{
-    Admission, AdmissionPolicy, BoxedTask, Core, Counters, Handler, Limits, MeshEntry, Seed, ServerHandle, SessionId,
+    Admission, AdmissionPolicy, BoxedTask, Core, Counters, Handler, Limits, MeshEntry, Seed, ServerHandle, Session,
+    SessionId,
 };
 use crate::mesh::Mesh;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
@@ -35,9 +36,6 @@ const LONG_MS: u64 = 180_000;
 
 /// The time of day, which stands still: Sun, 06 Nov 1994 08:49:37 GMT.
 const TIME_OF_DAY: Duration = Duration::from_secs(784_111_777);
-
-/// The longest message that the application sends.
-const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// The most polls of a task before it has something to do.
 pub const POLLS_MAX: usize = 30;
@@ -101,15 +99,6 @@ pub struct World<H: Handler = App> {
 }
 
 impl World {
-    /// Returns the length of the longest message sent to the session in this slot; the longest possible if its state is
-    /// gone.
-    pub fn longest_message(&mut self, index: u32) -> usize {
-        let sessions = &mut self.core.sessions;
-        let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return 0 };
-        let of_any = if slot.phase() == Phase::Ended { MESSAGE_BYTES_MAX } else { 0 };
-        slot.state().map_or(of_any, |member| member.longest)
-    }
-
     pub fn new() -> Self {
         Self::with(Limits::default())
     }
@@ -192,15 +181,15 @@ impl<H: Handler> World<H> {
 
     /// Returns a client from this address, which no other current connection has.
     pub fn connect_at(&mut self, address: SocketAddr) -> Client {
-        let listeners = &self.core.listeners;
+        let listeners = self.view().listeners();
         let at = usize::from(address.port()) % listeners.len();
-        let peer = self.network.connect_to(listeners[at].listener.socket, address).expect("there is room");
+        let peer = self.network.connect_to(listeners[at], address).expect("there is room");
         self.welcome(peer)
     }
 
     /// Returns a client of the listener with this index, which has sent nothing.
     pub fn connect_by(&mut self, listener: usize) -> Client {
-        let listener = self.core.listeners[listener].listener.socket;
+        let listener = self.view().listeners()[listener];
         let address = SocketAddr::from(([127, 0, 0, 1], 40_000 + self.peers.len() as u16));
         let peer = self.network.connect_to(listener, address).expect("there is room");
         self.welcome(peer)
@@ -258,7 +247,7 @@ impl<H: Handler> World<H> {
             }
         }
         self.heed();
-        self.process.trace.note("turn: core, time", &[u64::from(self.core.parts.core), self.now_ms], b"");
+        self.process.trace.note("turn: core, time", &[u64::from(self.view().number()), self.now_ms], b"");
         self.core.awake();
         let more = self.core.turn(self.now_ms);
         // A sleeping core does not check for entries of other cores: they wake it.
@@ -320,7 +309,7 @@ impl<H: Handler> World<H> {
         loop {
             self.settle();
             // A core that waits for another checks every millisecond; here the other one does not run.
-            let step = if self.core.awaits_others() { TICK_MS } else { 1 };
+            let step = if self.view().awaits_others() { TICK_MS } else { 1 };
             let wake = self.core.idle_ms().map_or(until, |idle_ms| self.now_ms + idle_ms.max(step));
             if wake >= until {
                 break;
@@ -340,10 +329,14 @@ impl<H: Handler> World<H> {
         self.now_ms
     }
 
+    /// Calls with a session, as its handler could at any time.
+    pub fn call(&mut self, id: SessionId, call: impl FnOnce(&mut Session<'_, H>)) {
+        self.core.call_for_test(id, call);
+    }
+
     /// Resumes the sessions that their handler paused.
     pub fn resume(&mut self, id: SessionId) {
-        self.core.call(id.token, |_, session| session.resume());
-        self.core.flush_and_check_end(id.token);
+        self.call(id, |session| session.resume());
     }
 
     /// Resumes all sessions. A paused session does not notice that its peer has left, and no other is left by now.
@@ -355,8 +348,8 @@ impl<H: Handler> World<H> {
             }
             let opened = self.log.opened.borrow().clone();
             for id in opened {
-                let slot = self.core.sessions.get_mut(id.token);
-                assert!(slot.is_none_or(|slot| slot.is_paused()), "a session outlives its client");
+                let session = self.view().session(id);
+                assert!(session.is_none_or(|session| session.is_paused()), "a session outlives its client");
                 self.resume(id);
             }
             self.advance(LONG_MS);
@@ -365,12 +358,11 @@ impl<H: Handler> World<H> {
 
     /// Sends messages to a session, as its handler could at any time.
     pub fn send_to(&mut self, id: SessionId, count: usize, bytes: usize) {
-        self.core.call(id.token, |_, session| {
+        self.call(id, |session| {
             (0..count).for_each(|_| {
                 session.send(&vec![0; bytes]);
             });
         });
-        self.core.flush_and_check_end(id.token);
     }
 
     /// Returns how often the core has asked for a peer's acknowledgements.
@@ -379,16 +371,13 @@ impl<H: Handler> World<H> {
     }
 
     /// Returns the bytes that the core holds for a session, received or to be sent.
-    pub fn bytes_held(&mut self, id: SessionId) -> usize {
-        let (outbox, unconsumed) = self.bytes_in_slot(id.token.index);
-        outbox + unconsumed
+    pub fn bytes_held(&self, id: SessionId) -> usize {
+        self.view().session(id).map_or(0, |session| session.outbox_bytes() + session.unconsumed_bytes())
     }
 
-    /// Returns the bytes that wait to be sent to, and that were received from, the session in this slot.
-    pub fn bytes_in_slot(&mut self, index: u32) -> (usize, usize) {
-        let sessions = &mut self.core.sessions;
-        let Some(slot) = sessions.token_at(index).and_then(|token| sessions.get_mut(token)) else { return (0, 0) };
-        (slot.outbox_bytes(), slot.unconsumed().map_or(0, |unconsumed| unconsumed.bytes.len()))
+    /// Returns what tests see of the core.
+    pub fn view(&self) -> View<'_, H, Traced> {
+        self.core.view()
     }
 
     /// Checks the conditions that hold after every turn.
@@ -399,26 +388,23 @@ impl<H: Handler> World<H> {
         // Each end is counted once, and with a reason.
         assert_eq!(accepted, closed + self.core.sessions() as u64, "accepted = closed + live");
         assert!(counters.sessions_closed.read() <= counters.upgraded.read());
-        let counted = self.core.parts.clients.counted();
-        assert!(counted <= self.core.sessions(), "an address is remembered of a session that is gone");
-        assert!(self.admission.connections_of_busiest() <= self.core.parts.limits.connections_per_address_max);
-        assert!(self.core.parts.reply.is_empty(), "a reply belongs to the session at hand");
-        assert!(self.core.sessions.is_sound(), "a slot is free twice, or neither free nor in use");
+        let view = self.core.view();
+        assert!(view.known_clients() <= self.core.sessions(), "an address is remembered of a session that is gone");
+        assert!(self.admission.connections_of_busiest() <= view.limits().connections_per_address_max);
+        assert_eq!(view.reply_bytes(), 0, "a reply belongs to the session at hand");
+        assert!(view.has_sound_slots(), "a slot is free twice, or neither free nor in use");
         assert!(!self.log.sent_after_end.get(), "nothing can be sent once a session has ended");
         assert_eq!(*self.log.disorder.borrow(), Vec::<String>::new());
         assert_eq!(counters.upgraded.read(), self.log.opened.borrow().len() as u64);
-        let moment = Moment { tick: self.core.parts.tick, turn: self.network.turns() };
-        let told_all = self.core.has_told_all();
-        for index in 0..self.core.sessions.end() {
-            let Some(token) = self.core.sessions.token_at(index) else { continue };
-            let slot = self.core.sessions.get_mut(token).expect("a token of now");
-            let address = self.network.address_of(slot.transport().socket()).expect("a session has a socket");
+        let moment = Moment { tick: view.tick(), turn: self.network.turns() };
+        for session in view.sessions() {
+            let address = self.network.address_of(session.socket()).expect("a session has a socket");
             assert!(
-                !told_all || !slot.is_open(),
+                !view.has_told_all() || !session.is_open(),
                 "a session was not told that the server ends, though the time for that is over"
             );
-            let seen = Seen { address, taken: self.network.taken(slot.transport().socket()) };
-            self.ledger.look(token, slot, seen, &self.core.parts.limits, moment);
+            let seen = Seen { address, taken: self.network.taken(session.socket()) };
+            self.ledger.look(&session, seen, view.limits(), moment);
         }
     }
 
@@ -432,7 +418,7 @@ impl<H: Handler> World<H> {
         self.check();
         assert_eq!(self.core.sessions(), 0, "sessions outlive their clients");
         assert_eq!(self.core.has_tasks(), !self.log.gate.is_clear(), "tasks are left");
-        let listeners = if self.core.is_draining() { 0 } else { self.process.listeners.len() };
+        let listeners = if self.view().is_draining() { 0 } else { self.process.listeners.len() };
         assert_eq!(self.network.open_sockets(), listeners, "a socket was not closed");
         let mut opened = self.log.opened.borrow().clone();
         let mut closed: Vec<_> = self.log.closed.borrow().iter().map(|ended| ended.id).collect();

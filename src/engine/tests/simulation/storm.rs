@@ -12,13 +12,15 @@ use super::member::Member;
 use super::tally::Tally;
 use super::{Weather, compression};
 use super::{asker, endings};
+use crate::engine::core::view::SessionView;
+use crate::engine::session::Phase;
 use crate::engine::tests::client::Client;
 use crate::engine::tests::dice::Dice;
 use crate::engine::tests::handler::{App, PANICS};
 use crate::engine::tests::letter::Errand;
 use crate::engine::tests::world::{Process, World};
 use crate::engine::topics::round_bytes_max;
-use crate::engine::{AdmissionPolicy, DropReason, Limits, Sent};
+use crate::engine::{AdmissionPolicy, DropReason, Handler, Limits, Sent};
 use crate::reactor::Reactor;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind};
 
@@ -32,6 +34,9 @@ const STALL_TURNS_MAX: usize = 60;
 
 /// The bytes that a read may leave: see `SCRATCH_BYTES`.
 const READ_BYTES: usize = 256 * 1024;
+/// The longest message that the application sends.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
 /// The longest answer to a request: a body at its limit, with its head.
 const ANSWER_BYTES: usize = 66_000;
 /// Pongs, pings and a Close frame, and the header of a message.
@@ -236,7 +241,7 @@ impl Storm {
     /// Connects a client to one of the listeners, as the kernel chooses one (SO_REUSEPORT). Some clients share an
     /// address, each with a port of its own. Behind a proxy, `says_so` makes the proxy announce the address.
     fn arrive(&mut self, says_so: bool, guest: impl FnOnce(Client, &mut Dice, &mut Tally) -> Guest) {
-        let listening = |at: &usize| !self.seats[*at].world.core.listeners.is_empty();
+        let listening = |at: &usize| !self.seats[*at].world.view().listeners().is_empty();
         let listening: Vec<usize> = (0..self.seats.len()).filter(listening).collect();
         if listening.is_empty() {
             return;
@@ -327,7 +332,7 @@ impl Storm {
         let sessions: usize = self.seats.iter().map(|seat| seat.world.core.sessions()).sum();
         assert_eq!(self.process.connections(), sessions, "the process counts other connections than its cores have");
         let limited = self.limits.connections_per_address_max > 0;
-        let counted: usize = self.seats.iter().map(|seat| seat.world.core.parts.clients.counted()).sum();
+        let counted: usize = self.seats.iter().map(|seat| seat.world.view().known_clients()).sum();
         let expected = if limited { counted } else { 0 };
         assert_eq!(self.process.admission.connections() as usize, expected, "addresses count what their sessions are");
     }
@@ -361,15 +366,21 @@ impl Seat {
     /// Checks the conditions that hold after every turn of a core.
     fn check(&mut self, limits: &Limits) {
         self.world.check();
-        for index in 0..self.world.core.sessions.end() {
-            let (outbox, backlog) = self.world.bytes_in_slot(index);
-            let message = self.world.longest_message(index).max(ANSWER_BYTES);
+        for session in self.world.view().sessions() {
+            let (outbox, backlog) = (session.outbox_bytes(), session.unconsumed_bytes());
+            let message = longest_message(&session).max(ANSWER_BYTES);
             let round = round_bytes_max(limits.outbox_bytes_max) + PUBLISHED_BYTES_MAX;
             let outbox_max = limits.outbox_bytes_max + message.max(round) + CONTROL_BYTES;
             assert!(outbox <= outbox_max, "{outbox} bytes wait to be sent to one session, {outbox_max} may");
             assert!(backlog <= READ_BYTES, "{backlog} bytes of one session were received and not consumed");
         }
     }
+}
+
+/// Returns the length of the longest message sent to a session; the longest possible if its state is gone.
+fn longest_message(session: &SessionView<'_, <App as Handler>::State>) -> usize {
+    let of_any = if session.phase() == Phase::Ended { MESSAGE_BYTES_MAX } else { 0 };
+    session.state().map_or(of_any, |state| state.longest)
 }
 
 impl Guest {
