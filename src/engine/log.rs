@@ -14,7 +14,19 @@ pub(in crate::engine) const FRAMES: &str = "ringsock::frames";
 /// Connections, requests and upgrades that were refused: each at debug, and their sum once a minute at info.
 pub(in crate::engine) const REFUSALS: &str = "ringsock::refusals";
 
-/// Returns whether the log shows the addresses of clients, so that cores must know them.
-pub(in crate::engine) fn shows_clients() -> bool {
-    tracing::enabled!(target: SESSIONS, Level::DEBUG) || tracing::enabled!(target: REFUSALS, Level::DEBUG)
+/// The lines of a core that the log shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine) struct Shown {
+    /// Sessions or refusals, with the addresses of their clients.
+    pub(in crate::engine) clients: bool,
+    pub(in crate::engine) frames: bool,
+}
+
+impl Shown {
+    /// Asks the subscriber of the log.
+    pub(in crate::engine) fn now() -> Self {
+        let sessions = tracing::enabled!(target: SESSIONS, Level::DEBUG);
+        let clients = sessions || tracing::enabled!(target: REFUSALS, Level::DEBUG);
+        Self { clients, frames: tracing::enabled!(target: FRAMES, Level::TRACE) }
+    }
 }

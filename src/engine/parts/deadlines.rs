@@ -46,18 +46,19 @@ impl Parts {
         if timeouts.closing.is_none() {
             due.consider(self.tick, slot.deadline(), Action::EndPhase);
         }
-        for (timeout, action) in timeouts.each() {
-            match timeout.state(self.tick, looked) {
-                TimeoutState::Expired => due.action = due.action.or(Some(action)),
-                // The look may change everything else.
-                TimeoutState::LookNow => return Due { action: Some(Action::LookAtSocket), ..due },
-                TimeoutState::Until(next) => due.next = due.next.min(next),
-            }
+        let mut looks_now =
+            |timeout: Option<Timeout>, action| due.consider_extended(timeout, action, self.tick, looked);
+        if looks_now(timeouts.closing, Action::EndPhase)
+            || looks_now(timeouts.sending, Action::SendStalled)
+            || looks_now(timeouts.silence, Action::DeadPeer)
+        {
+            // The look may change everything else.
+            return Due { action: Some(Action::LookAtSocket), ..due };
         }
         if slot.phase() == Phase::Open {
             self.consider_open(slot, token, &mut due);
         }
-        if looked.is_some_and(|at| timeouts.each().all(|(timeout, _)| !timeout.covers(at))) {
+        if looked.is_some_and(|at| !timeouts.cover(at)) {
             self.acknowledged.forget(token.index);
         }
         due
@@ -85,6 +86,7 @@ impl Parts {
     }
 
     /// Returns the timeouts that acknowledgements extend.
+    #[inline]
     pub(in crate::engine) fn timeouts<S>(&self, slot: &Slot<S>, token: Token) -> Timeouts {
         let limits = &self.limits;
         let closing = || {
@@ -123,11 +125,9 @@ pub(in crate::engine) struct Timeouts {
 }
 
 impl Timeouts {
-    /// Returns each timeout, and the action when it expires.
-    fn each(self) -> impl Iterator<Item = (Timeout, Action)> {
-        let actions =
-            [(self.closing, Action::EndPhase), (self.sending, Action::SendStalled), (self.silence, Action::DeadPeer)];
-        actions.into_iter().filter_map(|(timeout, action)| timeout.map(|timeout| (timeout, action)))
+    /// Returns whether a timeout ran at this tick.
+    fn cover(self, tick: u32) -> bool {
+        [self.closing, self.sending, self.silence].into_iter().flatten().any(|timeout| timeout.covers(tick))
     }
 }
 
@@ -160,6 +160,18 @@ impl Due {
     /// Returns whether the action ends something because input is missing, which may wait in the socket.
     pub(in crate::engine) fn is_over_for_want_of_input(&self) -> bool {
         !matches!(self.action, None | Some(Action::Ping | Action::Wake | Action::SendStalled))
+    }
+
+    /// Considers a timeout that acknowledgements extend. Returns whether the socket must be looked at now.
+    #[inline]
+    fn consider_extended(&mut self, timeout: Option<Timeout>, action: Action, tick: u32, looked: Option<u32>) -> bool {
+        match timeout.map(|timeout| timeout.state(tick, looked)) {
+            None => {}
+            Some(TimeoutState::Expired) => self.action = self.action.or(Some(action)),
+            Some(TimeoutState::LookNow) => return true,
+            Some(TimeoutState::Until(next)) => self.next = self.next.min(next),
+        }
+        false
     }
 
     fn consider(&mut self, tick: u32, at: u32, action: Action) {

@@ -4,11 +4,10 @@
 
 use std::net::IpAddr;
 
-use tracing::Level;
 use tracing::field::{DisplayValue, debug, display};
 
 use super::Parts;
-use crate::engine::log::{FRAMES, REFUSALS, SESSIONS};
+use crate::engine::log::{FRAMES, REFUSALS, SESSIONS, Shown};
 use crate::engine::reasons::End;
 use crate::engine::values::SessionId;
 use crate::protocol::http::Refusal;
@@ -18,38 +17,42 @@ use crate::reactor::Token;
 /// Writes a line about a session at debug.
 macro_rules! tell {
     ($target:ident, $parts:ident, $token:ident, $($fields_and_text:tt)+) => {
-        tracing::debug!(
-            target: $target,
-            session = %$parts.id($token),
-            core = $parts.core,
-            client = $parts.client($token),
-            $($fields_and_text)+
-        )
+        if $parts.shown.clients {
+            apart(|| {
+                tracing::debug!(
+                    target: $target,
+                    session = %$parts.id($token),
+                    core = $parts.core,
+                    client = $parts.client($token),
+                    $($fields_and_text)+
+                )
+            });
+        }
     };
 }
 
 impl Parts {
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_requested(&self, token: Token, path: &str) {
         tell!(SESSIONS, self, token, path, "The client asks for a WebSocket.");
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_opened(&self, token: Token, protocol: Option<&str>, compressed: bool) {
         tell!(SESSIONS, self, token, protocol, compressed, "The session is open.");
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_subscribed(&self, token: Token, topic: &str) {
         tell!(SESSIONS, self, token, topic, "The session has subscribed.");
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_unsubscribed(&self, token: Token, topic: &str) {
         tell!(SESSIONS, self, token, topic, "The session has unsubscribed.");
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_close_received(&self, token: Token, close: Option<Close<'_>>) {
         tell!(
             SESSIONS,
@@ -61,7 +64,7 @@ impl Parts {
         );
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_close_sent(&self, token: Token, close: Close<'_>) {
         tell!(
             SESSIONS,
@@ -73,53 +76,51 @@ impl Parts {
         );
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_violation(&self, token: Token, violation: &Violation) {
         tell!(SESSIONS, self, token, "The client broke the protocol. {violation}");
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_closed(&self, token: Token, end: End) {
         tell!(SESSIONS, self, token, end = end.name(), "The session has ended.");
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_refused(&self, token: Token, refusal: &Refusal) {
         tell!(REFUSALS, self, token, reason = refusal.name(), "Refused a request. {refusal}");
     }
 
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_rejected(&self, token: Token, status: u16) {
         tell!(REFUSALS, self, token, status, "The handler rejected an upgrade.");
     }
 
     /// Logs that a connection gets no session; `client` returns its address.
-    #[cold]
+    #[inline]
     pub(in crate::engine) fn log_turned_away(&self, refusal: &Refusal, client: impl FnOnce() -> Option<IpAddr>) {
-        tracing::debug!(
-            target: REFUSALS,
-            core = self.core,
-            client = client().map(display),
-            reason = refusal.name(),
-            "Turned away a connection. {refusal}"
-        );
+        if self.shown.clients {
+            let client = client().map(display);
+            let reason = refusal.name();
+            tracing::debug!(target: REFUSALS, core = self.core, client, reason, "Turned away a connection. {refusal}");
+        }
     }
 
-    /// Asks once a turn whether the log shows frames, so that a frame costs a look at a flag.
+    /// Asks once a turn for the lines that the log shows, so that a line that it does not show costs a look at a flag.
     pub(in crate::engine) fn look_at_log(&mut self) {
-        self.logs_frames = tracing::enabled!(target: FRAMES, Level::TRACE);
+        self.shown = Shown::now();
     }
 
     #[inline]
     pub(in crate::engine) fn log_received(&self, token: Token, opcode: Opcode, bytes: usize) {
-        if self.logs_frames {
+        if self.shown.frames {
             log_frame(self.id(token), "received", Some(opcode), bytes);
         }
     }
 
     #[inline]
     pub(super) fn log_sent(&self, token: Token, opcode: Opcode, bytes: usize) {
-        if self.logs_frames {
+        if self.shown.frames {
             log_frame(self.id(token), "sent", Some(opcode), bytes);
         }
     }
@@ -127,7 +128,7 @@ impl Parts {
     /// Logs that a frame that was encoded before, with so many bytes, is sent to a session.
     #[inline]
     pub(super) fn log_sent_prepared(&self, token: Token, bytes: usize) {
-        if self.logs_frames {
+        if self.shown.frames {
             log_frame(self.id(token), "sent", None, bytes);
         }
     }
@@ -135,7 +136,7 @@ impl Parts {
     /// Logs that messages of a topic, encoded as so many bytes, are sent to a session.
     #[inline]
     pub(super) fn log_shared(&self, token: Token, topic: u32, messages: u32, bytes: usize) {
-        if self.logs_frames {
+        if self.shown.frames {
             self.log_messages(token, topic, messages, bytes);
         }
     }
@@ -153,6 +154,13 @@ impl Parts {
     fn client(&self, token: Token) -> Option<DisplayValue<IpAddr>> {
         self.clients.address(token.index).map(display)
     }
+}
+
+/// Calls `write` outside of the code that every message runs through.
+#[cold]
+#[inline(never)]
+fn apart(write: impl FnOnce()) {
+    write();
 }
 
 #[cold]

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::engine::admission::clients::Clients;
 use crate::engine::counters::Counters;
 use crate::engine::limits::Limits;
+use crate::engine::log::Shown;
 use crate::engine::mail::{HandlerMail, MeshEntry};
 use crate::engine::session::acknowledged::Acknowledged;
 use crate::engine::session::outbox::Outbox;
@@ -68,8 +69,8 @@ pub(in crate::engine) struct Parts {
     pub(in crate::engine) called: Vec<Token>,
     /// Mail from this core's handler to itself, in order.
     own_mail: VecDeque<HandlerMail>,
-    /// The log shows frames in this turn.
-    logs_frames: bool,
+    /// The lines that the log shows in this turn.
+    shown: Shown,
 }
 
 impl Parts {
@@ -108,7 +109,7 @@ impl Parts {
             wakes: Wakes::default(),
             called: Vec::new(),
             own_mail: VecDeque::new(),
-            logs_frames: false,
+            shown: Shown::default(),
         }
     }
 
