@@ -234,6 +234,22 @@ fn a_life_of_a_session_is_told_at_debug_and_its_frames_at_trace_and_no_secret_is
 }
 
 #[test]
+fn texts_that_a_client_chose_can_neither_end_a_line_nor_control_a_terminal() {
+    for format in ["text", "json"] {
+        let log = log_text("trace", format, |address| {
+            let mut session = Client::open(address, "/topics/%0AFORGED%1B%5B31m%22");
+            session.say("published");
+            session.next().unwrap();
+            session.frame(0x88, &[&4000u16.to_be_bytes()[..], b"\nFORGED\x1b[31m\""].concat());
+            assert_eq!(close_code(&mut session), 4000);
+        });
+        assert!(log.matches("FORGED").count() >= 3, "{log}");
+        assert!(!log.lines().any(|line| line.starts_with("FORGED")), "{log}");
+        assert!(log.chars().all(|char| char == '\n' || !char.is_control()), "{log:?}");
+    }
+}
+
+#[test]
 fn each_refusal_is_told_at_debug_and_their_sum_at_info() {
     let garble = |address: &str| {
         let mut answer = String::new();
@@ -273,10 +289,17 @@ fn an_error_that_ends_the_program_is_a_line_of_json_too_whatever_the_filter() {
     assert!(line["message"].as_str().unwrap().contains(&address), "{line}");
 }
 
-/// Runs `ringsock serve` on one core for the time of `call`, which gets its address, and returns its log.
+/// Runs `ringsock serve` on one core for the time of `call`, which gets its address, and returns the lines of its log.
 fn logged(filter: &str, call: impl FnOnce(&str)) -> Vec<Value> {
+    let log = log_text(filter, "json", call);
+    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+/// Runs `ringsock serve` on one core for the time of `call`, which gets its address, and returns its log as it is.
+fn log_text(filter: &str, format: &str, call: impl FnOnce(&str)) -> String {
     let (mut reader, writer) = pipe().unwrap();
-    let flags = ["--admin-listen", "none", "--cores", "1", "--log", filter, "--set", "log.format=json"];
+    let format = format!("log.format={format}");
+    let flags = ["--admin-listen", "none", "--cores", "1", "--log", filter, "--set", &format];
     let (mut process, banner) = serve_prepared(&flags, |command| {
         command.stderr(writer);
     });
@@ -285,7 +308,7 @@ fn logged(filter: &str, call: impl FnOnce(&str)) -> Vec<Value> {
     assert_eq!(process.0.wait().unwrap().code(), Some(0));
     let mut log = String::new();
     reader.read_to_string(&mut log).unwrap();
-    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+    log
 }
 
 fn without_time(mut line: Value) -> Value {

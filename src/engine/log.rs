@@ -1,14 +1,15 @@
 //! The targets of the log, by which an operator chooses what it shows.
 //!
 //! Never writes a line itself: the parts of a core and the supervisor do. Invariant: no target shows what a message
-//! contains, the query of a request, or a header, since they may hold secrets.
+//! contains, the query of a request, or a header, since they may hold secrets. The exceptions are the Origin and the
+//! Host of a request that is refused for its Origin, and the subprotocol that was chosen.
 
 use tracing::Level;
 
-/// The lives of sessions, at debug.
+/// The beginning, the subscriptions and the end of each session, at debug.
 pub(in crate::engine) const SESSIONS: &str = "ringsock::sessions";
 
-/// Frames, at trace.
+/// Messages, Pings and Pongs, at trace.
 pub(in crate::engine) const FRAMES: &str = "ringsock::frames";
 
 /// Connections, requests and upgrades that were refused: each at debug, and their sum once a minute at info.

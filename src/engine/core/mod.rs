@@ -116,7 +116,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.assembled_bytes = 0;
         self.parts.inflation.begin_turn();
         self.parts.publishers.begin_turn();
-        self.parts.look_at_log();
+        self.parts.note_log_filter();
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();

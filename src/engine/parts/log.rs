@@ -1,6 +1,8 @@
-//! The log of a core: the lives of its sessions, its refusals and its frames.
+//! The log lines of a core, about its sessions, refusals and frames.
 //!
-//! Invariants: a line costs a comparison while the log does not show it; what a client chose is quoted and escaped.
+//! Never decides whether a line is shown: the subscriber of `tracing` does. Invariants: a line that is not shown costs
+//! a comparison; text that a client chose is a field, which the subscriber quotes and escapes, and never part of a
+//! message. The text of a [`Refusal`] is the exception: it repeats an Origin and a Host, which it has escaped itself.
 
 use std::net::IpAddr;
 
@@ -14,8 +16,8 @@ use crate::protocol::http::Refusal;
 use crate::protocol::{Close, Opcode, Reason, Violation};
 use crate::reactor::Token;
 
-/// Writes a line about a session at debug.
-macro_rules! tell {
+/// Logs a line about a session at debug.
+macro_rules! log_session {
     ($target:ident, $parts:ident, $token:ident, $($fields_and_text:tt)+) => {
         if $parts.shown.clients {
             apart(|| {
@@ -34,27 +36,27 @@ macro_rules! tell {
 impl Parts {
     #[inline]
     pub(in crate::engine) fn log_requested(&self, token: Token, path: &str) {
-        tell!(SESSIONS, self, token, path, "The client asks for a WebSocket.");
+        log_session!(SESSIONS, self, token, path, "The client asks for a WebSocket.");
     }
 
     #[inline]
     pub(in crate::engine) fn log_opened(&self, token: Token, protocol: Option<&str>, compressed: bool) {
-        tell!(SESSIONS, self, token, protocol, compressed, "The session is open.");
+        log_session!(SESSIONS, self, token, protocol, compressed, "The session is open.");
     }
 
     #[inline]
     pub(in crate::engine) fn log_subscribed(&self, token: Token, topic: &str) {
-        tell!(SESSIONS, self, token, topic, "The session has subscribed.");
+        log_session!(SESSIONS, self, token, topic, "The session has subscribed.");
     }
 
     #[inline]
     pub(in crate::engine) fn log_unsubscribed(&self, token: Token, topic: &str) {
-        tell!(SESSIONS, self, token, topic, "The session has unsubscribed.");
+        log_session!(SESSIONS, self, token, topic, "The session has unsubscribed.");
     }
 
     #[inline]
     pub(in crate::engine) fn log_close_received(&self, token: Token, close: Option<Close<'_>>) {
-        tell!(
+        log_session!(
             SESSIONS,
             self,
             token,
@@ -66,7 +68,7 @@ impl Parts {
 
     #[inline]
     pub(in crate::engine) fn log_close_sent(&self, token: Token, close: Close<'_>) {
-        tell!(
+        log_session!(
             SESSIONS,
             self,
             token,
@@ -78,22 +80,22 @@ impl Parts {
 
     #[inline]
     pub(in crate::engine) fn log_violation(&self, token: Token, violation: &Violation) {
-        tell!(SESSIONS, self, token, "The client broke the protocol. {violation}");
+        log_session!(SESSIONS, self, token, "The client broke the protocol. {violation}");
     }
 
     #[inline]
     pub(in crate::engine) fn log_closed(&self, token: Token, end: End) {
-        tell!(SESSIONS, self, token, end = end.name(), "The session has ended.");
+        log_session!(SESSIONS, self, token, end = end.name(), "The session has ended.");
     }
 
     #[inline]
     pub(in crate::engine) fn log_refused(&self, token: Token, refusal: &Refusal) {
-        tell!(REFUSALS, self, token, reason = refusal.name(), "Refused a request. {refusal}");
+        log_session!(REFUSALS, self, token, reason = refusal.name(), "Refused a request. {refusal}");
     }
 
     #[inline]
     pub(in crate::engine) fn log_rejected(&self, token: Token, status: u16) {
-        tell!(REFUSALS, self, token, status, "The handler rejected an upgrade.");
+        log_session!(REFUSALS, self, token, status, "The handler rejected an upgrade.");
     }
 
     /// Logs that a connection gets no session; `client` returns its address.
@@ -106,8 +108,8 @@ impl Parts {
         }
     }
 
-    /// Asks once a turn for the lines that the log shows, so that a line that it does not show costs a look at a flag.
-    pub(in crate::engine) fn look_at_log(&mut self) {
+    /// Records which lines the log shows. It is called once a turn, so that a line that is not shown only checks a flag.
+    pub(in crate::engine) fn note_log_filter(&mut self) {
         self.shown = Shown::now();
     }
 
@@ -125,7 +127,7 @@ impl Parts {
         }
     }
 
-    /// Logs that a frame that was encoded before, with so many bytes, is sent to a session.
+    /// Logs that a frame of so many bytes, which was encoded before, is sent to a session.
     #[inline]
     pub(super) fn log_sent_prepared(&self, token: Token, bytes: usize) {
         if self.shown.frames {
