@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::task::Waker;
 
-use crate::engine::host::control::{Control, Wish};
+use crate::engine::host::control::{Control, ShutdownMode};
 use crate::engine::host::threads::Event;
 
 /// Drains and stops a server from any thread.
@@ -19,23 +19,23 @@ impl Controller {
     /// Begins a drain, as SIGTERM does: see [`Limits::drain_delay_ms`](crate::Limits::drain_delay_ms) and the limits
     /// that follow it. A second call changes nothing.
     pub fn drain(&self) {
-        self.wish(Wish::Drain, None);
+        self.request(ShutdownMode::Drain, None);
     }
 
     /// Begins a drain, or shortens one: every session is closed with 1001 now, and has half a second to end.
     pub fn hurry(&self) {
-        self.wish(Wish::Hurry, None);
+        self.request(ShutdownMode::Hurry, None);
     }
 
     /// Ends the server at once, as a second signal does, even with sessions left.
     pub fn stop(&self) {
-        self.wish(Wish::Stop, None);
+        self.request(ShutdownMode::Stop, None);
     }
 
     /// Asks for the server's end, because of a signal if one is given.
-    pub(in crate::engine) fn wish(&self, wish: Wish, signal: Option<&'static str>) {
+    pub(in crate::engine) fn request(&self, mode: ShutdownMode, signal: Option<&'static str>) {
         // If nobody listens any more, the server has ended already.
-        let _ = self.events.send(Event::Wished(wish, signal));
+        let _ = self.events.send(Event::ShutdownRequested(mode, signal));
     }
 
     pub(super) fn wake(&self) {

@@ -18,7 +18,7 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 use crate::engine::core::Core;
 use crate::engine::handler::Handler;
 use crate::engine::host::clock::CoreClock;
-use crate::engine::host::control::{Control, Wish};
+use crate::engine::host::control::{Control, ShutdownMode};
 use crate::engine::host::purge::Purge;
 use crate::reactor::epoll::Epoll;
 use crate::reactor::uring::Uring;
@@ -96,17 +96,17 @@ async fn drive<H: Handler, R: Reactor>(
     let mut purge = Purge::default();
     let mut runtime_ran_ms = 0;
     loop {
-        let (now_ms, wished) = (elapsed_ms(), control.wished());
+        let (now_ms, mode) = (elapsed_ms(), control.requested());
         let present_ms = clock.at(now_ms);
-        match wished {
-            Wish::Serve | Wish::Stop => {}
-            Wish::Drain => core.drain(),
-            Wish::Hurry => core.hurry(present_ms),
+        match mode {
+            ShutdownMode::None | ShutdownMode::Stop => {}
+            ShutdownMode::Drain => core.drain(),
+            ShutdownMode::Hurry => core.hurry(present_ms),
         }
         core.counters().last_turn_ms.write(now_ms);
         let more = core.turn(present_ms);
         purge.run_if_due(now_ms);
-        if core.is_done() || wished == Wish::Stop {
+        if core.is_done() || mode == ShutdownMode::Stop {
             return Ok(());
         }
         let tasks = core.has_tasks();

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use signal_hook::low_level;
 
-use crate::engine::host::control::Wish;
+use crate::engine::host::control::ShutdownMode;
 use crate::engine::host::controller::Controller;
 use crate::reactor;
 
@@ -31,7 +31,7 @@ pub const TERMINATION_SIGNALS: [i32; 7] =
 const SAME_EVENT: Duration = Duration::from_millis(50);
 
 /// The number of checks for such a signal in this time.
-const LOOKS: u32 = 5;
+const CHECKS: u32 = 5;
 
 /// The time that a start has to notice a signal, before the signal takes its default effect: the lookup of a host name
 /// cannot be interrupted.
@@ -57,10 +57,10 @@ enum Stage {
 
 /// The position of a signal in the sequence of signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rank {
+enum Occurrence {
     First,
     SameEvent,
-    Further,
+    Later,
 }
 
 impl Signals {
@@ -75,7 +75,7 @@ impl Signals {
         thread::Builder::new().name("ringsock-signals".to_owned()).spawn(move || {
             // A program may have blocked them in its threads, so that this thread handles all of them.
             let _ = reactor::unblock(&TERMINATION_SIGNALS);
-            follow(signals, |signal, rank| shared.pass_on(signal, rank));
+            forward(signals, |signal, occurrence| shared.pass_on(signal, occurrence));
         })?;
         Ok(this)
     }
@@ -110,31 +110,31 @@ impl Shared {
     }
 
     /// Carries out a signal.
-    fn pass_on(&self, signal: i32, rank: Rank) {
+    fn pass_on(&self, signal: i32, occurrence: Occurrence) {
         let name = low_level::signal_name(signal).unwrap_or("SIGPWR");
         let mut stage = self.stage();
         match &mut *stage {
             Stage::Starting { cancelled } => {
                 *cancelled = true;
-                if rank == Rank::First {
+                if occurrence == Occurrence::First {
                     tracing::info!("{name}: the server is not started.");
                 }
                 drop(stage);
-                if rank == Rank::Further || self.start_hangs() {
+                if occurrence == Occurrence::Later || self.start_hangs() {
                     end_process_by(signal);
                 }
             }
             Stage::Serving(controller) => {
-                let wish = match rank {
-                    Rank::First => Wish::Drain,
-                    Rank::SameEvent => Wish::Hurry,
+                let mode = match occurrence {
+                    Occurrence::First => ShutdownMode::Drain,
+                    Occurrence::SameEvent => ShutdownMode::Hurry,
                     // The kernel sends it every second.
-                    Rank::Further if signal == libc::SIGXCPU => return,
-                    Rank::Further => Wish::Stop,
+                    Occurrence::Later if signal == libc::SIGXCPU => return,
+                    Occurrence::Later => ShutdownMode::Stop,
                 };
-                controller.wish(wish, Some(name));
+                controller.request(mode, Some(name));
             }
-            Stage::Over if rank == Rank::Further => end_process_by(signal),
+            Stage::Over if occurrence == Occurrence::Later => end_process_by(signal),
             Stage::Over => {}
         }
     }
@@ -148,20 +148,20 @@ impl Shared {
 }
 
 /// Passes on every signal, with its position in the sequence.
-fn follow(mut signals: signal_hook::iterator::Signals, mut pass_on: impl FnMut(i32, Rank)) {
-    let mut rank = Rank::First;
-    while rank == Rank::First && !signals.handle().is_closed() {
+fn forward(mut signals: signal_hook::iterator::Signals, mut pass_on: impl FnMut(i32, Occurrence)) {
+    let mut occurrence = Occurrence::First;
+    while occurrence == Occurrence::First && !signals.handle().is_closed() {
         for signal in signals.wait() {
-            pass_on(signal, rank);
-            rank = Rank::SameEvent;
+            pass_on(signal, occurrence);
+            occurrence = Occurrence::SameEvent;
         }
     }
     // The time is counted in checks: while the process gets no processor, it passes for its signals too.
-    for _ in 0..LOOKS {
-        thread::sleep(SAME_EVENT / LOOKS);
-        signals.pending().for_each(|signal| pass_on(signal, Rank::SameEvent));
+    for _ in 0..CHECKS {
+        thread::sleep(SAME_EVENT / CHECKS);
+        signals.pending().for_each(|signal| pass_on(signal, Occurrence::SameEvent));
     }
-    signals.forever().for_each(|signal| pass_on(signal, Rank::Further));
+    signals.forever().for_each(|signal| pass_on(signal, Occurrence::Later));
 }
 
 /// Ends the process as the signal does by default.
@@ -183,27 +183,27 @@ mod tests {
         // The signal has no effect by default, and no other code here catches it.
         let signals = signal_hook::iterator::Signals::new([libc::SIGWINCH]).unwrap();
         let handle = signals.handle();
-        let (sender, ranks) = channel();
-        let following = thread::spawn(move || {
-            follow(signals, |signal, rank| {
-                if rank == Rank::First {
+        let (sender, occurrences) = channel();
+        let forwarding = thread::spawn(move || {
+            forward(signals, |signal, occurrence| {
+                if occurrence == Occurrence::First {
                     low_level::raise(signal).unwrap();
                     thread::sleep(SAME_EVENT * 3);
                 }
-                sender.send(rank).unwrap();
+                sender.send(occurrence).unwrap();
             });
         });
         low_level::raise(libc::SIGWINCH).unwrap();
-        assert!(ranks.recv().unwrap() == Rank::First);
-        assert!(ranks.recv().unwrap() == Rank::SameEvent, "it is taken for a second event");
+        assert!(occurrences.recv().unwrap() == Occurrence::First);
+        assert!(occurrences.recv().unwrap() == Occurrence::SameEvent, "it is taken for a second event");
         // After some time there is a second event.
         loop {
             low_level::raise(libc::SIGWINCH).unwrap();
-            if ranks.recv().unwrap() == Rank::Further {
+            if occurrences.recv().unwrap() == Occurrence::Later {
                 break;
             }
         }
         handle.close();
-        following.join().unwrap();
+        forwarding.join().unwrap();
     }
 }

@@ -16,7 +16,7 @@ use crate::engine::admission::{Admission, AdmissionPolicy};
 use crate::engine::core::HURRY_MS;
 use crate::engine::counters::Counters;
 use crate::engine::handler::{Context, Handler, ServerHandle};
-use crate::engine::host::control::Wish;
+use crate::engine::host::control::ShutdownMode;
 use crate::engine::host::controller::Controller;
 use crate::engine::host::patience::{address_patience, await_address};
 use crate::engine::host::pinning::Pinning;
@@ -255,7 +255,7 @@ impl<M: Send + 'static> Cores<M> {
     /// Ends the cores at once and tells no session: for a server whose start failed.
     pub fn stop(mut self) {
         self.status.set_ready(false);
-        self.controller.control.wish(Wish::Stop);
+        self.controller.control.request(ShutdownMode::Stop);
         self.controller.wake();
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
@@ -265,7 +265,7 @@ impl<M: Send + 'static> Cores<M> {
         let stopped = self.watch(observe);
         self.log_refusals(u64::MAX);
         self.status.set_ready(false);
-        self.controller.control.wish(Wish::Stop);
+        self.controller.control.request(ShutdownMode::Stop);
         self.controller.wake();
         // A core that is stalled or dead cannot be waited for.
         if matches!(stopped, Stopped::Drained) {
@@ -280,16 +280,16 @@ impl<M: Send + 'static> Cores<M> {
         let mut draining: Option<Draining> = None;
         loop {
             match self.events.recv_timeout(WATCH_INTERVAL) {
-                Ok(Event::Wished(Wish::Stop, _)) => return Stopped::Forced,
-                Ok(Event::Wished(wish, signal)) => {
-                    self.begin_to_drain(wish, signal, watchdog.present_ms(), &mut draining)
+                Ok(Event::ShutdownRequested(ShutdownMode::Stop, _)) => return Stopped::Forced,
+                Ok(Event::ShutdownRequested(mode, signal)) => {
+                    self.begin_to_drain(mode, signal, watchdog.present_ms(), &mut draining)
                 }
                 Ok(Event::Ended(core, Ok(()))) if draining.is_some() => {
                     running.remove(&core);
                     if running.is_empty() {
                         let cut_off =
                             || self.counters.iter().any(|counters| counters.closed.read_for(&End::CutOff) > 0);
-                        let forced = draining.is_some_and(|draining| draining.wish == Wish::Hurry) && cut_off();
+                        let forced = draining.is_some_and(|draining| draining.mode == ShutdownMode::Hurry) && cut_off();
                         return if forced { Stopped::Forced } else { Stopped::Drained };
                     }
                 }
@@ -315,8 +315,14 @@ impl<M: Send + 'static> Cores<M> {
     }
 
     /// Makes the cores drain, unless they drain already, and as quickly.
-    fn begin_to_drain(&self, wish: Wish, signal: Option<&str>, present_ms: u64, draining: &mut Option<Draining>) {
-        if draining.is_some_and(|draining| draining.wish >= wish) {
+    fn begin_to_drain(
+        &self,
+        mode: ShutdownMode,
+        signal: Option<&str>,
+        present_ms: u64,
+        draining: &mut Option<Draining>,
+    ) {
+        if draining.is_some_and(|draining| draining.mode >= mode) {
             return;
         }
         if !self.in_background && draining.is_none() {
@@ -324,11 +330,11 @@ impl<M: Send + 'static> Cores<M> {
             tracing::info!("{cause}Draining: {}", self.limits.drain_plan());
         }
         self.status.set_ready(false);
-        self.controller.control.wish(wish);
+        self.controller.control.request(mode);
         self.controller.wake();
-        let longest_ms = if wish == Wish::Hurry { HURRY_MS } else { self.limits.drain_ms_max() };
+        let longest_ms = if mode == ShutdownMode::Hurry { HURRY_MS } else { self.limits.drain_ms_max() };
         let ends_ms = present_ms.saturating_add(longest_ms).saturating_add(DRAIN_GRACE_MS);
-        *draining = Some(Draining { wish, ends_ms });
+        *draining = Some(Draining { mode, ends_ms });
     }
 
     /// Returns whether a running core is stalled for good. Records whether any core is stalled at all.
@@ -376,12 +382,12 @@ impl<M: Send + 'static> Cores<M> {
                     self.thread_ids[core] = thread;
                 }
                 Ok(Event::Ended(core, result)) => {
-                    self.controller.control.wish(Wish::Stop);
+                    self.controller.control.request(ShutdownMode::Stop);
                     self.controller.wake();
                     let reason = result.err().unwrap_or_else(|| "it ended at once".to_owned());
                     return Err(StartError::Core { core, reason });
                 }
-                Ok(Event::Wished(..)) | Err(_) => {}
+                Ok(Event::ShutdownRequested(..)) | Err(_) => {}
             }
         }
         Ok(())
@@ -391,7 +397,7 @@ impl<M: Send + 'static> Cores<M> {
 /// A drain that is under way.
 #[derive(Clone, Copy)]
 struct Draining {
-    wish: Wish,
+    mode: ShutdownMode,
     /// The time on the watchdog's clock at which cores that have not ended are given up.
     ends_ms: u64,
 }

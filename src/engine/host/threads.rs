@@ -20,7 +20,7 @@ use core_affinity::CoreId;
 
 use crate::engine::core::Core;
 use crate::engine::handler::{Context, Handler, ServerHandle};
-use crate::engine::host::control::{Control, Wish};
+use crate::engine::host::control::{Control, ShutdownMode};
 use crate::engine::host::pinning::{Pinning, pin, processors};
 use crate::engine::host::runtime;
 use crate::engine::host::start_error::StartError;
@@ -77,7 +77,7 @@ pub(in crate::engine) enum Event {
     /// A core has ended.
     Ended(usize, Result<(), String>),
     /// A controller asks for the server's end, because of the signal of this name if any.
-    Wished(Wish, Option<&'static str>),
+    ShutdownRequested(ShutdownMode, Option<&'static str>),
 }
 
 /// The settings that the threads of all cores share.

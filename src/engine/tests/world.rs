@@ -262,7 +262,7 @@ impl<H: Handler> World<H> {
         self.core.enter(Duration::ZERO).expect("a simulated kernel can be entered")
     }
 
-    /// Carries out the wish of the supervisor.
+    /// Carries out the shutdown that the supervisor requests.
     fn heed(&mut self) {
         if std::mem::take(&mut self.drain_wanted) {
             self.core.drain();
