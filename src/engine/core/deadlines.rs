@@ -12,7 +12,7 @@ use crate::reactor::{Reactor, Token};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes the action that is due for a session, and schedules the next check.
-    pub(super) fn look_at_deadlines(&mut self, token: Token) {
+    pub(super) fn check_deadlines(&mut self, token: Token) {
         let Some(mut due) = self.due(token) else { return };
         if due.is_over_for_want_of_input() {
             // Input that has arrived in time counts, although it was not read yet: a busy core, or one that did not
@@ -79,7 +79,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     /// Reads from the kernel what the peer has acknowledged, and extends its timeouts if that is more than before.
-    fn look_at_socket(&mut self, token: Token) {
+    fn check_acknowledged(&mut self, token: Token) {
         let Self { reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
         let timeouts = parts.timeouts(slot, token);
@@ -109,32 +109,32 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn ping(&mut self, token: Token) {
-        let signs = self.sessions.get_mut(token).map(|slot| slot.signs());
+        let liveness = self.sessions.get_mut(token).map(|slot| slot.liveness());
         self.parts.write_ping(token, &[]);
         self.flush_and_check_end(token);
-        if let Some((slot, mut signs)) = self.sessions.get_mut(token).zip(signs) {
+        if let Some((slot, mut liveness)) = self.sessions.get_mut(token).zip(liveness) {
             // A ping is nothing that the peer must acknowledge.
-            signs.note_ping();
-            slot.set_signs(signs);
+            liveness.note_ping();
+            slot.set_liveness(liveness);
         }
     }
 
     fn act(&mut self, token: Token, action: Action) {
         match action {
-            Action::LookAtSocket => {
-                self.look_at_socket(token);
-                self.look_at_deadlines(token);
+            Action::CheckAcknowledged => {
+                self.check_acknowledged(token);
+                self.check_deadlines(token);
             }
             Action::EndPhase => self.deadline_passed(token),
             Action::Ping => {
                 self.ping(token);
-                self.look_at_deadlines(token);
+                self.check_deadlines(token);
             }
             Action::Wake => {
                 self.parts.wakes.forget(token.index);
                 self.call(token, |handler, session| handler.wake(session));
                 self.flush_and_check_end(token);
-                self.look_at_deadlines(token);
+                self.check_deadlines(token);
             }
             Action::FailAssembly => {
                 let timeout_ms = self.parts.limits.assembly_timeout_ms;

@@ -120,7 +120,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             if slot.phase() == Phase::Head {
                 // A request may have arrived and not been read yet.
                 self.read(token);
-                self.look_at_deadlines(token);
+                self.check_deadlines(token);
             } else if slot.phase() == Phase::Answering {
                 self.ask_stream_to_end(token);
             }

@@ -110,7 +110,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         // The message that it waited for is older than this round.
         if self.parts.topics.catch_up(number).is_some() {
             let topic = self.parts.topics.key(member.topic());
-            topic.into_iter().for_each(|topic| self.drop_for(token, topic, DropReason::TopicLatest, 1));
+            topic.into_iter().for_each(|topic| self.report_dropped(token, topic, DropReason::TopicLatest, 1));
         }
         // The handler may have closed the session or ended the subscription when it was told.
         let left = self.parts.topics.members.get(number).is_none_or(|now| !now.is_same_as(&member));
@@ -126,12 +126,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let messages = due(member, token, round);
         match member.overflow() {
             Overflow::Close => {
-                self.drop_for(token, topic, DropReason::TopicClose, messages);
+                self.report_dropped(token, topic, DropReason::TopicClose, messages);
                 let reason = "Published messages waited for too long to be read.";
                 self.call(token, |_, session| session.close(CloseCode::TRY_AGAIN_LATER, reason));
                 self.flush_and_check_end(token);
             }
-            Overflow::DropNewest => self.drop_for(token, topic, DropReason::TopicNewest, messages),
+            Overflow::DropNewest => self.report_dropped(token, topic, DropReason::TopicNewest, messages),
             Overflow::DropOldest => {
                 let since_max = self.parts.tick.saturating_sub(ticks(self.parts.limits.outbox_age_ms_max));
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
@@ -139,7 +139,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 let dropped = slot.outbox_mut().map(|outbox| outbox.drop_oldest(bytes_max, since_max));
                 slot.drop_empty_outbox();
                 for (topic, messages) in dropped.unwrap_or_default() {
-                    self.drop_for(token, topic, DropReason::TopicOldest, messages as usize);
+                    self.report_dropped(token, topic, DropReason::TopicOldest, messages as usize);
                 }
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
                 // Frames in flight may be old and cannot be dropped: only their bytes count.
@@ -147,7 +147,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     return true;
                 }
                 // The remaining bytes may not be dropped.
-                self.drop_for(token, topic, DropReason::TopicOldest, messages);
+                self.report_dropped(token, topic, DropReason::TopicOldest, messages);
             }
             Overflow::Latest => {
                 let latest = round.latest();
@@ -164,14 +164,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     member.excludes_own() && latest.as_ref().is_some_and(|latest| latest.sender == Some(token));
                 let was_lagging = self.parts.topics.note_latest(topic.index, number, latest, !is_own);
                 let dropped = waiting as usize + messages + usize::from(was_lagging) - usize::from(!is_own);
-                self.drop_for(token, topic, DropReason::TopicLatest, dropped);
+                self.report_dropped(token, topic, DropReason::TopicLatest, dropped);
             }
         }
         false
     }
 
     /// Counts messages that a subscriber does not get, and tells its handler.
-    fn drop_for(&mut self, token: Token, topic: TopicKey, reason: DropReason, messages: usize) {
+    fn report_dropped(&mut self, token: Token, topic: TopicKey, reason: DropReason, messages: usize) {
         if messages == 0 {
             return;
         }

@@ -123,7 +123,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.handle_entries();
         self.parts.inflation.release_postponed();
         self.resume_interrupted();
-        self.look_at_timers();
+        self.fire_timers();
         self.advance_drain();
         self.check_called();
         self.fan_out();
@@ -222,14 +222,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         slot.transport_mut().watch(&mut self.reactor, token);
     }
 
-    fn look_at_timers(&mut self) {
+    fn fire_timers(&mut self) {
         if self.fired.is_empty() {
             self.parts.wheel.advance(self.parts.tick, &mut self.fired);
         }
         for _ in 0..TIMERS_PER_TURN_MAX {
             let Some(index) = self.fired.pop() else { break };
             if let Some(token) = self.sessions.token_at(index) {
-                self.look_at_deadlines(token);
+                self.check_deadlines(token);
             }
         }
     }

@@ -73,7 +73,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.open(token, accept.state, answer.map(|answer| answer.agreement), profile);
                 self.join(token, &accept.subscriptions);
                 self.call(token, |handler, session| handler.open(session));
-                self.look_at_deadlines(token);
+                self.check_deadlines(token);
             }
             Some(Upgrade::Reject(response)) => {
                 self.parts.log_rejected(token, response.status());

@@ -53,7 +53,7 @@ impl Parts {
             || looks_now(timeouts.silence, Action::DeadPeer)
         {
             // The look may change everything else.
-            return Due { action: Some(Action::LookAtSocket), ..due };
+            return Due { action: Some(Action::CheckAcknowledged), ..due };
         }
         if slot.phase() == Phase::Open {
             self.consider_open(slot, token, &mut due);
@@ -76,7 +76,7 @@ impl Parts {
         let ping_interval_ms = self.profiles.at(slot.profile()).limits().ping_interval_ms;
         if ping_interval_ms > 0 && slot.connection().state() == State::Open {
             let interval = ticks(ping_interval_ms);
-            if !slot.signs().is_pinged() {
+            if !slot.liveness().is_pinged() {
                 due.consider(self.tick, slot.heard().saturating_add(interval), Action::Ping);
             } else {
                 // Once the peer has answered, another interval begins, and no other timeout checks its end.
@@ -98,7 +98,7 @@ impl Parts {
         let dead_peer_timeout_ms = self.profiles.at(slot.profile()).limits().dead_peer_timeout_ms;
         let silence = || {
             let since = slot.heard().max(self.acknowledged.last_acknowledged(token.index));
-            let looks = slot.signs().has_unacknowledged() || slot.has_outbox();
+            let looks = slot.liveness().has_unacknowledged() || slot.has_outbox();
             Timeout { looks, ..Timeout::new(since, ticks(dead_peer_timeout_ms)) }
         };
         let sending = slot.outbox().map(|outbox| Timeout::new(outbox.progress, ticks(limits.send_timeout_ms)));
@@ -134,8 +134,8 @@ impl Timeouts {
 /// The action that is due for a session.
 #[derive(Clone, Copy)]
 pub(in crate::engine) enum Action {
-    /// Look at the socket, to learn whether the peer acknowledges bytes.
-    LookAtSocket,
+    /// Ask the kernel whether the peer acknowledges bytes.
+    CheckAcknowledged,
     /// End the phase, or the closing handshake, since it took too long.
     EndPhase,
     /// Send a ping, since the peer was silent for the ping interval.

@@ -78,7 +78,7 @@ pub(in crate::engine) struct Timeout {
 pub(in crate::engine) enum TimeoutState {
     /// It has expired, and no look can extend it.
     Expired,
-    /// The socket must be looked at before the timeout can be judged.
+    /// The kernel must be asked what was acknowledged before the timeout can expire.
     LookNow,
     /// Nothing is due before this tick.
     Until(u32),

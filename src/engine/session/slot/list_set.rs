@@ -1,4 +1,4 @@
-//! The lists of its core that a session is on.
+//! The lists of its core that a session is on, as a set of bits.
 
 /// A list of sessions that a core goes through.
 #[derive(Clone, Copy, Debug)]
@@ -14,10 +14,10 @@ pub(in crate::engine) enum List {
 
 /// A set of lists.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Listed(u8);
+pub(super) struct ListSet(u8);
 
-impl Listed {
-    /// Returns whether it was not there.
+impl ListSet {
+    /// Adds a list. Returns whether it was not in the set.
     #[inline]
     pub(super) fn insert(&mut self, list: List) -> bool {
         let is_new = self.0 & list as u8 == 0;

@@ -7,15 +7,15 @@
 mod closing;
 mod ending;
 mod input;
-mod listed;
+mod list_set;
 mod output;
 mod receiving;
 mod sending;
 
 use ending::Ending;
 use input::Input;
-pub(in crate::engine) use listed::List;
-use listed::Listed;
+pub(in crate::engine) use list_set::List;
+use list_set::ListSet;
 use output::Output;
 
 use crate::engine::session::outbox::Outbox;
@@ -69,7 +69,7 @@ pub(in crate::engine) struct Slot<S> {
     output: Output,
     subscribed: Subscribed,
     /// The lists of its core that the session is on.
-    listed: Listed,
+    lists: ListSet,
     /// The handler's `open` was called, and its `close` was not.
     opened: bool,
     /// The tick at which bytes last arrived.
@@ -108,7 +108,7 @@ impl<S> Slot<S> {
             input: Input::default(),
             output: Output::default(),
             subscribed: Subscribed::default(),
-            listed: Listed::default(),
+            lists: ListSet::default(),
             opened: false,
             heard: tick,
             deadline,
@@ -231,13 +231,13 @@ impl<S> Slot<S> {
     /// Puts the session on a list of its core. Returns whether it was not on it.
     #[inline]
     pub(in crate::engine) fn enlist(&mut self, list: List) -> bool {
-        self.listed.insert(list)
+        self.lists.insert(list)
     }
 
     /// Records that its core has taken the session off a list.
     #[inline]
     pub(in crate::engine) fn delist(&mut self, list: List) {
-        self.listed.remove(list);
+        self.lists.remove(list);
     }
 
     #[inline]

@@ -1,11 +1,11 @@
-//! The state of the output to a peer, and the signs of life that depend on it.
+//! The state of the output to a peer: backpressure, and the flags by which a dead peer is recognized.
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Output {
     /// The handler was told of backpressure and not yet of its end.
     backpressured: bool,
-    signs: Signs,
+    liveness: Liveness,
 }
 
 impl Output {
@@ -19,21 +19,21 @@ impl Output {
         self.backpressured = backpressured;
     }
 
-    pub(super) fn signs(&self) -> Signs {
-        self.signs
+    pub(super) fn liveness(&self) -> Liveness {
+        self.liveness
     }
 
     #[inline]
-    pub(super) fn signs_mut(&mut self) -> &mut Signs {
-        &mut self.signs
+    pub(super) fn liveness_mut(&mut self) -> &mut Liveness {
+        &mut self.liveness
     }
 }
 
-/// The facts about sent bytes that a peer's signs of life depend on.
+/// The flags of the bytes sent to a peer by which it is known to be alive.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::engine) struct Signs(u8);
+pub(in crate::engine) struct Liveness(u8);
 
-impl Signs {
+impl Liveness {
     const PINGED: u8 = 1;
     const UNACKNOWLEDGED: u8 = 2;
 

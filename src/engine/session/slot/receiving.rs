@@ -8,7 +8,7 @@ impl<S> Slot<S> {
     #[inline]
     pub(in crate::engine) fn note_heard(&mut self, tick: u32) {
         self.heard = tick;
-        self.output.signs_mut().note_heard();
+        self.output.liveness_mut().note_heard();
     }
 
     /// Returns whether the socket may be read. Asks for the limit of the outbox only if something waits in it.

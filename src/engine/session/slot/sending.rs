@@ -1,27 +1,27 @@
 //! Output: the bytes that wait in a session's outbox, and those that its peer has yet to acknowledge.
 
 use super::Slot;
-use super::output::Signs;
+use super::output::Liveness;
 use crate::engine::session::outbox::Outbox;
 
 impl<S> Slot<S> {
-    pub(in crate::engine) fn signs(&self) -> Signs {
-        self.output.signs()
+    pub(in crate::engine) fn liveness(&self) -> Liveness {
+        self.output.liveness()
     }
 
-    pub(in crate::engine) fn set_signs(&mut self, signs: Signs) {
-        *self.output.signs_mut() = signs;
+    pub(in crate::engine) fn set_liveness(&mut self, liveness: Liveness) {
+        *self.output.liveness_mut() = liveness;
     }
 
     /// Records that bytes are passed to the socket.
     #[inline]
     pub(in crate::engine) fn note_sent(&mut self) {
-        self.output.signs_mut().note_sent();
+        self.output.liveness_mut().note_sent();
     }
 
     /// Records that the peer has acknowledged everything that was sent.
     pub(in crate::engine) fn note_all_acknowledged(&mut self) {
-        self.output.signs_mut().note_all_acknowledged();
+        self.output.liveness_mut().note_all_acknowledged();
     }
 
     /// Records that the handler was told of backpressure.
