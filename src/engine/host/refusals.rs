@@ -1,7 +1,7 @@
 //! The line of the log that sums up, once a minute, what was refused.
 //!
 //! Reads the counters of the cores. Never reads a clock: its caller provides the time. Invariant: each refusal is in
-//! exactly one line, and no line is due while nothing was refused.
+//! one line at most, and no line is due while nothing was refused.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -11,20 +11,21 @@ use crate::engine::counters::Counters;
 use crate::protocol::Reason;
 use crate::protocol::http::Refusal;
 
-/// The time that one line covers.
+/// The time that one line covers: short enough to notice an attack, long enough not to fill the log.
 const INTERVAL_MS: u64 = 60_000;
 
-/// See the module.
+/// The refusals that were reported so far, and the time of the next line.
 #[derive(Debug)]
 pub(in crate::engine) struct RefusalLog {
-    /// The number of refusals that lines have told of, by reason.
-    told: Vec<u64>,
+    /// The number of refusals that lines have reported, by reason.
+    reported: Vec<u64>,
+    /// The time from which on the next line is due.
     due_ms: u64,
 }
 
 impl Default for RefusalLog {
     fn default() -> Self {
-        Self { told: vec![0; Refusal::NAMES.len()], due_ms: INTERVAL_MS }
+        Self { reported: vec![0; Refusal::NAMES.len()], due_ms: INTERVAL_MS }
     }
 }
 
@@ -33,20 +34,20 @@ impl Default for RefusalLog {
 pub(in crate::engine) struct Refused(Vec<(&'static str, u64)>);
 
 impl RefusalLog {
-    /// Returns what was refused since the last line, if a line is due at `now_ms` and there is something to tell.
+    /// Returns what was refused since the last line, if a line is due at `now_ms` and anything was.
     pub(in crate::engine) fn due(&mut self, now_ms: u64, counters: &[Arc<Counters>]) -> Option<Refused> {
         if now_ms < self.due_ms {
             return None;
         }
         self.due_ms = now_ms.saturating_add(INTERVAL_MS);
-        let mut counts = vec![0; self.told.len()];
+        let mut counts = vec![0; self.reported.len()];
         for counters in counters {
             counts.iter_mut().zip(counters.http_refusals.counts()).for_each(|(sum, (_, count))| *sum += count);
         }
-        let new = counts.iter().zip(&self.told).map(|(count, told)| count - told);
+        let new = counts.iter().zip(&self.reported).map(|(count, reported)| count - reported);
         let mut refused: Vec<_> = Refusal::NAMES.iter().copied().zip(new).filter(|(_, new)| *new > 0).collect();
         refused.sort_by_key(|(_, new)| Reverse(*new));
-        self.told = counts;
+        self.reported = counts;
         (!refused.is_empty()).then_some(Refused(refused))
     }
 }
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_is_told_once_and_the_most_frequent_first() {
+    fn each_refusal_is_reported_once_and_the_most_frequent_first() {
         let counters: Vec<Arc<Counters>> = (0..2).map(|_| Arc::default()).collect();
         let mut log = RefusalLog::default();
         assert_eq!(log.due(INTERVAL_MS, &counters), None, "nothing was refused");

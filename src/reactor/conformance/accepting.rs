@@ -69,7 +69,7 @@ pub fn a_new_socket_knows_its_peer(world: &mut impl World) {
     world.reactor().close(socket);
 }
 
-pub fn one_turned_away_hears_the_farewell(world: &mut impl World) {
+pub fn one_turned_away_receives_the_answer(world: &mut impl World) {
     let listener = world.listen();
     let none = turn_away(world.reactor(), listener).expect_err("nobody waits");
     assert_eq!(none.kind(), io::ErrorKind::WouldBlock);

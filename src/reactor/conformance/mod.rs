@@ -107,7 +107,7 @@ macro_rules! suite {
             discard_on_close_resets
             closing_with_unread_bytes_resets
             the_waker_wakes_from_any_thread
-            one_turned_away_hears_the_farewell
+            one_turned_away_receives_the_answer
         }
     };
     ($runs:expr, $world:expr => $($property:ident)+) => {
@@ -154,7 +154,7 @@ macro_rules! unix_suite {
             a_full_socket_would_block_a_send_now
             the_peer_reads_everything_before_the_end_of_the_stream
             closing_with_unread_bytes_resets
-            one_turned_away_hears_the_farewell
+            one_turned_away_receives_the_answer
             a_peer_of_a_unix_socket_has_no_address
             clients_queued_at_a_closed_unix_socket_are_accepted_and_no_others
         }
