@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ringsock::config::{self, Layers};
 
-use super::settings::Given;
+use super::settings::SettingsArgs;
 
 /// `ringsock config`.
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ enum Task {
         file: PathBuf,
     },
     /// Print each value in force and where it comes from: default, file and line, variable, or flag.
-    Show(Given),
+    Show(SettingsArgs),
     /// Print a file with every setting at its default, each with a comment.
     Defaults,
     /// Print docs/configuration.md.
@@ -35,7 +35,7 @@ impl Config {
     pub fn run(self) -> Result<ExitCode, Box<dyn std::error::Error>> {
         match self.task {
             Task::Check { file } => return check(&file),
-            Task::Show(given) => match given.resolve() {
+            Task::Show(settings) => match settings.resolve() {
                 Ok(settings) => super::print(&settings.show())?,
                 Err(errors) => return Ok(refuse(&errors)),
             },

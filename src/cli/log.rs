@@ -30,9 +30,9 @@ impl Log {
     /// Takes over both streams and the panic hook.
     pub fn start() -> io::Result<Self> {
         let lines_dropped: Arc<AtomicU64> = Arc::default();
-        let tell = log_dropped(Arc::clone(&lines_dropped));
+        let report = log_dropped(Arc::clone(&lines_dropped));
         let stream = Stream::new(io::stderr())?;
-        let errors = Outlet::start("ringsock-log", stream, Arc::clone(&lines_dropped), || {}, tell)?;
+        let errors = Outlet::start("ringsock-log", stream, Arc::clone(&lines_dropped), || {}, report)?;
         let logged = errors.clone();
         // Keeps the order of log and output if both streams are one terminal or file.
         let before = move || Outlet::flush(&[&logged]);
@@ -42,7 +42,7 @@ impl Log {
         Ok(Self { errors, output, lines_dropped })
     }
 
-    /// Starts to log events that pass the filter. Panics are told in the same form from now on.
+    /// Starts to log events that pass the filter. Panics have the same form from now on.
     pub fn show_events(&self, filter: EnvFilter, format: LogFormat) {
         let errors = self.errors.clone();
         // Colours only on a terminal: a file or a journal would keep their codes. The formatter's own errors would be
@@ -88,15 +88,15 @@ impl Drop for Log {
 
 /// Returns a function that logs how many lines were dropped since its last call, if any.
 fn log_dropped(lines_dropped: Arc<AtomicU64>) -> impl FnMut() {
-    let mut told = 0;
+    let mut reported = 0;
     move || {
         let dropped = lines_dropped.load(Ordering::Relaxed);
-        if dropped > told {
+        if dropped > reported {
             tracing::warn!(
-                lines = dropped - told,
+                lines = dropped - reported,
                 "Output lines were dropped: their reader was gone or too slow, or the disk was full."
             );
-            told = dropped;
+            reported = dropped;
         }
     }
 }

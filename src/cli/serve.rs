@@ -16,7 +16,7 @@ use ringsock::{Server, server};
 
 use super::log::Log;
 use super::notify::Notifier;
-use super::settings::Given;
+use super::settings::SettingsArgs;
 use super::{passed, places, signals};
 
 /// Host settings that are certainly sufficient once a server has started.
@@ -29,7 +29,7 @@ const MISSING_NAMED_MAX: usize = 3;
 #[derive(clap::Args)]
 pub struct Serve {
     #[command(flatten)]
-    given: Given,
+    settings: SettingsArgs,
 }
 
 impl Serve {
@@ -45,10 +45,10 @@ impl Serve {
                  (ulimit -u and -n, TasksMax, the cgroup's pids.max)."
             )
         })?;
-        signals::ignore_habitual().map_err(|source| StartError::Signals { source })?;
+        signals::ignore_unused().map_err(|source| StartError::Signals { source })?;
         // Until there is a server, a signal ends the program, for example while it reads its configuration.
         reactor::unblock(&TERMINATION_SIGNALS)?;
-        let settings = match self.given.resolve() {
+        let settings = match self.settings.resolve() {
             Ok(settings) => settings,
             Err(errors) => {
                 log.print_error(&errors, LogFormat::Text);

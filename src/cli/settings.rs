@@ -19,13 +19,13 @@ const COMMANDS: [&str; 2] = ["serve", "config"];
 
 /// The settings of a command line.
 #[derive(Clone, Debug, Default)]
-pub struct Given {
+pub struct SettingsArgs {
     file: Option<PathBuf>,
     flags: Vec<(&'static Key, String)>,
     assignments: Vec<String>,
 }
 
-impl Given {
+impl SettingsArgs {
     /// Applies these settings over the file and the environment, and reads all layers.
     pub fn resolve(&self) -> Result<Settings, ConfigErrors> {
         let layers = Layers::new().variables(env::vars_os()).file(self.file.as_deref());
@@ -34,11 +34,11 @@ impl Given {
     }
 }
 
-impl FromArgMatches for Given {
+impl FromArgMatches for SettingsArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut given = Self::default();
-        given.update_from_arg_matches(matches)?;
-        Ok(given)
+        let mut args = Self::default();
+        args.update_from_arg_matches(matches)?;
+        Ok(args)
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -55,7 +55,7 @@ impl FromArgMatches for Given {
     }
 }
 
-impl Args for Given {
+impl Args for SettingsArgs {
     fn augment_args(command: Command) -> Command {
         let flags =
             KEYS.iter().filter_map(|key| Some(argument(key, key.flag.as_ref()?.name, key.flag.as_ref()?.value)));
