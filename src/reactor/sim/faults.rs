@@ -1,23 +1,26 @@
-//! The faults of the simulation, and the random numbers that decide when they strike.
+//! Fault injection for the simulation: the faults there are, and the random numbers that decide when one occurs.
 //!
-//! Never touches a socket. Invariant: every number comes from the one seed, so that the same seed and the same calls
-//! give the same numbers.
+//! Never touches a socket, and never causes a fault itself: the simulated kernel asks whether one occurs, and does what
+//! it means. Invariant: every number comes from the one seed, so that the same seed and the same calls give the same
+//! numbers.
 
+/// Makes a field of [`Faults`] and a variant of [`Fault`] of each row: the name of the field, then that of the variant.
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $rate:ident $fault:ident,)+) => {
-        /// The rate of each fault, in thousandths of the occasions on which it can strike. By default no fault strikes.
+        /// The rate of each fault, in thousandths of the occasions on which it can occur. By default none occurs.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Faults {
             $($(#[doc = $doc])+ pub $rate: u16,)+
         }
 
-        /// The kinds of faults, each as in [`Faults`].
+        /// A kind of fault, described at its field of [`Faults`].
         #[derive(Clone, Copy, Debug)]
         pub(super) enum Fault {
             $($fault,)+
         }
 
         impl Fault {
+            /// The names of the fields of [`Faults`], in the order of the variants.
             const NAMES: &[&str] = &[$(stringify!($rate),)+];
 
             fn rate(self, faults: &Faults) -> u16 {
@@ -65,7 +68,8 @@ faults! {
 }
 
 impl Faults {
-    /// Returns all faults that only cost time: a correct caller loses no byte and no connection by them.
+    /// Returns all faults that only cost time: a correct caller loses no byte and no connection by them. The rates are
+    /// high, so that a short run meets each of them.
     pub fn harmless() -> Self {
         Self {
             reorder: 500,
@@ -83,7 +87,8 @@ impl Faults {
         }
     }
 
-    /// Returns all faults at once, at rates that let most connections make progress before they break.
+    /// Returns all faults at once. Those that break a connection are rare, so that most connections make progress
+    /// before.
     pub fn chaos() -> Self {
         Self {
             recv_error: 5,
@@ -96,33 +101,33 @@ impl Faults {
     }
 }
 
-/// Decides which fault strikes when, and counts the strikes.
+/// Decides when each fault occurs, and counts how often it did.
 #[derive(Debug)]
-pub(super) struct Fate {
-    pub faults: Faults,
+pub(super) struct FaultInjector {
+    pub rates: Faults,
     pub random: Random,
-    struck: [u64; Fault::NAMES.len()],
+    occurred: [u64; Fault::NAMES.len()],
 }
 
-impl Fate {
-    pub fn new(seed: u64, faults: Faults) -> Self {
-        Self { faults, random: Random::new(seed), struck: [0; Fault::NAMES.len()] }
+impl FaultInjector {
+    pub fn new(seed: u64, rates: Faults) -> Self {
+        Self { rates, random: Random::new(seed), occurred: [0; Fault::NAMES.len()] }
     }
 
-    /// Returns whether this fault strikes, on an occasion on which it can.
-    pub fn strikes(&mut self, fault: Fault) -> bool {
-        let strikes = self.random.strikes(fault.rate(&self.faults));
-        self.struck[fault as usize] += u64::from(strikes);
-        strikes
+    /// Decides whether a fault occurs, on an occasion on which it can.
+    pub fn occurs(&mut self, fault: Fault) -> bool {
+        let occurs = self.random.chance(fault.rate(&self.rates));
+        self.occurred[fault as usize] += u64::from(occurs);
+        occurs
     }
 
-    /// Returns how often each fault struck, by name.
-    pub fn struck(&self) -> Vec<(&'static str, u64)> {
-        Fault::NAMES.iter().copied().zip(self.struck).collect()
+    /// Returns how often each fault occurred, by name.
+    pub fn occurred(&self) -> Vec<(&'static str, u64)> {
+        Fault::NAMES.iter().copied().zip(self.occurred).collect()
     }
 }
 
-/// SplitMix64: small, fast, and correct with any seed.
+/// A random number generator, SplitMix64 (Steele, Lea and Flood 2014): small, and good with any seed, even 0.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 
@@ -139,25 +144,27 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Returns a number below `bound`, which must not be zero.
+    /// Returns a number below `bound`, which must not be zero: the upper half of the product with a random number.
     pub fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.next()) * bound as u128) >> 64) as usize
     }
 
-    /// Returns a number from one to `whole`, which must not be zero.
-    pub fn part(&mut self, whole: usize) -> usize {
-        1 + self.below(whole)
+    /// Returns a number from 1 to `max`, which must not be zero.
+    pub fn up_to(&mut self, max: usize) -> usize {
+        1 + self.below(max)
     }
 
     /// Returns true with a probability of `per_thousand` in 1000.
-    pub fn strikes(&mut self, per_thousand: u16) -> bool {
+    pub fn chance(&mut self, per_thousand: u16) -> bool {
         per_thousand > 0 && self.below(1000) < usize::from(per_thousand)
     }
 
+    /// Returns one of several values, all equally likely.
     pub fn choose<T: Copy, const N: usize>(&mut self, choices: [T; N]) -> T {
         choices[self.below(N)]
     }
 
+    /// Puts the items in a random order (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));
@@ -185,16 +192,16 @@ mod tests {
         let mut seen = [false; 5];
         for _ in 0..1000 {
             seen[random.below(5)] = true;
-            assert!((1..=5).contains(&random.part(5)));
+            assert!((1..=5).contains(&random.up_to(5)));
             assert_eq!(random.below(1), 0);
         }
         assert_eq!(seen, [true; 5]);
     }
 
     #[test]
-    fn a_fault_strikes_as_often_as_its_rate_says() {
+    fn a_fault_occurs_as_often_as_its_rate_says() {
         let mut random = Random::new(3);
-        let mut count = |rate| (0..10_000).filter(|_| random.strikes(rate)).count();
+        let mut count = |rate| (0..10_000).filter(|_| random.chance(rate)).count();
         assert_eq!(count(0), 0);
         assert_eq!(count(1000), 10_000);
         assert!((900..1100).contains(&count(100)));
@@ -202,11 +209,11 @@ mod tests {
 
     #[test]
     fn faults_are_counted_by_name() {
-        let mut fate = Fate::new(5, Faults { delay: 1000, ..Faults::default() });
-        assert!((0..7).all(|_| fate.strikes(Fault::Delay) && !fate.strikes(Fault::Reorder)));
-        let mut struck = fate.struck();
-        struck.retain(|(_, count)| *count > 0);
-        assert_eq!(struck, [("delay", 7)]);
+        let mut faults = FaultInjector::new(5, Faults { delay: 1000, ..Faults::default() });
+        assert!((0..7).all(|_| faults.occurs(Fault::Delay) && !faults.occurs(Fault::Reorder)));
+        let mut occurred = faults.occurred();
+        occurred.retain(|(_, count)| *count > 0);
+        assert_eq!(occurred, [("delay", 7)]);
     }
 
     #[test]

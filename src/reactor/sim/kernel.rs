@@ -16,7 +16,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 
 use super::connection::{Connection, errno};
-use super::faults::{Fate, Fault, Faults};
+use super::faults::{Fault, FaultInjector, Faults};
 use super::schedule::Schedule;
 use crate::reactor::{Intake, Socket, Token};
 use in_flight::{Accept, Outgoing, Watch};
@@ -34,7 +34,7 @@ pub(super) type Shared<T> = Rc<RefCell<T>>;
 
 #[derive(Debug)]
 pub(super) struct Kernel {
-    pub fate: Fate,
+    pub faults: FaultInjector,
     pub descriptors_max: usize,
     pub violations: Vec<String>,
     /// The number of connections so far, from which each client's address is derived.
@@ -84,7 +84,7 @@ struct Open {
 impl Kernel {
     pub fn new(seed: u64, faults: Faults) -> Self {
         Self {
-            fate: Fate::new(seed, faults),
+            faults: FaultInjector::new(seed, faults),
             descriptors_max: usize::MAX,
             violations: Vec::new(),
             connections: 0,
@@ -133,7 +133,7 @@ impl Kernel {
     /// Returns one of the listeners, as the kernel distributes connections to an address with several listeners.
     pub fn some_listener(&mut self) -> Option<Socket> {
         let count = self.listeners.len();
-        let choice = if count > 0 { self.fate.random.below(count) } else { 0 };
+        let choice = if count > 0 { self.faults.random.below(count) } else { 0 };
         self.listeners.keys().nth(choice).copied().map(Socket::from_raw)
     }
 
@@ -143,9 +143,9 @@ impl Kernel {
         if backlog.refuses || backlog.waiting.len() == BACKLOG_MAX {
             return None;
         }
-        let [receive_space, send_space] = if self.fate.strikes(Fault::SmallBuffers) {
+        let [receive_space, send_space] = if self.faults.occurs(Fault::SmallBuffers) {
             let Range { start, end } = SMALL_BUFFER_BYTES;
-            [(); 2].map(|()| start + self.fate.random.below(end - start))
+            [(); 2].map(|()| start + self.faults.random.below(end - start))
         } else {
             [BUFFER_BYTES; 2]
         };
@@ -164,8 +164,8 @@ impl Kernel {
     }
 
     pub fn client_reset(&mut self, connection: &mut Connection) {
-        if !connection.is_dead() && self.fate.strikes(Fault::ResetDropsUnread) {
-            let count = self.fate.random.below(connection.waiting() + 1);
+        if !connection.is_dead() && self.faults.occurs(Fault::ResetDropsUnread) {
+            let count = self.faults.random.below(connection.waiting() + 1);
             connection.drop_unread(count);
         }
         connection.reset();
@@ -184,21 +184,21 @@ impl Kernel {
         }
         // Only a watch brings the caller back after these two faults.
         let watched = self.is_watched(fd);
-        if watched && connection.is_readable() && self.fate.strikes(Fault::RecvWouldBlock) {
+        if watched && connection.is_readable() && self.faults.occurs(Fault::RecvWouldBlock) {
             self.raise(fd);
             return Err(errno(libc::EAGAIN));
         }
-        if connection.is_readable() && self.fate.strikes(Fault::RecvInterrupted) {
+        if connection.is_readable() && self.faults.occurs(Fault::RecvInterrupted) {
             return Err(errno(libc::EINTR));
         }
-        if !connection.is_dead() && connection.waiting() > 0 && self.fate.strikes(Fault::RecvError) {
+        if !connection.is_dead() && connection.waiting() > 0 && self.faults.occurs(Fault::RecvError) {
             let lost = connection.waiting();
             connection.drop_unread(lost);
-            connection.fail(self.fate.random.choose([libc::ECONNRESET, libc::ETIMEDOUT, libc::EHOSTUNREACH]));
+            connection.fail(self.faults.random.choose([libc::ECONNRESET, libc::ETIMEDOUT, libc::EHOSTUNREACH]));
         }
         let waiting = connection.waiting().min(buffer.len());
-        let short = watched && waiting > 1 && self.fate.strikes(Fault::ShortRecv);
-        let limit = if short { self.fate.random.part(waiting - 1) } else { buffer.len() };
+        let short = watched && waiting > 1 && self.faults.occurs(Fault::ShortRecv);
+        let limit = if short { self.faults.random.up_to(waiting - 1) } else { buffer.len() };
         let result = connection.recv(&mut buffer[..limit]);
         if connection.arrive() || short {
             self.raise(fd);
@@ -218,7 +218,7 @@ impl Kernel {
         if whole == 0 {
             return Ok(0);
         }
-        if count == 0 || self.fate.strikes(Fault::SendWouldBlock) {
+        if count == 0 || self.faults.occurs(Fault::SendWouldBlock) {
             return Err(errno(libc::EAGAIN));
         }
         let sent = count;
@@ -304,8 +304,8 @@ impl Kernel {
         let Some(connection) = self.listeners.get_mut(&fd).and_then(|backlog| backlog.waiting.pop_front()) else {
             return Err(errno(libc::EAGAIN));
         };
-        if self.fate.strikes(Fault::AcceptError) {
-            let error = self.fate.random.choose([libc::EMFILE, libc::ENFILE, libc::ECONNABORTED]);
+        if self.faults.occurs(Fault::AcceptError) {
+            let error = self.faults.random.choose([libc::EMFILE, libc::ENFILE, libc::ECONNABORTED]);
             if error == libc::ECONNABORTED {
                 connection.borrow_mut().fail(error);
             } else if let Some(backlog) = self.listeners.get_mut(&fd) {
@@ -345,18 +345,18 @@ impl Kernel {
 
     /// Returns how many of `wanted` bytes can be sent now.
     fn make_room(&mut self, fd: RawFd, connection: &mut Connection, wanted: usize) -> io::Result<usize> {
-        if !connection.is_dead() && self.fate.strikes(Fault::SendError) {
-            connection.fail(self.fate.random.choose([libc::ECONNRESET, libc::EPIPE, libc::ETIMEDOUT]));
+        if !connection.is_dead() && self.faults.occurs(Fault::SendError) {
+            connection.fail(self.faults.random.choose([libc::ECONNRESET, libc::EPIPE, libc::ETIMEDOUT]));
             self.raise(fd);
         }
         let departing = connection.departing();
         if departing > 0 {
-            let short = self.fate.strikes(Fault::ShortSend);
-            connection.depart(if short { self.fate.random.part(departing) } else { departing });
+            let short = self.faults.occurs(Fault::ShortSend);
+            connection.depart(if short { self.faults.random.up_to(departing) } else { departing });
         }
         let count = connection.room()?.min(wanted);
-        let short = count > 1 && self.fate.strikes(Fault::ShortSend);
-        Ok(if short { self.fate.random.part(count - 1) } else { count })
+        let short = count > 1 && self.faults.occurs(Fault::ShortSend);
+        Ok(if short { self.faults.random.up_to(count - 1) } else { count })
     }
 
     fn allocate(&mut self) -> RawFd {

@@ -57,12 +57,12 @@ impl Network {
 
     /// Sets the faults from now on. A simulation ends well if everything is served after `Faults::default()`.
     pub fn set_faults(&self, faults: Faults) {
-        self.kernel.borrow_mut().fate.faults = faults;
+        self.kernel.borrow_mut().faults.rates = faults;
     }
 
-    /// Returns how often each fault struck, by its name in [`Faults`].
-    pub fn faults_struck(&self) -> Vec<(&'static str, u64)> {
-        self.kernel.borrow().fate.struck()
+    /// Returns how often each fault occurred, by its name in [`Faults`].
+    pub fn faults_occurred(&self) -> Vec<(&'static str, u64)> {
+        self.kernel.borrow().faults.occurred()
     }
 
     /// Returns the client's address on a connection that the server has open, even if it is broken.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::RawFd;
 
-use super::faults::{Fate, Fault};
+use super::faults::{Fault, FaultInjector};
 use crate::reactor::Completion;
 
 /// The most turns by which a completion may be late.
@@ -43,14 +43,14 @@ impl Schedule {
         self.turn += 1;
     }
 
-    pub fn post(&mut self, operation: Operation, completion: Completion, fate: &mut Fate) {
-        let late = fate.strikes(Fault::Delay);
-        let delay = if late { fate.random.part(DELAY_MAX_TURNS as usize) as u64 } else { 0 };
+    pub fn post(&mut self, operation: Operation, completion: Completion, faults: &mut FaultInjector) {
+        let late = faults.occurs(Fault::Delay);
+        let delay = if late { faults.random.up_to(DELAY_MAX_TURNS as usize) as u64 } else { 0 };
         self.due.push(Due { turn: self.turn + delay, operation, completion });
     }
 
     /// Takes the completions that may come in this turn, each with its descriptor.
-    pub fn take_due(&mut self, fate: &mut Fate) -> Vec<(RawFd, Completion)> {
+    pub fn take_due(&mut self, faults: &mut FaultInjector) -> Vec<(RawFd, Completion)> {
         let mut held = BTreeSet::new();
         let mut order = Vec::new();
         let mut ready: BTreeMap<Operation, VecDeque<Completion>> = BTreeMap::new();
@@ -64,8 +64,8 @@ impl Schedule {
             }
         }
         // The operations are shuffled, never the completions of one operation.
-        if fate.strikes(Fault::Reorder) {
-            fate.random.shuffle(&mut order);
+        if faults.occurs(Fault::Reorder) {
+            faults.random.shuffle(&mut order);
         }
         let next = |operation: Operation| {
             let completion = ready.get_mut(&operation).and_then(VecDeque::pop_front)?;
@@ -95,18 +95,18 @@ mod tests {
 
     /// Posts ten completions of two sends each, and returns the turns and the order in which they come.
     fn run(seed: u64, faults: Faults) -> Vec<(u64, RawFd, usize)> {
-        let mut fate = Fate::new(seed, faults);
+        let mut faults = FaultInjector::new(seed, faults);
         let mut schedule = Schedule::default();
         for step in 0..10 {
             for fd in [3, 4] {
                 let token = Token { index: fd as u32, generation: 0 };
                 let completion = Completion::Sent { token, result: Ok(step), more: true };
-                schedule.post(Operation::Send(fd), completion, &mut fate);
+                schedule.post(Operation::Send(fd), completion, &mut faults);
             }
         }
         let mut trace = Vec::new();
         for _ in 0..=DELAY_MAX_TURNS {
-            for (fd, completion) in schedule.take_due(&mut fate) {
+            for (fd, completion) in schedule.take_due(&mut faults) {
                 let Completion::Sent { result: Ok(step), .. } = completion else { panic!("{completion:?}") };
                 trace.push((schedule.turn(), fd, step));
             }

@@ -205,7 +205,7 @@ impl Storm {
                     self.tally.add("reasons", format_args!("{} {reason}", family.name), *count);
                 }
             }
-            world.network.faults_struck().into_iter().for_each(|(name, count)| self.tally.add("faults", name, count));
+            world.network.faults_occurred().into_iter().for_each(|(name, count)| self.tally.add("faults", name, count));
             let panics = world.log.panics.borrow();
             panics.iter().for_each(|(place, count)| self.tally.add("panics", place, *count));
         }

@@ -57,7 +57,7 @@ impl Kernel {
             self.violation(format!("watch on descriptor {fd}, which is watched already"));
             return;
         }
-        let refused = self.fate.strikes(Fault::WatchRefused);
+        let refused = self.faults.occurs(Fault::WatchRefused);
         self.watches.insert(fd, Watch { token, raised: false, ended: refused });
         if refused {
             let result = Err(errno(libc::ENOMEM));
@@ -110,8 +110,8 @@ impl Kernel {
         for fd in self.sends.keys().copied().collect::<Vec<_>>() {
             self.continue_send(fd);
         }
-        if !self.watches.is_empty() && self.fate.strikes(Fault::SpuriousReadable) {
-            let choice = self.fate.random.below(self.watches.len());
+        if !self.watches.is_empty() && self.faults.occurs(Fault::SpuriousReadable) {
+            let choice = self.faults.random.below(self.watches.len());
             if let Some(&fd) = self.watches.keys().nth(choice) {
                 self.raise(fd);
             }
@@ -133,7 +133,7 @@ impl Kernel {
             if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 return;
             }
-            more = !once && result.is_ok() && !self.fate.strikes(Fault::AcceptEnded);
+            more = !once && result.is_ok() && !self.faults.occurs(Fault::AcceptEnded);
             self.post(Operation::Accept(fd), Completion::Accepted { listener, result, more });
         }
         if let Some(accept) = self.accepts.get_mut(&fd) {
@@ -182,7 +182,7 @@ impl Kernel {
         watch.raised = true;
         let token = watch.token;
         self.post(Operation::Watch(fd), Completion::Readable { token, ended: false });
-        if self.fate.strikes(Fault::WatchEnded) {
+        if self.faults.occurs(Fault::WatchEnded) {
             self.end_watch(fd);
         }
     }
@@ -195,11 +195,11 @@ impl Kernel {
     }
 
     fn post(&mut self, operation: Operation, completion: Completion) {
-        self.schedule.post(operation, completion, &mut self.fate);
+        self.schedule.post(operation, completion, &mut self.faults);
     }
 
     fn deliver(&mut self, completions: &mut Vec<Completion>) {
-        for (fd, mut completion) in self.schedule.take_due(&mut self.fate) {
+        for (fd, mut completion) in self.schedule.take_due(&mut self.faults) {
             // A poll reports the state at the time of the report, not of the wake-up.
             if let (Completion::Readable { ended, .. }, Some(open)) = (&mut completion, self.sockets.get(&fd)) {
                 *ended = open.connection.borrow().has_ended();

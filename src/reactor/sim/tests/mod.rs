@@ -121,11 +121,11 @@ mod with_harmless_faults {
 }
 
 const TOKEN: Token = Token { index: 5, generation: 1 };
-/// The listener that `struck_by` accepts from.
+/// The listener that `with_fault` accepts from.
 const LISTENER: Socket = Socket(3);
 
-/// Creates a simulation with a single fault, which strikes on every occasion, and an accepted connection.
-fn struck_by(faults: Faults) -> (Sim, Network, Peer, Socket) {
+/// Creates a simulation with a single fault, which occurs on every occasion, and an accepted connection.
+fn with_fault(faults: Faults) -> (Sim, Network, Peer, Socket) {
     let (mut sim, network) = Sim::new(1, Faults::default());
     let listener = network.listen();
     network.set_faults(Faults { small_buffers: faults.small_buffers, ..Faults::default() });
@@ -153,7 +153,7 @@ fn chunks(bytes: &'static [u8]) -> Chunks {
 
 #[test]
 fn a_short_recv_is_followed_by_another_edge() {
-    let (mut sim, _network, peer, socket) = struck_by(Faults { short_recv: 1000, ..Faults::default() });
+    let (mut sim, _network, peer, socket) = with_fault(Faults { short_recv: 1000, ..Faults::default() });
     sim.watch(socket, TOKEN);
     peer.write(b"0123456789");
     let mut bytes = Vec::<u8>::new();
@@ -171,12 +171,12 @@ fn a_short_recv_is_followed_by_another_edge() {
 
 #[test]
 fn a_recv_that_would_block_without_reason_is_followed_by_another_edge() {
-    let (mut sim, network, peer, socket) = struck_by(Faults { recv_would_block: 1000, ..Faults::default() });
+    let (mut sim, network, peer, socket) = with_fault(Faults { recv_would_block: 1000, ..Faults::default() });
     sim.watch(socket, TOKEN);
     peer.write(b"x");
     for _ in 0..3 {
         assert_eq!(readable(&turn(&mut sim)), 1);
-        let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault strikes");
+        let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault occurs");
         assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
     }
     network.set_faults(Faults::default());
@@ -185,9 +185,9 @@ fn a_recv_that_would_block_without_reason_is_followed_by_another_edge() {
 
 #[test]
 fn a_recv_that_was_interrupted_can_be_called_again() {
-    let (mut sim, network, peer, socket) = struck_by(Faults { recv_interrupted: 1000, ..Faults::default() });
+    let (mut sim, network, peer, socket) = with_fault(Faults { recv_interrupted: 1000, ..Faults::default() });
     peer.write(b"x");
-    let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault strikes");
+    let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault occurs");
     assert_eq!(error.kind(), io::ErrorKind::Interrupted);
     network.set_faults(Faults::default());
     assert_eq!(sim.recv(socket, &mut [0; 8]).expect("it was there all the time"), 1);
@@ -195,9 +195,9 @@ fn a_recv_that_was_interrupted_can_be_called_again() {
 
 #[test]
 fn a_connection_can_break_when_it_is_read() {
-    let (mut sim, _network, peer, socket) = struck_by(Faults { recv_error: 1000, ..Faults::default() });
+    let (mut sim, _network, peer, socket) = with_fault(Faults { recv_error: 1000, ..Faults::default() });
     peer.write(b"lost");
-    let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault strikes");
+    let error = sim.recv(socket, &mut [0; 8]).expect_err("the fault occurs");
     assert!(matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::ETIMEDOUT | libc::EHOSTUNREACH)));
     assert_eq!(sim.recv(socket, &mut [0; 8]).expect("the error was returned before"), 0);
     assert!(peer.was_reset());
@@ -205,7 +205,7 @@ fn a_connection_can_break_when_it_is_read() {
 
 #[test]
 fn a_watch_can_be_refused() {
-    let (mut sim, network, peer, socket) = struck_by(Faults { watch_refused: 1000, ..Faults::default() });
+    let (mut sim, network, peer, socket) = with_fault(Faults { watch_refused: 1000, ..Faults::default() });
     sim.watch(socket, TOKEN);
     peer.write(b"x");
     assert!(matches!(turn(&mut sim)[..], [Completion::WatchEnded { token: TOKEN, result: Err(_) }]));
@@ -216,7 +216,7 @@ fn a_watch_can_be_refused() {
 
 #[test]
 fn a_watched_socket_can_be_readable_for_nothing() {
-    let (mut sim, _network, _peer, socket) = struck_by(Faults { spurious_readable: 1000, ..Faults::default() });
+    let (mut sim, _network, _peer, socket) = with_fault(Faults { spurious_readable: 1000, ..Faults::default() });
     assert_eq!(readable(&turn(&mut sim)), 0);
     sim.watch(socket, TOKEN);
     assert_eq!(readable(&turn(&mut sim)), 1);
@@ -225,7 +225,7 @@ fn a_watched_socket_can_be_readable_for_nothing() {
 
 #[test]
 fn sends_can_be_short() {
-    let (mut sim, network, peer, socket) = struck_by(Faults { short_send: 1000, ..Faults::default() });
+    let (mut sim, network, peer, socket) = with_fault(Faults { short_send: 1000, ..Faults::default() });
     let count = sim.send_now(socket, &[IoSlice::new(b"01234")]).expect("there is room");
     assert!((1..5).contains(&count));
     sim.send(socket, TOKEN, chunks(b"56789"));
@@ -239,14 +239,14 @@ fn sends_can_be_short() {
 
 #[test]
 fn a_send_now_can_find_no_room() {
-    let (mut sim, _network, _peer, socket) = struck_by(Faults { send_would_block: 1000, ..Faults::default() });
-    let error = sim.send_now(socket, &[IoSlice::new(b"x")]).expect_err("the fault strikes");
+    let (mut sim, _network, _peer, socket) = with_fault(Faults { send_would_block: 1000, ..Faults::default() });
+    let error = sim.send_now(socket, &[IoSlice::new(b"x")]).expect_err("the fault occurs");
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
 #[test]
 fn a_send_can_break_the_connection() {
-    let (mut sim, _network, peer, socket) = struck_by(Faults { send_error: 1000, ..Faults::default() });
+    let (mut sim, _network, peer, socket) = with_fault(Faults { send_error: 1000, ..Faults::default() });
     sim.watch(socket, TOKEN);
     sim.send(socket, TOKEN, chunks(b"x"));
     let completions = turn(&mut sim);
@@ -259,7 +259,7 @@ fn a_send_can_break_the_connection() {
 
 #[test]
 fn the_kernel_can_end_a_watch_with_an_edge() {
-    let (mut sim, network, peer, socket) = struck_by(Faults { watch_ended: 1000, ..Faults::default() });
+    let (mut sim, network, peer, socket) = with_fault(Faults { watch_ended: 1000, ..Faults::default() });
     sim.watch(socket, TOKEN);
     assert!(turn(&mut sim).is_empty());
     peer.write(b"x");
@@ -368,7 +368,7 @@ fn a_reset_can_take_unread_bytes_with_it() {
 
 #[test]
 fn buffers_can_be_small() {
-    let (mut sim, _network, peer, socket) = struck_by(Faults { small_buffers: 1000, ..Faults::default() });
+    let (mut sim, _network, peer, socket) = with_fault(Faults { small_buffers: 1000, ..Faults::default() });
     let large = vec![0; 64 * 1024];
     peer.stop_reading();
     let sent = sim.send_now(socket, &[IoSlice::new(&large)]).expect("there is some room");

@@ -129,7 +129,7 @@ fn storm(seed: u64) -> String {
     let mut echo = Echo::default();
     let mut peers: Vec<Peer> = Vec::new();
     for _ in 0..200 {
-        if random.strikes(300) {
+        if random.chance(300) {
             peers.extend(network.connect());
         }
         for peer in &mut peers {

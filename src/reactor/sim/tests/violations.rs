@@ -4,7 +4,7 @@ use super::*;
 
 /// Runs a wrong call on the accepted, watched `socket`, and asserts the words of the recorded violation.
 fn assert_violation(words: &str, wrong: impl FnOnce(&mut Sim, &Network, Socket)) {
-    let (mut sim, network, _peer, socket) = struck_by(Faults::default());
+    let (mut sim, network, _peer, socket) = with_fault(Faults::default());
     sim.watch(socket, TOKEN);
     assert!(network.violations().is_empty());
     wrong(&mut sim, &network, socket);
