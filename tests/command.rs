@@ -50,8 +50,8 @@ fn file(name: &str, content: &str) -> PathBuf {
     path
 }
 
-/// The only flags: those for every day.
-const EVERYDAY: [&str; 15] = [
+/// The only flags: those of keys that are often set.
+const FLAGS: [&str; 15] = [
     "listen",
     "admin-listen",
     "cores",
@@ -80,11 +80,11 @@ fn help_has_the_everyday_flags_with_unit_default_variable_and_key() {
     let help = help("--help");
     let flags: Vec<&str> =
         help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next()).collect();
-    assert_eq!(flags, EVERYDAY);
+    assert_eq!(flags, FLAGS);
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for key in KEYS.iter().filter(|key| key.flag.is_some()) {
         let flag = key.flag.as_ref().unwrap();
-        assert!(EVERYDAY.contains(&flag.name), "{key}");
+        assert!(FLAGS.contains(&flag.name), "{key}");
         let (_, after) = help.split_once(&format!("--{} <{}> ", flag.name, flag.value)).expect(flag.name);
         let entry = after.split(" --").next().unwrap();
         let default = key.default_value();
@@ -104,7 +104,7 @@ fn the_short_help_fits_a_screen_and_has_every_flag() {
     let help = help("-h");
     assert!(help.lines().count() <= 40, "{} lines", help.lines().count());
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
-    for flag in EVERYDAY {
+    for flag in FLAGS {
         assert!(help.contains(&format!(" --{flag} ")), "{flag}");
     }
     for heading in ["Listen:", "Cores:", "Sessions:", "Access:", "Settings:"] {

@@ -1,4 +1,4 @@
-//! The settings of a command line: the flags that one sets every day, `--config` and `--set`.
+//! The settings of a command line: the flags of keys that are often set, `--config` and `--set`.
 //!
 //! The flags are made from the table of keys, which has their names, meanings and defaults. Never reads a value: the
 //! layers of the configuration do.
@@ -69,9 +69,8 @@ impl Args for SettingsArgs {
                     .value_parser(clap::value_parser!(PathBuf))
                     .help("TOML file with settings, such as ringsock config defaults prints")
                     .long_help(format!(
-                        "TOML file with settings, such as ringsock config defaults prints. Variables are \
-                         stronger than the \
-                         file, and flags stronger than variables. [variable: {CONFIG_VARIABLE}]"
+                        "TOML file with settings, such as ringsock config defaults prints. Variables override the \
+                         file, and flags override variables. [variable: {CONFIG_VARIABLE}]"
                     )),
             )
             .arg(

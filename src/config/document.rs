@@ -21,8 +21,8 @@ pub fn defaults() -> String {
         let _ = write!(text, "\n{}{}\n", comment(section.about), heading(section));
         for key in keys_of(section) {
             let comment = comment(&format!("{} [{}]", meaning(key), key.unit()));
-            let gloss = key.default_gloss().map_or(String::new(), |gloss| format!("  # {gloss}"));
-            let _ = writeln!(text, "{comment}{} = {}{gloss}", key.name, key.default_value());
+            let readable = key.default_readable().map_or(String::new(), |readable| format!("  # {readable}"));
+            let _ = writeln!(text, "{comment}{} = {}{readable}", key.name, key.default_value());
         }
     }
     text
@@ -35,11 +35,11 @@ pub fn reference() -> String {
         let _ = write!(text, "\n## `{}`\n\n{}\n\n", heading(section), section.about);
         text += "| key | default | unit | meaning | variable and flag |\n|---|---|---|---|---|\n";
         for key in keys_of(section) {
-            let gloss = key.default_gloss().map_or(String::new(), |gloss| format!(" ({gloss})"));
+            let readable = key.default_readable().map_or(String::new(), |readable| format!(" ({readable})"));
             let flag = key.flag.as_ref().map_or(String::new(), |flag| format!(", `--{}`", flag.name));
             let _ = writeln!(
                 text,
-                "| `{}` | `{}`{gloss} | {} | {} | `{}`{flag} |",
+                "| `{}` | `{}`{readable} | {} | {} | `{}`{flag} |",
                 key.name,
                 key.default_value(),
                 key.unit(),

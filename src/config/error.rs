@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::key::Key;
 use super::kind::Reason;
+use super::raw_value::RawValue;
 use super::source::Source;
-use super::written::Written;
 use crate::address::Address;
 
 /// A fault of a configuration: the operator's to mend.
@@ -107,7 +107,7 @@ pub struct InvalidValue {
     /// Its key.
     pub key: &'static Key,
     /// The value as it is written; `None` if it is a secret.
-    pub(super) written: Option<Written>,
+    pub(super) raw: Option<RawValue>,
     pub(super) reason: Reason,
 }
 
@@ -115,11 +115,11 @@ impl std::error::Error for InvalidValue {}
 
 impl fmt::Display for InvalidValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { place, key, written, reason } = self;
-        match (reason, written) {
-            (Reason::Rule(rule), Some(written)) => {
+        let Self { place, key, raw, reason } = self;
+        match (reason, raw) {
+            (Reason::Rule(rule), Some(raw)) => {
                 let end = if rule.ends_with('?') { "" } else { "." };
-                write!(f, "{place}: {key} is {written}, but {rule}{end}")
+                write!(f, "{place}: {key} is {raw}, but {rule}{end}")
             }
             (Reason::Rule(rule), None) => write!(f, "{place}: {key} {rule}."),
             (Reason::Sentence(text), _) => write!(f, "{place}: {key}: {text}"),

@@ -1,6 +1,7 @@
 //! Reads a TOML file: the values of keys and the line of each.
 //!
-//! The parser keeps the place of each value (`toml::de::DeTable`), so an error names the line. Never judges a value.
+//! Owns the form of a file: sections, and the keys in each. Never parses or validates a value. Invariant: each entry
+//! and each error names its line, which the parser knows (`toml::de::DeTable`).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,10 +13,10 @@ use super::entry::Entry;
 use super::error::ConfigError;
 use super::key::{Key, LISTEN};
 use super::lookup::{find, meant_by};
+use super::raw_value::RawValue;
 use super::source::Source;
 use super::suggest::nearest;
 use super::table::{KEYS, SECTIONS};
-use super::written::Written;
 
 /// The content of a file.
 #[derive(Debug, Default)]
@@ -23,13 +24,13 @@ pub(super) struct File {
     /// Its values, but for those of `[[listen]]`.
     pub(super) entries: Vec<Entry>,
     /// Each of its `[[listen]]` sections.
-    pub(super) listen: Vec<Element>,
+    pub(super) listen: Vec<ListenSection>,
     pub(super) errors: Vec<ConfigError>,
 }
 
-/// One of several sections of a name.
+/// One `[[listen]]` section.
 #[derive(Debug)]
-pub(super) struct Element {
+pub(super) struct ListenSection {
     pub(super) place: Source,
     pub(super) entries: Vec<Entry>,
 }
@@ -55,17 +56,20 @@ impl File {
     }
 }
 
+/// The file that is being read; `text` finds the line of a value.
 struct Reader<'t> {
     path: Arc<Path>,
     text: &'t str,
 }
 
 impl Reader<'_> {
+    /// Returns the line of the byte at this offset.
     fn place(&self, at: usize) -> Source {
         let before = self.text.get(..at).unwrap_or_default();
         Source::File { path: Arc::clone(&self.path), line: 1 + before.matches('\n').count() }
     }
 
+    /// Reads one section, or reports that there is none of this name or form.
     fn section(&self, name: &Spanned<impl AsRef<str>>, value: &Spanned<DeValue<'_>>, file: &mut File) {
         let (place, name) = (self.place(name.span().start), name.get_ref().as_ref());
         if !SECTIONS.iter().any(|section| section.name == name) {
@@ -87,7 +91,7 @@ impl Reader<'_> {
             }
             DeValue::Table(keys) => {
                 let entries = self.entries(name, keys, &mut file.errors);
-                file.listen.push(Element { place, entries });
+                file.listen.push(ListenSection { place, entries });
             }
             DeValue::Array(elements) if name == LISTEN => {
                 for element in elements.iter() {
@@ -96,27 +100,28 @@ impl Reader<'_> {
                         return file.errors.push(not_a_section(place, name));
                     };
                     let entries = self.entries(name, keys, &mut file.errors);
-                    file.listen.push(Element { place, entries });
+                    file.listen.push(ListenSection { place, entries });
                 }
             }
             _ => file.errors.push(not_a_section(place, name)),
         }
     }
 
+    /// Reads the keys of a section, in the order of the table.
     fn entries(&self, section: &str, keys: &DeTable<'_>, errors: &mut Vec<ConfigError>) -> Vec<Entry> {
         let mut entries = Vec::new();
         for (name, value) in keys {
             let source = self.place(name.span().start);
             let given = format!("{section}.{}", name.get_ref());
             match find(&given) {
-                Some(key) => entries.push(Entry { key, written: Written::of_file(value.get_ref()), source }),
+                Some(key) => entries.push(Entry { key, raw: RawValue::from_toml(value.get_ref()), source }),
                 None => {
                     let hint = unknown_key_hint(section, name.get_ref());
                     errors.push(ConfigError::UnknownKey { place: source, given, hint });
                 }
             }
         }
-        // The addresses come first, because other keys change them.
+        // In this order the addresses of [[listen]] come first, which its other keys change when they are applied.
         entries.sort_by_key(|entry| KEYS.iter().position(|key| std::ptr::eq(key, entry.key)));
         entries
     }
@@ -134,25 +139,26 @@ fn not_a_section(place: Source, name: &str) -> ConfigError {
     ConfigError::Form { place, reason }
 }
 
-/// Returns what may be meant by a key that its section does not have.
+/// Returns a hint, in a sentence, for a key that its section does not have.
 pub(super) fn unknown_key_hint(section: &str, name: &str) -> String {
-    let of_section = || KEYS.iter().filter(|key| key.section == section).map(|key| key.name);
+    let keys_of_section = || KEYS.iter().filter(|key| key.section == section).map(|key| key.name);
     let name = name.to_ascii_lowercase().replace('_', "-");
-    let near = nearest(&name, of_section()).and_then(|near| find(&format!("{section}.{near}")));
+    let near = nearest(&name, keys_of_section()).and_then(|near| find(&format!("{section}.{near}")));
     let same_name = KEYS.iter().find(|key| key.name == name);
     let meant = same_name.or(near).or_else(|| meant_by(&name));
-    let all: Vec<&str> = of_section().collect();
+    let all: Vec<&str> = keys_of_section().collect();
     match meant {
         None if !all.is_empty() => format!(" The keys of [{section}] are {}.", all.join(", ")),
         _ => did_you_mean(meant),
     }
 }
 
-/// Returns the question whether this key is meant; nothing without one.
+/// Returns " Did you mean …?" for a key; nothing without one.
 pub(super) fn did_you_mean(key: Option<&Key>) -> String {
     key.map_or(String::new(), |key| format!(" Did you mean {key}?"))
 }
 
+/// Returns a hint, in a sentence, for a section that does not exist.
 fn unknown_section_hint(name: &str, is_table: bool) -> String {
     let sections = || SECTIONS.iter().map(|section| section.name);
     match nearest(name, sections()) {

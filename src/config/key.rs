@@ -1,18 +1,22 @@
-//! One key of the configuration: its names, its meaning, and how its value is read and written.
+//! One key of the configuration: its names, its meaning, and how its value is parsed and written.
+//!
+//! Owns the names that are derived from a key. Never holds a value: that is in [`Config`]. Invariant: the text of a
+//! secret is in no error (`is_secret`) and in no output: its type writes another word
+//! ([`OptionalKey`](super::OptionalKey)).
 
 use std::fmt;
 
 use super::kind::Reason;
+use super::raw_value::RawValue;
 use super::values::Config;
-use super::written::Written;
 
-/// Begins the name of every variable.
+/// The beginning of the name of every environment variable.
 pub(super) const VARIABLE_PREFIX: &str = "RINGSOCK_";
 
-/// Separates the section from the key in the name of a variable.
+/// The text between section and key in the name of an environment variable.
 pub(super) const VARIABLE_SEPARATOR: &str = "__";
 
-/// The section of which a file may have several.
+/// The name of the section that a file may have several times.
 pub(super) const LISTEN: &str = "listen";
 
 /// A section of the configuration.
@@ -20,11 +24,11 @@ pub(super) const LISTEN: &str = "listen";
 pub struct Section {
     /// Its name in a file.
     pub name: &'static str,
-    /// The subject of its keys, in a sentence.
+    /// A sentence about its keys.
     pub about: &'static str,
 }
 
-/// The flag of a key that is set every day.
+/// The flag of a key. Only keys that are often set have one.
 #[derive(Debug)]
 pub struct Flag {
     /// Its name, without dashes.
@@ -35,29 +39,30 @@ pub struct Flag {
 
 /// One key of the configuration.
 pub struct Key {
-    /// The section that it stands in.
+    /// The name of its section.
     pub section: &'static str,
     /// Its name within the section.
     pub name: &'static str,
     /// The flag that sets it, if there is one.
     pub flag: Option<Flag>,
-    /// Its meaning, in a line.
+    /// Its meaning in one line, without a full stop.
     pub short: &'static str,
-    /// The rest that a reader should know, such as the reason for its default.
+    /// More about its meaning, in sentences, such as the reason for its default.
     pub more: &'static str,
-    /// The field of the configuration that has its value.
+    /// The path of the field of [`Config`] that has its value, which the macro of the table makes from code.
     pub(super) field: &'static str,
     /// True if its value is a secret.
     pub(super) is_secret: bool,
+    /// See [`Kind`](super::kind::Kind) for these four.
     pub(super) unit: fn() -> String,
-    pub(super) read: fn(&Written, &mut Config) -> Result<(), Reason>,
+    pub(super) read: fn(&RawValue, &mut Config) -> Result<(), Reason>,
     pub(super) write: fn(&Config) -> String,
-    pub(super) gloss: fn(&Config) -> Option<String>,
+    pub(super) readable: fn(&Config) -> Option<String>,
 }
 
 impl Key {
-    /// Returns the name of the variable: `RINGSOCK_` and the flag, or, without a flag, `RINGSOCK_`, the section, two
-    /// underscores and the key.
+    /// Returns the name of its environment variable: `RINGSOCK_` and the flag, or, without a flag, `RINGSOCK_`, the
+    /// section, two underscores and the key.
     pub fn variable(&self) -> String {
         let name = match &self.flag {
             Some(flag) => flag.name.to_owned(),
@@ -71,27 +76,27 @@ impl Key {
         (self.unit)()
     }
 
-    /// Returns its default, as a file has it.
+    /// Returns its default as TOML.
     pub fn default_value(&self) -> String {
         (self.write)(&Config::default())
     }
 
-    /// Returns its default in a form that is easier to grasp, if there is one.
-    pub fn default_gloss(&self) -> Option<String> {
-        (self.gloss)(&Config::default())
+    /// Returns its default in a unit that is easier to read, such as `1MiB`, if there is one.
+    pub fn default_readable(&self) -> Option<String> {
+        (self.readable)(&Config::default())
     }
 
-    /// Checks the text of a flag. A secret is not checked, because the error of a flag shows its value.
+    /// Checks the text of a flag. A secret is checked later, because clap's error about a flag shows the value.
     pub fn check(&self, text: &str) -> Result<(), String> {
         if self.is_secret {
             return Ok(());
         }
-        (self.read)(&Written::text(text), &mut Config::default()).map_err(|reason| match reason {
+        (self.read)(&RawValue::parse(text), &mut Config::default()).map_err(|reason| match reason {
             Reason::Rule(text) | Reason::Sentence(text) => text,
         })
     }
 
-    /// Returns the name that the library has for it.
+    /// Returns the name of the library's field or method for it, which errors of the library use.
     pub(super) fn library_name(&self) -> String {
         match self.section {
             LISTEN => self.name.replace('-', "_"),
@@ -99,12 +104,12 @@ impl Key {
         }
     }
 
-    /// Returns the value in force as it may be shown.
+    /// Returns the value in a configuration as TOML, or `"hidden"` for a secret.
     pub(super) fn shown(&self, config: &Config) -> String {
         (self.write)(config)
     }
 
-    /// Returns the section and the name, joined as a flag would be.
+    /// Returns the section and the name with a dash between them, as a flag would have them.
     pub(super) fn joined(&self) -> String {
         format!("{}-{}", self.section, self.name)
     }

@@ -1,7 +1,8 @@
-//! Kinds of values: how each is read from what was written, in which unit, and how it is written again.
+//! Kinds of values: how each is parsed, in which unit, and how it is written as TOML.
 //!
-//! Never knows which key it reads for. Invariants: a value that was read can be used as it is; what `write` returns
-//! is TOML, and is read as the same value.
+//! Owns the rules for a single value. Never knows which key has the value, or what several values must keep together
+//! ([`Config::contradictions`](super::checks)). Invariant: a value that `write` returns is read as the same value; a
+//! test of the table does that for each default.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -9,21 +10,21 @@ use std::str::FromStr;
 
 use bytesize::ByteSize;
 
+use super::raw_value::RawValue;
 use super::suggest::nearest;
-use super::written::Written;
 use crate::address::Address;
 use crate::protocol::deflate::WindowBits;
 
-/// Why a value is refused.
+/// The reason for refusing a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The rule that it breaks, as it follows on "but": `must be from 1 to 256`.
+    /// The rule that the value breaks, to be put after "the value is 300, but": `must be from 1 to 256`.
     Rule(String),
-    /// The fault and its remedy, in whole sentences.
+    /// The fault of the value and its remedy, in whole sentences.
     Sentence(String),
 }
 
-/// The rule that a value breaks.
+/// Returns the reason for refusing a value that breaks a rule.
 pub(super) fn rule(text: impl Into<String>) -> Reason {
     Reason::Rule(text.into())
 }
@@ -36,19 +37,19 @@ pub(super) trait Unit {
 
 /// A kind of values of the type `T`.
 pub(super) trait Kind<T>: Unit {
-    /// Reads what was written into `value`.
-    fn read(&self, written: &Written, value: &mut T) -> Result<(), Reason>;
+    /// Parses `raw` into `value`.
+    fn read(&self, raw: &RawValue, value: &mut T) -> Result<(), Reason>;
 
-    /// Returns the value as it is written in a TOML file.
+    /// Returns the value as TOML.
     fn write(&self, value: &T) -> String;
 
-    /// Returns the value in a form that is easier to grasp, if there is one.
-    fn gloss(&self, _value: &T) -> Option<String> {
+    /// Returns the value in a unit that is easier to read, such as `1MiB`, if there is one.
+    fn readable(&self, _value: &T) -> Option<String> {
         None
     }
 }
 
-/// A number of things, such as connections.
+/// A number of things within a range, with the word for these things, such as `connections`.
 pub(super) struct Count(pub(super) &'static str, pub(super) RangeInclusive<u64>);
 
 impl Unit for Count {
@@ -58,8 +59,8 @@ impl Unit for Count {
 }
 
 impl<T: Copy + TryFrom<u64> + Display> Kind<T> for Count {
-    fn read(&self, written: &Written, value: &mut T) -> Result<(), Reason> {
-        let number = written.number().ok_or_else(|| rule("must be a whole number, such as 4"))?;
+    fn read(&self, raw: &RawValue, value: &mut T) -> Result<(), Reason> {
+        let number = raw.as_u64().ok_or_else(|| rule("must be a whole number, such as 4"))?;
         *value = within(&self.1, number, u64::to_string)?;
         Ok(())
     }
@@ -69,19 +70,20 @@ impl<T: Copy + TryFrom<u64> + Display> Kind<T> for Count {
     }
 }
 
-/// A number of things that may be unlimited, which is written as 0 and kept as the largest number.
-pub(super) struct Ceiling(pub(super) &'static str);
+/// A number of things that may be unlimited, with the word for these things. Unlimited is written as 0 and kept as the
+/// largest number.
+pub(super) struct CountOrUnlimited(pub(super) &'static str);
 
-impl Unit for Ceiling {
+impl Unit for CountOrUnlimited {
     fn unit(&self) -> String {
         self.0.to_owned()
     }
 }
 
-impl Kind<usize> for Ceiling {
-    fn read(&self, written: &Written, value: &mut usize) -> Result<(), Reason> {
+impl Kind<usize> for CountOrUnlimited {
+    fn read(&self, raw: &RawValue, value: &mut usize) -> Result<(), Reason> {
         let mut number = 0;
-        Count(self.0, 0..=u64::MAX).read(written, &mut number)?;
+        Count(self.0, 0..=u64::MAX).read(raw, &mut number)?;
         *value = if number == 0 { usize::MAX } else { number };
         Ok(())
     }
@@ -91,7 +93,7 @@ impl Kind<usize> for Ceiling {
     }
 }
 
-/// A number of bytes, or a text such as `64KiB` (1024 bytes each) or `64KB` (1000 bytes each).
+/// A number of bytes within a range, or a text such as `64KiB` (1024 bytes each) or `64KB` (1000 bytes each).
 pub(super) struct Bytes(pub(super) RangeInclusive<u64>);
 
 impl Unit for Bytes {
@@ -101,10 +103,11 @@ impl Unit for Bytes {
 }
 
 impl<T: Copy + TryFrom<u64> + Display> Kind<T> for Bytes {
-    fn read(&self, written: &Written, value: &mut T) -> Result<(), Reason> {
-        let bytes = written.number().or_else(|| written.as_text()?.parse().ok().map(|ByteSize(bytes)| bytes));
+    fn read(&self, raw: &RawValue, value: &mut T) -> Result<(), Reason> {
+        let bytes = raw.as_u64().or_else(|| raw.as_str()?.parse().ok().map(|ByteSize(bytes)| bytes));
         let bytes = bytes.ok_or_else(|| rule("must be a number of bytes, such as 65536, 64KiB or 64KB"))?;
-        let shown = |bytes: &u64| bytes_gloss(*bytes).map_or(bytes.to_string(), |gloss| format!("{bytes} ({gloss})"));
+        let shown =
+            |bytes: &u64| readable_bytes(*bytes).map_or(bytes.to_string(), |readable| format!("{bytes} ({readable})"));
         *value = within(&self.0, bytes, shown)?;
         Ok(())
     }
@@ -113,19 +116,19 @@ impl<T: Copy + TryFrom<u64> + Display> Kind<T> for Bytes {
         value.to_string()
     }
 
-    fn gloss(&self, value: &T) -> Option<String> {
-        bytes_gloss(value.to_string().parse().ok()?)
+    fn readable(&self, value: &T) -> Option<String> {
+        readable_bytes(value.to_string().parse().ok()?)
     }
 }
 
 /// Returns a number of bytes in KiB, MiB or GiB, if that is a whole number.
-fn bytes_gloss(bytes: u64) -> Option<String> {
+fn readable_bytes(bytes: u64) -> Option<String> {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let (unit, name) = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))?;
     Some(format!("{}{name}", bytes / unit))
 }
 
-/// A number of milliseconds, or a text such as `25s`, `500ms` or `1m 30s`.
+/// A number of milliseconds within a range, or a text such as `25s`, `500ms` or `1m 30s`.
 pub(super) struct Millis(pub(super) RangeInclusive<u64>);
 
 impl Unit for Millis {
@@ -135,13 +138,13 @@ impl Unit for Millis {
 }
 
 impl Kind<u64> for Millis {
-    fn read(&self, written: &Written, value: &mut u64) -> Result<(), Reason> {
-        let of_text = || {
-            let time = humantime::parse_duration(written.as_text()?).ok()?;
+    fn read(&self, raw: &RawValue, value: &mut u64) -> Result<(), Reason> {
+        let from_text = || {
+            let time = humantime::parse_duration(raw.as_str()?).ok()?;
             let is_whole = time.subsec_nanos().is_multiple_of(1_000_000);
             u64::try_from(time.as_millis()).ok().filter(|_| is_whole)
         };
-        let millis = written.number().or_else(of_text);
+        let millis = raw.as_u64().or_else(from_text);
         let millis =
             millis.ok_or_else(|| rule("must be a time, such as 25s, 500ms or 25000, which are milliseconds"))?;
         *value = within(&self.0, millis, |millis| format!("{millis} ms"))?;
@@ -152,7 +155,7 @@ impl Kind<u64> for Millis {
         value.to_string()
     }
 
-    fn gloss(&self, value: &u64) -> Option<String> {
+    fn readable(&self, value: &u64) -> Option<String> {
         (*value >= 1_000 && value.is_multiple_of(1_000)).then(|| format!("{}s", value / 1_000))
     }
 }
@@ -167,10 +170,10 @@ impl Unit for Window {
 }
 
 impl Kind<WindowBits> for Window {
-    fn read(&self, written: &Written, value: &mut WindowBits) -> Result<(), Reason> {
+    fn read(&self, raw: &RawValue, value: &mut WindowBits) -> Result<(), Reason> {
         let range = WindowBits::COMPRESSOR_MIN.number().into()..=WindowBits::MAX.number().into();
         let mut bits = 0_u8;
-        Count("bits", range).read(written, &mut bits)?;
+        Count("bits", range).read(raw, &mut bits)?;
         *value = WindowBits::new(bits).ok_or_else(|| rule("must be the size of a window"))?;
         Ok(())
     }
@@ -190,11 +193,11 @@ impl Unit for Switch {
 }
 
 impl Kind<bool> for Switch {
-    fn read(&self, written: &Written, value: &mut bool) -> Result<(), Reason> {
-        *value = match written {
-            Written::Boolean(value) => *value,
-            Written::Text(text) => text.parse().map_err(|_| rule("must be true or false"))?,
-            Written::String(text) if text.parse::<bool>().is_ok() => {
+    fn read(&self, raw: &RawValue, value: &mut bool) -> Result<(), Reason> {
+        *value = match raw {
+            RawValue::Boolean(value) => *value,
+            RawValue::Untyped(text) => text.parse().map_err(|_| rule("must be true or false"))?,
+            RawValue::String(text) if text.parse::<bool>().is_ok() => {
                 return Err(rule(format!("must be true or false without quotes: {text}")));
             }
             _ => return Err(rule("must be true or false")),
@@ -207,7 +210,7 @@ impl Kind<bool> for Switch {
     }
 }
 
-/// One of several names.
+/// One of several names, each with its value.
 pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
 
 impl<T> Unit for Choice<T> {
@@ -221,8 +224,8 @@ impl<T> Unit for Choice<T> {
 }
 
 impl<T: Copy + PartialEq> Kind<T> for Choice<T> {
-    fn read(&self, written: &Written, value: &mut T) -> Result<(), Reason> {
-        let given = written.as_text().unwrap_or_default();
+    fn read(&self, raw: &RawValue, value: &mut T) -> Result<(), Reason> {
+        let given = raw.as_str().unwrap_or_default();
         let Some((_, chosen)) = self.0.iter().find(|(name, _)| *name == given) else {
             let meant = nearest(given, self.0.iter().map(|(name, _)| *name));
             let hint = meant.map_or(String::new(), |meant| format!("; did you mean {meant}?"));
@@ -237,7 +240,8 @@ impl<T: Copy + PartialEq> Kind<T> for Choice<T> {
     }
 }
 
-/// A list that a type reads from text, in which commas separate its elements, with a word for an empty one.
+/// A list of a type that parses text in which commas separate the elements, with the word for these elements. An empty
+/// list is written as [`NONE`].
 pub(super) struct List(pub(super) &'static str);
 
 impl Unit for List {
@@ -247,8 +251,8 @@ impl Unit for List {
 }
 
 impl<T: FromStr<Err: Display> + Display> Kind<T> for List {
-    fn read(&self, written: &Written, value: &mut T) -> Result<(), Reason> {
-        let items = written.items().ok_or_else(|| rule(format!("must be {}, as a text or a list of texts", self.0)))?;
+    fn read(&self, raw: &RawValue, value: &mut T) -> Result<(), Reason> {
+        let items = raw.items().ok_or_else(|| rule(format!("must be {}, as a text or a list of texts", self.0)))?;
         let text = if items.is_empty() { NONE.to_owned() } else { items.join(",") };
         *value = text.parse().map_err(|error: T::Err| Reason::Sentence(sentence(&error)))?;
         Ok(())
@@ -271,9 +275,8 @@ impl Unit for OptionalAddress {
 }
 
 impl Kind<Option<Address>> for OptionalAddress {
-    fn read(&self, written: &Written, value: &mut Option<Address>) -> Result<(), Reason> {
-        let text =
-            written.as_text().ok_or_else(|| rule("must be an address, such as \"127.0.0.1:9001\", or \"none\""))?;
+    fn read(&self, raw: &RawValue, value: &mut Option<Address>) -> Result<(), Reason> {
+        let text = raw.as_str().ok_or_else(|| rule("must be an address, such as \"127.0.0.1:9001\", or \"none\""))?;
         *value = match text.trim() {
             NONE => None,
             text => Some(
@@ -289,7 +292,7 @@ impl Kind<Option<Address>> for OptionalAddress {
     }
 }
 
-/// A text that a type checks, such as a key or a filter.
+/// A text that its type parses, such as a key or a filter, with the word for it.
 pub(super) struct Checked(pub(super) &'static str);
 
 impl Unit for Checked {
@@ -299,8 +302,8 @@ impl Unit for Checked {
 }
 
 impl<T: FromStr<Err: Display> + Display> Kind<T> for Checked {
-    fn read(&self, written: &Written, value: &mut T) -> Result<(), Reason> {
-        let text = written.as_text().ok_or_else(|| rule(format!("must be a {}, in quotes", self.0)))?;
+    fn read(&self, raw: &RawValue, value: &mut T) -> Result<(), Reason> {
+        let text = raw.as_str().ok_or_else(|| rule(format!("must be a {}, in quotes", self.0)))?;
         *value = text.parse().map_err(|error: T::Err| rule(error.to_string()))?;
         Ok(())
     }
@@ -310,15 +313,15 @@ impl<T: FromStr<Err: Display> + Display> Kind<T> for Checked {
     }
 }
 
-/// Stands for an empty list.
+/// The word for an empty list and for an address that is not there.
 pub(super) const NONE: &str = "none";
 
-/// Returns a text as TOML writes it.
+/// Returns a text as a TOML string.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// Returns an error as a sentence, which some of them are not.
+/// Returns the text of an error with a full stop at its end; the errors of other crates have none.
 pub(super) fn sentence(error: &impl Display) -> String {
     let text = error.to_string();
     if text.ends_with(['.', '?', '!']) { text } else { text + "." }
@@ -345,30 +348,30 @@ fn within<T: TryFrom<u64>>(
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Written {
-        Written::Text(text.to_owned())
+    fn text(text: &str) -> RawValue {
+        RawValue::Untyped(text.to_owned())
     }
 
-    fn string(text: &str) -> Written {
-        Written::String(text.to_owned())
+    fn string(text: &str) -> RawValue {
+        RawValue::String(text.to_owned())
     }
 
-    fn integer(digits: &str) -> Written {
-        Written::Integer { digits: digits.to_owned(), radix: 10 }
+    fn integer(digits: &str) -> RawValue {
+        RawValue::Integer { digits: digits.to_owned(), radix: 10 }
     }
 
-    fn read<T: Default>(kind: &impl Kind<T>, written: &Written) -> Result<T, Reason> {
+    fn read<T: Default>(kind: &impl Kind<T>, raw: &RawValue) -> Result<T, Reason> {
         let mut value = T::default();
-        kind.read(written, &mut value).map(|()| value)
+        kind.read(raw, &mut value).map(|()| value)
     }
 
     #[test]
     fn bytes_are_a_number_or_carry_their_unit() {
-        let bytes = |written: &Written| read::<u64>(&Bytes(1..=1 << 30), written);
-        for (written, expected) in [
+        let bytes = |raw: &RawValue| read::<u64>(&Bytes(1..=1 << 30), raw);
+        for (raw, expected) in [
             (text("65536"), 65_536),
             (integer("65536"), 65_536),
-            (Written::Integer { digits: "10000".to_owned(), radix: 16 }, 65_536),
+            (RawValue::Integer { digits: "10000".to_owned(), radix: 16 }, 65_536),
             (text("64KiB"), 65_536),
             (string("64KiB"), 65_536),
             (string("64 KiB"), 65_536),
@@ -376,26 +379,22 @@ mod tests {
             (text("1.5MiB"), 1_572_864),
             (text("1GiB"), 1 << 30),
         ] {
-            assert_eq!(bytes(&written), Ok(expected), "{written}");
+            assert_eq!(bytes(&raw), Ok(expected), "{raw}");
         }
-        for written in
-            [text("many"), text("-1"), text("64XB"), text(""), Written::Boolean(true), Written::Other("a date")]
+        for raw in
+            [text("many"), text("-1"), text("64XB"), text(""), RawValue::Boolean(true), RawValue::Other("a date")]
         {
-            assert_eq!(
-                bytes(&written),
-                Err(rule("must be a number of bytes, such as 65536, 64KiB or 64KB")),
-                "{written}"
-            );
+            assert_eq!(bytes(&raw), Err(rule("must be a number of bytes, such as 65536, 64KiB or 64KB")), "{raw}");
         }
-        for written in [text("0"), text("2GiB"), text("99999999999999999999GiB")] {
-            assert_eq!(bytes(&written), Err(rule("must be from 1 to 1073741824 (1GiB)")), "{written}");
+        for raw in [text("0"), text("2GiB"), text("99999999999999999999GiB")] {
+            assert_eq!(bytes(&raw), Err(rule("must be from 1 to 1073741824 (1GiB)")), "{raw}");
         }
     }
 
     #[test]
     fn times_are_milliseconds_or_carry_their_unit() {
-        let millis = |written: &Written| read::<u64>(&Millis(0..=u64::MAX), written);
-        for (written, expected) in [
+        let millis = |raw: &RawValue| read::<u64>(&Millis(0..=u64::MAX), raw);
+        for (raw, expected) in [
             (text("25000"), 25_000),
             (integer("25000"), 25_000),
             (text("25s"), 25_000),
@@ -404,13 +403,12 @@ mod tests {
             (text("2h"), 7_200_000),
             (text("0"), 0),
         ] {
-            assert_eq!(millis(&written), Ok(expected), "{written}");
+            assert_eq!(millis(&raw), Ok(expected), "{raw}");
         }
-        for written in
-            [text("soon"), string("25"), text("500us"), text("25 apples"), Written::Boolean(false), text("-1s")]
+        for raw in [text("soon"), string("25"), text("500us"), text("25 apples"), RawValue::Boolean(false), text("-1s")]
         {
             let refused = rule("must be a time, such as 25s, 500ms or 25000, which are milliseconds");
-            assert_eq!(millis(&written), Err(refused), "{written}");
+            assert_eq!(millis(&raw), Err(refused), "{raw}");
         }
         assert_eq!(read::<u64>(&Millis(1..=u64::MAX), &text("0s")), Err(rule("must be above 0")));
     }
@@ -438,15 +436,18 @@ mod tests {
 
     #[test]
     fn no_limit_is_written_as_0_and_kept_as_the_largest_number() {
-        let ceiling = Ceiling("connections");
-        assert_eq!(read::<usize>(&ceiling, &text("0")), Ok(usize::MAX));
-        assert_eq!(read::<usize>(&ceiling, &text("7")), Ok(7));
-        assert_eq!((ceiling.write(&usize::MAX), ceiling.write(&7)), ("0".to_owned(), "7".to_owned()));
+        let count_or_unlimited = CountOrUnlimited("connections");
+        assert_eq!(read::<usize>(&count_or_unlimited, &text("0")), Ok(usize::MAX));
+        assert_eq!(read::<usize>(&count_or_unlimited, &text("7")), Ok(7));
+        assert_eq!(
+            (count_or_unlimited.write(&usize::MAX), count_or_unlimited.write(&7)),
+            ("0".to_owned(), "7".to_owned())
+        );
     }
 
     #[test]
     fn an_address_that_is_not_needed_may_be_none() {
-        let address = |written: &Written| read::<Option<Address>>(&OptionalAddress, written);
+        let address = |raw: &RawValue| read::<Option<Address>>(&OptionalAddress, raw);
         assert_eq!(address(&text(" none ")), Ok(None));
         assert_eq!(address(&string("[::1]:1")), Ok("[::1]:1".parse().ok()));
         let says = "\"nowhere\" has no port. Write nowhere:9000. Write none to listen nowhere.";

@@ -1,4 +1,4 @@
-//! The layers of a configuration: defaults, a file, variables, flags and `--set`, from the weakest to the strongest.
+//! The layers of a configuration: defaults, a file, variables, flags and `--set`. Each overrides those before it.
 //!
 //! A layer is a list of entries: a key, what was written, and where. Of all entries of a key the last one holds, and
 //! only that one is read, so a value that another one overrides cannot be wrong. Invariant: a configuration comes
@@ -11,20 +11,21 @@ use std::path::{Path, PathBuf};
 
 use super::entry::Entry;
 use super::error::{ConfigError, ConfigErrors, InvalidValue};
-use super::file::{Element, File, did_you_mean, unknown_key_hint};
+use super::file::{File, ListenSection, did_you_mean, unknown_key_hint};
 use super::key::{Key, LISTEN};
 use super::kind::Reason;
 use super::lookup::{Named, find, meant_by, named_by_variable};
+use super::raw_value::RawValue;
 use super::settings::Settings;
 use super::source::Source;
 use super::table::KEYS;
 use super::values::Config;
-use super::written::Written;
 
 /// The variable that names the file, as `--config` does.
 pub const CONFIG_VARIABLE: &str = "RINGSOCK_CONFIG";
 
-/// Layers that are put together. Call its methods in the order in which they stand here: the later ones are stronger.
+/// Layers that are put together. Call its methods in the order in which they stand here: a later one overrides the
+/// earlier ones.
 #[derive(Debug, Default)]
 pub struct Layers {
     file_from_variable: Option<OsString>,
@@ -45,7 +46,7 @@ impl Layers {
         Self { file, ..Self::default() }
     }
 
-    /// Adds what the environment says. A variable that is empty or blank is not set, and white space around a value
+    /// Adds the environment variables. A variable that is empty or blank is not set, and white space around a value
     /// is not part of it, which a file that a secret was made from ends with.
     pub fn variables(mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         for (name, value) in variables {
@@ -61,11 +62,11 @@ impl Layers {
             let source = Source::Variable(name.to_owned());
             match (named_by_variable(name), text) {
                 (Named::Key(key), Some(text)) => {
-                    self.entries.push(Entry { key, written: Written::text(text), source });
+                    self.entries.push(Entry { key, raw: RawValue::parse(text), source });
                 }
                 (Named::Key(key), None) => {
                     let reason = Reason::Sentence("The value is not UTF-8.".to_owned());
-                    self.errors.push(InvalidValue { place: source, key, written: None, reason }.into());
+                    self.errors.push(InvalidValue { place: source, key, raw: None, reason }.into());
                 }
                 (Named::Unknown(meant), _) => {
                     let hint = meant.map_or(String::new(), |key| format!(" That of {key} is {}.", key.variable()));
@@ -80,7 +81,8 @@ impl Layers {
         self
     }
 
-    /// Adds what a file says: this one, or else that of the variable. It is weaker than the variables all the same.
+    /// Adds a file: the one at `path`, or else that of [`CONFIG_VARIABLE`]. Variables override it, although they were
+    /// added before.
     pub fn file(mut self, path: Option<&Path>) -> Self {
         let (path, via) = match (path, self.file_from_variable.take()) {
             (Some(path), _) => (path.to_owned(), Source::Flag("config")),
@@ -94,14 +96,14 @@ impl Layers {
         self
     }
 
-    /// Adds what a flag says.
+    /// Adds the value of a flag.
     pub fn flag(mut self, key: &'static Key, text: &str) -> Self {
         let source = Source::Flag(key.flag.as_ref().map_or(key.name, |flag| flag.name));
-        self.entries.push(Entry { key, written: Written::text(text.trim()), source });
+        self.entries.push(Entry { key, raw: RawValue::parse(text.trim()), source });
         self
     }
 
-    /// Adds what `--set` says: `section.key=value`.
+    /// Adds an argument of `--set`: `section.key=value`.
     pub fn set(mut self, assignment: &str) -> Self {
         let (name, value) = match assignment.split_once('=') {
             Some((name, value)) => (name.trim(), value.trim()),
@@ -112,7 +114,7 @@ impl Layers {
             }
         };
         match find(name) {
-            Some(key) => self.entries.push(Entry { key, written: Written::text(value), source: Source::Set }),
+            Some(key) => self.entries.push(Entry { key, raw: RawValue::parse(value), source: Source::Set }),
             None => {
                 let hint = match name.split_once('.') {
                     Some((section, name)) => unknown_key_hint(section, name),
@@ -125,23 +127,23 @@ impl Layers {
         self
     }
 
-    /// Reads the strongest value of each key, and checks what they are together.
+    /// Parses the last value of each key, and checks that they do not contradict each other.
     pub fn resolve(mut self) -> Result<Settings, ConfigErrors> {
         let mut settings = Settings::default();
         self.errors.append(&mut self.file.errors);
-        let mut strongest: HashMap<String, &Entry> = HashMap::new();
+        let mut effective: HashMap<String, &Entry> = HashMap::new();
         for entry in self.file.entries.iter().chain(&self.entries) {
-            strongest.insert(entry.key.to_string(), entry);
+            effective.insert(entry.key.to_string(), entry);
         }
-        let addresses_are_replaced = strongest.keys().any(|name| find(name).is_some_and(is_address));
+        let addresses_are_replaced = effective.keys().any(|name| find(name).is_some_and(is_address));
         if !self.file.listen.is_empty() && !addresses_are_replaced {
             settings.config.listen.clear();
-            for element in &self.file.listen {
-                listen_on(element, &mut settings, &mut self.errors);
+            for section in &self.file.listen {
+                listen_on(section, &mut settings, &mut self.errors);
             }
         }
         for key in KEYS {
-            let Some(entry) = strongest.get(&key.to_string()) else { continue };
+            let Some(entry) = effective.get(&key.to_string()) else { continue };
             match apply(entry, &mut settings.config) {
                 Ok(()) => settings.note(entry.key, entry.source.clone()),
                 Err(error) => self.errors.push(error.into()),
@@ -160,13 +162,13 @@ fn is_address(key: &Key) -> bool {
 }
 
 /// Adds the addresses of one `[[listen]]` section.
-fn listen_on(element: &Element, settings: &mut Settings, errors: &mut Vec<ConfigError>) {
-    if !element.entries.iter().any(|entry| is_address(entry.key)) {
+fn listen_on(section: &ListenSection, settings: &mut Settings, errors: &mut Vec<ConfigError>) {
+    if !section.entries.iter().any(|entry| is_address(entry.key)) {
         let reason = "This [[listen]] has no address. Write below it address = \"127.0.0.1:9000\".".to_owned();
-        return errors.push(ConfigError::Form { place: element.place.clone(), reason });
+        return errors.push(ConfigError::Form { place: section.place.clone(), reason });
     }
     let mut part = Config::default();
-    for entry in &element.entries {
+    for entry in &section.entries {
         if let Err(error) = apply(entry, &mut part) {
             // Later faults would be about the default address.
             return errors.push(error.into());
@@ -175,14 +177,14 @@ fn listen_on(element: &Element, settings: &mut Settings, errors: &mut Vec<Config
     for listen in part.listen {
         let at = settings.config.listen.len();
         settings.config.listen.push(listen);
-        element.entries.iter().for_each(|entry| settings.note_listen(at, entry.key, entry.source.clone()));
+        section.entries.iter().for_each(|entry| settings.note_listen(at, entry.key, entry.source.clone()));
     }
 }
 
 fn apply(entry: &Entry, config: &mut Config) -> Result<(), InvalidValue> {
-    let Entry { key, written, source } = entry;
-    (key.read)(written, config).map_err(|reason| {
-        let written = (!key.is_secret).then(|| written.clone());
-        InvalidValue { place: source.clone(), key, written, reason }
+    let Entry { key, raw, source } = entry;
+    (key.read)(raw, config).map_err(|reason| {
+        let raw = (!key.is_secret).then(|| raw.clone());
+        InvalidValue { place: source.clone(), key, raw, reason }
     })
 }

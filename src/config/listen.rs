@@ -4,7 +4,7 @@
 //! variable or a flag says it.
 
 use super::kind::{Kind, Reason, Unit, quoted, rule, sentence};
-use super::written::Written;
+use super::raw_value::RawValue;
 use crate::address::{Address, Listen, UnixAddress, UnixName};
 
 /// The addresses, of which each makes one listener.
@@ -17,13 +17,13 @@ impl Unit for Addresses {
 }
 
 impl Kind<Vec<Listen>> for Addresses {
-    fn read(&self, written: &Written, value: &mut Vec<Listen>) -> Result<(), Reason> {
-        let items = match written {
+    fn read(&self, raw: &RawValue, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        let items = match raw {
             // A port alone, for all addresses of this host.
-            Written::Integer { digits, radix: 10 } => vec![digits.clone()],
-            _ => written
-                .items()
-                .ok_or_else(|| rule("must be an address, such as \"127.0.0.1:9000\", or a list of them"))?,
+            RawValue::Integer { digits, radix: 10 } => vec![digits.clone()],
+            _ => {
+                raw.items().ok_or_else(|| rule("must be an address, such as \"127.0.0.1:9000\", or a list of them"))?
+            }
         };
         if items.is_empty() {
             return Err(rule("must name one address or more"));
@@ -66,11 +66,11 @@ impl Unit for Mode {
 }
 
 impl Kind<Vec<Listen>> for Mode {
-    fn read(&self, written: &Written, value: &mut Vec<Listen>) -> Result<(), Reason> {
-        let digits = match written {
-            Written::Text(digits) | Written::String(digits) => Some(digits),
+    fn read(&self, raw: &RawValue, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        let digits = match raw {
+            RawValue::Untyped(digits) | RawValue::String(digits) => Some(digits),
             // 660 and 0o660 are the same permissions to whoever writes them.
-            Written::Integer { digits, radix: 8 | 10 } => Some(digits),
+            RawValue::Integer { digits, radix: 8 | 10 } => Some(digits),
             _ => None,
         };
         let mode = digits.and_then(|digits| UnixAddress::parse_mode(digits));
@@ -94,8 +94,8 @@ impl Unit for Group {
 }
 
 impl Kind<Vec<Listen>> for Group {
-    fn read(&self, written: &Written, value: &mut Vec<Listen>) -> Result<(), Reason> {
-        let group = written.as_text().ok_or_else(|| rule("must be the name of a group, in quotes"))?;
+    fn read(&self, raw: &RawValue, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        let group = raw.as_str().ok_or_else(|| rule("must be the name of a group, in quotes"))?;
         let group = Some(group.to_owned()).filter(|group| !group.is_empty());
         for_each_file(value, |unix| unix.group.clone_from(&group))
     }
@@ -134,8 +134,8 @@ impl Unit for Each {
 }
 
 impl Kind<Vec<Listen>> for Each {
-    fn read(&self, written: &Written, value: &mut Vec<Listen>) -> Result<(), Reason> {
-        value.iter_mut().try_for_each(|listen| super::kind::Switch.read(written, (self.0)(listen)))
+    fn read(&self, raw: &RawValue, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        value.iter_mut().try_for_each(|listen| super::kind::Switch.read(raw, (self.0)(listen)))
     }
 
     fn write(&self, value: &Vec<Listen>) -> String {

@@ -14,6 +14,7 @@ mod kind;
 mod layers;
 mod listen;
 mod lookup;
+mod raw_value;
 mod settings;
 mod source;
 mod subprotocols;
@@ -22,7 +23,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod values;
-mod written;
 
 pub use checked::{ApiKey, LogFilter, OptionalKey};
 pub use document::{defaults, meaning, reference};

@@ -1,13 +1,15 @@
-//! Where a value comes from.
+//! The source of a value: the layer that it comes from, and the place in that layer.
+//!
+//! Owns the words by which output and errors name a source. Never reads one.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where a value comes from, from the weakest to the strongest.
+/// The source of a value. Each source overrides those before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// Nobody has set it.
+    /// The default, since no layer sets the value.
     Default,
     /// A file.
     File {
@@ -16,7 +18,7 @@ pub enum Source {
         /// The line, counted from 1.
         line: usize,
     },
-    /// A variable of the environment.
+    /// An environment variable.
     Variable(String),
     /// A flag, without its dashes.
     Flag(&'static str),

@@ -4,7 +4,9 @@
 //! file of defaults, `--help`, docs/configuration.md and the names of variables all follow from here.
 
 use super::key::{Flag, Key, Section};
-use super::kind::{Bytes, Ceiling, Checked, Choice, Count, Kind, List, Millis, OptionalAddress, Switch, Unit, Window};
+use super::kind::{
+    Bytes, Checked, Choice, Count, CountOrUnlimited, Kind, List, Millis, OptionalAddress, Switch, Unit, Window,
+};
 use super::listen::{Addresses, Each, Group, Mode};
 use super::values::{CompressionMode, LogFormat};
 use crate::engine::{Pinning, ReactorKind};
@@ -59,9 +61,9 @@ macro_rules! keys {
             field: stringify!($first $(. $field)*),
             is_secret: keys!(@secret $($secret)?),
             unit: || Unit::unit(&$kind),
-            read: |written, config| Kind::read(&$kind, written, &mut config.$first $(. $field)*),
+            read: |raw, config| Kind::read(&$kind, raw, &mut config.$first $(. $field)*),
             write: |config| Kind::write(&$kind, &config.$first $(. $field)*),
-            gloss: |config| Kind::gloss(&$kind, &config.$first $(. $field)*),
+            readable: |config| Kind::readable(&$kind, &config.$first $(. $field)*),
         }),+),+];
     };
     (@flag) => { None };
@@ -114,7 +116,7 @@ keys! {
     "limits", "Limits of what clients can make the server hold." {
         /// Connections in total; 0: as many as open files allow
         /// Above it 503.
-        "max-connections" flag "max-connections" "COUNT" => limits.connections_max as Ceiling("connections");
+        "max-connections" flag "max-connections" "COUNT" => limits.connections_max as CountOrUnlimited("connections");
         /// Connections per client address (per /64 in IPv6); above it 429; 0: no limit
         /// No limit by default, because all clients of a proxy that is not trusted have its address.
         "max-connections-per-address" => limits.connections_per_address_max as Count("connections", 0..=U32_MAX);
@@ -277,9 +279,9 @@ mod tests {
             let default = key.default_value();
             let document = format!("value = {default}");
             let table = toml::de::DeTable::parse(&document).unwrap();
-            let written = super::super::written::Written::of_file(table.get_ref()["value"].get_ref());
+            let raw = super::super::raw_value::RawValue::from_toml(table.get_ref()["value"].get_ref());
             let mut config = Config::default();
-            assert_eq!((key.read)(&written, &mut config), Ok(()), "{key} = {default}");
+            assert_eq!((key.read)(&raw, &mut config), Ok(()), "{key} = {default}");
             assert_eq!((key.write)(&config), default, "{key}");
         }
     }

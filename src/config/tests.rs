@@ -113,7 +113,7 @@ fn every_key_is_reached_by_a_file_a_variable_set_and_its_flag() {
 }
 
 #[test]
-fn a_stronger_layer_wins_key_by_key_and_its_place_is_known() {
+fn a_later_layer_overrides_key_by_key_and_its_place_is_known() {
     let path = file("layers.toml", "[limits]\nmax-headers = 50\n\nmax-message-bytes = \"1KiB\"\n[cores]\ncount = 2\n");
     let key = find("cores.count").unwrap();
     let headers = find("limits.max-headers").unwrap();
@@ -352,7 +352,7 @@ fn several_listen_sections_each_have_what_they_say() {
     assert_eq!(shown, ["127.0.0.1:1", "[::1]:1", "unix:/run/a,b.sock?mode=666&group=www-data", ":9000"]);
     assert_eq!(settings.source("listen[2].mode").to_string(), "f:5");
     assert_eq!(settings.source("listen[1].mode").to_string(), "default");
-    // One that is stronger takes the place of all of them.
+    // A later layer overrides all of them.
     let settings = layers().set("listen.address=127.0.0.1:2, [::1]:2").resolve().unwrap();
     assert_eq!(settings.config.listen.len(), 2);
     assert_eq!(settings.source("listen[1].address").to_string(), "--set");

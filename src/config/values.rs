@@ -1,8 +1,8 @@
-//! The configuration of a server: every setting, parsed.
+//! The configuration of a server: the parsed value and the default of every setting.
 //!
-//! Owns the way from settings to what the engine and the services are made of. Invariant: a value that is here was
-//! checked by itself; what several of them must keep together is checked by
-//! [`Config::contradictions`](super::checks).
+//! Converts the settings into the limits of the engine and the access to the API. Never parses: that is for
+//! [`Kind`](super::kind::Kind). Invariant: [`Layers::resolve`](super::Layers::resolve) fills in only values that are
+//! valid by themselves, and returns none that contradict each other ([`Config::contradictions`](super::checks)).
 
 use std::net::Ipv4Addr;
 
@@ -17,15 +17,16 @@ use crate::service::{ApiAccess, CrossOrigin, OverflowRules};
 /// The port of the administrator's listener, the one after that of clients.
 const ADMIN_PORT: u16 = 9001;
 
-/// How messages are compressed with clients that offer it.
+/// The compression of messages for clients that offer it (RFC 7692).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CompressionMode {
     /// Not at all.
     #[default]
     Off,
-    /// Each message by itself; no memory for any session.
+    /// Each message by itself, without context takeover: a session keeps no streams.
     Shared,
-    /// Messages refer to earlier ones; up to 320 KiB for each session.
+    /// With context takeover: messages refer to earlier ones, for which a session keeps up to 320 KiB of streams
+    /// ([`Compression::context_takeover`]).
     Dedicated,
 }
 
@@ -52,13 +53,13 @@ pub struct Config {
     pub reactor: ReactorKind,
     /// The rule by which cores are pinned to processors.
     pub pin: Pinning,
-    /// How long a core may make no turn before the server ends, in milliseconds; 0 for ever.
+    /// The time without a turn after which a core counts as stalled for good and the server ends; 0 for ever.
     pub stall_timeout_ms: u64,
-    /// The limits of sessions and cores, without compression: [`Config::limits`] adds it.
+    /// The limits of sessions and cores, without those of compression and of bodies: [`Config::limits`] adds them.
     pub limits: Limits,
-    /// The mode in which messages are compressed, if they are.
+    /// The compression of messages.
     pub compression_mode: CompressionMode,
-    /// The parameters of that compression.
+    /// The parameters of compression, without `context_takeover`: [`Config::limits`] sets it by the mode.
     pub compression: Compression,
     /// Web pages that may open a WebSocket.
     pub origins: Origins,
@@ -106,7 +107,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Returns the limits of the engine.
+    /// Returns the limits of the engine, with compression by its mode, and with bodies as large as messages.
     pub fn limits(&self) -> Limits {
         let context_takeover = self.compression_mode == CompressionMode::Dedicated;
         let compression = Compression { context_takeover, ..self.compression.clone() };
