@@ -1,11 +1,13 @@
-//! The small values that handlers receive: names of sessions, outcomes, ends.
+//! Small values of the API that handlers receive: the id of a session, the outcome of a send, the end of a session.
+//!
+//! Never reaches a core or a session: [`Hub::session`](super::Hub::session) finds the session of an id.
 
 use std::fmt;
 
 use crate::protocol::CloseCode;
 use crate::reactor::Token;
 
-/// The name of one session of this process, by which [`Hub::session`](super::Hub::session) and
+/// The id of one session of this process, by which [`Hub::session`](super::Hub::session) and
 /// [`ServerHandle::send`](super::ServerHandle::send) reach it. It is never used for another session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SessionId {
@@ -37,9 +39,10 @@ pub enum Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ended<'a> {
-    /// The peer's close code; `None` if it sent none, for which others use `1005`, or was cut off (`1006`).
+    /// The close code that the peer sent; `None` without a code or a Close frame, for which RFC 6455 7.1.5
+    /// has the codes 1005 and 1006.
     pub code: Option<CloseCode>,
-    /// The peer's reason.
+    /// The reason that the peer sent; empty without one.
     pub reason: &'a str,
     /// Both ends sent a Close frame.
     pub clean: bool,

@@ -18,7 +18,7 @@ pub const ACHIEVED_MIN: f64 = 0.95;
 /// The share of messages that may fail.
 pub const ERRORS_MAX: f64 = 0.01;
 
-/// The figures by which a step is judged.
+/// The figures that decide whether a step is sustained.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Point {
     pub connections: usize,

@@ -1,26 +1,26 @@
-//! Signal dispositions and masks that a handler cannot express: ignoring a signal, finding it ignored, and choosing the
-//! threads that may handle it.
+//! Signal dispositions and signal masks: ignoring a signal, finding it ignored, and choosing the threads that may
+//! handle it.
 //!
-//! Never installs a handler.
+//! Never installs a handler: signal-hook does. A mask belongs to a thread, a disposition to the whole process.
 
 use std::io;
 use std::mem::MaybeUninit;
 
 /// Returns whether the process ignores a signal, perhaps since it was started (nohup, a background job of a script).
 pub fn is_ignored(signal: i32) -> bool {
-    let mut now = MaybeUninit::<libc::sigaction>::zeroed();
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: a null pointer means no change; the kernel writes one struct, which outlives the call.
-    let result = unsafe { libc::sigaction(signal, std::ptr::null(), now.as_mut_ptr()) };
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
     // SAFETY: zeros are a valid value of this plain C struct, whether the call has written to it or not.
-    let now = unsafe { now.assume_init() };
-    result == 0 && now.sa_sigaction == libc::SIG_IGN
+    let action = unsafe { action.assume_init() };
+    result == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Ignores a signal from now on.
 pub fn ignore(signal: i32) -> io::Result<()> {
     // SAFETY: takes integers; SIG_IGN names no function.
-    let before = unsafe { libc::signal(signal, libc::SIG_IGN) };
-    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let previous = unsafe { libc::signal(signal, libc::SIG_IGN) };
+    if previous == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Keeps the calling thread, and threads that it starts afterwards, from handling these signals. One that is sent to
@@ -35,6 +35,7 @@ pub fn unblock(signals: &[i32]) -> io::Result<()> {
     change_mask(libc::SIG_UNBLOCK, signals)
 }
 
+/// Changes the mask of the calling thread; `how` is SIG_BLOCK or SIG_UNBLOCK.
 fn change_mask(how: i32, signals: &[i32]) -> io::Result<()> {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: the pointer leads to storage for one set, which sigemptyset fills.
@@ -59,13 +60,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_is_ignored_once_it_was_asked_to_be() {
+    fn an_ignored_signal_is_found_ignored_and_sigkill_cannot_be_ignored() {
         // No other test of this process uses it.
         assert!(!is_ignored(libc::SIGURG));
         ignore(libc::SIGURG).unwrap();
         assert!(is_ignored(libc::SIGURG));
         assert!(ignore(libc::SIGKILL).is_err() && !is_ignored(libc::SIGKILL));
     }
+
     #[test]
     fn a_blocked_signal_is_blocked_in_later_threads_until_they_unblock_it() {
         fn blocked() -> u64 {

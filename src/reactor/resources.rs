@@ -1,26 +1,26 @@
-//! The limits of this process: descriptors and locked memory.
+//! The resource limits of this process (setrlimit(2)): descriptors and locked memory.
 //!
-//! Never lowers a limit. A soft limit is only what a parent process left; a process may raise it to the hard limit
-//! without privilege. If a sandbox forbids reading the limit, the usual value is assumed, because a server can run
-//! within it.
+//! Never lowers a limit. A process inherits its soft limits and may raise them to the hard limits without privilege. A
+//! sandbox may forbid reading a limit; the server runs all the same.
 
 use std::io;
 
-/// The usual limit of descriptors, assumed if the real one cannot be read.
+/// The usual soft limit of descriptors on Linux, assumed if the real one cannot be read: a server can run within it.
 const DESCRIPTORS_ASSUMED: usize = 1024;
 
-/// Raises the limit of descriptors (RLIMIT_NOFILE) to its maximum, and returns it.
+/// Raises the soft limit of descriptors (RLIMIT_NOFILE) to the hard one, and returns the limit in force.
 pub fn raise_descriptor_limit() -> usize {
     raise(libc::RLIMIT_NOFILE).map_or(DESCRIPTORS_ASSUMED, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
-/// Raises the limit of locked memory (RLIMIT_MEMLOCK) to its maximum, and returns it in bytes; `None` if it cannot be
-/// read. Rings count against it, all those of one user together, unless the process has CAP_IPC_LOCK.
+/// Raises the soft limit of locked memory (RLIMIT_MEMLOCK) to the hard one, and returns the limit in force, in bytes;
+/// `None` if it cannot be read. The kernel counts the io_uring rings of all processes of a user against it, unless a
+/// process has CAP_IPC_LOCK.
 pub fn raise_locked_memory_limit() -> Option<u64> {
     raise(libc::RLIMIT_MEMLOCK).ok()
 }
 
-/// The type in which the C library numbers resources.
+/// The type of a resource's number, which differs between C libraries.
 #[cfg(target_env = "gnu")]
 type Resource = libc::__rlimit_resource_t;
 #[cfg(not(target_env = "gnu"))]

@@ -130,7 +130,7 @@ impl Handler for Router {
     }
 }
 
-/// Answers a plain request for a WebSocket path. The method is judged first: an upgrade does not make a POST valid.
+/// Answers a plain request for a WebSocket path. The method is checked first: an upgrade does not make a POST valid.
 fn upgrade_required(request: &Request<'_>) -> Response {
     methods::restrict(request, methods::READ, || Refusal::UpgradeRequired.response())
 }

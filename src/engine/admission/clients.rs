@@ -18,7 +18,7 @@ use crate::protocol::http::{Refusal, Request};
 #[derive(Debug)]
 pub(in crate::engine) struct Clients {
     admission: Arc<Admission>,
-    /// The addresses of clients are needed for a limit, to judge proxies, or for the log.
+    /// The addresses of clients are needed for a limit, to recognize proxies, or for the log.
     needed: bool,
     known: Vec<Option<Client>>,
 }
@@ -66,7 +66,8 @@ impl Clients {
         let address = match self.needed.then(peer) {
             Some(Ok(Peer::Address(address))) => Some(address.to_canonical()),
             Some(Ok(Peer::Unix)) => None,
-            // The address is unknown, so the connection cannot be judged, and nobody is there to be answered.
+            // The address is unknown, so the connection can be neither admitted nor refused, and nobody is there to be
+            // answered.
             Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(NotAdmitted::Gone),
             Some(Err(_)) | None => return Ok(None),
         };

@@ -235,7 +235,7 @@ mod tests {
             match scan.find_end(&bytes[..end], &limits) {
                 Ok(None) => {}
                 Ok(Some(head)) => {
-                    return judge(&bytes[..head], &bytes[head..]).map_or_else(|r| r.status(), |()| 101);
+                    return check_head(&bytes[..head], &bytes[head..]).map_or_else(|r| r.status(), |()| 101);
                 }
                 Err(refusal) => return refusal.status(),
             }
@@ -243,7 +243,7 @@ mod tests {
         Refusal::HandshakeTimeout.status()
     }
 
-    fn judge(head: &[u8], rest: &[u8]) -> Result<(), Refusal> {
+    fn check_head(head: &[u8], rest: &[u8]) -> Result<(), Refusal> {
         check(&parse_request(head, &mut Headers::default())?)?;
         if rest.is_empty() { Ok(()) } else { Err(Refusal::EarlyData) }
     }
@@ -328,12 +328,12 @@ mod tests {
 
     #[test]
     fn refuses_other_methods_and_http_1_0() {
-        let judge = |line: &str| {
+        let refusal_of = |line: &str| {
             let head = format!("{line}\r\nHost: a\r\nUpgrade: websocket\r\n\r\n");
             check(&parse_request(head.as_bytes(), &mut Headers::default()).unwrap()).unwrap_err()
         };
-        assert_eq!(judge("POST / HTTP/1.1"), Refusal::MethodNotAllowed { allow: "GET" });
-        assert_eq!(judge("GET / HTTP/1.0"), Refusal::HandshakeNeedsHttp11);
+        assert_eq!(refusal_of("POST / HTTP/1.1"), Refusal::MethodNotAllowed { allow: "GET" });
+        assert_eq!(refusal_of("GET / HTTP/1.0"), Refusal::HandshakeNeedsHttp11);
     }
 
     #[test]
