@@ -15,15 +15,16 @@ pub(in crate::engine) const FRAMES: &str = "ringsock::frames";
 /// Connections, requests and upgrades that were refused: each at debug, and their sum once a minute at info.
 pub(in crate::engine) const REFUSALS: &str = "ringsock::refusals";
 
-/// The lines of a core that the log shows.
+/// The lines of a core that are enabled, in the sense of `tracing::enabled`.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::engine) struct Shown {
+pub(in crate::engine) struct LogEnabled {
     /// Sessions or refusals, with the addresses of their clients.
     pub(in crate::engine) clients: bool,
+    /// Messages, Pings and Pongs.
     pub(in crate::engine) frames: bool,
 }
 
-impl Shown {
+impl LogEnabled {
     /// Asks the subscriber of the log.
     pub(in crate::engine) fn now() -> Self {
         let sessions = tracing::enabled!(target: SESSIONS, Level::DEBUG);

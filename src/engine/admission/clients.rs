@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::engine::admission::Admission;
-use crate::engine::log::Shown;
+use crate::engine::log::LogEnabled;
 use crate::protocol::http::proxy;
 use crate::protocol::http::{Refusal, Request};
 
@@ -54,7 +54,7 @@ pub(in crate::engine) enum NotAdmitted {
 
 impl Clients {
     pub(in crate::engine) fn new(admission: Arc<Admission>) -> Self {
-        Self { needed: admission.needs_addresses() || Shown::now().clients, admission, known: Vec::new() }
+        Self { needed: admission.needs_addresses() || LogEnabled::now().clients, admission, known: Vec::new() }
     }
 
     /// Admits a connection; `peer` returns its other end. An admitted client must then be inserted or discarded.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use tracing::field::{DisplayValue, debug, display};
 
 use super::Parts;
-use crate::engine::log::{FRAMES, REFUSALS, SESSIONS, Shown};
+use crate::engine::log::{FRAMES, LogEnabled, REFUSALS, SESSIONS};
 use crate::engine::reasons::End;
 use crate::engine::values::SessionId;
 use crate::protocol::http::Refusal;
@@ -19,8 +19,8 @@ use crate::reactor::Token;
 /// Logs a line about a session at debug.
 macro_rules! log_session {
     ($target:ident, $parts:ident, $token:ident, $($fields_and_text:tt)+) => {
-        if $parts.shown.clients {
-            apart(|| {
+        if $parts.log_enabled.clients {
+            cold(|| {
                 tracing::debug!(
                     target: $target,
                     session = %$parts.id($token),
@@ -101,28 +101,29 @@ impl Parts {
     /// Logs that a connection gets no session; `client` returns its address.
     #[inline]
     pub(in crate::engine) fn log_turned_away(&self, refusal: &Refusal, client: impl FnOnce() -> Option<IpAddr>) {
-        if self.shown.clients {
+        if self.log_enabled.clients {
             let client = client().map(display);
             let reason = refusal.name();
             tracing::debug!(target: REFUSALS, core = self.core, client, reason, "Turned away a connection. {refusal}");
         }
     }
 
-    /// Records which lines the log shows. It is called once a turn, so that a line that is not shown only checks a flag.
+    /// Records which lines the log shows. It is called once a turn, so that a line that is not shown only checks a
+    /// flag.
     pub(in crate::engine) fn note_log_filter(&mut self) {
-        self.shown = Shown::now();
+        self.log_enabled = LogEnabled::now();
     }
 
     #[inline]
     pub(in crate::engine) fn log_received(&self, token: Token, opcode: Opcode, bytes: usize) {
-        if self.shown.frames {
+        if self.log_enabled.frames {
             log_frame(self.id(token), "received", Some(opcode), bytes);
         }
     }
 
     #[inline]
     pub(super) fn log_sent(&self, token: Token, opcode: Opcode, bytes: usize) {
-        if self.shown.frames {
+        if self.log_enabled.frames {
             log_frame(self.id(token), "sent", Some(opcode), bytes);
         }
     }
@@ -130,7 +131,7 @@ impl Parts {
     /// Logs that a frame of so many bytes, which was encoded before, is sent to a session.
     #[inline]
     pub(super) fn log_sent_prepared(&self, token: Token, bytes: usize) {
-        if self.shown.frames {
+        if self.log_enabled.frames {
             log_frame(self.id(token), "sent", None, bytes);
         }
     }
@@ -138,7 +139,7 @@ impl Parts {
     /// Logs that messages of a topic, encoded as so many bytes, are sent to a session.
     #[inline]
     pub(super) fn log_shared(&self, token: Token, topic: u32, messages: u32, bytes: usize) {
-        if self.shown.frames {
+        if self.log_enabled.frames {
             self.log_messages(token, topic, messages, bytes);
         }
     }
@@ -158,10 +159,10 @@ impl Parts {
     }
 }
 
-/// Calls `write` outside of the code that every message runs through.
+/// Calls `write` in a function of its own, so that its code is not inlined where every message or connection passes.
 #[cold]
 #[inline(never)]
-fn apart(write: impl FnOnce()) {
+fn cold(write: impl FnOnce()) {
     write();
 }
 

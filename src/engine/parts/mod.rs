@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::engine::admission::clients::Clients;
 use crate::engine::counters::Counters;
 use crate::engine::limits::Limits;
-use crate::engine::log::Shown;
+use crate::engine::log::LogEnabled;
 use crate::engine::mail::{HandlerMail, MeshEntry};
 use crate::engine::session::acknowledged::Acknowledged;
 use crate::engine::session::outbox::Outbox;
@@ -70,7 +70,7 @@ pub(in crate::engine) struct Parts {
     /// Mail from this core's handler to itself, in order.
     own_mail: VecDeque<HandlerMail>,
     /// The lines that the log shows in this turn.
-    shown: Shown,
+    log_enabled: LogEnabled,
 }
 
 impl Parts {
@@ -109,7 +109,7 @@ impl Parts {
             wakes: Wakes::default(),
             called: Vec::new(),
             own_mail: VecDeque::new(),
-            shown: Shown::default(),
+            log_enabled: LogEnabled::default(),
         }
     }
 
