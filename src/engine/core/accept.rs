@@ -64,12 +64,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Err(_) if self.has_stopped_accepting() => self.now_ms,
             // The error concerns this connection alone: the client left before it was accepted, for example.
             Err(error) if concerns_one_connection(&error) => {
-                self.parts.counters.accept_errors.add(1);
+                self.parts.counters().accept_errors.add(1);
                 self.now_ms
             }
             Err(error) => {
-                self.parts.counters.accept_errors.add(1);
-                tracing::debug!(core = self.parts.core, %error, "Accepting failed; retry in {ACCEPT_BACKOFF_MS} ms.");
+                self.parts.counters().accept_errors.add(1);
+                tracing::debug!(core = self.parts.core(), %error, "Accepting failed; retry in {ACCEPT_BACKOFF_MS} ms.");
                 if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                     self.turn_away_waiting(listener);
                 } else {
@@ -95,16 +95,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.accepting_warned_ms = Some(self.now_ms);
             tracing::warn!(
                 "Core {} cannot accept connections: {error}. It tries again every {ACCEPT_BACKOFF_MS} ms.",
-                self.parts.core
+                self.parts.core()
             );
         }
     }
 
     /// Admits a connection of a listener, or turns it away because the server is full or its address has too many.
     fn admit(&mut self, socket: Socket, listener: Listener) {
-        self.parts.counters.accepted.add(1);
+        self.parts.counters().accepted.add(1);
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        if before >= self.parts.limits.connections_max {
+        if before >= self.parts.limits().connections_max {
             return self.turn_away(socket, &Refusal::OverCapacity);
         }
         let Self { parts, reactor, .. } = self;
@@ -120,13 +120,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 return self.note_closed(End::LeftBeforeUpgrade);
             }
         };
-        let deadline = self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms));
-        let slot = Slot::new(socket, self.parts.tick, deadline);
+        let deadline = self.parts.tick().saturating_add(ticks(self.parts.limits().handshake_timeout_ms));
+        let slot = Slot::new(socket, self.parts.tick(), deadline);
         let look = if self.has_stopped_accepting() { deadline.min(self.parts.silent_until(&slot)) } else { deadline };
         match self.sessions.insert(slot) {
             Ok(token) => {
                 self.parts.clients.insert(token.index, client);
-                self.parts.wheel.schedule(token.index, look);
+                self.parts.schedule(token, look);
                 if let Some(slot) = self.sessions.get_mut(token) {
                     slot.transport_mut().watch(&mut self.reactor, token);
                 }
@@ -141,7 +141,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn turn_away(&mut self, socket: Socket, refusal: &Refusal) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.note_turned_away(refusal, Some(socket));
-        self.parts.counters.closed.add(&End::TurnedAway);
+        self.parts.counters().closed.add(&End::TurnedAway);
         let answer = self.answer_bytes(refusal);
         transport::turn_away(&mut self.reactor, socket, &answer, &mut self.scratch);
     }
@@ -170,8 +170,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Counts and logs a client that gets no session, by its socket if it has one.
     fn note_turned_away(&self, refusal: &Refusal, socket: Option<Socket>) {
-        self.parts.counters.turned_away.add(1);
-        self.parts.counters.http_refusals.add(refusal);
+        self.parts.counters().turned_away.add(1);
+        self.parts.counters().http_refusals.add(refusal);
         let address = |socket| self.reactor.peer_address(socket).ok().map(|peer| peer.ip().to_canonical());
         self.parts.log_turned_away(refusal, || socket.and_then(address));
     }
@@ -224,7 +224,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Frees the place of a closed connection: its descriptor can serve another one.
     pub(super) fn note_closed(&mut self, end: End) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
-        self.parts.counters.closed.add(&end);
+        self.parts.counters().closed.add(&end);
         for at_ms in self.listeners.iter_mut().filter_map(|accepting| accepting.again_ms.as_mut()) {
             *at_ms = self.now_ms;
         }

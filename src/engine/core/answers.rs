@@ -27,7 +27,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Reply::Later(answer) => {
                 let number = self.begin_answer(token, form);
                 if let Some(slot) = self.sessions.get_mut(token) {
-                    self.parts.set_deadline(slot, token, self.parts.limits.handshake_timeout_ms);
+                    self.parts.set_deadline(slot, token, self.parts.limits().handshake_timeout_ms);
                 }
                 let arrived = self.answers.arrived.clone();
                 self.parts.tasks.spawn_then(answer, move |reply| {
@@ -40,7 +40,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn answer_with(&mut self, token: Token, form: AnswerForm, response: &Response) {
-        self.parts.counters.http_answers.add(1);
+        self.parts.counters().http_answers.add(1);
         let keep_alive = form.keep_alive && !self.is_draining();
         let date = self.dates.at(self.now_ms);
         write_response(&mut self.parts.reply, response, date, keep_alive, form.head_only);
@@ -57,7 +57,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Writes the head of a streamed answer and starts the task that writes its body. Returns whether the answer is
     /// complete, because there is no body.
     fn begin_stream(&mut self, token: Token, form: AnswerForm, streamed: StreamedReply) -> bool {
-        self.parts.counters.http_answers.add(1);
+        self.parts.counters().http_answers.add(1);
         let keep_alive = form.keep_alive && form.takes_chunks && !self.is_draining();
         let date = self.dates.at(self.now_ms);
         let StreamedReply { response, task } = streamed;
@@ -152,7 +152,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn take_reply(&mut self, token: Token, number: u32, reply: Option<Reply>) {
         if reply.is_none() {
-            self.parts.counters.handler_panics.add(1);
+            self.parts.counters().handler_panics.add(1);
         }
         // An answer is forgotten when its connection ends or its time is over.
         let form = self.answers.find(token.index, number).map(|pending| pending.form);
@@ -170,7 +170,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn end_body(&mut self, token: Token, number: u32, panicked: bool) {
         if panicked {
-            self.parts.counters.handler_panics.add(1);
+            self.parts.counters().handler_panics.add(1);
         }
         let Some(pending) = self.answers.find(token.index, number) else { return };
         let Stream::Open { keep_alive, .. } = pending.stream else { return };
@@ -201,8 +201,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if !keep_alive {
             slot.linger_when_sent(End::Answered);
         }
-        let deadline = self.parts.tick.saturating_add(ticks(self.parts.limits.handshake_timeout_ms));
+        let deadline = self.parts.tick().saturating_add(ticks(self.parts.limits().handshake_timeout_ms));
         slot.set_deadline(deadline);
-        self.parts.wheel.schedule(token.index, deadline);
+        self.parts.schedule(token, deadline);
     }
 }

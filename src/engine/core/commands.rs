@@ -23,7 +23,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.call(token, |_, session| sent = Some(session.send(message.borrow())));
                     self.flush_and_check_end(token);
                     outcome.keep(sent.unwrap_or_else(|| {
-                        self.parts.counters.messages_dropped.add(&DropReason::SessionGone);
+                        self.parts.counters().messages_dropped.add(&DropReason::SessionGone);
                         Sent::Dropped
                     }));
                 }

@@ -5,7 +5,6 @@ use crate::engine::handler::Handler;
 use crate::engine::parts::{Action, Due};
 use crate::engine::reasons::End;
 use crate::engine::session::Phase;
-use crate::engine::session::acknowledged::Timeout;
 use crate::protocol::Violation;
 use crate::protocol::http::Refusal;
 use crate::reactor::{Reactor, Token};
@@ -25,13 +24,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if parting && slot.awaits_request() && due.action.is_none() {
             let silent_until = self.parts.silent_until(slot);
-            if self.parts.tick >= silent_until {
+            if self.parts.tick() >= silent_until {
                 return self.close_unused(token);
             }
             due.next = due.next.min(silent_until);
         }
         match due.action {
-            None => self.parts.wheel.schedule(token.index, due.next),
+            None => self.parts.schedule(token, due.next),
             Some(action) => self.act(token, action),
         }
     }
@@ -42,7 +41,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Self { sessions, parts, .. } = self;
         let slot = sessions.get_mut(token).filter(|slot| slot.phase() != Phase::Ended)?;
         if !slot.may_read(|| parts.outbox_bytes_max(slot)) {
-            slot.restart_silence(parts.tick);
+            slot.restart_silence(parts.tick());
         }
         Some(parts.due(slot, token))
     }
@@ -51,10 +50,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.phase() {
             Phase::Head if !slot.lingers_when_sent() => {
-                self.parts.counters.handshake_timeouts.add(1);
+                self.parts.counters().handshake_timeouts.add(1);
                 slot.decide_end(End::HandshakeTimeout);
                 // An answer that the client does not read must not keep the connection for ever.
-                self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
+                self.parts.set_deadline(slot, token, self.parts.limits().close_timeout_ms);
                 // A client that has sent nothing gets no answer.
                 if slot.has_unconsumed() {
                     self.refuse(token, &Refusal::HandshakeTimeout);
@@ -65,14 +64,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Phase::Upgrading | Phase::Answering => {
                 self.answers.forget(token.index);
-                self.parts.counters.handshake_timeouts.add(1);
+                self.parts.counters().handshake_timeouts.add(1);
                 slot.decide_end(End::HandshakeTimeout);
-                self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
+                self.parts.set_deadline(slot, token, self.parts.limits().close_timeout_ms);
                 self.refuse(token, &Refusal::HandlerFailed);
             }
             Phase::Ended => {}
             _ => {
-                self.parts.counters.close_timeouts.add(1);
+                self.parts.counters().close_timeouts.add(1);
                 self.cut_off(token, End::CloseTimeout);
             }
         }
@@ -82,30 +81,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn check_acknowledged(&mut self, token: Token) {
         let Self { reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
-        let timeouts = parts.timeouts(slot, token);
-        let looked = parts.acknowledged.looked(token.index);
         let intake = slot.transport().intake(reactor);
-        let taken = parts.acknowledged.note(token.index, parts.tick, intake.acknowledged);
-        if intake.waiting == 0 && !slot.has_outbox() {
-            slot.note_all_acknowledged();
-        }
-        // A timeout is extended only if the previous look was made while it ran.
-        let is_extended = |timeout: &Timeout| taken && looked.is_some_and(|at| timeout.covers(at));
-        if timeouts.closing.as_ref().is_some_and(is_extended) {
-            parts.set_deadline(slot, token, parts.limits.close_timeout_ms);
-        }
-        if let Some(outbox) = slot.outbox_mut().filter(|_| timeouts.sending.as_ref().is_some_and(is_extended)) {
-            outbox.progress = parts.tick;
-        }
-        let Some(silence) = timeouts.silence else { return };
-        if is_extended(&silence) {
-            parts.acknowledged.note_acknowledged(token.index, parts.tick);
-        } else if !looked.is_some_and(|at| silence.covers(at)) && silence.end() <= parts.tick {
-            // Until a quarter before the end there was nothing to acknowledge, so the bytes sent since get their
-            // chance.
-            let since = if intake.waiting == 0 { parts.tick } else { silence.until_next_look(parts.tick) };
-            parts.acknowledged.note_acknowledged(token.index, since);
-        }
+        parts.note_intake(slot, token, intake);
     }
 
     fn ping(&mut self, token: Token) {
@@ -131,22 +108,22 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.check_deadlines(token);
             }
             Action::Wake => {
-                self.parts.wakes.forget(token.index);
+                self.parts.cancel_wake(token);
                 self.call(token, |handler, session| handler.wake(session));
                 self.flush_and_check_end(token);
                 self.check_deadlines(token);
             }
             Action::FailAssembly => {
-                let timeout_ms = self.parts.limits.assembly_timeout_ms;
+                let timeout_ms = self.parts.limits().assembly_timeout_ms;
                 self.fail(token, &Violation::MessageTimeout { timeout_ms });
                 self.flush_and_check_end(token);
             }
             Action::DeadPeer => {
-                self.parts.counters.dead_peers.add(1);
+                self.parts.counters().dead_peers.add(1);
                 self.cut_off(token, End::DeadPeer);
             }
             Action::SendStalled => {
-                self.parts.counters.send_timeouts.add(1);
+                self.parts.counters().send_timeouts.add(1);
                 self.cut_off(token, End::SendTimeout);
             }
         }

@@ -30,9 +30,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Begins to drain without delay and spread, or continues so, and gives sessions little time to end. A second call
     /// changes nothing.
     pub fn hurry(&mut self, now_ms: u64) {
-        let limits = &mut self.parts.limits;
-        (limits.drain_delay_ms, limits.drain_spread_ms) = (0, 0);
-        limits.drain_timeout_ms = limits.drain_timeout_ms.min(HURRY_MS);
+        self.parts.hurry_drain(HURRY_MS);
         match &mut self.draining {
             None => self.drain(),
             Some(Drain::Requested) => {}
@@ -87,7 +85,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes the steps that are due.
     pub(super) fn advance_drain(&mut self) {
         if matches!(self.draining, Some(Drain::Requested)) {
-            let until_ms = self.now_ms.saturating_add(self.parts.limits.drain_delay_ms);
+            let until_ms = self.now_ms.saturating_add(self.parts.limits().drain_delay_ms);
             self.draining = Some(Drain::Delayed { until_ms });
         }
         if matches!(self.draining, Some(Drain::Delayed { until_ms }) if self.now_ms >= until_ms) {
@@ -103,9 +101,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn begin_closing(&mut self) {
-        let counters = &self.parts.counters;
+        let counters = self.parts.counters();
         let sessions = counters.upgraded.read().saturating_sub(counters.sessions_closed.read());
-        self.draining = Some(Drain::Closing(ClosingSessions::begin(self.now_ms, sessions, &self.parts.limits)));
+        self.draining = Some(Drain::Closing(ClosingSessions::begin(self.now_ms, sessions, self.parts.limits())));
         self.close_listeners();
     }
 
@@ -169,7 +167,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.cut_off(token, End::CutOff);
             }
         }
-        let again_ms = self.now_ms.saturating_add(self.parts.limits.drain_timeout_ms);
+        let again_ms = self.now_ms.saturating_add(self.parts.limits().drain_timeout_ms);
         let slots = self.sessions.end();
         if let Some(Drain::Closing(closing)) = &mut self.draining {
             (closing.looked_at, closing.next) = (slots, slots);

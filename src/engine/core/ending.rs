@@ -59,7 +59,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn end_of_stream(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         if slot.phase() == Phase::Open || slot.has_outbox() {
-            self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
+            self.parts.set_deadline(slot, token, self.parts.limits().close_timeout_ms);
         }
         self.check_end(token);
     }
@@ -68,9 +68,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn discard_input(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         let is_too_much = slot.discard(bytes);
-        self.parts.counters.bytes_discarded.add(bytes as u64);
+        self.parts.counters().bytes_discarded.add(bytes as u64);
         if is_too_much {
-            self.parts.counters.input_overruns.add(1);
+            self.parts.counters().input_overruns.add(1);
             // The reason of the end was recorded with the last answer or Close frame.
             self.cut_off(token, End::CutOff);
         }
@@ -110,8 +110,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         // Every end but a failed socket has recorded its reason.
         let end = slot.end().unwrap_or(End::SocketError);
         self.sessions.remove(token);
-        self.parts.clients.remove(token.index);
-        self.parts.acknowledged.forget(token.index);
+        self.parts.forget_connection(token);
         self.note_closed(end);
     }
 
@@ -121,7 +120,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.linger();
         slot.transport_mut().finish(&mut self.reactor);
-        self.parts.set_deadline(slot, token, self.parts.limits.close_timeout_ms);
+        self.parts.set_deadline(slot, token, self.parts.limits().close_timeout_ms);
     }
 
     /// Ends a session, for this reason unless another was recorded already. Its socket is closed as soon as nothing is
@@ -139,13 +138,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if state.is_some() {
             self.parts.log_closed(token, end);
         }
-        self.parts.leave_all(slot);
-        self.parts.profiles.release(slot.set_profile(0));
-        self.parts.compression.note_ended(slot.connection().compression());
-        self.parts.wheel.cancel(token.index);
-        self.parts.wakes.forget(token.index);
+        self.parts.note_ended(slot, token);
         self.answers.forget(token.index);
-        self.parts.reply.clear();
         slot.transport_mut().cancel(&mut self.reactor, token);
         self.drop_guarded(state);
         self.release(token);
@@ -154,7 +148,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Drops a value of the application, whose own code may run then.
     pub(super) fn drop_guarded<T>(&self, what: T) {
         if catch_unwind(AssertUnwindSafe(|| drop(what))).is_err() {
-            self.parts.counters.handler_panics.add(1);
+            self.parts.counters().handler_panics.add(1);
         }
     }
 

@@ -18,7 +18,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn consume_frames(&mut self, token: Token, input: &mut [u8]) -> usize {
         let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return 0 };
-        let (received, published) = (parts.counters.messages_received.read(), parts.counters.messages_published.read());
+        let (received, published) =
+            (parts.counters().messages_received.read(), parts.counters().messages_published.read());
         // One guard for the whole read: replies from before a panic are still sent.
         let consumed = catch_unwind(AssertUnwindSafe(|| read_frames(handler, slot, token, parts, reactor, input)));
         let rest = match consumed {
@@ -32,12 +33,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 0
             }
         };
-        let counters = &self.parts.counters;
+        let counters = self.parts.counters();
         if counters.messages_received.read() - received > counters.messages_published.read() - published {
-            self.parts.pacing.note_other_traffic(self.parts.tick);
+            self.pacing.note_other_traffic(self.parts.tick());
         }
-        let Parts { inflation, pool, .. } = &mut self.parts;
-        inflation.spend(pool.take_inflated_bytes());
+        self.parts.spend_inflated();
         self.flush_and_check_end(token);
         rest
     }
@@ -76,7 +76,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Fails a connection whose peer violated the protocol.
     pub(super) fn fail(&mut self, token: Token, violation: &Violation) {
-        self.parts.counters.violations.add(violation);
+        self.parts.counters().violations.add(violation);
         self.parts.log_violation(token, violation);
         if let Some(slot) = self.sessions.get_mut(token) {
             let reason = violation.to_string();
@@ -95,13 +95,13 @@ fn read_frames<H: Handler>(
     sockets: &mut dyn Sockets,
     input: &mut [u8],
 ) -> Result<usize, Violation> {
-    let mut incoming = Incoming::new(input, parts.tick);
+    let mut incoming = Incoming::new(input, parts.tick());
     let mut rest = 0;
-    let limits = parts.profiles.at(slot.profile()).messages().clone();
+    let limits = parts.message_limits(slot).clone();
     while let Some(event) = incoming.next(slot.connection_mut(), &mut parts.pool, &limits)? {
         match event {
             Event::Message(message) => {
-                parts.counters.messages_received.add(1);
+                parts.counters().messages_received.add(1);
                 parts.log_received(token, message.kind().opcode(), message.len());
                 handler.message(&mut Session { slot, token, parts, sockets }, message);
             }
@@ -116,7 +116,7 @@ fn read_frames<H: Handler>(
             }
             Event::Close(close) => {
                 let code = close.map(|close| close.code);
-                parts.counters.closes_received.add(&code);
+                parts.counters().closes_received.add(&code);
                 parts.log_close_received(token, close);
                 if parts.is_over(slot) {
                     let ended = Ended { code, reason: close.map_or("", |close| close.reason), clean: true };
@@ -124,10 +124,10 @@ fn read_frames<H: Handler>(
                 }
                 // The code is echoed (RFC 6455 5.5.1). Nothing happens if this end sent its Close frame first.
                 if slot.connection_mut().close(&mut parts.reply, close, None) {
-                    parts.counters.closes_sent.add(&code);
+                    parts.counters().closes_sent.add(&code);
                 }
                 parts.leave_all(slot);
-                parts.set_deadline(slot, token, parts.limits.close_timeout_ms);
+                parts.set_deadline(slot, token, parts.limits().close_timeout_ms);
             }
         }
         // This is checked before the next message: its answer would be dropped if the replies so far do not fit.
@@ -137,7 +137,7 @@ fn read_frames<H: Handler>(
         }
     }
     if let Some(since) = slot.connection().assembling_since() {
-        parts.wheel.schedule(token.index, since.saturating_add(ticks(parts.limits.assembly_timeout_ms)));
+        parts.schedule(token, since.saturating_add(ticks(parts.limits().assembly_timeout_ms)));
     }
     Ok(rest)
 }

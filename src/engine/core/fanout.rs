@@ -41,15 +41,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         while visits > 0 {
             let Some(topic) = self.parts.topics.next_active() else { break };
             let members = self.parts.topics.get(topic).map_or(0, |topic| topic.members() as usize);
-            let is_cut_finer = members > VISITS_PER_TURN_MAX && self.parts.pacing.has_other_traffic(self.parts.tick);
-            let weight =
-                if is_cut_finer { *finer.get_or_insert_with(|| self.parts.pacing.weight(self.now_ms)) } else { 1 };
+            let is_cut_finer = members > VISITS_PER_TURN_MAX && self.pacing.has_other_traffic(self.parts.tick());
+            let weight = if is_cut_finer { *finer.get_or_insert_with(|| self.pacing.weight(self.now_ms)) } else { 1 };
             let visited = self.deliver(topic, visits.div_ceil(weight).min(VISITS_PER_TOPIC_MAX));
             // A topic without subscribers costs a visit too.
             visits = visits.saturating_sub((visited * weight).max(1));
         }
         if finer.is_none() {
-            self.parts.pacing.pause();
+            self.pacing.pause();
         }
         self.release_publishers();
         self.announce_topics();
@@ -133,7 +132,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Overflow::DropNewest => self.report_dropped(token, topic, DropReason::TopicNewest, messages),
             Overflow::DropOldest => {
-                let since_max = self.parts.tick.saturating_sub(ticks(self.parts.limits.outbox_age_ms_max));
+                let since_max = self.parts.tick().saturating_sub(ticks(self.parts.limits().outbox_age_ms_max));
                 let Some(slot) = self.sessions.get_mut(token) else { return false };
                 let bytes_max = self.parts.outbox_bytes_max(slot).saturating_sub(round.bytes);
                 let dropped = slot.outbox_mut().map(|outbox| outbox.drop_oldest(bytes_max, since_max));
@@ -239,8 +238,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             self.flush_and_check_end(token);
         }
         self.parts.mesh.wake_others();
-        self.parts.counters.topics.write(self.parts.topics.subscribed() as u64);
-        self.parts.counters.subscriptions.write(self.parts.topics.members.len() as u64);
+        self.parts.counters().topics.write(self.parts.topics.subscribed() as u64);
+        self.parts.counters().subscriptions.write(self.parts.topics.members.len() as u64);
     }
 }
 

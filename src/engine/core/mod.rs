@@ -44,6 +44,7 @@ use crate::engine::reasons::End;
 use crate::engine::seed::Seed;
 use crate::engine::session::{Phase, Sessions, Slot};
 use crate::engine::tasks::{Spawner, Tasks};
+use crate::engine::topics::Pacing;
 use crate::engine::wheel::TICK_MS;
 use crate::reactor::{Completion, Reactor, Token};
 
@@ -63,6 +64,7 @@ pub struct Core<H: Handler, R: Reactor> {
     reactor: R,
     sessions: Sessions<Slot<H::State>>,
     parts: Parts,
+    pacing: Pacing,
     upgrades: Arrivals<Decision<H::State>>,
     answers: Answers,
     /// The open listeners.
@@ -92,6 +94,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             reactor,
             sessions: Sessions::default(),
             parts: Parts::new(core, limits, counters_of_all, clients, tasks, mesh),
+            pacing: Pacing::default(),
             upgrades: Arrivals::default(),
             answers: Answers::default(),
             listeners: listeners.into_iter().map(Accepting::new).collect(),
@@ -111,17 +114,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// wait.
     pub fn turn(&mut self, now_ms: u64) -> bool {
         self.now_ms = now_ms;
-        self.parts.tick = u32::try_from(now_ms / TICK_MS).unwrap_or(u32::MAX - 1);
-        self.parts.counters.turns.add(1);
         self.assembled_bytes = 0;
-        self.parts.inflation.begin_turn();
-        self.parts.publishers.begin_turn();
-        self.parts.note_log_filter();
+        self.parts.begin_turn(now_ms);
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();
         self.handle_entries();
-        self.parts.inflation.release_postponed();
+        self.parts.release_postponed();
         self.resume_interrupted();
         self.fire_timers();
         self.advance_drain();
@@ -155,7 +154,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Returns how long the core may wait before a timer needs it, in milliseconds; `None`: for ever.
     pub fn idle_ms(&self) -> Option<u64> {
-        let timer = self.parts.wheel.next().map(|tick| u64::from(tick) * TICK_MS);
+        let timer = self.parts.next_timer().map(|tick| u64::from(tick) * TICK_MS);
         let others = self.awaits_others().then_some(self.now_ms + OTHERS_INTERVAL_MS);
         let next = [timer, self.accept_again_ms(), self.drain_wakes_ms(), others].into_iter().flatten().min()?;
         Some(next.saturating_sub(self.now_ms))
@@ -174,7 +173,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Returns the counters of this core.
     pub fn counters(&self) -> &Counters {
-        &self.parts.counters
+        self.parts.counters()
     }
 
     /// Returns the reactor, to wait on it.
@@ -213,7 +212,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             return self.release(token);
         }
         if let Err(error) = result {
-            tracing::warn!(core = self.parts.core, %error, "The kernel refused to watch a socket; it is closed.");
+            tracing::warn!(core = self.parts.core(), %error, "The kernel refused to watch a socket; it is closed.");
             slot.transport_mut().note_broken();
             slot.decide_end(End::SocketError);
             return self.check_end(token);
@@ -224,7 +223,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     fn fire_timers(&mut self) {
         if self.fired.is_empty() {
-            self.parts.wheel.advance(self.parts.tick, &mut self.fired);
+            self.parts.take_fired(&mut self.fired);
         }
         for _ in 0..TIMERS_PER_TURN_MAX {
             let Some(index) = self.fired.pop() else { break };
@@ -237,6 +236,6 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
 impl<H: Handler, R: Reactor> std::fmt::Debug for Core<H, R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Core").field("core", &self.parts.core).field("sessions", &self.sessions.len()).finish()
+        f.debug_struct("Core").field("core", &self.parts.core()).field("sessions", &self.sessions.len()).finish()
     }
 }

@@ -56,8 +56,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 break;
             }
             if let Some(unconsumed) = slot.take_consumable() {
-                if slot.phase() == Phase::Open
-                    && self.parts.inflation.postpones(slot.connection(), unconsumed.bytes.len() - unconsumed.start)
+                if slot.phase() == Phase::Open && self.parts.postpones(slot, unconsumed.bytes.len() - unconsumed.start)
                 {
                     slot.keep(unconsumed);
                     // The reported input is not read now.
@@ -71,8 +70,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             match slot.transport_mut().receive(&mut self.reactor, &mut scratch[..room]) {
                 Received::Bytes { count, is_all } => {
                     bytes += count;
-                    slot.note_heard(self.parts.tick);
-                    if slot.phase() == Phase::Open && self.parts.inflation.postpones(slot.connection(), count) {
+                    slot.note_heard(self.parts.tick());
+                    if slot.phase() == Phase::Open && self.parts.postpones(slot, count) {
                         self.set_aside(token, Phase::Open, &scratch[..count], Awaits::Nothing);
                         break;
                     }

@@ -21,7 +21,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.handle_entries_from(|mesh| mesh.pop().map(|(core, entry)| (Some(core), entry)));
         if self.handle_entries_from(|mesh| mesh.pop_inbox().map(|entry| (None, entry))) {
             // An inbox that has refused entries has others.
-            self.parts.counters.inbox_full.write(self.parts.mesh.refused());
+            self.parts.counters().inbox_full.write(self.parts.mesh.refused());
         }
         // Mail that these calls send to this core waits for the next turn.
         for _ in 0..self.parts.own_mail() {
@@ -68,29 +68,24 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn hand_over(&mut self, mail: HandlerMail) {
         // All handlers of a server have one type of mail, so no other value is ever sent.
         let Ok(mail) = mail.downcast::<H::Mail>() else { return };
-        self.parts.counters.mail_delivered.add(1);
+        self.parts.counters().mail_delivered.add(1);
         let Self { handler, reactor, sessions, parts, .. } = self;
         let mut hub = Hub { sessions, parts, sockets: reactor };
         if catch_unwind(AssertUnwindSafe(|| handler.mail(*mail, &mut hub))).is_err() {
-            self.parts.counters.handler_panics.add(1);
+            self.parts.counters().handler_panics.add(1);
         }
     }
 
     /// Takes the next step for sessions that calls without a session have used.
     pub(super) fn check_called(&mut self) {
-        if self.parts.called.is_empty() {
-            return;
-        }
-        let mut called = std::mem::take(&mut self.parts.called);
-        for token in called.drain(..) {
+        while let Some(token) = self.parts.take_called() {
             self.flush_and_check_end(token);
         }
-        self.parts.called = called;
     }
 
     fn send_prepared(&mut self, token: Token, prepared: &Prepared) {
         if self.sessions.get_mut(token).is_none() {
-            return self.parts.counters.messages_dropped.add(&DropReason::SessionGone);
+            return self.parts.counters().messages_dropped.add(&DropReason::SessionGone);
         }
         self.call(token, |_, session| {
             session.send_prepared(prepared);

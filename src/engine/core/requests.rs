@@ -51,7 +51,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Answers the requests that `input` completes, in order.
     pub(super) fn consume_head(&mut self, token: Token, input: &[u8]) {
-        self.parts.pacing.note_other_traffic(self.parts.tick);
+        self.pacing.note_other_traffic(self.parts.tick());
         let Some(slot) = self.sessions.get_mut(token) else { return };
         match slot.take_unconsumed() {
             None => {
@@ -101,10 +101,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn answer_rest(&mut self, token: Token, mut rest: &[u8], mut scan: HeadScan) -> Left {
         while !rest.is_empty() {
             let waiting = self.sessions.get_mut(token).map_or(0, |slot| slot.outbox_bytes());
-            if waiting + self.parts.reply.len() > self.parts.limits.outbox_bytes_max {
+            if waiting + self.parts.reply.len() > self.parts.limits().outbox_bytes_max {
                 return Left::Bytes(rest.len(), Awaits::Nothing);
             }
-            let progress = match scan.find_end(rest, &self.parts.limits.head) {
+            let progress = match scan.find_end(rest, &self.parts.limits().head) {
                 Ok(Some(head_bytes)) => self.answer(token, rest, head_bytes),
                 Ok(None) => Progress::Partial(Awaits::HeadEnd(scan)),
                 Err(refusal) => self.refuse_last(token, &proxy::explain(refusal, rest)),
@@ -130,7 +130,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn answer(&mut self, token: Token, received: &[u8], head_bytes: usize) -> Progress {
         let mut headers = Headers::default();
         let (head, after) = received.split_at(head_bytes);
-        let limit = self.parts.limits.body_bytes_max;
+        let limit = self.parts.limits().body_bytes_max;
         let parsed = parse_request(head, &mut headers);
         let (request, body_bytes) = match parsed.and_then(|request| Ok((request, body_bytes(&request, limit)?))) {
             Ok(parsed) => parsed,
@@ -171,7 +171,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 None
             }
             Ok(Some(response)) => {
-                self.parts.counters.http_answers.add(1);
+                self.parts.counters().http_answers.add(1);
                 // The body may or may not follow, so this is the last answer.
                 self.write_last(token, &response, End::Answered);
                 if let Some(slot) = self.sessions.get_mut(token) {
@@ -180,7 +180,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Some(Progress::Last)
             }
             Err(_) => {
-                self.parts.counters.handler_panics.add(1);
+                self.parts.counters().handler_panics.add(1);
                 Some(self.refuse_last(token, &Refusal::HandlerFailed))
             }
         }
@@ -189,7 +189,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Decodes a part of a chunked body, and answers the request once it is complete. The returned number counts bytes
     /// of `input`.
     fn gather(&mut self, token: Token, mut unconsumed: Box<Unconsumed>, input: &[u8]) -> Progress {
-        let (head_bytes, bytes) = match unconsumed.take_chunks(input, self.parts.limits.body_bytes_max) {
+        let (head_bytes, bytes) = match unconsumed.take_chunks(input, self.parts.limits().body_bytes_max) {
             Ok(Some(whole)) => whole,
             Ok(None) => return Progress::Gathering(unconsumed),
             Err(refusal) => return self.refuse_last(token, &refusal),
@@ -214,7 +214,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Self { handler, reactor, sessions, parts, .. } = self;
         let mut hub = Hub { sessions, parts, sockets: reactor };
         let Ok(reply) = catch_unwind(AssertUnwindSafe(|| handler.request(request, &mut hub))) else {
-            self.parts.counters.handler_panics.add(1);
+            self.parts.counters().handler_panics.add(1);
             return self.refuse_last(token, &Refusal::HandlerFailed);
         };
         if !self.reply(token, AnswerForm::by(request), reply) {
@@ -226,7 +226,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 
     /// Writes the refusal of a request. It is the last answer of the connection.
     pub(super) fn write_refusal(&mut self, token: Token, refusal: &Refusal) {
-        self.parts.counters.http_refusals.add(refusal);
+        self.parts.counters().http_refusals.add(refusal);
         self.parts.log_refused(token, refusal);
         if let (Refusal::BodyTooLarge { .. }, Some(slot)) = (refusal, self.sessions.get_mut(token)) {
             slot.expect_unread_body();

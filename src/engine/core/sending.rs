@@ -13,7 +13,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         if let Ok(count) = slot.transport_mut().note_sent(result, more)
             && let Some(outbox) = slot.outbox_mut()
         {
-            outbox.note_sent(count, self.parts.tick);
+            outbox.note_sent(count, self.parts.tick());
         }
         if slot.phase() == Phase::Ended {
             return self.release(token);

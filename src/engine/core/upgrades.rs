@@ -50,11 +50,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     self.drop_guarded(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
                 };
-                let answer = self
-                    .parts
-                    .compression
-                    .answer(&self.parts.limits, handshake::extensions(extensions))
-                    .filter(|_| self.parts.profiles.at(profile).limits().compression);
+                let answer = self.parts.answer_compression(profile, handshake::extensions(extensions));
                 let written = handshake::write_switching_protocols(
                     &mut self.parts.reply,
                     self.dates.at(self.now_ms),
@@ -65,7 +61,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 );
                 if let Err(error) = written {
                     tracing::error!(%error, "A handler accepted an upgrade with a header that cannot be sent.");
-                    self.parts.profiles.release(profile);
+                    self.parts.release_profile(profile);
                     self.drop_guarded(accept);
                     return self.refuse(token, &Refusal::HandlerFailed);
                 }
@@ -77,7 +73,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
             Some(Upgrade::Reject(response)) => {
                 self.parts.log_rejected(token, response.status());
-                self.parts.counters.http_answers.add(1);
+                self.parts.counters().http_answers.add(1);
                 self.write_last(token, &response, End::Answered);
             }
             Some(Upgrade::Later(decision)) => {
@@ -92,11 +88,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Returns the profile of a session with these limits; `None` if they contradict each other, or if there are too
     /// many different ones.
     fn profile_for(&mut self, limits: &SessionLimits) -> Option<u32> {
-        if let Err(error) = limits.within(&self.parts.limits).check(0) {
+        if let Err(error) = limits.within(self.parts.limits()).check(0) {
             tracing::error!(%error, "A handler accepted an upgrade with limits that contradict each other.");
             return None;
         }
-        let profile = self.parts.profiles.acquire(limits, &self.parts.limits);
+        let profile = self.parts.acquire_profile(limits);
         if profile.is_none() {
             tracing::error!(
                 "A handler gives sessions of one core more than {SESSION_PROFILES_MAX} different limits. Use fewer."
@@ -125,12 +121,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(slot) = sessions.get_mut(token) else { return };
         let peer = || slot.transport().peer_address(reactor).ok();
         let offer =
-            UpgradeRequest { request, handshake: &handshake, peer: &peer, client, limits: parts.profiles.of_server() };
+            UpgradeRequest { request, handshake: &handshake, peer: &peer, client, limits: parts.session_limits() };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&offer))).ok();
         self.count_panic(&decision);
         let accept_key = handshake::accept_key(handshake.key());
         // Without compression the extensions are not needed.
-        let extensions = if self.parts.limits.compression.is_some() { handshake.extensions_sent() } else { Vec::new() };
+        let extensions =
+            if self.parts.limits().compression.is_some() { handshake.extensions_sent() } else { Vec::new() };
         self.decide_upgrade(token, accept_key, handshake.protocols(), &extensions, decision);
     }
 
@@ -164,17 +161,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Counts a handler that panicked, even if no client waits for its decision any more.
     fn count_panic(&self, decision: &Option<Upgrade<H::State>>) {
         if decision.is_none() {
-            self.parts.counters.handler_panics.add(1);
+            self.parts.counters().handler_panics.add(1);
         }
     }
 
     /// Opens the session, since the 101 is written.
     fn open(&mut self, token: Token, state: H::State, agreement: Option<Agreement>, profile: u32) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
-        slot.open(agreement, state, self.parts.tick);
+        slot.open(agreement, state, self.parts.tick());
         slot.set_profile(profile);
-        self.parts.compression.note_opened(agreement);
-        self.parts.counters.upgraded.add(1);
+        self.parts.note_opened(agreement);
     }
 
     /// Subscribes a new session to the topics that its handler's decision named.

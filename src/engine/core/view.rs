@@ -36,16 +36,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
 impl<'a, H: Handler, R: Reactor> View<'a, H, R> {
     /// Returns the number of the core.
     pub(in crate::engine) fn number(&self) -> u16 {
-        self.0.parts.core
+        self.0.parts.core()
     }
 
     /// Returns the tick of the last turn.
     pub(in crate::engine) fn tick(&self) -> u32 {
-        self.0.parts.tick
+        self.0.parts.tick()
     }
 
     pub(in crate::engine) fn limits(&self) -> &'a Limits {
-        &self.0.parts.limits
+        self.0.parts.limits()
     }
 
     /// Returns a session, unless it has ended.

@@ -29,7 +29,7 @@ impl<H: Handler> Hub<'_, H> {
     /// A panic of `call` ends the session with 1011, and returns `None`, too.
     pub fn session<T>(&mut self, id: SessionId, call: impl FnOnce(&mut Session<'_, H>) -> T) -> Option<T> {
         let token = id.token;
-        if id.core != self.parts.core {
+        if id.core != self.parts.core() {
             return None;
         }
         let Self { sessions, parts, sockets } = self;
@@ -46,7 +46,7 @@ impl<H: Handler> Hub<'_, H> {
         if let Some(of_another) = of_another {
             parts.reply = of_another;
         }
-        parts.called.push(token);
+        parts.note_called(token);
         called.ok()
     }
 
@@ -57,22 +57,22 @@ impl<H: Handler> Hub<'_, H> {
 
     /// Returns the counters of all cores, in the order of their numbers.
     pub fn counters(&self) -> &[Arc<Counters>] {
-        &self.parts.counters_of_all
+        self.parts.counters_of_all()
     }
 
     /// Returns the number of this core, from 0.
     pub fn core(&self) -> u16 {
-        self.parts.core
+        self.parts.core()
     }
 
     /// Returns the number of cores.
     pub fn cores(&self) -> u16 {
-        self.parts.counters_of_all.len() as u16
+        self.parts.counters_of_all().len() as u16
     }
 }
 
 impl<H: Handler> fmt::Debug for Hub<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("core", &self.parts.core).finish_non_exhaustive()
+        f.debug_struct("Hub").field("core", &self.parts.core()).finish_non_exhaustive()
     }
 }

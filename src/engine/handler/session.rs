@@ -20,7 +20,7 @@ use crate::reactor::{Sockets, Token};
 impl<H: Handler> Session<'_, H> {
     /// Returns the name of this session.
     pub fn id(&self) -> SessionId {
-        SessionId { core: self.parts.core, token: self.token }
+        SessionId { core: self.parts.core(), token: self.token }
     }
 
     /// Returns the application's state for this session.
@@ -56,10 +56,10 @@ impl<H: Handler> Session<'_, H> {
                 self.slot.note_backpressure();
             }
             let reason = if closing { DropReason::Closing } else { DropReason::OutboxFull };
-            self.parts.counters.messages_dropped.add(&reason);
+            self.parts.counters().messages_dropped.add(&reason);
             return Sent::Dropped;
         }
-        self.parts.counters.messages_sent.add(1);
+        self.parts.counters().messages_sent.add(1);
         write(self.parts, self.slot, self.token, self.sockets);
         if self.is_full() {
             self.slot.note_backpressure();
@@ -92,7 +92,7 @@ impl<H: Handler> Session<'_, H> {
         if !subscribe.echo {
             self.slot.want_no_echo();
         }
-        let limits = self.parts.limits.subscriptions();
+        let limits = self.parts.limits().subscriptions();
         let subscribed =
             self.parts.topics.subscribe(topic, (self.token, self.slot.membership_mut()), subscribe, limits)?;
         if subscribed {
@@ -181,17 +181,17 @@ impl<H: Handler> Session<'_, H> {
 
     /// Stops the session's timer.
     pub fn cancel_wake(&mut self) {
-        self.parts.wakes.forget(self.token.index);
+        self.parts.cancel_wake(self.token);
     }
 
     /// Returns the number of the core that the session lives on.
     pub fn core(&self) -> u16 {
-        self.parts.core
+        self.parts.core()
     }
 
     /// Returns the number of cores.
     pub fn cores(&self) -> u16 {
-        self.parts.counters_of_all.len() as u16
+        self.parts.counters_of_all().len() as u16
     }
 
     /// Sends a ping with a payload of up to 125 bytes; the rest is cut off.
@@ -208,9 +208,9 @@ impl<H: Handler> Session<'_, H> {
         if self.slot.phase() == Phase::Open
             && self.slot.connection_mut().close(&mut self.parts.reply, Some(Close::new(code, reason)), None)
         {
-            self.parts.counters.closes_sent.add(&Some(code));
+            self.parts.counters().closes_sent.add(&Some(code));
             self.parts.log_close_sent(self.token, Close::new(code, reason));
-            self.parts.set_deadline(self.slot, self.token, self.parts.limits.close_timeout_ms);
+            self.parts.set_deadline(self.slot, self.token, self.parts.limits().close_timeout_ms);
             self.parts.leave_all(self.slot);
             // The peer's Close frame is awaited now, even if the session was paused or throttled.
             if self.slot.unthrottle() {

@@ -6,7 +6,7 @@ use crate::engine::session::outbox::Outbox;
 use crate::engine::session::{Phase, Slot};
 use crate::engine::wheel::{NEVER, ticks};
 use crate::protocol::State;
-use crate::reactor::Token;
+use crate::reactor::{Intake, Token};
 
 /// The silence after which a draining core closes a connection without a session, or half of the drain timeout if that
 /// is less. A client sends its request a round trip after it connects, or after the previous answer; closing earlier
@@ -26,6 +26,29 @@ impl Parts {
         self.wheel.schedule(token.index, Timeout::new(self.tick, length).first_look());
     }
 
+    /// Checks a session's timeouts at this tick, or earlier.
+    #[inline]
+    pub(in crate::engine) fn schedule(&mut self, token: Token, tick: u32) {
+        self.wheel.schedule(token.index, tick);
+    }
+
+    /// Returns the tick at which the next session may have to be checked.
+    #[inline]
+    pub(in crate::engine) fn next_timer(&self) -> Option<u32> {
+        self.wheel.next()
+    }
+
+    /// Appends the slots of the sessions that are to be checked by now.
+    #[inline]
+    pub(in crate::engine) fn take_fired(&mut self, fired: &mut Vec<u32>) {
+        self.wheel.advance(self.tick, fired);
+    }
+
+    /// Stops the timer that the handler has set for a session.
+    pub(in crate::engine) fn cancel_wake(&mut self, token: Token) {
+        self.wakes.forget(token.index);
+    }
+
     /// Has a session's handler woken after so long.
     pub(in crate::engine) fn wake_after(&mut self, token: Token, milliseconds: u64) {
         let at = self.tick.saturating_add(ticks(milliseconds)).min(NEVER - 1);
@@ -37,6 +60,33 @@ impl Parts {
     pub(super) fn begin_waiting(&mut self, outbox: &mut Outbox, token: Token) {
         outbox.progress = self.tick;
         self.wheel.schedule(token.index, Timeout::new(self.tick, ticks(self.limits.send_timeout_ms)).first_look());
+    }
+
+    /// Extends the timeouts of a session if its peer has acknowledged more than at the previous look.
+    pub(in crate::engine) fn note_intake<S>(&mut self, slot: &mut Slot<S>, token: Token, intake: Intake) {
+        let timeouts = self.timeouts(slot, token);
+        let looked = self.acknowledged.looked(token.index);
+        let taken = self.acknowledged.note(token.index, self.tick, intake.acknowledged);
+        if intake.waiting == 0 && !slot.has_outbox() {
+            slot.note_all_acknowledged();
+        }
+        // A timeout is extended only if the previous look was made while it ran.
+        let is_extended = |timeout: &Timeout| taken && looked.is_some_and(|at| timeout.covers(at));
+        if timeouts.closing.as_ref().is_some_and(is_extended) {
+            self.set_deadline(slot, token, self.limits.close_timeout_ms);
+        }
+        if let Some(outbox) = slot.outbox_mut().filter(|_| timeouts.sending.as_ref().is_some_and(is_extended)) {
+            outbox.progress = self.tick;
+        }
+        let Some(silence) = timeouts.silence else { return };
+        if is_extended(&silence) {
+            self.acknowledged.note_acknowledged(token.index, self.tick);
+        } else if !looked.is_some_and(|at| silence.covers(at)) && silence.end() <= self.tick {
+            // Until a quarter before the end there was nothing to acknowledge, so the bytes sent since get their
+            // chance.
+            let since = if intake.waiting == 0 { self.tick } else { silence.until_next_look(self.tick) };
+            self.acknowledged.note_acknowledged(token.index, since);
+        }
     }
 
     pub(in crate::engine) fn due<S>(&mut self, slot: &Slot<S>, token: Token) -> Due {

@@ -110,7 +110,7 @@ impl Parts {
 
     /// Records which lines the log shows. It is called once a turn, so that a line that is not shown only checks a
     /// flag.
-    pub(in crate::engine) fn note_log_filter(&mut self) {
+    pub(super) fn note_log_filter(&mut self) {
         self.log_enabled = LogEnabled::now();
     }
 
