@@ -1,15 +1,15 @@
-//! A store of many values of one type, each under a number, in chunks that are given back once they are empty.
+//! A store of many values of one type, each at an index, in chunks whose memory is freed once they are empty.
 //!
-//! Never moves a value. Knows no generations: a number may name another value once its own was removed, so its holder
-//! forgets it in time, or compares a generation that is part of the value. Invariant: a new value goes into the first
-//! chunk with room, so that the last ones become empty, and at most one empty chunk keeps its memory.
+//! Never moves a value. Knows no generations: an index is used again after its value was removed, so its holder forgets
+//! it in time, or compares a generation that is part of the value. Invariant: a new value goes into the first chunk
+//! with room, so that the last ones become empty, and at most one empty chunk keeps its memory.
 
 use std::collections::BTreeSet;
 
 /// Values in a chunk: some tens of kilobytes, too little to matter while unused, and enough that growth is rare.
 const CHUNK: usize = 1024;
 
-/// The number that names nothing.
+/// The index that no value has.
 pub const NO_ENTRY: u32 = u32::MAX;
 
 /// See the module.
@@ -18,20 +18,22 @@ pub struct Slab<T> {
     chunks: Vec<Chunk<T>>,
     /// The first chunk that may have room; the number of chunks if there is none.
     first: u32,
-    /// The chunks that may have room, including those without memory.
-    roomy: BTreeSet<u32>,
+    /// The chunks that may have room, including those without memory. Every chunk with room is in the set.
+    with_room: BTreeSet<u32>,
     /// A chunk that keeps its memory while it is empty, so that a value which comes and goes where a chunk ends does
     /// not allocate each time.
     spare: u32,
+    /// The number of values.
     occupied: usize,
 }
 
-/// A chunk. Its entries have all their memory from the first one on, and none after it was given back.
+/// A chunk. It has the memory of all its entries from the first one on, and none after it was freed.
 #[derive(Debug)]
 struct Chunk<T> {
     entries: Vec<Entry<T>>,
-    /// The first free entry; each names the next.
+    /// The offset of the first free entry, which has that of the next.
     free: u32,
+    /// The number of values.
     occupied: u32,
 }
 
@@ -43,7 +45,7 @@ enum Entry<T> {
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { chunks: Vec::new(), first: 0, roomy: BTreeSet::new(), spare: NO_ENTRY, occupied: 0 }
+        Self { chunks: Vec::new(), first: 0, with_room: BTreeSet::new(), spare: NO_ENTRY, occupied: 0 }
     }
 }
 
@@ -62,67 +64,67 @@ impl<T> Slab<T> {
         self.occupied
     }
 
-    /// Returns a number that is greater than every number in use. It falls when the last chunks are given back.
+    /// Returns an index above every index in use. It falls when the last chunks are freed.
     pub fn end(&self) -> u32 {
         self.chunks.last().map_or(0, |last| ((self.chunks.len() - 1) * CHUNK + last.entries.len()) as u32)
     }
 
-    /// Stores `value` and returns its number.
+    /// Stores `value` and returns its index.
     #[inline(always)]
     pub fn insert(&mut self, value: T) -> u32 {
-        let at = self.first;
-        if let Some(chunk) = self.chunks.get_mut(at as usize)
+        let chunk_at = self.first;
+        if let Some(chunk) = self.chunks.get_mut(chunk_at as usize)
             && let Some(entry) = chunk.entries.get_mut(chunk.free as usize)
             && let Entry::Free(next) = *entry
         {
             *entry = Entry::Occupied(value);
             chunk.occupied += 1;
             self.occupied += 1;
-            return at * CHUNK as u32 + std::mem::replace(&mut chunk.free, next);
+            return chunk_at * CHUNK as u32 + std::mem::replace(&mut chunk.free, next);
         }
         self.grow_and_insert(value)
     }
 
-    /// Returns the value of this number.
+    /// Returns the value at an index.
     #[inline]
-    pub fn get(&self, number: u32) -> Option<&T> {
-        match self.chunks.get(number as usize / CHUNK)?.entries.get(number as usize % CHUNK)? {
+    pub fn get(&self, index: u32) -> Option<&T> {
+        match self.chunks.get(index as usize / CHUNK)?.entries.get(index as usize % CHUNK)? {
             Entry::Occupied(value) => Some(value),
             Entry::Free(_) => None,
         }
     }
 
-    /// Returns the value of this number, to change it.
+    /// Returns the value at an index, to change it.
     #[inline]
-    pub fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        match self.chunks.get_mut(number as usize / CHUNK)?.entries.get_mut(number as usize % CHUNK)? {
+    pub fn get_mut(&mut self, index: u32) -> Option<&mut T> {
+        match self.chunks.get_mut(index as usize / CHUNK)?.entries.get_mut(index as usize % CHUNK)? {
             Entry::Occupied(value) => Some(value),
             Entry::Free(_) => None,
         }
     }
 
-    /// Removes and returns a value. Its number may name another value later.
+    /// Removes and returns a value. Another value may get its index later.
     #[inline]
-    pub fn remove(&mut self, number: u32) -> Option<T> {
-        self.remove_if(number, |_| true)
+    pub fn remove(&mut self, index: u32) -> Option<T> {
+        self.remove_if(index, |_| true)
     }
 
-    /// Removes and returns a value if it is the one that is meant.
+    /// Removes and returns a value if `is_meant` returns true for it, such as by a generation.
     #[inline]
-    pub fn remove_if(&mut self, number: u32, is_meant: impl FnOnce(&T) -> bool) -> Option<T> {
-        let (at, place) = (number / CHUNK as u32, number % CHUNK as u32);
-        let chunk = self.chunks.get_mut(at as usize)?;
-        let entry = chunk.entries.get_mut(place as usize)?;
+    pub fn remove_if(&mut self, index: u32, is_meant: impl FnOnce(&T) -> bool) -> Option<T> {
+        let (chunk_at, offset) = (index / CHUNK as u32, index % CHUNK as u32);
+        let chunk = self.chunks.get_mut(chunk_at as usize)?;
+        let entry = chunk.entries.get_mut(offset as usize)?;
         match entry {
             Entry::Occupied(value) if is_meant(value) => {}
             _ => return None,
         }
-        let free = std::mem::replace(&mut chunk.free, place);
+        let free = std::mem::replace(&mut chunk.free, offset);
         let removed = std::mem::replace(entry, Entry::Free(free));
         chunk.occupied -= 1;
         self.occupied -= 1;
         if free == NO_ENTRY || chunk.occupied == 0 {
-            self.note_room(at);
+            self.note_room(chunk_at);
         }
         match removed {
             Entry::Occupied(value) => Some(value),
@@ -130,7 +132,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Stores `value` where no entry is free yet.
+    /// Stores `value` although the first chunk has no free entry.
     #[cold]
     fn grow_and_insert(&mut self, value: T) -> u32 {
         self.add_entry();
@@ -140,12 +142,12 @@ impl<T> Slab<T> {
     /// Finds the first chunk with room, and adds a free entry to it if it has none.
     fn add_entry(&mut self) {
         loop {
-            let at = self.first;
-            if at as usize == self.chunks.len() {
+            let chunk_at = self.first;
+            if chunk_at as usize == self.chunks.len() {
                 self.chunks.push(Chunk::default());
-                self.roomy.insert(at);
+                self.with_room.insert(chunk_at);
             }
-            let chunk = &mut self.chunks[at as usize];
+            let chunk = &mut self.chunks[chunk_at as usize];
             if chunk.free != NO_ENTRY {
                 return;
             }
@@ -154,23 +156,24 @@ impl<T> Slab<T> {
                 chunk.free = chunk.entries.len() as u32;
                 return chunk.entries.push(Entry::Free(NO_ENTRY));
             }
-            self.roomy.remove(&at);
+            self.with_room.remove(&chunk_at);
             self.find_first();
         }
     }
 
-    /// Notes that a chunk has room again, or is empty.
+    /// Records that a chunk has room again, or is empty.
     #[cold]
-    fn note_room(&mut self, at: u32) {
-        self.roomy.insert(at);
-        if self.chunks[at as usize].occupied == 0 {
-            self.keep_or_give_back(at);
+    fn note_room(&mut self, chunk_at: u32) {
+        self.with_room.insert(chunk_at);
+        if self.chunks[chunk_at as usize].occupied == 0 {
+            self.keep_or_free(chunk_at);
         }
         self.find_first();
     }
 
-    /// Keeps the memory of an empty chunk unless another empty one has kept it. Of the two, the first keeps it.
-    fn keep_or_give_back(&mut self, empty: u32) {
+    /// Keeps the memory of an empty chunk as the spare one, or frees it if there is a spare one. Of the two, the first
+    /// becomes the spare one. Forgets the last chunks if they have no memory.
+    fn keep_or_free(&mut self, empty: u32) {
         let is_spare = self.chunks.get(self.spare as usize).is_some_and(Chunk::is_idle);
         let spare = if is_spare { self.spare } else { empty };
         self.spare = spare.min(empty);
@@ -178,12 +181,13 @@ impl<T> Slab<T> {
             self.chunks[spare.max(empty) as usize] = Chunk::default();
         }
         while self.chunks.pop_if(|last| last.entries.capacity() == 0).is_some() {
-            self.roomy.remove(&(self.chunks.len() as u32));
+            self.with_room.remove(&(self.chunks.len() as u32));
         }
     }
 
+    /// Finds the first chunk that may have room.
     fn find_first(&mut self) {
-        self.first = self.roomy.first().copied().unwrap_or(self.chunks.len() as u32);
+        self.first = self.with_room.first().copied().unwrap_or(self.chunks.len() as u32);
     }
 }
 
@@ -235,20 +239,20 @@ mod tests {
 
     use super::*;
 
-    /// Returns a slab of so many full chunks, in which each value is its own number.
+    /// Returns a slab of so many full chunks, in which each value is its own index.
     fn full(chunks: usize) -> Slab<u32> {
         let mut slab = Slab::default();
-        (0..(chunks * CHUNK) as u32).for_each(|number| assert_eq!(slab.insert(number), number));
+        (0..(chunks * CHUNK) as u32).for_each(|index| assert_eq!(slab.insert(index), index));
         slab
     }
 
     #[test]
-    fn a_number_whose_value_was_removed_names_nothing() {
+    fn an_index_whose_value_was_removed_has_none() {
         let mut slab = full(2);
         assert_eq!((slab.get(7).copied(), slab.get_mut(7).copied(), slab.remove(7)), (Some(7), Some(7), Some(7)));
-        for number in [7, 2 * CHUNK as u32, NO_ENTRY] {
+        for index in [7, 2 * CHUNK as u32, NO_ENTRY] {
             assert_eq!(
-                (slab.get(number).copied(), slab.get_mut(number).copied(), slab.remove(number)),
+                (slab.get(index).copied(), slab.get_mut(index).copied(), slab.remove(index)),
                 (None, None, None)
             );
         }
@@ -258,10 +262,10 @@ mod tests {
     #[test]
     fn a_value_stays_in_its_place_while_others_come_and_go() {
         let mut slab = full(1);
-        let place = slab.get(9).map(std::ptr::from_ref);
+        let address = slab.get(9).map(std::ptr::from_ref);
         (0..9 * CHUNK as u32).for_each(|value| assert!(slab.insert(value) >= CHUNK as u32));
-        (10..10 * CHUNK as u32).for_each(|number| assert!(slab.remove(number).is_some()));
-        assert_eq!(slab.get(9).map(std::ptr::from_ref), place);
+        (10..10 * CHUNK as u32).for_each(|index| assert!(slab.remove(index).is_some()));
+        assert_eq!(slab.get(9).map(std::ptr::from_ref), address);
     }
 
     #[test]
@@ -274,14 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn all_chunks_but_one_are_given_back_once_they_are_empty_in_any_order() {
-        let numbers = || 0..10 * CHUNK as u32;
+    fn all_chunks_but_one_are_freed_once_they_are_empty_in_any_order() {
+        let indexes = || 0..10 * CHUNK as u32;
         let orders: [Vec<u32>; 3] =
-            [numbers().collect(), numbers().rev().collect(), numbers().map(|at| at * 7 % numbers().end).collect()];
+            [indexes().collect(), indexes().rev().collect(), indexes().map(|at| at * 7 % indexes().end).collect()];
         for order in orders {
             let mut slab = full(10);
-            for number in order {
-                assert_eq!(slab.remove(number), Some(number));
+            for index in order {
+                assert_eq!(slab.remove(index), Some(index));
             }
             assert!(slab.is_sound());
             assert_eq!((slab.len(), slab.room(), slab.end(), slab.chunks.len()), (0, CHUNK, CHUNK as u32, 1));
@@ -293,11 +297,11 @@ mod tests {
         let mut slab = full(4);
         let last = 4 * CHUNK as u32;
         slab.insert(0);
-        let place = slab.get(last).map(std::ptr::from_ref);
+        let address = slab.get(last).map(std::ptr::from_ref);
         for _ in 0..3 {
             assert_eq!(slab.remove(last), Some(0));
             assert_eq!((slab.room(), slab.insert(0)), (5 * CHUNK, last));
-            assert_eq!(slab.get(last).map(std::ptr::from_ref), place);
+            assert_eq!(slab.get(last).map(std::ptr::from_ref), address);
         }
     }
 
@@ -317,16 +321,16 @@ mod tests {
                     next += count;
                 } else if !model.is_empty() {
                     let from = from.index(model.len());
-                    let numbers: Vec<u32> = model.keys().copied().skip(from).take(count).collect();
-                    for number in numbers {
-                        prop_assert_eq!(slab.remove(number), model.remove(&number));
-                        prop_assert_eq!((slab.remove(number), slab.get(number)), (None, None));
+                    let indexes: Vec<u32> = model.keys().copied().skip(from).take(count).collect();
+                    for index in indexes {
+                        prop_assert_eq!(slab.remove(index), model.remove(&index));
+                        prop_assert_eq!((slab.remove(index), slab.get(index)), (None, None));
                     }
                 }
                 prop_assert!(slab.is_sound());
                 prop_assert_eq!(slab.len(), model.len());
                 prop_assert!(model.last_key_value().is_none_or(|(last, _)| *last < slab.end()));
-                prop_assert!(model.iter().all(|(number, value)| slab.get(*number) == Some(value)));
+                prop_assert!(model.iter().all(|(index, value)| slab.get(*index) == Some(value)));
             }
         }
     }
