@@ -33,8 +33,8 @@
 //!
 //! **Publish to topics.** [`Session::subscribe`] subscribes a session to a topic, or to a pattern such as `prices/*`.
 //! [`Session::publish`], [`Hub::publish`] and [`ServerHandle::publish`] reach all subscribers on all cores.
-//! [`Handler::subscribed`] confirms that nothing is missed from then on. [`Subscribe`] and [`Overflow`] choose the fate
-//! of messages that a subscriber is too slow for.
+//! [`Handler::subscribed`] confirms that nothing is missed from then on. [`Subscribe`] and [`Overflow`] choose which
+//! messages a subscriber misses that is too slow for them.
 //!
 //! **Accept or refuse upgrades.** [`Handler::upgrade`] decides on each [`UpgradeRequest`], at once or by
 //! [`Upgrade::later`], after an answer of a backend for instance. [`Accept`] names the subprotocol, headers, and limits

@@ -30,7 +30,8 @@ pub struct Listener {
     pub proxy_protocol: bool,
 }
 
-/// The holders of a listening socket, which decide the fate of waiting connections when a core closes its descriptor.
+/// The holders of a listening socket, which decide whether waiting connections are reset when a core closes its
+/// descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// One core alone: waiting connections are lost with it.

@@ -1,12 +1,12 @@
 //! The documents, held against the program and against each other: settings, files of settings, links, length, voice.
 //!
-//! Never judges whether a sentence is true; a document that repeats a figure of the code is checked where the code is.
+//! Never checks whether a sentence is true; a document that repeats a figure of the code is checked where the code is.
 
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 #[path = "../layers/voice.rs"]
-#[allow(dead_code, reason = "documents have no rooms, and their tables have long lines")]
+#[allow(dead_code, reason = "documents have no modules, and their tables have long lines")]
 mod voice;
 
 mod markdown;

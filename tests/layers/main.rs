@@ -1,5 +1,6 @@
-//! The house rules that a program can check: which way the arrows point, that no files import each other in a circle, where
-//! `unsafe` lives, how long a file is, that each begins with a paragraph about what it owns, and how comments begin.
+//! The house rules that a program can check: which way the arrows point, that no files import each other in a circle,
+//! where `unsafe` lives, how long a file is, that each begins with a paragraph about what it owns, and how comments
+//! begin.
 //!
 //! A path counts wherever it stands, in a `use` line or not.
 
@@ -33,8 +34,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server", &["address", "service", "engine", "protocol", "reactor", "mesh", "bus", "config"]),
 ];
 
-/// The rooms of the engine from the bottom up; each imports only from those before it.
-const ENGINE_FLOORS: &[&str] = &[
+/// The modules of the engine from the bottom up; each imports only from those before it.
+const ENGINE_MODULES: &[&str] = &[
     "log",
     "status",
     "reasons",
@@ -57,8 +58,8 @@ const ENGINE_FLOORS: &[&str] = &[
     "host",
 ];
 
-/// The only room that writes `impl Core`: a core's turn and its steps.
-const CORE_ROOM: &str = "engine/core/";
+/// The only module that writes `impl Core`: a core's turn and its steps.
+const CORE_MODULE: &str = "engine/core/";
 
 /// Files that see everything: the program and the library's front door.
 const TOP: &[&str] = &["main", "cli", "lib"];
@@ -99,7 +100,7 @@ fn no_two_files_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn comments_of_clean_rooms_name_their_subject_and_their_lines_fit() {
+fn comments_of_clean_modules_name_their_subject_and_their_lines_fit() {
     let (source, texts) = house();
     let (mut riddles, mut long) = (Vec::new(), Vec::new());
     for (file, text) in source.files.iter().zip(&texts).filter(|(file, _)| voice::is_clean(layer_of(&file.path))) {
@@ -132,7 +133,7 @@ fn a_riddle_is_found_wherever_its_sentence_begins_and_a_long_line_in_strings_too
 }
 
 #[test]
-fn the_engine_keeps_its_floors_and_writes_a_core_in_one_room() {
+fn the_modules_of_the_engine_keep_their_order_and_one_of_them_writes_a_core() {
     let (source, _) = house();
     let broken = engine_violations(&source);
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
@@ -152,7 +153,7 @@ fn an_arrow_up_in_the_engine_and_a_core_written_elsewhere_are_found() {
     assert!(broken("pub struct Slot; fn f(core: &crate::engine::Core) {}")[0].contains("session → core"));
     assert!(broken("pub struct Slot; impl crate::engine::Core {}").join("").contains("impl Core"));
     let unknown = Source::parse([lib, engine, ("engine/attic.rs", "pub struct Box;")]);
-    assert!(engine_violations(&unknown)[0].contains("attic has no floor"));
+    assert!(engine_violations(&unknown)[0].contains("attic has no place"));
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn a_circle_is_found_through_names_that_are_handed_on_and_not_in_tests() {
     ] {
         assert_eq!(circles_of(&[lib, face, c, ("a/b.rs", b)]), circles, "{b}");
     }
-    // A face that uses what its rooms define, while they use it.
+    // A module that uses what its files define, while they use it.
     let face = ("a/mod.rs", "mod b; pub use b::B; pub struct Whole(B);");
     assert_eq!(circles_of(&[lib, face, ("a/b.rs", "use super::Whole; pub struct B;")]), 1);
     assert_eq!(circles_of(&[lib, face, ("a/b.rs", "pub struct B;")]), 0);
@@ -210,7 +211,7 @@ fn an_arrow_up_or_sideways_is_found_however_it_is_written() {
         // A name that the crate's root re-exports would hide the arrow.
         ("protocol/frame.rs", "use crate::Session;", "protocol → Session"),
         ("protocol/frame.rs", "macro_rules! m { () => { $crate::engine::Core } }", "protocol → engine"),
-        ("attic/box.rs", "fn f() {}", "attic has no floor"),
+        ("attic/box.rs", "fn f() {}", "attic has no place"),
     ] {
         let found = violations_in(path, &format!("//! Words.\n{line}\n"));
         assert!(found.iter().any(|violation| violation.contains(arrow)), "{path}: {line}\nfound {found:?}");
@@ -292,7 +293,7 @@ fn violations(source: &Source, file: &File, text: &str) -> Vec<String> {
         return broken;
     }
     let Some((_, allowed)) = FLOORS.iter().find(|(name, _)| *name == layer) else {
-        broken.push(format!("{shown}: {layer} has no floor in this test."));
+        broken.push(format!("{shown}: {layer} has no place in the order of this test."));
         return broken;
     };
     let imports = file.written.iter().filter_map(|written| source.absolute(&written.module, &written.path));
@@ -305,24 +306,24 @@ fn violations(source: &Source, file: &File, text: &str) -> Vec<String> {
     broken
 }
 
-/// Returns how files of the engine break its floors, or write `impl Core` outside of its room.
+/// Returns how files of the engine import from a module above their own, or write `impl Core` outside of its module.
 fn engine_violations(source: &Source) -> Vec<String> {
-    let floor = |room: &str| ENGINE_FLOORS.iter().position(|name| *name == room);
+    let level = |module: &str| ENGINE_MODULES.iter().position(|name| *name == module);
     let mut broken = Vec::new();
     for file in source.files.iter().filter(|file| file.module.first().is_some_and(|layer| layer == "engine")) {
-        let Some(room) = file.module.get(1).filter(|_| !file.test_only) else { continue };
-        if file.implements.iter().any(|name| name == "Core") && !file.path.starts_with(CORE_ROOM) {
-            broken.push(format!("{} writes impl Core, which is for {CORE_ROOM} alone.", file.path));
+        let Some(module) = file.module.get(1).filter(|_| !file.test_only) else { continue };
+        if file.implements.iter().any(|name| name == "Core") && !file.path.starts_with(CORE_MODULE) {
+            broken.push(format!("{} writes impl Core, which is for {CORE_MODULE} alone.", file.path));
         }
-        let Some(own) = floor(room) else {
-            broken.push(format!("{}: {room} has no floor in this test.", file.path));
+        let Some(own) = level(module) else {
+            broken.push(format!("{}: {module} has no place in the order of this test.", file.path));
             continue;
         };
         for written in file.written.iter().filter(|written| !written.in_tests) {
-            let Some((module, _)) = source.resolve(&written.module, &written.path) else { continue };
-            let Some(to) = module.get(1).filter(|_| module[0] == "engine") else { continue };
-            if to != room && floor(to).is_none_or(|to| to > own) {
-                broken.push(format!("{}: {room} → {to} points up.", file.path));
+            let Some((target, _)) = source.resolve(&written.module, &written.path) else { continue };
+            let Some(to) = target.get(1).filter(|_| target[0] == "engine") else { continue };
+            if to != module && level(to).is_none_or(|to| to > own) {
+                broken.push(format!("{}: {module} → {to} points up.", file.path));
             }
         }
     }

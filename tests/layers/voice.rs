@@ -1,9 +1,9 @@
-//! The voice of comments and documents, as far as a program can check it: sentences that name their subject, in lines that
-//! fit.
+//! The voice of comments and documents, as far as a program can check it: sentences that name their subject, in lines
+//! that fit.
 //!
-//! Owns the list of rooms that keep these rules. Never judges code or strings, except for the length of a line.
+//! Owns the list of modules that keep these rules. Never checks code or strings, except for the length of a line.
 
-/// Rooms of `src` whose text has been brought to plain English. A room is added once it has no fault left.
+/// Modules of `src` whose text has been brought to plain English. A module is added once it has no fault left.
 const CLEAN: &[&str] = &[
     "address", "cli", "config", "engine", "lib", "load", "main", "mesh", "proc", "protocol", "reactor", "server",
     "service", "tune", "units",
@@ -15,9 +15,9 @@ const RIDDLES: &[&str] = &["What", "Who", "Whoever", "Whose", "Whether"];
 /// Columns of a line: rustfmt wraps code, but not comments and strings.
 const COLUMNS_MAX: usize = 120;
 
-/// Returns whether a room keeps the rules.
-pub fn is_clean(room: &str) -> bool {
-    CLEAN.contains(&room)
+/// Returns whether a module keeps the rules.
+pub fn is_clean(module: &str) -> bool {
+    CLEAN.contains(&module)
 }
 
 /// Returns the sentences of comments that begin with a riddle, each with its line.

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// The fate of a topic's messages for a subscriber that does not keep up: its outbox exceeds its limit, or its oldest
+/// The policy for a topic's messages to a subscriber that does not keep up: its outbox exceeds its limit, or its oldest
 /// shared frames have waited for too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -33,7 +33,7 @@ impl Subscribe {
         Self::default()
     }
 
-    /// Sets the fate of messages that the session cannot take. Default: [`Overflow::Close`].
+    /// Sets the policy for messages that the session cannot take. Default: [`Overflow::Close`].
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
         self
