@@ -173,9 +173,10 @@ impl Chunks {
     }
 }
 
-/// The progress of the peer's host in acknowledging sent bytes.
+/// The progress of the bytes sent on a socket: those that the peer's host has acknowledged (`TCP_INFO`), and those that
+/// it has not (`SIOCOUTQ`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Intake {
+pub struct SendProgress {
     /// A counter that grows, and may wrap, with each acknowledged byte. Only its change between two calls has a
     /// meaning: the peer's host accepted bytes in between. A host that only answers probes of its full buffer accepts
     /// none.
@@ -197,8 +198,8 @@ pub trait Sockets {
     /// Returns the address of the other end.
     fn peer_address(&self, socket: Socket) -> io::Result<SocketAddr>;
 
-    /// Returns the bytes that the peer's host has acknowledged. Costs two system calls.
-    fn intake(&self, socket: Socket) -> Intake;
+    /// Returns which bytes the peer's host has acknowledged. Costs two system calls.
+    fn send_progress(&self, socket: Socket) -> SendProgress;
 
     /// Shuts down one or both directions; errors of a dead socket are ignored. `Both` makes a send in flight fail.
     fn shutdown(&mut self, socket: Socket, how: Shutdown);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use super::{Intake, Socket, Sockets};
+use super::{SendProgress, Socket, Sockets};
 
 /// Connections that the kernel queues for a listener; it caps this at `net.core.somaxconn` (4096 by default).
 pub(super) const BACKLOG: i32 = 65_535;
@@ -31,8 +31,8 @@ impl<R: OnKernel> Sockets for R {
         peer_address(socket)
     }
 
-    fn intake(&self, socket: Socket) -> Intake {
-        intake(socket)
+    fn send_progress(&self, socket: Socket) -> SendProgress {
+        send_progress(socket)
     }
 
     fn shutdown(&mut self, socket: Socket, how: Shutdown) {
@@ -150,12 +150,12 @@ pub fn peer_address(socket: Socket) -> io::Result<SocketAddr> {
     }
 }
 
-/// Returns the peer host's acknowledgements. If the kernel does not count acknowledged bytes, as for a Unix socket and
-/// in gVisor, the counter is the negative number of waiting bytes, which grows as well when the peer reads.
-pub fn intake(socket: Socket) -> Intake {
+/// Returns which bytes the peer's host has acknowledged. If the kernel does not count acknowledged bytes, as for a Unix
+/// socket and in gVisor, the counter is the negative number of waiting bytes, which grows as well when the peer reads.
+pub fn send_progress(socket: Socket) -> SendProgress {
     let waiting = bytes_waiting(socket);
     let acknowledged = bytes_acked(socket).filter(|count| *count > 0).unwrap_or(waiting.wrapping_neg());
-    Intake { acknowledged, waiting }
+    SendProgress { acknowledged, waiting }
 }
 
 /// Returns the acknowledged bytes in `tcp_info`; `None` if it has no such field, as before Linux 4.1.

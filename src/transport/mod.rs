@@ -15,7 +15,7 @@ use std::net::{Shutdown, SocketAddr};
 
 pub use turn_away::{turn_away, turn_away_waiting};
 
-use crate::reactor::{Chunks, Intake, Reactor, Socket, Sockets, Token};
+use crate::reactor::{Chunks, Reactor, SendProgress, Socket, Sockets, Token};
 
 /// A connected socket, and what is known of it. See the module.
 #[derive(Debug)]
@@ -203,9 +203,9 @@ impl Transport {
         sockets.peer_address(self.socket)
     }
 
-    /// Returns the bytes that the peer's host has acknowledged. Costs two system calls.
-    pub fn intake<S: Sockets + ?Sized>(&self, sockets: &S) -> Intake {
-        sockets.intake(self.socket)
+    /// Returns which bytes the peer's host has acknowledged. Costs two system calls.
+    pub fn send_progress<S: Sockets + ?Sized>(&self, sockets: &S) -> SendProgress {
+        sockets.send_progress(self.socket)
     }
 
     /// Ends the output, and leaves the input open.

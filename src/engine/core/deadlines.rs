@@ -81,8 +81,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     fn check_acknowledged(&mut self, token: Token) {
         let Self { reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
-        let intake = slot.transport().intake(reactor);
-        parts.note_intake(slot, token, intake);
+        let progress = slot.transport().send_progress(reactor);
+        parts.note_send_progress(slot, token, progress);
     }
 
     fn ping(&mut self, token: Token) {

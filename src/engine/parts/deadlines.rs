@@ -6,7 +6,7 @@ use crate::engine::session::outbox::Outbox;
 use crate::engine::session::{Phase, Slot};
 use crate::engine::wheel::{NEVER, ticks};
 use crate::protocol::State;
-use crate::reactor::{Intake, Token};
+use crate::reactor::{SendProgress, Token};
 
 /// The silence after which a draining core closes a connection without a session, or half of the drain timeout if that
 /// is less. A client sends its request a round trip after it connects, or after the previous answer; closing earlier
@@ -63,11 +63,16 @@ impl Parts {
     }
 
     /// Extends the timeouts of a session if its peer has acknowledged more than at the previous look.
-    pub(in crate::engine) fn note_intake<S>(&mut self, slot: &mut Slot<S>, token: Token, intake: Intake) {
+    pub(in crate::engine) fn note_send_progress<S>(
+        &mut self,
+        slot: &mut Slot<S>,
+        token: Token,
+        progress: SendProgress,
+    ) {
         let timeouts = self.timeouts(slot, token);
         let looked = self.acknowledged.looked(token.index);
-        let taken = self.acknowledged.note(token.index, self.tick, intake.acknowledged);
-        if intake.waiting == 0 && !slot.has_outbox() {
+        let taken = self.acknowledged.note(token.index, self.tick, progress.acknowledged);
+        if progress.waiting == 0 && !slot.has_outbox() {
             slot.note_all_acknowledged();
         }
         // A timeout is extended only if the previous look was made while it ran.
@@ -84,7 +89,7 @@ impl Parts {
         } else if !looked.is_some_and(|at| silence.covers(at)) && silence.end() <= self.tick {
             // Until a quarter before the end there was nothing to acknowledge, so the bytes sent since get their
             // chance.
-            let since = if intake.waiting == 0 { self.tick } else { silence.until_next_look(self.tick) };
+            let since = if progress.waiting == 0 { self.tick } else { silence.until_next_look(self.tick) };
             self.acknowledged.note_acknowledged(token.index, since);
         }
     }

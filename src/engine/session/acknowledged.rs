@@ -20,7 +20,7 @@ pub(in crate::engine) struct Acknowledged(BTreeMap<u32, Look>);
 #[derive(Clone, Copy, Debug)]
 struct Look {
     tick: u32,
-    /// See [`Intake::acknowledged`](crate::reactor::Intake::acknowledged).
+    /// See [`SendProgress::acknowledged`](crate::reactor::SendProgress::acknowledged).
     count: u64,
     /// The tick at which the peer was last seen to have acknowledged something; 0 if it never was.
     acknowledged: u32,

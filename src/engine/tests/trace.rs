@@ -13,7 +13,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::reactor::sim::Sim;
-use crate::reactor::{Chunks, Completion, Intake, Reactor, Socket, Sockets, Token};
+use crate::reactor::{Chunks, Completion, Reactor, SendProgress, Socket, Sockets, Token};
 
 /// Bytes of sent or received data that are printed.
 const TOLD_BYTES_MAX: usize = 48;
@@ -114,12 +114,12 @@ impl Sockets for Traced {
         self.sim.peer_address(socket)
     }
 
-    fn intake(&self, socket: Socket) -> Intake {
-        let intake = self.sim.intake(socket);
+    fn send_progress(&self, socket: Socket) -> SendProgress {
+        let progress = self.sim.send_progress(socket);
         self.looks.set(self.looks.get() + 1);
-        let numbers = [socket.raw() as u64, intake.acknowledged, intake.waiting];
-        self.trace.note("  intake: socket, acknowledged, waiting", &numbers, b"");
-        intake
+        let numbers = [socket.raw() as u64, progress.acknowledged, progress.waiting];
+        self.trace.note("  progress: socket, acknowledged, waiting", &numbers, b"");
+        progress
     }
 
     fn shutdown(&mut self, socket: Socket, how: Shutdown) {

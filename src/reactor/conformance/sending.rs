@@ -119,18 +119,18 @@ pub fn bytes_that_a_peer_reads_are_acknowledged_and_others_are_not(world: &mut i
     let (mut client, socket) = connection(world);
     let blocked = block(world, &mut client, socket, TOKEN);
     // The peer's host may have room for some bytes and acknowledge them late. After that it only answers probes.
-    let mut taken = world.reactor().intake(socket).acknowledged;
+    let mut taken = world.reactor().send_progress(socket).acknowledged;
     let mut unchanged = 0;
     await_that(world, |world| {
-        let now = world.reactor().intake(socket).acknowledged;
+        let now = world.reactor().send_progress(socket).acknowledged;
         unchanged = if now == taken { unchanged + 1 } else { 0 };
         taken = now;
         unchanged == QUIET
     });
-    assert!(world.reactor().intake(socket).waiting > 0);
+    assert!(world.reactor().send_progress(socket).waiting > 0);
     client.resume_reading();
     finish(world, &mut client, TOKEN, blocked);
-    await_that(world, |world| world.reactor().intake(socket).waiting == 0);
-    assert!(world.reactor().intake(socket).acknowledged.wrapping_sub(taken) as i64 > 0);
+    await_that(world, |world| world.reactor().send_progress(socket).waiting == 0);
+    assert!(world.reactor().send_progress(socket).acknowledged.wrapping_sub(taken) as i64 > 0);
     world.reactor().close(socket);
 }

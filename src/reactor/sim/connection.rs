@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::RawFd;
 
-use crate::reactor::Intake;
+use crate::reactor::SendProgress;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -249,10 +249,10 @@ impl Connection {
 
     /// Returns the bytes that the client's host has acknowledged: for a client that reads, also those that wait for
     /// delivery.
-    pub fn intake(&self) -> Intake {
+    pub fn send_progress(&self) -> SendProgress {
         let sending = self.sending.len() as u64;
         let (taken, waiting) = if self.client_reads { (sending, 0) } else { (0, sending) };
-        Intake { acknowledged: self.departed + taken, waiting }
+        SendProgress { acknowledged: self.departed + taken, waiting }
     }
 
     pub fn recv(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -383,14 +383,14 @@ mod tests {
         let mut connection = connection();
         connection.stop_reading();
         connection.send(b"abc");
-        assert_eq!(connection.intake(), Intake { acknowledged: 0, waiting: 3 });
+        assert_eq!(connection.send_progress(), SendProgress { acknowledged: 0, waiting: 3 });
         connection.resume_reading();
-        assert_eq!(connection.intake(), Intake { acknowledged: 3, waiting: 0 });
+        assert_eq!(connection.send_progress(), SendProgress { acknowledged: 3, waiting: 0 });
         connection.send(b"d");
-        assert_eq!(connection.intake(), Intake { acknowledged: 4, waiting: 0 });
+        assert_eq!(connection.send_progress(), SendProgress { acknowledged: 4, waiting: 0 });
         connection.stop_reading();
         connection.send(b"ef");
-        assert_eq!(connection.intake(), Intake { acknowledged: 4, waiting: 2 });
+        assert_eq!(connection.send_progress(), SendProgress { acknowledged: 4, waiting: 2 });
         assert_eq!(connection.take_received(), b"abcd");
     }
 

@@ -18,7 +18,7 @@ use std::rc::Rc;
 use super::connection::{Connection, errno};
 use super::faults::{Fault, FaultInjector, Faults};
 use super::schedule::Schedule;
-use crate::reactor::{Intake, Socket, Token};
+use crate::reactor::{SendProgress, Socket, Token};
 use in_flight::{Accept, Outgoing, Watch};
 
 /// The first descriptor: after standard input, output and error.
@@ -240,9 +240,9 @@ impl Kernel {
         Ok(connection.address)
     }
 
-    pub fn intake(&self, socket: Socket) -> Intake {
+    pub fn send_progress(&self, socket: Socket) -> SendProgress {
         let open = self.sockets.get(&socket.raw());
-        open.map_or(Intake { acknowledged: 0, waiting: 0 }, |open| open.connection.borrow().intake())
+        open.map_or(SendProgress { acknowledged: 0, waiting: 0 }, |open| open.connection.borrow().send_progress())
     }
 
     pub fn shutdown(&mut self, socket: Socket, how: Shutdown) {

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use super::{Chunks, Completion, Intake, Reactor, Socket, Sockets, Token};
+use super::{Chunks, Completion, Reactor, SendProgress, Socket, Sockets, Token};
 use kernel::{Kernel, Shared};
 
 pub use faults::Faults;
@@ -60,8 +60,8 @@ impl Sockets for Sim {
         self.kernel.borrow_mut().peer_address(socket)
     }
 
-    fn intake(&self, socket: Socket) -> Intake {
-        self.kernel.borrow().intake(socket)
+    fn send_progress(&self, socket: Socket) -> SendProgress {
+        self.kernel.borrow().send_progress(socket)
     }
 
     fn shutdown(&mut self, socket: Socket, how: Shutdown) {

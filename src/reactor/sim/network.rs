@@ -72,7 +72,7 @@ impl Network {
 
     /// Returns the bytes that the client of a connection has acknowledged.
     pub fn taken(&self, socket: Socket) -> u64 {
-        self.kernel.borrow().intake(socket).acknowledged
+        self.kernel.borrow().send_progress(socket).acknowledged
     }
 
     /// Returns how often the server has entered the kernel.
