@@ -228,6 +228,7 @@ fn a_life_of_a_session_is_told_at_debug_and_its_frames_at_trace_and_no_secret_is
         frame("received", json!({ "opcode": "Ping", "bytes": 6 })),
         frame("sent", json!({ "opcode": "Pong", "bytes": 6 })),
         life("The client sent a Close frame.", json!({ "code": 1001, "reason": "bye" })),
+        life("The server sends a Close frame.", json!({ "code": 1001, "reason": "bye" })),
         life("The session has ended.", json!({ "end": "closing_handshake" })),
     ];
     assert_eq!(told, expected);

@@ -125,6 +125,7 @@ fn read_frames<H: Handler>(
                 // The code is echoed (RFC 6455 5.5.1). Nothing happens if this end sent its Close frame first.
                 if slot.connection_mut().close(&mut parts.reply, close, None) {
                     parts.counters().closes_sent.add(&code);
+                    parts.log_close_sent(token, close);
                 }
                 parts.leave_all(slot);
                 parts.set_deadline(slot, token, parts.limits().close_timeout_ms);

@@ -93,6 +93,10 @@ impl Body {
 
     /// Waits until the client has left, or until the server drains. A task that writes an endless body ends it then;
     /// otherwise the connection is cut off once the drain timeout is over.
+    ///
+    /// A client's departure is known once its host says so. It is not while more bytes wait behind the request than the
+    /// socket's buffer holds, or if the client's host has vanished: a task that writes now and then, such as a comment
+    /// of server-sent events, learns of both.
     pub async fn should_end(&self) {
         self.pipe.should_end().await;
     }

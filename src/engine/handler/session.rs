@@ -209,7 +209,7 @@ impl<H: Handler> Session<'_, H> {
             && self.slot.connection_mut().close(&mut self.parts.reply, Some(Close::new(code, reason)), None)
         {
             self.parts.counters().closes_sent.add(&Some(code));
-            self.parts.log_close_sent(self.token, Close::new(code, reason));
+            self.parts.log_close_sent(self.token, Some(Close::new(code, reason)));
             self.parts.set_deadline(self.slot, self.token, self.parts.limits().close_timeout_ms);
             self.parts.leave_all(self.slot);
             // The peer's Close frame is awaited now, even if the session was paused or throttled.

@@ -15,7 +15,7 @@ impl Parts {
         }
         if slot.connection_mut().fail(&mut self.reply, close, None) {
             self.counters.closes_sent.add(&Some(close.code));
-            self.log_close_sent(token, close);
+            self.log_close_sent(token, Some(close));
         }
         slot.linger_when_sent(end);
         slot.drop_unconsumed();

@@ -67,13 +67,13 @@ impl Parts {
     }
 
     #[inline]
-    pub(in crate::engine) fn log_close_sent(&self, token: Token, close: Close<'_>) {
+    pub(in crate::engine) fn log_close_sent(&self, token: Token, close: Option<Close<'_>>) {
         log_session!(
             SESSIONS,
             self,
             token,
-            code = close.code.number(),
-            reason = close.reason,
+            code = close.map(|close| close.code.number()),
+            reason = close.map(|close| close.reason),
             "The server sends a Close frame."
         );
     }

@@ -414,6 +414,9 @@ impl<H: Handler> World<H> {
         self.peers.iter().for_each(Peer::finish);
         self.advance(LONG_MS);
         self.resume_all();
+        // The server reads nothing behind a request whose answer is pending, so an end that waits behind more than the
+        // socket's buffer holds is not seen. The client's host gives up at some time.
+        self.peers.iter().filter(|peer| peer.is_end_held_up()).for_each(Peer::reset);
         self.turns(POLLS_MAX);
         self.check();
         assert_eq!(self.core.sessions(), 0, "sessions outlive their clients");

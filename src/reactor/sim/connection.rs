@@ -163,6 +163,10 @@ impl Connection {
         self.server == Server::Closed
     }
 
+    pub fn is_end_held_up(&self) -> bool {
+        self.input == Input::Finished
+    }
+
     /// Returns the bytes that the client wrote and the server has not read.
     pub fn unread(&self) -> usize {
         self.transit.len() + self.arrived.len()

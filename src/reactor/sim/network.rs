@@ -144,6 +144,11 @@ impl Peer {
         self.connection.borrow().unread()
     }
 
+    /// Returns whether the end of the client's stream waits behind bytes for which the server has no room.
+    pub fn is_end_held_up(&self) -> bool {
+        self.connection.borrow().is_end_held_up()
+    }
+
     /// Returns whether everything was read up to the end of the server's stream.
     pub fn is_at_end(&self) -> bool {
         self.connection.borrow_mut().is_at_end()
