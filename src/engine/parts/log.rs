@@ -56,26 +56,12 @@ impl Parts {
 
     #[inline]
     pub(in crate::engine) fn log_close_received(&self, token: Token, close: Option<Close<'_>>) {
-        log_session!(
-            SESSIONS,
-            self,
-            token,
-            code = close.map(|close| close.code.number()),
-            reason = close.map(|close| close.reason),
-            "The client sent a Close frame."
-        );
+        self.log_close(token, close, "The client sent a Close frame.");
     }
 
     #[inline]
     pub(in crate::engine) fn log_close_sent(&self, token: Token, close: Option<Close<'_>>) {
-        log_session!(
-            SESSIONS,
-            self,
-            token,
-            code = close.map(|close| close.code.number()),
-            reason = close.map(|close| close.reason),
-            "The server sends a Close frame."
-        );
+        self.log_close(token, close, "The server sends a Close frame.");
     }
 
     #[inline]
@@ -142,6 +128,11 @@ impl Parts {
         if self.log_enabled.frames {
             self.log_messages(token, topic, messages, bytes);
         }
+    }
+
+    fn log_close(&self, token: Token, close: Option<Close<'_>>, text: &'static str) {
+        let (code, reason) = (close.map(|close| close.code.number()), close.map(|close| close.reason));
+        log_session!(SESSIONS, self, token, code, reason, "{text}");
     }
 
     #[cold]
