@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+pub mod auth;
 mod cross_origin;
 mod health;
 mod methods;
