@@ -4,9 +4,23 @@
 //! random bytes and documents are arguments. Never touches a session. Invariant: a fault of a token, of whatever kind,
 //! lets nobody in; nothing that is refused is told more than that.
 
+mod algorithm;
+mod error;
 mod grants;
 mod json;
+mod key;
 mod roles;
+mod signing;
+#[cfg(test)]
+mod tests;
+mod token;
+mod verifier;
 
+pub use algorithm::Algorithm;
+pub use error::TokenError;
 pub use grants::{GRANTS_MAX, Grant, GrantError, GrantSet, GrantSets, Verb};
+pub use key::{Key, KeyError, SECRET_BYTES_MIN};
 pub use roles::{ANONYMOUS, GrantTemplate, Roles};
+pub use signing::{Signer, SigningError};
+pub use token::TOKEN_BYTES_MAX;
+pub use verifier::{Claims, Issuer, TokenRules, Verifier};
