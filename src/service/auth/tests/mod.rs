@@ -1,5 +1,6 @@
 //! Tests of tokens, with keys that are made for them.
 
 mod hostile;
+mod key_sets;
 mod keys;
 mod verifying;
