@@ -11,10 +11,13 @@ mod json;
 mod jwks;
 mod key;
 mod refresh;
+mod revocations;
 mod roles;
 mod signing;
+mod single_use;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod token;
 mod verifier;
 
@@ -24,7 +27,10 @@ pub use grants::{GRANTS_MAX, Grant, GrantError, GrantSet, GrantSets, Verb};
 pub use jwks::{KEY_SET_BYTES_MAX, KEYS_MAX, KeySetError, parse_key_set};
 pub use key::{Key, KeyError, SECRET_BYTES_MIN};
 pub use refresh::{Refresh, UnknownKey};
+pub use revocations::{Revocation, Revocations, RevocationsFull, TokenFacts};
 pub use roles::{ANONYMOUS, GrantTemplate, Roles};
 pub use signing::{Signer, SigningError};
+pub use single_use::{SingleUse, Use};
+pub use tickets::{TICKET_BYTES, Tickets};
 pub use token::TOKEN_BYTES_MAX;
 pub use verifier::{Claims, Issuer, TokenRules, Verifier};
