@@ -61,7 +61,8 @@
 //!
 //! **Start and end.** [`Builder`] has all settings: addresses, cores, the reactor, signals. [`Builder::start`] returns
 //! once all cores accept connections, and [`Server::join`] serves. [`Server::controller`] drains or stops the server
-//! from any thread. [`InheritedSockets`] and [`Server::join_observed`] serve supervisors such as systemd.
+//! from any thread, and [replaces settings](Controller::reload) of the running one. [`InheritedSockets`] and
+//! [`Server::join_observed`] serve supervisors such as systemd.
 //!
 //! **Watch it.** [`Builder::admin_listen`] adds a listener with metrics for Prometheus and with health checks.
 //! [`Server::metrics`], [`Server::counters`] and [`Server::status`] return the same to the application. Logs go to
@@ -159,9 +160,10 @@ pub use address::{Address, AddressError, AddressFamilies, Endpoint, Listen, Unix
 pub use bytes::Bytes;
 #[cfg(feature = "server")]
 pub use engine::{
-    Accept, Body, ClientGone, Context, Controller, CounterFamily, Counters, Ended, Handler, Heartbeat, Hub, Limits,
-    LimitsError, Overflow, Pinning, ReactorKind, Reply, Sent, ServerHandle, Session, SessionHandle, SessionId,
-    SessionLimits, StartError, Status, StreamedReply, Subscribe, Subscribers, TopicError, Upgrade, UpgradeRequest,
+    Accept, Body, CheckedReload, ClientGone, Context, Controller, CounterFamily, Counters, Ended, Handler, Heartbeat,
+    Hub, Limits, LimitsError, Overflow, Pinning, ReactorKind, Reload, ReloadError, Reply, Sent, ServerHandle, Session,
+    SessionHandle, SessionId, SessionLimits, StartError, Status, StreamedReply, Subscribe, Subscribers, TopicError,
+    Upgrade, UpgradeRequest,
 };
 #[cfg(feature = "server")]
 pub use mesh::MeshCapacity;

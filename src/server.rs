@@ -48,6 +48,7 @@ impl Server {
             share_port: false,
             stall_timeout_ms: STALL_TIMEOUT_MS,
             handle_signals: true,
+            drain_on_hangup: true,
             admin: None,
             inherited: Vec::new(),
             log_lines_dropped: None,
@@ -84,9 +85,9 @@ impl<M: Send + 'static> Server<M> {
     }
 
     /// Returns the limits in force: [`connections_max`](Limits::connections_max) is what the process has descriptors
-    /// for.
-    pub fn limits(&self) -> &Limits {
-        self.cores.limits()
+    /// for. [`Controller::reload`] replaces them.
+    pub fn limits(&self) -> Arc<Limits> {
+        self.cores.limits().value()
     }
 
     /// Returns the counters of all cores, in the order of their numbers.
@@ -96,7 +97,7 @@ impl<M: Send + 'static> Server<M> {
 
     /// Returns the server's metrics, for Prometheus.
     pub fn metrics(&self) -> Metrics {
-        let metrics = Metrics::new(self.counters(), self.status(), self.reactor(), self.limits());
+        let metrics = Metrics::new(self.counters(), self.status(), self.reactor(), self.cores.limits().clone());
         match &self.log_lines_dropped {
             Some(lines) => metrics.with_log_lines_dropped(Arc::clone(lines)),
             None => metrics,
@@ -113,7 +114,7 @@ impl<M: Send + 'static> Server<M> {
         self.cores.handle()
     }
 
-    /// Returns a handle that drains or stops the server, from any thread.
+    /// Returns a handle that drains, stops or reloads the server, from any thread.
     pub fn controller(&self) -> Controller {
         self.cores.controller()
     }
@@ -211,6 +212,7 @@ pub struct Builder {
     share_port: bool,
     stall_timeout_ms: u64,
     handle_signals: bool,
+    drain_on_hangup: bool,
     admin: Option<AdminAddress>,
     inherited: Vec<InheritedSocket>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
@@ -297,6 +299,13 @@ impl Builder {
         self
     }
 
+    /// Sets whether SIGHUP is one of the signals that drain the server. Default: yes; an application that reloads its
+    /// settings on SIGHUP ([`Controller::reload`]) turns this off and handles the signal itself.
+    pub fn drain_on_hangup(mut self, drain_on_hangup: bool) -> Self {
+        self.drain_on_hangup = drain_on_hangup;
+        self
+    }
+
     /// Adds the administrator's listener, which serves `/metrics`, `/health` and `/readyz`, at an address as
     /// [`Builder::listen`] takes it. It runs on one thread at the lowest priority, with limits of its own (64
     /// connections), and has no password: keep the address private. Default: none.
@@ -343,8 +352,8 @@ impl Builder {
         self.limits.check(self.stall_timeout_ms)?;
         self.limits.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         // Signals are caught first, so that none is lost during the start.
-        let signals =
-            self.handle_signals.then(Signals::catch).transpose().map_err(|source| StartError::Signals { source })?;
+        let catch = || Signals::catch(self.drain_on_hangup);
+        let signals = self.handle_signals.then(catch).transpose().map_err(|source| StartError::Signals { source })?;
         let started = self.compose(signals.clone(), handler);
         let Some(signals) = signals else { return started };
         match started {

@@ -5,6 +5,7 @@
 mod admission;
 mod core;
 mod counters;
+mod current;
 mod date;
 mod handler;
 mod host;
@@ -28,18 +29,22 @@ mod wheel;
 pub use self::core::Core;
 pub use admission::{Admission, AdmissionPolicy};
 pub use counters::{ByReason, Counter, CounterFamily, Counters};
+pub use current::{Current, Following};
 pub use handler::{
     Accept, Body, ClientGone, Context, Handler, Hub, Reply, ServerHandle, Session, StreamedReply, Upgrade,
     UpgradeRequest,
 };
-pub use host::{Controller, Cores, Heartbeat, Pinning, ReactorKind, Setup, Stopped, descriptors_per_core};
-pub use host::{DESCRIPTORS_PER_CORE, Signals, StartError, TERMINATION_SIGNALS};
+pub use host::{
+    CheckedReload, Controller, Cores, Heartbeat, Pinning, ReactorKind, Reload, ReloadError, Setup, Stopped,
+};
+pub use host::{DESCRIPTORS_PER_CORE, Signals, StartError, TERMINATION_SIGNALS, descriptors_per_core};
 pub use limits::Limits;
 pub use limits_check::{LimitsError, LimitsWarning, STALL_TIMEOUT_MS, STALL_TIMEOUT_MS_MIN};
 pub use mail::MeshEntry;
 pub use reasons::{DropReason, End};
 pub use seed::Seed;
 pub use session::{SESSION_PROFILES_MAX, SessionLimits};
+pub(crate) use status::Reloads;
 pub use status::Status;
 pub use subscribers::Subscribers;
 pub use tasks::{BoxedTask, SessionHandle, Spawner};

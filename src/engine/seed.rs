@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use crate::engine::admission::Admission;
 use crate::engine::counters::Counters;
+use crate::engine::current::Following;
 use crate::engine::limits::Limits;
 use crate::engine::mail::MeshEntry;
 use crate::mesh::Mesh;
@@ -18,8 +19,8 @@ pub struct Seed {
     pub core: u16,
     /// The core's listeners, which it closes when it drains.
     pub listeners: Vec<Listener>,
-    /// The limits of its sessions.
-    pub limits: Limits,
+    /// The limits of its sessions, which a reload replaces.
+    pub limits: Following<Limits>,
     /// The counters of every core of the server, in the order of their numbers; this one counts in its own.
     pub counters_of_all: Arc<[Arc<Counters>]>,
     /// Connections of the whole process, over all cores.

@@ -112,12 +112,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::engine::{Counters, ReactorKind};
+    use crate::engine::{Counters, Current, ReactorKind};
 
     #[test]
     fn the_text_is_made_once_in_100_ms_however_often_it_is_asked_for() {
         let cores: Vec<Arc<Counters>> = vec![Arc::default()];
-        let mut admin = Admin::new(Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, &Limits::default()));
+        let mut admin =
+            Admin::new(Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, Current::new(Limits::default())));
         let made = Instant::now();
         let first = admin.metrics(None, made);
         cores[0].accepted.add(1);
@@ -132,7 +133,8 @@ mod tests {
     #[test]
     fn each_core_is_told_of_on_request_and_other_parameters_are_ignored() {
         let cores: Vec<Arc<Counters>> = vec![Arc::default(), Arc::default()];
-        let mut admin = Admin::new(Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, &Limits::default()));
+        let mut admin =
+            Admin::new(Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, Current::new(Limits::default())));
         let mut told = |query: &str| {
             let answer = admin.metrics(Some(query), Instant::now());
             (answer.status(), String::from_utf8(answer.body().to_vec()).unwrap())

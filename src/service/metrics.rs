@@ -15,7 +15,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use super::process::Process;
-use crate::engine::{CounterFamily, Counters, Limits, ReactorKind, Status};
+use crate::engine::{CounterFamily, Counters, Current, Limits, ReactorKind, Reloads, Status};
 
 /// A server's metrics as text for Prometheus, for an endpoint of the application. Cheap to clone; each text shows the
 /// values at the time of the call, and `docs/metrics.md` describes them.
@@ -24,7 +24,7 @@ pub struct Metrics {
     cores: Arc<[Arc<Counters>]>,
     status: Arc<Status>,
     reactor: ReactorKind,
-    connections_max: u64,
+    limits: Current<Limits>,
     log_lines_dropped: Option<Arc<AtomicU64>>,
 }
 
@@ -33,9 +33,13 @@ impl Metrics {
     pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
     /// Creates the metrics of a server with these cores.
-    pub(crate) fn new(cores: &[Arc<Counters>], status: Arc<Status>, reactor: ReactorKind, limits: &Limits) -> Self {
-        let connections_max = limits.connections_max as u64;
-        Self { cores: cores.into(), status, reactor, connections_max, log_lines_dropped: None }
+    pub(crate) fn new(
+        cores: &[Arc<Counters>],
+        status: Arc<Status>,
+        reactor: ReactorKind,
+        limits: Current<Limits>,
+    ) -> Self {
+        Self { cores: cores.into(), status, reactor, limits, log_lines_dropped: None }
     }
 
     /// Adds a metric of dropped log lines, read from `lines`, which the application counts.
@@ -116,12 +120,27 @@ impl Metrics {
         let help = "Cores of the server. Their values are at /metrics?per=core.";
         encode_gauge(encoder, "ringsock_cores", help, &(self.cores.len() as u64))?;
         let help = "The limit of open connections, over all cores.";
-        encode_gauge(encoder, "ringsock_connections_max", help, &self.connections_max)?;
+        encode_gauge(encoder, "ringsock_connections_max", help, &(self.limits.value().connections_max as u64))?;
+        self.encode_reloads(encoder)?;
         let help = "Readiness: 1 if the server accepts load, 0 while it drains or a core is stalled.";
         encode_gauge(encoder, "ringsock_ready", help, &u32::from(self.status.is_ready()))?;
         let help = "Always 1; the labels name the version and the reactor in use.";
         let labels = [("version", env!("CARGO_PKG_VERSION").to_owned()), ("reactor", self.reactor.to_string())];
         encode_labelled(encoder, "ringsock_build_info", help, [(labels, 1u32)])
+    }
+
+    fn encode_reloads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Reloads { applied, refused, is_last_refused, since_s } = self.status.reloads();
+        let help = "Reloads of the configuration, by result.";
+        let mut metric = encoder.encode_descriptor("ringsock_config_reloads", help, None, MetricType::Counter)?;
+        for (result, count) in [("applied", applied), ("refused", refused)] {
+            let labels = [("result", result)];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+        }
+        let help = "Result of the last reload: 1 if it was applied or there was none, 0 if it was refused.";
+        encode_gauge(encoder, "ringsock_config_last_reload_successful", help, &u32::from(!is_last_refused))?;
+        let help = "Time of the last reload that was applied, or of the start, in seconds since 1970.";
+        encode_gauge(encoder, "ringsock_config_last_reload_success_timestamp_seconds", help, &since_s)
     }
 
     /// Writes a gauge with one value per core, or one value that `of_all` computes from them.
@@ -232,7 +251,7 @@ mod tests {
 
     fn two_cores() -> (Metrics, Vec<Arc<Counters>>) {
         let cores: Vec<Arc<Counters>> = vec![Arc::default(), Arc::default()];
-        (Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, &Limits::default()), cores)
+        (Metrics::new(&cores, Arc::default(), ReactorKind::Epoll, Current::new(Limits::default())), cores)
     }
 
     fn assert_lines(text: &str, lines: &[&str]) {
@@ -302,7 +321,7 @@ mod tests {
     fn the_number_of_values_does_not_depend_on_the_number_of_cores() {
         let values = |cores: usize, scope: Scope| {
             let counters: Vec<Arc<Counters>> = (0..cores).map(|_| Arc::default()).collect();
-            let metrics = Metrics::new(&counters, Arc::default(), ReactorKind::Epoll, &Limits::default());
+            let metrics = Metrics::new(&counters, Arc::default(), ReactorKind::Epoll, Current::new(Limits::default()));
             metrics.text_of(scope).unwrap().lines().filter(|line| !line.starts_with('#')).count()
         };
         let of_server = values(1, Scope::Server);

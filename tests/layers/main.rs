@@ -36,6 +36,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 
 /// The modules of the engine from the bottom up; each imports only from those before it.
 const ENGINE_MODULES: &[&str] = &[
+    "current",
     "log",
     "status",
     "reasons",

@@ -3,13 +3,14 @@
 //! Owns a table beside the slab, with the same indexes, so that a session costs nothing here while no proxy is trusted
 //! and no limit for addresses is set. Never reads a socket and never answers. Invariant: a client's own address is
 //! counted in [`Admission`] from the moment it is known until [`Clients::remove`]. The address of a trusted proxy,
-//! which stands for many clients, is never counted.
+//! which stands for many clients, is never counted. Rules that a reload replaced hold for clients that come later.
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::engine::admission::Admission;
+use crate::engine::admission::{Admission, AdmissionPolicy, Rules};
+use crate::engine::current::Following;
 use crate::engine::log::LogEnabled;
 use crate::protocol::http::proxy;
 use crate::protocol::http::{Refusal, Request};
@@ -18,6 +19,9 @@ use crate::protocol::http::{Refusal, Request};
 #[derive(Debug)]
 pub(in crate::engine) struct Clients {
     admission: Arc<Admission>,
+    rules: Following<Rules>,
+    /// The log shows lines about single clients.
+    logged: bool,
     /// The addresses of clients are needed for a limit, to recognize proxies, or for the log.
     needed: bool,
     known: Vec<Option<Client>>,
@@ -37,7 +41,9 @@ pub(in crate::engine) enum Peer {
 pub(in crate::engine) struct Client {
     /// The client's address, or that of the proxy nearest to it; `None` for a proxy that came through a Unix socket.
     address: Option<IpAddr>,
-    /// The address is the client's own, and counted.
+    /// The address is the client's own.
+    own: bool,
+    /// The connection is counted at this address.
     counted: bool,
     /// A PROXY header must come before anything else.
     awaits_proxy_header: bool,
@@ -54,15 +60,31 @@ pub(in crate::engine) enum NotAdmitted {
 
 impl Clients {
     pub(in crate::engine) fn new(admission: Arc<Admission>) -> Self {
-        Self { needed: admission.needs_addresses() || LogEnabled::now().clients, admission, known: Vec::new() }
+        let (rules, logged) = (admission.follow_rules(), LogEnabled::now().clients);
+        let needed = logged || rules.value().needs_addresses();
+        Self { admission, rules, logged, needed, known: Vec::new() }
+    }
+
+    /// Records whether the log shows lines about single clients from now on.
+    pub(in crate::engine) fn note_logged(&mut self, logged: bool) {
+        self.logged = logged;
+        self.needed = logged || self.rules.value().needs_addresses();
+    }
+
+    /// Takes the rules in force.
+    fn refresh(&mut self) {
+        if self.rules.refresh() {
+            self.note_logged(self.logged);
+        }
     }
 
     /// Admits a connection; `peer` returns its other end. An admitted client must then be inserted or discarded.
     pub(in crate::engine) fn admit_connection(
-        &self,
+        &mut self,
         peer: impl FnOnce() -> io::Result<Peer>,
         proxy_protocol: bool,
     ) -> Result<Option<Client>, NotAdmitted> {
+        self.refresh();
         let address = match self.needed.then(peer) {
             Some(Ok(Peer::Address(address))) => Some(address.to_canonical()),
             Some(Ok(Peer::Unix)) => None,
@@ -71,13 +93,13 @@ impl Clients {
             Some(Err(error)) if error.kind() == io::ErrorKind::NotConnected => return Err(NotAdmitted::Gone),
             Some(Err(_)) | None => return Ok(None),
         };
-        let mut client = Client { address, counted: false, awaits_proxy_header: false };
+        let mut client = Client { address, own: false, counted: false, awaits_proxy_header: false };
         let is_proxy = self.is_proxy(client);
         if address.is_none() && !is_proxy {
             // Its address is unknown, and stays so.
             return Ok(None);
         }
-        client.awaits_proxy_header = is_proxy && (proxy_protocol || self.admission.policy.proxy_protocol);
+        client.awaits_proxy_header = is_proxy && (proxy_protocol || self.policy().proxy_protocol);
         self.count(&mut client).map_err(NotAdmitted::Refused)?;
         Ok(Some(client))
     }
@@ -135,14 +157,20 @@ impl Clients {
         request: &Request<'_>,
         now_ms: u64,
     ) -> Result<(), Refusal> {
-        self.admission.policy.origins.admit(request.header("Origin"), request.host())?;
+        self.refresh();
+        self.policy().origins.admit(request.header("Origin"), request.host())?;
         let Some(mut client) = self.get(index) else { return Ok(()) };
-        if !client.counted {
-            client.address = self.admission.policy.trusted_proxies.client(request, client.address);
+        if !client.own {
+            client.address = self.policy().trusted_proxies.client(request, client.address);
             self.count(&mut client)?;
             self.insert(index, Some(client));
         }
-        client.counted_address().map_or(Ok(()), |address| self.admission.count_handshake(address, now_ms))
+        let own = client.address.filter(|_| client.own);
+        own.map_or(Ok(()), |address| self.admission.count_handshake(self.rules.value(), address, now_ms))
+    }
+
+    fn policy(&self) -> &AdmissionPolicy {
+        &self.rules.value().policy
     }
 
     fn get(&self, index: u32) -> Option<Client> {
@@ -150,22 +178,22 @@ impl Clients {
     }
 
     fn is_proxy(&self, client: Client) -> bool {
-        self.admission.policy.trusted_proxies.contains(client.address)
+        self.policy().trusted_proxies.contains(client.address)
     }
 
     /// Counts a client that is not a proxy, unless its address has too many connections.
     fn count(&self, client: &mut Client) -> Result<(), Refusal> {
-        let own = client.address.filter(|_| !client.counted && !self.is_proxy(*client));
+        let own = client.address.filter(|_| !client.own && !self.is_proxy(*client));
         if let Some(address) = own {
-            self.admission.count_connection(address)?;
-            client.counted = true;
+            client.counted = self.admission.count_connection(self.rules.value(), address)?;
+            client.own = true;
         }
         Ok(())
     }
 }
 
 impl Client {
-    /// Returns the client's own address, if it is known and counted.
+    /// Returns the address at which the connection is counted, if it is.
     fn counted_address(self) -> Option<IpAddr> {
         self.address.filter(|_| self.counted)
     }
@@ -175,7 +203,7 @@ impl Client {
 impl Clients {
     /// Returns the number of clients whose own address is known.
     pub(in crate::engine) fn counted(&self) -> usize {
-        self.known.iter().flatten().filter(|client| client.counted).count()
+        self.known.iter().flatten().filter(|client| client.own).count()
     }
 
     /// Returns the number of indexes that fit without growth.
@@ -187,7 +215,6 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::admission::AdmissionPolicy;
     use crate::engine::limits::Limits;
 
     fn clients() -> Clients {
@@ -197,7 +224,7 @@ mod tests {
         Clients::new(Arc::new(Admission::new(policy, &limits)))
     }
 
-    fn comes(clients: &Clients, from: &str) -> Result<Option<Client>, NotAdmitted> {
+    fn comes(clients: &mut Clients, from: &str) -> Result<Option<Client>, NotAdmitted> {
         clients.admit_connection(|| Ok(Peer::Address(from.parse().unwrap())), false)
     }
 
@@ -208,12 +235,13 @@ mod tests {
 
     #[test]
     fn a_client_without_a_session_is_not_counted() {
-        let clients = clients();
-        let client = comes(&clients, "192.0.2.1").unwrap();
+        let mut clients = clients();
+        let client = comes(&mut clients, "192.0.2.1").unwrap();
         assert_eq!(clients.admission.connections(), 1);
         clients.discard(client);
         assert!(clients.admission.is_empty());
-        clients.discard(comes(&clients, "10.0.0.1").unwrap());
+        let proxy = comes(&mut clients, "10.0.0.1").unwrap();
+        clients.discard(proxy);
         clients.discard(None);
         assert!(clients.admission.is_empty());
     }
@@ -222,10 +250,10 @@ mod tests {
     fn a_client_that_leaves_is_uncounted_once() {
         let mut clients = clients();
         for index in [0, 9] {
-            let client = comes(&clients, "192.0.2.1").unwrap();
+            let client = comes(&mut clients, "192.0.2.1").unwrap();
             clients.insert(index, client);
         }
-        assert_eq!(comes(&clients, "192.0.2.1").unwrap_err(), NotAdmitted::Refused(Refusal::TooManyConnections));
+        assert_eq!(comes(&mut clients, "192.0.2.1").unwrap_err(), NotAdmitted::Refused(Refusal::TooManyConnections));
         [9, 9, 5, 100].into_iter().for_each(|index| clients.remove(index));
         assert_eq!((clients.admission.connections(), clients.address(9)), (1, None));
         clients.remove(0);
@@ -246,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_client_of_a_unix_socket_is_unknown_until_a_trusted_proxy_names_it() {
-        let untrusting = clients();
+        let mut untrusting = clients();
         assert!(untrusting.admit_connection(|| Ok(Peer::Unix), false).unwrap().is_none());
 
         let limits = Limits { connections_per_address_max: 1, ..Limits::default() };
@@ -270,7 +298,7 @@ mod tests {
     #[test]
     fn a_proxy_header_is_read_once() {
         let mut clients = clients();
-        let client = comes(&clients, "10.0.0.1").unwrap();
+        let client = comes(&mut clients, "10.0.0.1").unwrap();
         clients.insert(0, client);
         let header = b"PROXY TCP4 192.0.2.1 10.0.0.1 1 1\r\n";
         assert_eq!(clients.read_proxy_header(0, &header[..7]), Ok(None));
@@ -278,5 +306,41 @@ mod tests {
         assert_eq!(clients.read_proxy_header(0, header), Ok(Some(0)));
         assert_eq!(clients.address(0), Some("192.0.2.1".parse().unwrap()));
         assert_eq!(clients.admission.connections(), 1);
+    }
+
+    #[test]
+    fn rules_that_were_replaced_hold_for_clients_that_come_later() {
+        let address = "192.0.2.1".parse().ok();
+        let mut clients = Clients::new(Arc::new(Admission::new(AdmissionPolicy::default(), &Limits::default())));
+        let unknown = comes(&mut clients, "192.0.2.1").unwrap();
+        assert!(unknown.is_none(), "no address is needed");
+        clients.insert(0, unknown);
+        let limits = Limits { connections_per_address_max: 1, ..Limits::default() };
+        clients.admission.replace_rules(AdmissionPolicy::default(), &limits);
+        let counted = comes(&mut clients, "192.0.2.1").unwrap();
+        clients.insert(1, counted);
+        assert_eq!((clients.address(0), clients.address(1)), (None, address));
+        assert_eq!(comes(&mut clients, "192.0.2.1").unwrap_err(), NotAdmitted::Refused(Refusal::TooManyConnections));
+        // With a proxy and without a limit, the address is known and not counted.
+        let policy = AdmissionPolicy { trusted_proxies: "10.0.0.0/8".parse().unwrap(), ..AdmissionPolicy::default() };
+        clients.admission.replace_rules(policy.clone(), &Limits::default());
+        let uncounted = comes(&mut clients, "192.0.2.1").unwrap();
+        clients.insert(2, uncounted);
+        assert_eq!((clients.address(2), clients.admission.connections()), (address, 1));
+        // The end of one that is not counted takes nothing from those that are.
+        clients.admission.replace_rules(policy, &limits);
+        clients.remove(2);
+        assert_eq!(clients.admission.connections(), 1);
+        clients.remove(1);
+        assert!(clients.admission.is_empty());
+    }
+
+    #[test]
+    fn addresses_are_known_as_long_as_the_log_shows_them() {
+        let mut clients = Clients::new(Arc::new(Admission::new(AdmissionPolicy::default(), &Limits::default())));
+        for (logged, known) in [(true, true), (false, false)] {
+            clients.note_logged(logged);
+            assert_eq!(comes(&mut clients, "192.0.2.1").unwrap().is_some(), known);
+        }
     }
 }

@@ -6,6 +6,9 @@
 //! map, only one of [`SHARDS`] is locked, and the cost disappears beside the system calls of accepting and closing.
 //! Counts kept by each core would be exact only for a client that always meets the same core.
 //!
+//! A reload replaces the rules; each core takes the new ones when a client comes. Connections that were not counted
+//! before a limit was set stay uncounted.
+//!
 //! Invariants: a connection that was counted is uncounted once. Memory is bounded: there are at most as many counts as
 //! connections, and handshakes of at most [`ADDRESSES_REMEMBERED_MAX`] addresses are remembered.
 
@@ -18,6 +21,7 @@ use std::mem;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::engine::current::{Current, Following};
 use crate::engine::limits::Limits;
 use crate::protocol::http::Refusal;
 use crate::protocol::{Origins, TrustedProxies};
@@ -43,12 +47,31 @@ pub struct AdmissionPolicy {
     pub proxy_protocol: bool,
 }
 
-/// The policy of a server, and the counts of each address that its cores share.
+/// The rules in force: the policy of a server, and its limits for addresses.
 #[derive(Debug)]
-pub struct Admission {
+pub(in crate::engine) struct Rules {
     pub(in crate::engine) policy: AdmissionPolicy,
     connections_max: u32,
     bucket: Option<TokenBucket>,
+}
+
+impl Rules {
+    fn new(policy: AdmissionPolicy, limits: &Limits) -> Self {
+        let bucket =
+            TokenBucket::new(limits.handshakes_per_address_per_second_max, limits.handshake_burst_per_address_max);
+        Self { policy, connections_max: limits.connections_per_address_max, bucket }
+    }
+
+    /// Returns whether the addresses of clients matter.
+    pub(in crate::engine) fn needs_addresses(&self) -> bool {
+        self.connections_max > 0 || self.bucket.is_some() || !self.policy.trusted_proxies.is_empty()
+    }
+}
+
+/// The rules of a server, and the counts of each address that its cores share.
+#[derive(Debug)]
+pub struct Admission {
+    rules: Current<Rules>,
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
 }
@@ -57,42 +80,50 @@ impl Admission {
     /// Returns the admission of a server without clients.
     pub fn new(policy: AdmissionPolicy, limits: &Limits) -> Self {
         Self {
-            policy,
-            connections_max: limits.connections_per_address_max,
-            bucket: TokenBucket::new(
-                limits.handshakes_per_address_per_second_max,
-                limits.handshake_burst_per_address_max,
-            ),
+            rules: Current::new(Rules::new(policy, limits)),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         }
     }
 
-    /// Returns whether the addresses of clients matter.
-    pub(in crate::engine) fn needs_addresses(&self) -> bool {
-        self.connections_max > 0 || self.bucket.is_some() || !self.policy.trusted_proxies.is_empty()
+    /// Replaces the rules. If the rate of handshakes differs, every address begins with a whole burst.
+    pub(in crate::engine) fn replace_rules(&self, policy: AdmissionPolicy, limits: &Limits) {
+        let rules = Rules::new(policy, limits);
+        let forgets = rules.bucket != self.rules.value().bucket;
+        self.rules.replace(rules);
+        if forgets {
+            self.shards.iter().for_each(|shard| lock(shard).forget_handshakes());
+        }
+    }
+
+    /// Returns the policy in force.
+    pub(in crate::engine) fn policy(&self) -> AdmissionPolicy {
+        self.rules.value().policy.clone()
+    }
+
+    /// Returns a core's view of the rules.
+    pub(in crate::engine) fn follow_rules(&self) -> Following<Rules> {
+        self.rules.follow()
     }
 
     /// Counts a connection of this address until [`Admission::uncount_connection`], unless the address has too many.
-    pub(in crate::engine) fn count_connection(&self, address: IpAddr) -> Result<(), Refusal> {
-        if self.connections_max == 0 {
-            return Ok(());
+    /// Returns whether it is counted: without a limit it is not.
+    pub(in crate::engine) fn count_connection(&self, rules: &Rules, address: IpAddr) -> Result<bool, Refusal> {
+        if rules.connections_max == 0 {
+            return Ok(false);
         }
         let network = Network::of(address);
         let mut shard = self.shard(network);
         let count = shard.connections.entry(network).or_default();
-        if *count >= self.connections_max {
+        if *count >= rules.connections_max {
             return Err(Refusal::TooManyConnections);
         }
         *count += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Uncounts a connection that was counted, because it is closed.
     pub(in crate::engine) fn uncount_connection(&self, address: IpAddr) {
-        if self.connections_max == 0 {
-            return;
-        }
         let network = Network::of(address);
         if let Entry::Occupied(mut count) = self.shard(network).connections.entry(network) {
             *count.get_mut() -= 1;
@@ -103,17 +134,25 @@ impl Admission {
     }
 
     /// Counts a request for a WebSocket from this address, unless there were too many recently.
-    pub(in crate::engine) fn count_handshake(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
-        let Some(bucket) = &self.bucket else { return Ok(()) };
+    pub(in crate::engine) fn count_handshake(
+        &self,
+        rules: &Rules,
+        address: IpAddr,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let Some(bucket) = &rules.bucket else { return Ok(()) };
         let network = Network::of(address);
         if self.shard(network).admit(network, bucket, now_ms) { Ok(()) } else { Err(Refusal::TooManyHandshakes) }
     }
 
     fn shard(&self, network: Network) -> MutexGuard<'_, Shard> {
-        let index = self.hasher.hash_one(network) as usize % SHARDS;
-        // No code that runs under the lock can panic midway.
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.shards[self.hasher.hash_one(network) as usize % SHARDS])
     }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // No code that runs under the lock can panic midway.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The addresses that count as one client: an IPv4 address, or an IPv6 /64, the least that one subscriber gets.
@@ -133,7 +172,7 @@ impl Network {
 }
 
 /// The rate at which handshakes may come: a token bucket, stored as the time at which it will be full again.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct TokenBucket {
     /// The tokens of one handshake, as the time to refill them.
     interval_us: u64,
@@ -186,6 +225,10 @@ impl Shard {
         self.earlier = mem::take(&mut self.recent);
         self.began_us = now_us;
     }
+
+    fn forget_handshakes(&mut self) {
+        (self.recent, self.earlier) = (HashMap::new(), HashMap::new());
+    }
 }
 
 #[cfg(test)]
@@ -217,6 +260,8 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
+    use std::ops::Deref;
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::thread;
 
@@ -224,14 +269,49 @@ mod tests {
 
     const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    fn admission(connections: u32, per_second: u32, burst: u32) -> Admission {
-        let limits = Limits {
+    /// An admission with the rules that one core follows.
+    struct Tested {
+        admission: Admission,
+        rules: Arc<Rules>,
+    }
+
+    impl Tested {
+        fn count_connection(&self, address: IpAddr) -> Result<(), Refusal> {
+            self.admission.count_connection(&self.rules, address).map(|_| ())
+        }
+
+        fn count_handshake(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
+            self.admission.count_handshake(&self.rules, address, now_ms)
+        }
+
+        /// Replaces the rules, and takes the new ones.
+        fn reload(&mut self, connections: u32, per_second: u32, burst: u32) {
+            self.admission.replace_rules(self.admission.policy(), &limits(connections, per_second, burst));
+            self.rules = self.admission.rules.value();
+        }
+    }
+
+    impl Deref for Tested {
+        type Target = Admission;
+
+        fn deref(&self) -> &Admission {
+            &self.admission
+        }
+    }
+
+    fn admission(connections: u32, per_second: u32, burst: u32) -> Tested {
+        let admission = Admission::new(AdmissionPolicy::default(), &limits(connections, per_second, burst));
+        let rules = admission.rules.value();
+        Tested { admission, rules }
+    }
+
+    fn limits(connections: u32, per_second: u32, burst: u32) -> Limits {
+        Limits {
             connections_per_address_max: connections,
             handshakes_per_address_per_second_max: per_second,
             handshake_burst_per_address_max: burst,
             ..Limits::default()
-        };
-        Admission::new(AdmissionPolicy::default(), &limits)
+        }
     }
 
     fn address(text: &str) -> IpAddr {
@@ -339,9 +419,35 @@ mod tests {
     }
 
     #[test]
+    fn a_new_limit_of_connections_holds_from_the_next_one_on() {
+        let mut admission = admission(3, 0, 1);
+        (0..3).for_each(|_| assert_eq!(admission.count_connection(HOME), Ok(())));
+        admission.reload(2, 0, 1);
+        admission.uncount_connection(HOME);
+        assert_eq!(admission.count_connection(HOME), Err(Refusal::TooManyConnections));
+        admission.reload(0, 0, 1);
+        assert_eq!(admission.admission.count_connection(&admission.rules, HOME), Ok(false));
+        (0..2).for_each(|_| admission.uncount_connection(HOME));
+        assert!(admission.is_empty(), "what was counted before is uncounted");
+    }
+
+    #[test]
+    fn a_new_rate_of_handshakes_gives_every_address_a_whole_burst_and_an_equal_one_changes_nothing() {
+        let mut admission = admission(0, 1, 1_000);
+        let admitted =
+            |admission: &Tested, now_ms| (0..2_000).filter(|_| admission.count_handshake(HOME, now_ms).is_ok()).count();
+        assert_eq!(admitted(&admission, 5_000), 1_000);
+        admission.reload(7, 1, 1_000);
+        assert_eq!(admitted(&admission, 5_000), 0);
+        admission.reload(7, 1, 10);
+        assert_eq!(admitted(&admission, 5_000), 10, "the times that the larger burst took do not count");
+        assert_eq!(admitted(&admission, 6_000), 1);
+    }
+
+    #[test]
     fn limits_that_are_off_leave_the_table_alone() {
         let admission = admission(0, 0, 1);
-        assert!(!admission.needs_addresses());
+        assert!(!admission.rules.needs_addresses());
         assert!((0..1_000).all(|_| admission.count_connection(HOME).is_ok()));
         assert!((0..1_000).all(|_| admission.count_handshake(HOME, 0).is_ok()));
         assert!(admission.is_empty());

@@ -35,6 +35,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         }
     }
 
+    /// Checks the deadlines of every session soon, because the times were replaced: a session that was to be checked
+    /// in an hour may be due now.
+    pub(super) fn check_all_deadlines(&mut self) {
+        self.fired.clear();
+        self.fired.extend(0..self.sessions.end());
+    }
+
     /// Returns the action that is due for a session; `None` if it has ended. While the server does not read the
     /// session, neither its silence nor its incomplete message counts.
     fn due(&mut self, token: Token) -> Option<Due> {

@@ -24,6 +24,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Begins to drain: serves for the drain delay, then accepts no connection any more, closes every session with 1001
     /// within the drain spread, and cuts off the remaining ones after the drain timeout. See [`Core::is_done`].
     pub fn drain(&mut self) {
+        self.parts.keep_limits();
         self.draining.get_or_insert(Drain::Requested);
     }
 

@@ -115,7 +115,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub fn turn(&mut self, now_ms: u64) -> bool {
         self.now_ms = now_ms;
         self.assembled_bytes = 0;
-        self.parts.begin_turn(now_ms);
+        if self.parts.begin_turn(now_ms) {
+            self.check_all_deadlines();
+        }
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();

@@ -1,18 +1,21 @@
-//! Drains and stops a server from any thread.
+//! Drains, stops and reloads a server from any thread.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::task::Waker;
 
 use crate::engine::host::control::{Control, ShutdownMode};
+use crate::engine::host::running::Running;
 use crate::engine::host::threads::Event;
+use crate::engine::limits::Limits;
 
-/// Drains and stops a server from any thread.
+/// Drains, stops and reloads a server from any thread.
 #[derive(Clone, Debug)]
 pub struct Controller {
     pub(super) control: Arc<Control>,
     pub(super) wakers: Vec<Waker>,
     pub(super) events: Sender<Event>,
+    pub(super) running: Arc<Running>,
 }
 
 impl Controller {
@@ -30,6 +33,16 @@ impl Controller {
     /// Ends the server at once, as a second signal does, even with sessions left.
     pub fn stop(&self) {
         self.request(ShutdownMode::Stop, None);
+    }
+
+    /// Returns whether the server drains or stops.
+    pub fn is_draining(&self) -> bool {
+        self.control.requested() != ShutdownMode::None
+    }
+
+    /// Returns the limits in force, as [`Server::limits`](crate::Server::limits) does.
+    pub fn limits(&self) -> Arc<Limits> {
+        self.running.limits.value()
     }
 
     /// Asks for the server's end, because of a signal if one is given.

@@ -5,10 +5,13 @@
 mod clock;
 mod control;
 mod controller;
+mod descriptors;
 mod patience;
 mod pinning;
 mod purge;
 mod refusals;
+mod reload;
+mod running;
 mod runtime;
 mod signals;
 mod start_error;
@@ -19,6 +22,7 @@ mod watchdog;
 
 pub use controller::Controller;
 pub use pinning::Pinning;
+pub use reload::{CheckedReload, Reload, ReloadError};
 pub use signals::{Signals, TERMINATION_SIGNALS};
 pub use start_error::{DESCRIPTORS_PER_CORE, StartError};
 pub use supervisor::{Cores, Heartbeat, Setup, Stopped, descriptors_per_core};

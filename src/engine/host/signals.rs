@@ -64,17 +64,20 @@ enum Occurrence {
 }
 
 impl Signals {
-    /// Catches the signals that end a server from now on.
-    pub fn catch() -> io::Result<Self> {
-        let caught =
-            TERMINATION_SIGNALS.into_iter().filter(|signal| *signal == libc::SIGTERM || !reactor::is_ignored(*signal));
-        let signals = signal_hook::iterator::Signals::new(caught)?;
+    /// Catches the signals that end a server from now on, SIGHUP among them or not.
+    pub fn catch(hangup: bool) -> io::Result<Self> {
+        let caught = TERMINATION_SIGNALS
+            .into_iter()
+            .filter(|signal| hangup || *signal != libc::SIGHUP)
+            .filter(|signal| *signal == libc::SIGTERM || !reactor::is_ignored(*signal));
+        let caught: Vec<i32> = caught.collect();
+        let signals = signal_hook::iterator::Signals::new(&caught)?;
         let stage = Mutex::new(Stage::Starting { cancelled: false });
         let this = Self(Arc::new(Shared { stage, changed: Condvar::new() }));
         let shared = Arc::clone(&this.0);
         thread::Builder::new().name("ringsock-signals".to_owned()).spawn(move || {
             // A program may have blocked them in its threads, so that this thread handles all of them.
-            let _ = reactor::unblock(&TERMINATION_SIGNALS);
+            let _ = reactor::unblock(&caught);
             forward(signals, |signal, occurrence| shared.pass_on(signal, occurrence));
         })?;
         Ok(this)

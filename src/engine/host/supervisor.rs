@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,12 +15,15 @@ use crate::address::{Endpoint, Place};
 use crate::engine::admission::{Admission, AdmissionPolicy};
 use crate::engine::core::HURRY_MS;
 use crate::engine::counters::Counters;
+use crate::engine::current::Current;
 use crate::engine::handler::{Context, Handler, ServerHandle};
 use crate::engine::host::control::ShutdownMode;
 use crate::engine::host::controller::Controller;
+use crate::engine::host::descriptors::connections_max;
 use crate::engine::host::patience::{address_patience, await_address};
 use crate::engine::host::pinning::Pinning;
 use crate::engine::host::refusals::RefusalLog;
+use crate::engine::host::running::Running;
 use crate::engine::host::signals::Signals;
 use crate::engine::host::start_error::{DESCRIPTORS_PER_CORE, StartError};
 use crate::engine::host::thread_clock;
@@ -113,14 +116,12 @@ pub struct Heartbeat {
 pub struct Cores<M = ()> {
     endpoints: Vec<Endpoint>,
     reactor: ReactorKind,
-    limits: Limits,
-    stall_timeout_ms: u64,
+    running: Arc<Running>,
     in_background: bool,
     events: Receiver<Event>,
     controller: Controller,
     counters: Arc<[Arc<Counters>]>,
     connections: Arc<AtomicUsize>,
-    admission: Arc<Admission>,
     handle: ServerHandle<M>,
     status: Arc<Status>,
     threads: Vec<JoinHandle<()>>,
@@ -150,9 +151,18 @@ impl<M: Send + 'static> Cores<M> {
         let listeners = if setup.inherited.is_empty() { endpoints } else { setup.inherited.len() };
         let reserved = setup.descriptors_reserved + cores * descriptors_per_core(listeners);
         limits.connections_max = connections_max(limits.connections_max, reserved)?;
-        let admission = Arc::new(Admission::new(setup.admission, &limits));
+        let of_listeners = setup.places.iter().any(|place| place.proxy_protocol);
+        let running = Arc::new(Running {
+            descriptors_reserved: reserved,
+            expects_proxy_headers: of_listeners || setup.admission.proxy_protocol,
+            admission: Arc::new(Admission::new(setup.admission, &limits)),
+            limits: Current::new(limits),
+            status: Arc::clone(&status),
+            stall_timeout_ms: AtomicU64::new(setup.stall_timeout_ms),
+        });
         let (sender, events) = mpsc::channel();
-        let controller = Controller { control: Arc::default(), wakers: Vec::new(), events: sender };
+        let (control, wakers) = (Arc::default(), Vec::new());
+        let controller = Controller { control, wakers, events: sender, running: Arc::clone(&running) };
         let is_cancelled = || setup.signals.as_ref().is_some_and(Signals::cancels_start);
         let listen = || reactor::listen(&setup.places, cores, setup.share_port);
         let opened = match &setup.inherited[..] {
@@ -178,19 +188,17 @@ impl<M: Send + 'static> Cores<M> {
         };
         let (reactor, threads) =
             Threads::prepare(setup.reactor, &plan).inspect_err(|_| reactor::unlisten(&listeners))?;
-        let meshes = Mesh::build(cores, limits.mesh);
+        let meshes = Mesh::build(cores, running.limits.value().mesh);
         let handle = ServerHandle::new(meshes[0].injector());
         let mut this = Self {
             endpoints,
             reactor,
-            limits,
-            stall_timeout_ms: setup.stall_timeout_ms,
+            running,
             in_background: setup.in_background,
             events,
             controller,
             counters: (0..cores).map(|_| Arc::default()).collect(),
             connections: Arc::default(),
-            admission,
             handle,
             status,
             threads: Vec::new(),
@@ -204,15 +212,16 @@ impl<M: Send + 'static> Cores<M> {
         let seeds = listeners.into_iter().zip(meshes).zip(0..).map(|((listeners, mesh), core)| Seed {
             core,
             listeners,
-            limits: this.limits.clone(),
+            limits: this.running.limits.follow(),
             counters_of_all: Arc::clone(&this.counters),
             connections: Arc::clone(&this.connections),
-            admission: Arc::clone(&this.admission),
+            admission: Arc::clone(&this.running.admission),
             mesh,
             clock: SystemTime::now,
         });
         this.threads = threads.serve(seeds);
         this.await_start(cores)?;
+        this.status.note_settings();
         this.status.set_ready(true);
         Ok(this)
     }
@@ -227,9 +236,9 @@ impl<M: Send + 'static> Cores<M> {
         self.reactor
     }
 
-    /// Returns the limits in force.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
+    /// Returns the limits in force, which a reload replaces.
+    pub fn limits(&self) -> &Current<Limits> {
+        &self.running.limits
     }
 
     /// Returns the counters, one set for each core.
@@ -325,14 +334,16 @@ impl<M: Send + 'static> Cores<M> {
         if draining.is_some_and(|draining| draining.mode >= mode) {
             return;
         }
+        // The cores keep the limits that they have from here on, as `limits` says.
+        self.controller.control.request(mode);
+        let limits = self.running.limits.value();
         if !self.in_background && draining.is_none() {
             let cause = signal.map(|name| format!("Received {name}. ")).unwrap_or_default();
-            tracing::info!("{cause}Draining: {}", self.limits.drain_plan());
+            tracing::info!("{cause}Draining: {}", limits.drain_plan());
         }
         self.status.set_ready(false);
-        self.controller.control.request(mode);
         self.controller.wake();
-        let longest_ms = if mode == ShutdownMode::Hurry { HURRY_MS } else { self.limits.drain_ms_max() };
+        let longest_ms = if mode == ShutdownMode::Hurry { HURRY_MS } else { limits.drain_ms_max() };
         let ends_ms = present_ms.saturating_add(longest_ms).saturating_add(DRAIN_GRACE_MS);
         *draining = Some(Draining { mode, ends_ms });
     }
@@ -359,7 +370,8 @@ impl<M: Send + 'static> Cores<M> {
             tracing::warn!("{worst}{others}");
         }
         let given_up = silences.iter().max_by_key(|silence| silence.blamed_ms())?;
-        let for_good = self.stall_timeout_ms > 0 && given_up.blamed_ms() > self.stall_timeout_ms;
+        let stall_timeout_ms = self.running.stall_timeout_ms.load(Ordering::Relaxed);
+        let for_good = stall_timeout_ms > 0 && given_up.blamed_ms() > stall_timeout_ms;
         for_good.then_some(Stopped::CoreStalled { core: given_up.core, stalled_ms: given_up.silent_ms })
     }
 
@@ -406,21 +418,4 @@ impl<M> fmt::Debug for Cores<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cores").field("endpoints", &self.endpoints).field("cores", &self.threads.len()).finish()
     }
-}
-
-/// Returns the connections that the process can have beside so many other descriptors; an error if more are configured.
-fn connections_max(wanted: usize, reserved: usize) -> Result<usize, StartError> {
-    let limit = reactor::raise_descriptor_limit();
-    let possible = limit.saturating_sub(reserved);
-    if possible == 0 {
-        return Err(StartError::NoDescriptors { reserved, limit });
-    }
-    if wanted == usize::MAX || wanted == 0 {
-        return Ok(possible);
-    }
-    if wanted > possible {
-        let needed = wanted.saturating_add(reserved);
-        return Err(StartError::TooFewDescriptors { wanted, needed, limit, possible });
-    }
-    Ok(wanted)
 }

@@ -97,7 +97,11 @@ impl Parts {
     /// Records which lines the log shows. It is called once a turn, so that a line that is not shown only checks a
     /// flag.
     pub(super) fn note_log_filter(&mut self) {
-        self.log_enabled = LogEnabled::now();
+        let enabled = LogEnabled::now();
+        if enabled.clients != self.log_enabled.clients {
+            self.clients.note_logged(enabled.clients);
+        }
+        self.log_enabled = enabled;
     }
 
     #[inline]

@@ -8,6 +8,7 @@ mod failing;
 mod log;
 mod mail;
 mod publish;
+mod reload;
 mod sharing;
 mod writing;
 
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use crate::engine::admission::clients::Clients;
 use crate::engine::counters::Counters;
+use crate::engine::current::Following;
 use crate::engine::limits::Limits;
 use crate::engine::log::LogEnabled;
 use crate::engine::mail::{HandlerMail, MeshEntry};
@@ -44,6 +46,8 @@ const POSTPONED_BYTES_MAX: usize = 64 * 1024;
 pub(in crate::engine) struct Parts {
     core: u16,
     limits: Limits,
+    /// The limits that a reload replaces; `None` once the core drains, for which it keeps those that it has.
+    following: Option<Following<Limits>>,
     counters: Arc<Counters>,
     /// The counters of every core, for reading.
     counters_of_all: Arc<[Arc<Counters>]>,
@@ -77,12 +81,13 @@ pub(in crate::engine) struct Parts {
 impl Parts {
     pub(in crate::engine) fn new(
         core: u16,
-        limits: Limits,
+        following: Following<Limits>,
         counters_of_all: Arc<[Arc<Counters>]>,
         clients: Clients,
         tasks: Tasks,
         mesh: Mesh<MeshEntry>,
     ) -> Self {
+        let limits = following.value().clone();
         let mut reply = vec![0; REPLY_BYTES_MAX];
         // It was written once, so that its memory is allocated from the start.
         reply.clear();
@@ -91,6 +96,7 @@ impl Parts {
             topics: Topics::new(mesh.is_alone(), round_bytes_max(limits.outbox_bytes_max)),
             profiles: Profiles::new(&limits),
             limits,
+            following: Some(following),
             counters: counters_of_all.get(usize::from(core)).cloned().unwrap_or_default(),
             counters_of_all,
             clients,
@@ -113,14 +119,15 @@ impl Parts {
         }
     }
 
-    /// Begins a turn.
+    /// Begins a turn. Returns whether times were replaced that run for sessions.
     #[inline]
-    pub(in crate::engine) fn begin_turn(&mut self, now_ms: u64) {
+    pub(in crate::engine) fn begin_turn(&mut self, now_ms: u64) -> bool {
         self.tick = u32::try_from(now_ms / TICK_MS).unwrap_or(u32::MAX - 1);
         self.counters.turns.add(1);
         self.inflation.begin_turn();
         self.publishers.begin_turn();
         self.note_log_filter();
+        self.refresh_limits()
     }
 
     /// Returns the number of the core.
@@ -134,8 +141,14 @@ impl Parts {
         &self.limits
     }
 
+    /// Keeps the limits as they are, since the core drains.
+    pub(in crate::engine) fn keep_limits(&mut self) {
+        self.following = None;
+    }
+
     /// Leaves out the delay and the spread of a drain, and shortens its timeout to this one.
     pub(in crate::engine) fn hurry_drain(&mut self, timeout_ms_max: u64) {
+        self.keep_limits();
         let limits = &mut self.limits;
         (limits.drain_delay_ms, limits.drain_spread_ms) = (0, 0);
         limits.drain_timeout_ms = limits.drain_timeout_ms.min(timeout_ms_max);

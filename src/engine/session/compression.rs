@@ -13,6 +13,8 @@ pub(in crate::engine) struct Compressing {
     compressors: Option<Box<Compressors>>,
     /// Sessions with context takeover, which may keep compression streams of their own.
     contexts: usize,
+    /// The parameters for sessions that agreed on compression before a reload turned it off.
+    former: Option<Compression>,
 }
 
 impl Compressing {
@@ -27,6 +29,19 @@ impl Compressing {
             return answer(offers, &Compression { context_takeover: false, ..compression.clone() });
         }
         answer(offers, compression)
+    }
+
+    /// Replaces the parameters. Sessions keep the windows that they agreed on, and streams of their own; everything
+    /// else is compressed as the new parameters say, or as the former ones do if there are no new ones.
+    pub(in crate::engine) fn replace(&mut self, former: &Limits, new: &Limits) {
+        if former.compression == new.compression {
+            return;
+        }
+        if new.compression.is_some() {
+            self.compressors = None;
+        } else {
+            self.former = former.compression.clone();
+        }
     }
 
     /// Counts a session that has opened.
@@ -72,7 +87,8 @@ impl Compressing {
     ) -> (Option<WindowBits>, Option<&mut Compressors>) {
         let Some(window) = connection.compresses_with() else { return (None, None) };
         if self.compressors.is_none() {
-            self.compressors = limits.compression.as_ref().map(|compression| Box::new(Compressors::new(compression)));
+            let compression = limits.compression.as_ref().or(self.former.as_ref());
+            self.compressors = compression.map(|compression| Box::new(Compressors::new(compression)));
         }
         (Some(window), self.compressors.as_deref_mut())
     }

@@ -92,6 +92,12 @@ impl Profiles {
         Self { server: Profile::new(SessionLimits::from(server), server), others: Vec::new(), outbox_bytes_least }
     }
 
+    /// Replaces the server's own profile. Sessions with limits of their own keep them.
+    pub(in crate::engine) fn replace_server(&mut self, server: &Limits) {
+        self.server = Profile::new(SessionLimits::from(server), server);
+        self.find_least_outbox();
+    }
+
     /// Returns the profile of this number.
     #[inline]
     pub(in crate::engine) fn at(&self, number: u32) -> &Profile {
@@ -141,10 +147,14 @@ impl Profiles {
         let Some(profile) = self.others.get_mut(at) else { return };
         profile.sessions -= 1;
         if profile.sessions == 0 {
-            let used = self.others.iter().filter(|profile| profile.sessions > 0);
-            let least = used.map(|profile| profile.limits.outbox_bytes_max).min();
-            self.outbox_bytes_least = self.server.limits.outbox_bytes_max.min(least.unwrap_or(usize::MAX));
+            self.find_least_outbox();
         }
+    }
+
+    fn find_least_outbox(&mut self) {
+        let used = self.others.iter().filter(|profile| profile.sessions > 0);
+        let least = used.map(|profile| profile.limits.outbox_bytes_max).min();
+        self.outbox_bytes_least = self.server.limits.outbox_bytes_max.min(least.unwrap_or(usize::MAX));
     }
 }
 
@@ -190,6 +200,20 @@ mod tests {
         assert_eq!(profiles.outbox_bytes_least(), server.outbox_bytes_max);
         profiles.release(large);
         assert_eq!(profiles.outbox_bytes_least(), server.outbox_bytes_max);
+    }
+
+    #[test]
+    fn the_servers_profile_is_replaced_and_those_of_sessions_stay() {
+        let server = Limits::default();
+        let mut profiles = Profiles::new(&server);
+        let own = SessionLimits { outbox_bytes_max: 10, ..sized(1) };
+        let number = profiles.acquire(&own, &server).unwrap();
+        let new = Limits { outbox_bytes_max: 5_000, ping_interval_ms: 1, ..Limits::default() };
+        profiles.replace_server(&new);
+        assert_eq!(profiles.of_server(), &SessionLimits::from(&new));
+        assert_eq!((profiles.at(number).limits(), profiles.outbox_bytes_least()), (&own, 10));
+        profiles.release(number);
+        assert_eq!(profiles.outbox_bytes_least(), 5_000);
     }
 
     #[test]

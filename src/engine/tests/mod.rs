@@ -30,6 +30,7 @@ mod overflow;
 mod panics;
 mod races;
 mod reasons;
+mod reload;
 mod requests;
 mod simulation;
 mod taking;

@@ -21,8 +21,8 @@ use super::trace::{Trace, Traced};
 use crate::engine::core::view::View;
 use crate::engine::wheel::TICK_MS;
 use crate::engine::{
-    Admission, AdmissionPolicy, BoxedTask, Core, Counters, Handler, Limits, MeshEntry, Seed, ServerHandle, Session,
-    SessionId,
+    Admission, AdmissionPolicy, BoxedTask, Core, Counters, Current, Handler, Limits, MeshEntry, Seed, ServerHandle,
+    Session, SessionId,
 };
 use crate::mesh::Mesh;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
@@ -86,6 +86,8 @@ pub struct World<H: Handler = App> {
     pub network: Network,
     pub counters: Arc<Counters>,
     pub log: Rc<Log>,
+    /// The limits that a test may replace.
+    pub limits: Current<Limits>,
     pub admission: Arc<Admission>,
     process: Process,
     tasks: Executor,
@@ -142,10 +144,11 @@ impl<H: Handler> World<H> {
         let counters = Arc::clone(&process.counters[usize::from(core)]);
         let log = Rc::new(Log::of(&process.board, &process.post));
         let tasks = Executor::default();
+        let limits = Current::new(limits);
         let seed = Seed {
             core,
             listeners: process.listeners.iter().map(|kind| listen(&network, *kind)).collect(),
-            limits,
+            limits: limits.follow(),
             counters_of_all: Arc::clone(&process.counters),
             connections: Arc::clone(&process.connections),
             admission: Arc::clone(&process.admission),
@@ -159,6 +162,7 @@ impl<H: Handler> World<H> {
             network,
             counters,
             log,
+            limits,
             admission: Arc::clone(&process.admission),
             process: process.clone(),
             tasks,
