@@ -53,8 +53,9 @@ pub fn reference() -> String {
 
 /// Returns what a key means, in sentences.
 pub fn meaning(key: &Key) -> String {
-    let more = key.more.trim();
-    format!("{}.{}{more}", key.short.trim(), if more.is_empty() { "" } else { " " })
+    let restart = if key.needs_restart { "A change needs a restart." } else { "" };
+    let parts = [&format!("{}.", key.short.trim()), key.more.trim(), restart];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn keys_of(section: &Section) -> impl Iterator<Item = &'static Key> {

@@ -53,6 +53,12 @@ pub struct Key {
     pub(super) field: &'static str,
     /// True if its value is a secret.
     pub(super) is_secret: bool,
+    /// True if a running server keeps the value that it was started with.
+    pub needs_restart: bool,
+    /// Compares the values in two configurations. The keys of `[[listen]]` share the value of all addresses.
+    pub(super) is_same: fn(&Config, &Config) -> bool,
+    /// Copies the value from one configuration to another.
+    pub(super) copy: fn(&Config, &mut Config),
     /// See [`Kind`](super::kind::Kind) for these four.
     pub(super) unit: fn() -> String,
     pub(super) read: fn(&RawValue, &mut Config) -> Result<(), Reason>,

@@ -15,6 +15,7 @@ mod layers;
 mod listen;
 mod lookup;
 mod raw_value;
+mod reload;
 mod settings;
 mod source;
 mod subprotocols;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::key::{Key, LISTEN};
+use super::lookup::find;
 use super::source::Source;
 use super::table::KEYS;
 use super::values::Config;
@@ -78,6 +79,17 @@ impl Settings {
             line(&name, &key.shown(&self.config), self.source(&name));
         }
         text
+    }
+
+    /// Replaces the sources of some keys by those that they have in `other`.
+    pub(super) fn take_sources(&mut self, other: &Self, is_taken: impl Fn(&Key) -> bool) {
+        let key_of = |name: &str| match name.split_once("].") {
+            Some((_, name)) => KEYS.iter().find(|key| key.section == LISTEN && key.name == name),
+            None => find(name),
+        };
+        self.sources.retain(|name, _| !key_of(name).is_some_and(&is_taken));
+        let taken = other.sources.iter().filter(|(name, _)| key_of(name).is_some_and(&is_taken));
+        self.sources.extend(taken.map(|(name, source)| (name.clone(), source.clone())));
     }
 
     /// Notes where the value of a key comes from; one of `[[listen]]` holds for all addresses.

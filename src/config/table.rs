@@ -45,7 +45,7 @@ const U32_MAX: u64 = u32::MAX as u64;
 macro_rules! keys {
     ($($section:literal, $about:literal { $(
         #[doc = $short:literal] $(#[doc = $more:literal])*
-        $name:literal $(flag $flag:literal $value:literal)? $(secret $secret:literal)? =>
+        $name:literal $(flag $flag:literal $value:literal)? $(secret $secret:literal)? $(restart $restart:literal)? =>
             $first:ident $(. $field:ident)* as $kind:expr;
     )+ })+) => {
         /// All sections, in the order in which a file of defaults has them.
@@ -59,17 +59,20 @@ macro_rules! keys {
             short: $short,
             more: concat!($($more),*),
             field: stringify!($first $(. $field)*),
-            is_secret: keys!(@secret $($secret)?),
+            is_secret: keys!(@flagged $($secret)?),
+            needs_restart: keys!(@flagged $($restart)?),
             unit: || Unit::unit(&$kind),
             read: |raw, config| Kind::read(&$kind, raw, &mut config.$first $(. $field)*),
             write: |config| Kind::write(&$kind, &config.$first $(. $field)*),
             readable: |config| Kind::readable(&$kind, &config.$first $(. $field)*),
+            is_same: |one, other| one.$first $(. $field)* == other.$first $(. $field)*,
+            copy: |from, to| to.$first $(. $field)* = from.$first $(. $field)*.clone(),
         }),+),+];
     };
     (@flag) => { None };
     (@flag $flag:literal $value:literal) => { Some(Flag { name: $flag, value: $value }) };
-    (@secret) => { false };
-    (@secret $secret:literal) => { $secret };
+    (@flagged) => { false };
+    (@flagged $flagged:literal) => { $flagged };
 }
 
 keys! {
@@ -78,37 +81,39 @@ keys! {
         /// Forms: 127.0.0.1:9000, [::1]:9000, localhost:9000, :9000 for all addresses of this host,
         /// unix:/run/ringsock.sock, unix:@ringsock. The default is reached from this host alone. A flag or a
         /// variable with one address or several replaces all sections of the file.
-        "address" flag "listen" "ADDRESSES" => listen as Addresses;
+        "address" flag "listen" "ADDRESSES" restart true => listen as Addresses;
         /// Permissions of a Unix socket's file
         /// Any user who may write to it may connect.
-        "mode" => listen as Mode;
+        "mode" restart true => listen as Mode;
         /// Group of a Unix socket's file; empty: the server's own
-        "group" => listen as Group;
+        "group" restart true => listen as Group;
         /// Expect a PROXY header (version 1 or 2) at the start of each connection from a trusted proxy
         /// Needs proxies.trusted. A connection from a trusted proxy without the header is refused.
-        "proxy-protocol" => listen as Each(|listen| &mut listen.proxy_protocol);
+        "proxy-protocol" restart true => listen as Each(|listen| &mut listen.proxy_protocol);
         /// Let other processes of the same user listen on the same port and take a share of the connections
-        "share-port" => listen as Each(|listen| &mut listen.share_port);
+        "share-port" restart true => listen as Each(|listen| &mut listen.share_port);
     }
     "admin", "The administrator's listener: /metrics, /health and /readyz. It has no password." {
         /// Address for metrics; none: nowhere
         /// Any form of listen.address. Keep it private. If the default is in use, the server warns and runs
         /// without.
-        "listen" flag "admin-listen" "ADDRESS" => admin_listen as OptionalAddress;
+        "listen" flag "admin-listen" "ADDRESS" restart true => admin_listen as OptionalAddress;
     }
     "cores", "Threads that serve, each with a listener, a ring and sessions of its own." {
         /// Number of cores; 0: one on each processor
         /// Leave processors to others if the host is shared.
-        "count" flag "cores" "COUNT" => cores as Count("cores", 0..=CORES_MAX);
+        "count" flag "cores" "COUNT" restart true => cores as Count("cores", 0..=CORES_MAX);
         /// How cores talk to the kernel: auto, uring or epoll
         /// auto: io_uring if the host allows it, epoll with a warning otherwise.
-        "reactor" flag "reactor" "REACTOR" => reactor as Choice(&[
+        "reactor" flag "reactor" "REACTOR" restart true => reactor as Choice(&[
             ("auto", ReactorKind::Auto), ("uring", ReactorKind::Uring), ("epoll", ReactorKind::Epoll),
         ]);
         /// When to pin each core to a processor
         /// auto: if there are as many cores as processors that the process may use. With fewer cores, two servers
         /// on a host would share one processor while others idle.
-        "pin" => pin as Choice(&[("auto", Pinning::Auto), ("always", Pinning::Always), ("never", Pinning::Never)]);
+        "pin" restart true => pin as Choice(&[
+            ("auto", Pinning::Auto), ("always", Pinning::Always), ("never", Pinning::Never),
+        ]);
         /// How long a core may be blocked by a handler before the server ends; 0: for ever
         /// At least 1000: an idle core shows every 500 ms that it is alive.
         "stall-timeout-ms" => stall_timeout_ms as Millis(0..=u64::MAX);
@@ -192,7 +197,7 @@ keys! {
         "max-topics" => limits.topics_max as Count("topics", 1..=TOPICS_MAX);
         /// Entries of the ring from one core to another
         /// A message that finds it full is dropped and counted.
-        "ring-entries" => limits.mesh.ring_entries as Count("entries", 1..=RING_ENTRIES_MAX);
+        "ring-entries" restart true => limits.mesh.ring_entries as Count("entries", 1..=RING_ENTRIES_MAX);
     }
     "compression", "permessage-deflate (RFC 7692). It costs CPU and saves bytes." {
         /// Compression of messages: off, shared or dedicated
@@ -252,7 +257,7 @@ keys! {
         "filter" flag "log" "FILTER" => log_filter as Checked("filter");
         /// Form of a line
         /// json: one object for each line, for programs that collect logs.
-        "format" => log_format as Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        "format" restart true => log_format as Choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
     }
 }
 
