@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringsock::engine::{Core, MeshEntry, Status};
+use ringsock::engine::{Core, Current, MeshEntry, Status};
 use ringsock::mesh::{Mesh, MeshCapacity};
 use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, parse_request};
 use ringsock::protocol::{Opcode, handshake};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
-use ringsock::service::{ApiAccess, OverflowRules, Router};
+use ringsock::service::{Router, ServiceSettings};
 use ringsock::{Handler, Limits, Message, Session};
 
 mod fixtures;
@@ -49,7 +49,7 @@ fn requests(c: &mut Criterion) {
     });
 
     let Some(mut world) =
-        World::connected(Router::new(Arc::<Status>::default(), OverflowRules::default(), ApiAccess::Off))
+        World::connected(Router::new(Arc::<Status>::default(), Current::new(ServiceSettings::default()).follow()))
     else {
         return;
     };

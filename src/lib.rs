@@ -189,4 +189,6 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/embedding.md")]
     struct Embedding;
+    #[doc = include_str!("../docs/reload.md")]
+    struct Reload;
 }

@@ -42,8 +42,9 @@ impl Log {
         Ok(Self { errors, output, lines_dropped })
     }
 
-    /// Starts to log events that pass the filter. Panics have the same form from now on.
-    pub fn show_events(&self, filter: EnvFilter, format: LogFormat) {
+    /// Starts to log events that pass the filter, which the returned handle replaces. Panics have the same form from
+    /// now on.
+    pub fn show_events(&self, filter: EnvFilter, format: LogFormat) -> FilterHandle {
         let errors = self.errors.clone();
         // Colours only on a terminal: a file or a journal would keep their codes. The formatter's own errors would be
         // printed past the queue.
@@ -52,12 +53,23 @@ impl Log {
             .with_ansi(io::stderr().is_terminal())
             .log_internal_errors(false)
             .with_env_filter(filter);
-        // Cannot fail: the program sets no other subscriber.
-        let _ = match format {
-            LogFormat::Text => tracing::subscriber::set_global_default(subscriber.finish()),
-            LogFormat::Json => tracing::subscriber::set_global_default(subscriber.json().flatten_event(true).finish()),
-        };
         report_panics(self.errors.clone(), format);
+        // Setting the subscriber cannot fail: the program sets no other. Replacing the filter of a subscriber that is
+        // in force cannot fail either.
+        match format {
+            LogFormat::Text => {
+                let subscriber = subscriber.with_filter_reloading();
+                let filter = subscriber.reload_handle();
+                let _ = tracing::subscriber::set_global_default(subscriber.finish());
+                FilterHandle(Arc::new(move |new| drop(filter.reload(new))))
+            }
+            LogFormat::Json => {
+                let subscriber = subscriber.json().flatten_event(true).with_filter_reloading();
+                let filter = subscriber.reload_handle();
+                let _ = tracing::subscriber::set_global_default(subscriber.finish());
+                FilterHandle(Arc::new(move |new| drop(filter.reload(new))))
+            }
+        }
     }
 
     /// Prints to standard error why the program ends, whatever the filter.
@@ -71,12 +83,39 @@ impl Log {
 
     /// Writes lines to standard output.
     pub fn print(&self, lines: &str) {
-        self.output.offer(lines.as_bytes());
+        self.printer().print(lines);
+    }
+
+    /// Returns a handle that writes lines to standard output.
+    pub fn printer(&self) -> Printer {
+        Printer(self.output.clone())
     }
 
     /// Returns the counter of dropped lines of both streams.
     pub fn lines_dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.lines_dropped)
+    }
+}
+
+/// A handle that writes to standard output, for other threads.
+#[derive(Clone, Debug)]
+pub struct Printer(Outlet);
+
+impl Printer {
+    /// Writes lines.
+    pub fn print(&self, lines: &str) {
+        self.0.offer(lines.as_bytes());
+    }
+}
+
+/// A handle that replaces the filter of the log.
+#[derive(Clone)]
+pub struct FilterHandle(Arc<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl FilterHandle {
+    /// Replaces the filter.
+    pub fn replace(&self, filter: EnvFilter) {
+        (self.0)(filter);
     }
 }
 

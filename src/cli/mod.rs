@@ -19,6 +19,7 @@ mod outlet;
 mod passed;
 mod places;
 mod progress;
+mod reload;
 pub mod serve;
 pub mod settings;
 mod signals;

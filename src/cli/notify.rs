@@ -66,10 +66,21 @@ impl Notifier {
         Ok(Self { socket, supervisor, status: String::new(), sent: SentState::Nothing, watchdog, extended: None })
     }
 
-    /// Sends that the server is ready, with a status text.
+    /// Sends that the server is ready, with a status text: once it has started, and after each reload.
     pub fn ready(&mut self, status: String) {
+        if self.sent == SentState::Stopping {
+            return;
+        }
         self.status = status;
+        self.sent = SentState::Nothing;
         self.send_ready();
+    }
+
+    /// Sends that the server reloads its configuration. [`Notifier::ready`] must follow.
+    pub fn reloading(&self) {
+        if let (SentState::Ready, Ok(now)) = (self.sent, NotifyState::monotonic_usec_now()) {
+            self.send(&[NotifyState::Reloading, now]);
+        }
     }
 
     /// Sends the changes since the last call, and the watchdog message when due.

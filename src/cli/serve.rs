@@ -4,10 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ringsock::config::{Config, LogFormat, Settings, Source};
-use ringsock::engine::{StartError, TERMINATION_SIGNALS};
+use ringsock::engine::{Current, StartError, TERMINATION_SIGNALS};
 use ringsock::reactor::{self, InheritError, InheritedSockets};
 use ringsock::server::Builder;
 use ringsock::service::{ApiAccess, Router};
@@ -16,6 +16,7 @@ use ringsock::{Server, server};
 
 use super::log::Log;
 use super::notify::Notifier;
+use super::reload::{self, Hangups, Reloader, Services, SharedNotifier};
 use super::settings::SettingsArgs;
 use super::{passed, places, signals};
 
@@ -55,7 +56,7 @@ impl Serve {
                 return Ok(if errors.is_usage() { super::USAGE.into() } else { ExitCode::FAILURE });
             }
         };
-        Ok(match serve(&settings, &log, passed) {
+        Ok(match serve(self.settings, &settings, &log, passed) {
             Ok(()) => ExitCode::SUCCESS,
             // A signal has ended the start, and no client had connected.
             Err(error) if is_cancelled(&*error) => ExitCode::SUCCESS,
@@ -67,9 +68,14 @@ impl Serve {
     }
 }
 
-fn serve(settings: &Settings, log: &Log, passed: Result<InheritedSockets, InheritError>) -> Result<(), Box<dyn Error>> {
+fn serve(
+    args: SettingsArgs,
+    settings: &Settings,
+    log: &Log,
+    passed: Result<InheritedSockets, InheritError>,
+) -> Result<(), Box<dyn Error>> {
     let config = &settings.config;
-    log.show_events(config.log_filter.filter(), config.log_format);
+    let filter = log.show_events(config.log_filter.filter(), config.log_format);
     let inherited = passed::accepted(passed?, config)?;
     let builder = builder(config).inherited(inherited).log_lines_dropped(log.lines_dropped());
     let builder = match &config.admin_listen {
@@ -77,22 +83,30 @@ fn serve(settings: &Settings, log: &Log, passed: Result<InheritedSockets, Inheri
         Some(address) => builder.admin_listen(address),
         None => builder,
     };
-    let (overflow, api, pages) = (config.overflow.clone(), config.api_access(), config.api_allow_origin.clone());
-    let subprotocols: Arc<[String]> = config.subprotocols.names().into();
+    let services = Current::new(reload::services(config));
+    let followed = services.clone();
+    let hangups = Hangups::catch().map_err(|source| StartError::Signals { source })?;
     reactor::block(&TERMINATION_SIGNALS)?;
-    let server = builder.start(move |core| {
-        Router::new(core.status(), overflow.clone(), api.clone())
-            .with_api_origins(pages.clone())
-            .with_subprotocols(Arc::clone(&subprotocols))
-    })?;
+    let server = builder.start(move |core| Router::new(core.status(), followed.follow()))?;
     log.print(&Banner { server: &server, config }.to_string());
+    let controller = server.controller();
     let mut notifier = Notifier::from_environment();
     if let Some(notifier) = &mut notifier {
-        notifier.ready(format!("Serving at most {} connections.", server.limits().connections_max));
+        notifier.ready(reload::status(&controller));
+    }
+    let notifier: SharedNotifier = Arc::new(Mutex::new(notifier));
+    if let Some(hangups) = hangups {
+        let reloader = Reloader::new(args, settings.clone(), controller.clone(), Arc::clone(&notifier), log.printer())
+            .with(controller)
+            .with(Services::new(services, server.addresses()))
+            .with(filter);
+        if let Err(error) = hangups.reload_with(reloader) {
+            tracing::warn!("The configuration cannot be reloaded, since a thread could not be created: {error}.");
+        }
     }
     compare_with_host(&server, settings);
     Ok(server.join_observed(|heartbeat| {
-        if let Some(notifier) = &mut notifier {
+        if let Some(notifier) = &mut *reload::lock(&notifier) {
             notifier.observe(heartbeat);
         }
     })?)
@@ -112,7 +126,9 @@ fn builder(config: &Config) -> Builder {
         .origins(config.origins.clone())
         .trusted_proxies(config.trusted_proxies.clone())
         .stall_timeout_ms(config.stall_timeout_ms)
-        .limits(config.limits());
+        .limits(config.limits())
+        // SIGHUP reloads the configuration.
+        .drain_on_hangup(false);
     if config.cores == 0 { builder } else { builder.cores(config.cores) }
 }
 

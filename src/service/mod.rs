@@ -11,6 +11,7 @@ mod page;
 mod process;
 mod query;
 mod router;
+mod settings;
 mod topics;
 
 pub use admin::Admin;
@@ -18,4 +19,5 @@ pub use api::ApiAccess;
 pub use cross_origin::CrossOrigin;
 pub use metrics::Metrics;
 pub use router::Router;
+pub use settings::ServiceSettings;
 pub use topics::{InvalidOverflow, OverflowRules};

@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use super::api::{self, ApiAccess};
-use super::cross_origin::CrossOrigin;
+use super::api;
 use super::health;
 use super::methods;
 use super::page::{PAGE, PAGE_POLICY};
-use super::topics::{Join, OverflowRules};
-use crate::engine::{Accept, Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
+use super::settings::ServiceSettings;
+use super::topics::Join;
+use crate::engine::{Accept, Following, Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -19,45 +19,24 @@ use crate::protocol::{CloseCode, Message};
 #[derive(Debug)]
 pub struct Router {
     status: Arc<Status>,
-    overflow: OverflowRules,
-    api: ApiAccess,
-    /// The origins whose pages may use the API.
-    pages: CrossOrigin,
-    /// The subprotocols the server supports.
-    subprotocols: Arc<[String]>,
+    settings: Following<ServiceSettings>,
     /// Scratch space for the name of the topic that is being published to.
     topic: String,
 }
 
 impl Router {
-    /// Creates a handler that reports `status` to load balancers and admits HTTP publishers according to `api`.
-    pub fn new(status: Arc<Status>, overflow: OverflowRules, api: ApiAccess) -> Self {
-        Self {
-            status,
-            overflow,
-            api,
-            pages: CrossOrigin::default(),
-            subprotocols: Arc::default(),
-            topic: String::new(),
-        }
-    }
-
-    /// Sets the origins whose pages may use the API.
-    pub fn with_api_origins(self, pages: CrossOrigin) -> Self {
-        Self { pages, ..self }
-    }
-
-    /// Sets the supported subprotocols.
-    pub fn with_subprotocols(self, subprotocols: Arc<[String]>) -> Self {
-        Self { subprotocols, ..self }
+    /// Creates a handler that reports `status` to load balancers and follows the settings of the services.
+    pub fn new(status: Arc<Status>, settings: Following<ServiceSettings>) -> Self {
+        Self { status, settings, topic: String::new() }
     }
 
     /// Accepts an upgrade with the client's first supported subprotocol. Without a match the upgrade is accepted with
     /// none, and the client decides whether to go on.
     fn accept(&self, request: &UpgradeRequest<'_>) -> Accept<()> {
-        let is_spoken = |offered: &&str| self.subprotocols.iter().any(|own| own == offered);
+        let subprotocols = &self.settings.value().subprotocols;
+        let is_spoken = |offered: &&str| subprotocols.iter().any(|own| own == offered);
         // Skips the header if the server supports no subprotocol.
-        let chosen = (!self.subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten();
+        let chosen = (!subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten();
         match chosen {
             Some(subprotocol) => Accept::new().protocol(subprotocol.to_owned()),
             None => Accept::new(),
@@ -78,7 +57,8 @@ impl Router {
         if let Some(response) = health::answer(request.path(), &self.status) {
             return methods::restrict(request, methods::READ, || response);
         }
-        if let Some(response) = api::answer(request, hub, &self.api, &self.pages) {
+        let ServiceSettings { api, api_origins, .. } = self.settings.value();
+        if let Some(response) = api::answer(request, hub, api, api_origins) {
             return response;
         }
         match request.path() {
@@ -98,10 +78,11 @@ impl Handler for Router {
     type Mail = ();
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
+        self.settings.refresh();
         match (request.path(), Join::parse(request.path(), request.query())) {
             ("/echo", _) => self.accept(request).into(),
             (_, Some(Ok(join))) => {
-                let subscribe = self.overflow.subscribe(&join);
+                let subscribe = self.settings.value().overflow.subscribe(&join);
                 self.accept(request).subscribe(join.topic, subscribe).into()
             }
             (_, Some(Err(error))) => Upgrade::reject(Response::text(400, format!("{error}\n"))),
@@ -110,12 +91,15 @@ impl Handler for Router {
     }
 
     fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Reply {
+        self.settings.refresh();
         self.answer(request, hub).into()
     }
 
     fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
+        self.settings.refresh();
         if api::reads_body(request) {
-            api::refuse_unread(request, &self.api, &self.pages)
+            let ServiceSettings { api, api_origins, .. } = self.settings.value();
+            api::refuse_unread(request, api, api_origins)
         } else {
             Some(self.answer(request, hub))
         }

@@ -8,6 +8,7 @@ mod notify;
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
+mod reload;
 mod signals;
 mod terminal;
 
@@ -30,6 +31,8 @@ struct Server {
     process: Process,
     /// Its address, as `address:port`.
     address: String,
+    /// The lines on its standard output after that which says that it is ready.
+    output: Receiver<String>,
     /// The lines on its standard error.
     log: Receiver<String>,
 }
@@ -58,7 +61,7 @@ impl Server {
                 Ok(line) => match line.split_once("ringsock is ready on ws://") {
                     Some((_, rest)) => {
                         let address = rest.split('/').next().unwrap().to_owned();
-                        return (Self { process, address, log }, seen);
+                        return (Self { process, address, output, log }, seen);
                     }
                     None => seen.push_str(&line),
                 },
@@ -71,14 +74,14 @@ impl Server {
         self.process.0.id() as i32
     }
 
-    /// Waits for a line of its log that contains this text.
-    fn await_log(&self, words: &str) {
-        let end = Instant::now() + PATIENCE;
-        let mut lines = std::iter::from_fn(|| self.log.recv_timeout(end.duration_since(Instant::now())).ok());
-        let mut seen = String::new();
-        while !seen.contains(words) {
-            seen.push_str(&lines.next().unwrap_or_else(|| panic!("it never said {words:?}, but\n{seen}")));
-        }
+    /// Waits for a line of its log that contains this text, and returns that line.
+    fn await_log(&self, words: &str) -> String {
+        await_line(&self.log, words)
+    }
+
+    /// Waits for a line of its output that contains this text, and returns that line.
+    fn await_output(&self, words: &str) -> String {
+        await_line(&self.output, words)
     }
 
     fn signal(&self, signal: i32) {
@@ -96,6 +99,18 @@ impl Server {
             thread::sleep(Duration::from_millis(2));
         }
         panic!("it did not end, but said:\n{}", self.log.try_iter().collect::<String>());
+    }
+}
+
+fn await_line(lines: &Receiver<String>, words: &str) -> String {
+    let end = Instant::now() + PATIENCE;
+    let mut seen = String::new();
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) if line.contains(words) => return line,
+            Ok(line) => seen.push_str(&line),
+            Err(_) => panic!("it never said {words:?}, but\n{seen}"),
+        }
     }
 }
 

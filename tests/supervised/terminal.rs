@@ -11,8 +11,8 @@ use crate::{PATIENCE, Server, lines, ringsock};
 
 /// Opens a new terminal: the end of the screen and keyboard, and the end of programs.
 fn terminal() -> (OwnedFd, File) {
-    // SAFETY: takes integers and returns a new descriptor or -1.
-    let master = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY) };
+    // Programs of other tests must not keep it open. SAFETY: takes integers and returns a new descriptor or -1.
+    let master = unsafe { libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) };
     assert!(master >= 0, "{}", std::io::Error::last_os_error());
     // SAFETY: the descriptor is new and nobody else owns it.
     let master = unsafe { OwnedFd::from_raw_fd(master) };
@@ -66,4 +66,25 @@ fn a_terminal_that_stops_jobs_which_write_to_it_does_not_stop_the_server() {
     // SAFETY: as above.
     assert_eq!(unsafe { libc::kill(job.0, libc::SIGTERM) }, 0);
     client.is_told();
+}
+
+#[test]
+fn a_terminal_that_closes_drains_the_server_and_a_hangup_before_reloads_it() {
+    let (screen, terminal) = terminal();
+    let inner = ringsock(&["--listen", "127.0.0.1:0"]);
+    // The server leads the session of the terminal. Its output goes to the test.
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "sh", "-c", r#"exec "$0" "$@""#]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    isolate(&mut command);
+    command.stdin(terminal).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut server = Server::run(command);
+    let mut client = Client::open(&server.address);
+    server.signal(libc::SIGHUP);
+    server.await_output("reloaded");
+    client.say("well?");
+    assert_eq!(client.hear(), Heard::Text("well?".to_owned()));
+    drop(screen);
+    client.is_told();
+    assert!(server.ended().success());
 }
