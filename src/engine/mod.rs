@@ -49,4 +49,4 @@ pub use status::Status;
 pub use subscribers::Subscribers;
 pub use tasks::{BoxedTask, SessionHandle, Spawner};
 pub use topics::{Overflow, Subscribe, TOPIC_BYTES_MAX, TopicError, check_topic};
-pub use values::{Ended, Sent, SessionId};
+pub use values::{Ended, InvalidSessionId, Sent, SessionId};

@@ -3,6 +3,9 @@
 //! Never reaches a core or a session: [`Hub::session`](super::Hub::session) finds the session of an id.
 
 use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
 
 use crate::protocol::CloseCode;
 use crate::reactor::Token;
@@ -21,6 +24,25 @@ impl fmt::Display for SessionId {
         write!(f, "{}-{}-{}", self.core, self.token.index, self.token.generation)
     }
 }
+
+/// Reads the form in which an id is written.
+impl FromStr for SessionId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
+        let mut numbers = text.split('-').map(|number| number.parse::<u32>());
+        let parts = (numbers.next(), numbers.next(), numbers.next(), numbers.next());
+        let (Some(Ok(core)), Some(Ok(index)), Some(Ok(generation)), None) = parts else { return Err(InvalidSessionId) };
+        let core = u16::try_from(core).map_err(|_| InvalidSessionId)?;
+        Ok(Self { core, token: Token { index, generation } })
+    }
+}
+
+/// A text that is no id of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("The id of a session is three numbers with hyphens between them, such as 0-12-34.")]
+#[non_exhaustive]
+pub struct InvalidSessionId;
 
 /// The outcome of sending or publishing a message, or of sending mail. It is known at once: nothing waits for room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
