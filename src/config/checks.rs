@@ -3,6 +3,8 @@
 use super::error::ConfigError;
 use super::settings::Settings;
 use super::values::Config;
+use crate::protocol::Origins;
+use crate::service::auth::{AccessRules, TokenPlace};
 
 impl Settings {
     /// Returns what does not go together.
@@ -26,12 +28,42 @@ impl Settings {
             errors.push(ConfigError::Together(self.explain(&contradiction.to_string())));
         }
         errors.extend(api_fault(config));
+        errors.extend(self.access_fault());
         errors
+    }
+
+    /// Returns the fault of the settings of access.
+    fn access_fault(&self) -> Option<ConfigError> {
+        let config = &self.config;
+        if let Err(fault) = AccessRules::new(&config.access) {
+            return Some(ConfigError::Together(fault.to_string()));
+        }
+        // A cookie comes with every request of a browser, whichever page has made it.
+        let is_for_all = config.access.tokens.from.contains(TokenPlace::Cookie) && config.origins == Origins::any();
+        is_for_all.then(|| {
+            ConfigError::Together(
+                "tokens.from has cookie, but origin.allow is *, so any web page could act as its visitor. List the \
+                 origins of your pages in origin.allow."
+                    .to_owned(),
+            )
+        })
     }
 
     /// Returns what holds together and may not be what was meant.
     pub fn warnings(&self) -> Vec<String> {
-        self.config.limits().warnings().iter().map(|warning| self.explain(&warning.to_string())).collect()
+        let limits = self.config.limits();
+        let mut warnings: Vec<String> =
+            limits.warnings().iter().map(|warning| self.explain(&warning.to_string())).collect();
+        if self.config.access.tokens.from.contains(TokenPlace::Subprotocol)
+            && self.config.subprotocols.names().is_empty()
+        {
+            warnings.push(
+                "tokens.from has subprotocol, but handshake.subprotocols is none: browsers refuse a connection if none \
+                 of the subprotocols that they offered is chosen. Name one there that pages offer beside the token."
+                    .to_owned(),
+            );
+        }
+        warnings
     }
 }
 

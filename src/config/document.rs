@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::elements::is_repeated;
 use super::key::{Key, LISTEN, Section};
 use super::table::{KEYS, SECTIONS};
 
@@ -18,11 +19,13 @@ pub fn defaults() -> String {
          written as \"25s\" or \"500ms\", and a size as \"64KiB\" or \"64KB\". Check it with ringsock config check.",
     );
     for section in SECTIONS {
-        let _ = write!(text, "\n{}{}\n", comment(section.about), heading(section));
+        // An issuer, a role or a key of nobody would be none, so they are comments.
+        let mark = if is_repeated(section.name) && section.name != LISTEN { "#" } else { "" };
+        let _ = write!(text, "\n{}{mark}{}\n", comment(section.about), heading(section));
         for key in keys_of(section) {
             let comment = comment(&format!("{} [{}]", meaning(key), key.unit()));
             let readable = key.default_readable().map_or(String::new(), |readable| format!("  # {readable}"));
-            let _ = writeln!(text, "{comment}{} = {}{readable}", key.name, key.default_value());
+            let _ = writeln!(text, "{comment}{mark}{} = {}{readable}", key.name, key.default_value());
         }
     }
     text
@@ -63,7 +66,7 @@ fn keys_of(section: &Section) -> impl Iterator<Item = &'static Key> {
 }
 
 fn heading(section: &Section) -> String {
-    if section.name == LISTEN { format!("[[{LISTEN}]]") } else { format!("[{}]", section.name) }
+    if is_repeated(section.name) { format!("[[{}]]", section.name) } else { format!("[{}]", section.name) }
 }
 
 /// Returns a text as lines of a comment.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::elements::is_repeated;
 use super::entry::Entry;
 use super::error::ConfigError;
 use super::key::{Key, LISTEN};
@@ -21,16 +22,19 @@ use super::table::{KEYS, SECTIONS};
 /// The content of a file.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// Its values, but for those of `[[listen]]`.
+    /// Its values, but for those of sections that it may have several times.
     pub(super) entries: Vec<Entry>,
     /// Each of its `[[listen]]` sections.
-    pub(super) listen: Vec<ListenSection>,
+    pub(super) listen: Vec<RepeatedSection>,
+    /// Each of its other sections that it may have several times.
+    pub(super) repeated: Vec<RepeatedSection>,
     pub(super) errors: Vec<ConfigError>,
 }
 
-/// One `[[listen]]` section.
+/// One of several sections of one name.
 #[derive(Debug)]
-pub(super) struct ListenSection {
+pub(super) struct RepeatedSection {
+    pub(super) name: &'static str,
     pub(super) place: Source,
     pub(super) entries: Vec<Entry>,
 }
@@ -72,7 +76,7 @@ impl Reader<'_> {
     /// Reads one section, or reports that there is none of this name or form.
     fn section(&self, name: &Spanned<impl AsRef<str>>, value: &Spanned<DeValue<'_>>, file: &mut File) {
         let (place, name) = (self.place(name.span().start), name.get_ref().as_ref());
-        if !SECTIONS.iter().any(|section| section.name == name) {
+        let Some(section) = SECTIONS.iter().find(|section| section.name == name) else {
             let is_table = match value.get_ref() {
                 DeValue::Table(_) => true,
                 DeValue::Array(elements) => {
@@ -83,24 +87,28 @@ impl Reader<'_> {
             let hint = unknown_section_hint(name, is_table);
             let given = if is_table { format!("[{name}]") } else { name.to_owned() };
             return file.errors.push(ConfigError::UnknownKey { place, given, hint });
-        }
+        };
+        let name = section.name;
+        let add = |file: &mut File, section| {
+            if name == LISTEN { file.listen.push(section) } else { file.repeated.push(section) }
+        };
         match value.get_ref() {
-            DeValue::Table(keys) if name != LISTEN => {
+            DeValue::Table(keys) if !is_repeated(name) => {
                 let entries = self.entries(name, keys, &mut file.errors);
                 file.entries.extend(entries);
             }
             DeValue::Table(keys) => {
                 let entries = self.entries(name, keys, &mut file.errors);
-                file.listen.push(ListenSection { place, entries });
+                add(file, RepeatedSection { name, place, entries });
             }
-            DeValue::Array(elements) if name == LISTEN => {
+            DeValue::Array(elements) if is_repeated(name) => {
                 for element in elements.iter() {
                     let place = self.place(element.span().start);
                     let DeValue::Table(keys) = element.get_ref() else {
                         return file.errors.push(not_a_section(place, name));
                     };
                     let entries = self.entries(name, keys, &mut file.errors);
-                    file.listen.push(ListenSection { place, entries });
+                    add(file, RepeatedSection { name, place, entries });
                 }
             }
             _ => file.errors.push(not_a_section(place, name)),
@@ -130,6 +138,8 @@ impl Reader<'_> {
 fn not_a_section(place: Source, name: &str) -> ConfigError {
     let reason = if name == LISTEN {
         "listen is a section: write [[listen]] and below it address = \"127.0.0.1:9000\".".to_owned()
+    } else if is_repeated(name) {
+        format!("{name} is a section: write [[{name}]] and below it name = \"...\".")
     } else {
         let first = KEYS.iter().find(|key| key.section == name);
         let example =

@@ -19,6 +19,9 @@ pub(super) const VARIABLE_SEPARATOR: &str = "__";
 /// The name of the section that a file may have several times.
 pub(super) const LISTEN: &str = "listen";
 
+/// The unit of a path whose file is read with the configuration.
+pub(super) const FILE_UNIT: &str = "path";
+
 /// A section of the configuration.
 #[derive(Debug)]
 pub struct Section {
@@ -90,6 +93,11 @@ impl Key {
     /// Returns its default in a unit that is easier to read, such as `1MiB`, if there is one.
     pub fn default_readable(&self) -> Option<String> {
         (self.readable)(&Config::default())
+    }
+
+    /// Returns whether the value is a path whose file is read with the configuration.
+    pub(super) fn hides_content(&self) -> bool {
+        self.unit() == FILE_UNIT
     }
 
     /// Checks the text of a flag. A secret is checked later, because clap's error about a flag shows the value.

@@ -9,9 +9,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::elements;
 use super::entry::Entry;
 use super::error::{ConfigError, ConfigErrors, InvalidValue};
-use super::file::{File, ListenSection, did_you_mean, unknown_key_hint};
+use super::file::{File, RepeatedSection, did_you_mean, unknown_key_hint};
 use super::key::{Key, LISTEN};
 use super::kind::Reason;
 use super::lookup::{Named, find, meant_by, named_by_variable};
@@ -142,6 +143,9 @@ impl Layers {
                 listen_on(section, &mut settings, &mut self.errors);
             }
         }
+        for section in &self.file.repeated {
+            add_element(section, &mut settings, &mut self.errors);
+        }
         for key in KEYS {
             let Some(entry) = effective.get(&key.to_string()) else { continue };
             match apply(entry, &mut settings.config) {
@@ -162,7 +166,7 @@ fn is_address(key: &Key) -> bool {
 }
 
 /// Adds the addresses of one `[[listen]]` section.
-fn listen_on(section: &ListenSection, settings: &mut Settings, errors: &mut Vec<ConfigError>) {
+fn listen_on(section: &RepeatedSection, settings: &mut Settings, errors: &mut Vec<ConfigError>) {
     if !section.entries.iter().any(|entry| is_address(entry.key)) {
         let reason = "This [[listen]] has no address. Write below it address = \"127.0.0.1:9000\".".to_owned();
         return errors.push(ConfigError::Form { place: section.place.clone(), reason });
@@ -177,8 +181,20 @@ fn listen_on(section: &ListenSection, settings: &mut Settings, errors: &mut Vec<
     for listen in part.listen {
         let at = settings.config.listen.len();
         settings.config.listen.push(listen);
-        section.entries.iter().for_each(|entry| settings.note_listen(at, entry.key, entry.source.clone()));
+        section.entries.iter().for_each(|entry| settings.note_element(at, entry.key, entry.source.clone()));
     }
+}
+
+/// Adds the element of one section of the others that a file may have several times.
+fn add_element(section: &RepeatedSection, settings: &mut Settings, errors: &mut Vec<ConfigError>) {
+    let mut element = Config::default();
+    for entry in &section.entries {
+        if let Err(error) = apply(entry, &mut element) {
+            errors.push(error.into());
+        }
+    }
+    let at = elements::append(element, section.name, &mut settings.config);
+    section.entries.iter().for_each(|entry| settings.note_element(at, entry.key, entry.source.clone()));
 }
 
 fn apply(entry: &Entry, config: &mut Config) -> Result<(), InvalidValue> {

@@ -3,9 +3,11 @@
 //! The table of keys (`table`) is the source of everything that names one: the file of defaults, `--help`,
 //! docs/configuration.md, variables. Defaults are those of the library's types. Never starts anything.
 
+mod access;
 mod checked;
 mod checks;
 mod document;
+mod elements;
 mod entry;
 mod error;
 mod file;

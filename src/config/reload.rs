@@ -3,6 +3,7 @@
 //! Never applies anything. Invariant: the settings that a running server takes hold together with those that need a
 //! restart, which keep the values that it was started with.
 
+use super::elements::{elements, is_repeated};
 use super::error::ConfigErrors;
 use super::key::{Key, LISTEN};
 use super::settings::Settings;
@@ -29,16 +30,38 @@ impl Settings {
         KEYS.iter().filter(|key| differs(key, &self.config, &other.config)).collect()
     }
 
-    /// Returns a key with its value as TOML, or with `"hidden"` for a secret.
+    /// Returns a key with its value as TOML, or with `"hidden"` for a secret; without a value if it may have several.
     pub fn assignment(&self, key: &Key) -> String {
-        format!("{key} = {}", key.shown(&self.config))
+        match key.section {
+            section if is_repeated(section) && section != LISTEN => key.to_string(),
+            _ => format!("{key} = {}", key.shown(&self.config)),
+        }
     }
 }
 
 fn differs(key: &Key, one: &Config, other: &Config) -> bool {
-    if key.section != LISTEN {
-        return !(key.is_same)(one, other);
+    match key.section {
+        LISTEN => differs_for_addresses(key, one, other),
+        section if is_repeated(section) => differs_for_elements(key, one, other),
+        _ => !(key.is_same)(one, other),
     }
+}
+
+/// Compares the values of a key of several sections, whose elements are one value.
+fn differs_for_elements(key: &Key, one: &Config, other: &Config) -> bool {
+    let shown = |key: &Key, config: &Config| -> Vec<String> {
+        elements(config, key.section).iter().map(|alone| key.shown(alone)).collect()
+    };
+    let is_shown = |key: &Key| shown(key, one) != shown(key, other);
+    // The text of a secret, or the content of a file, that is not shown.
+    let is_hidden = || {
+        let hides = key.is_secret || key.hides_content();
+        hides && !KEYS.iter().any(|other| other.section == key.section && is_shown(other))
+    };
+    !(key.is_same)(one, other) && (is_shown(key) || is_hidden())
+}
+
+fn differs_for_addresses(key: &Key, one: &Config, other: &Config) -> bool {
     if key.name != "address" && one.listen.len() != other.listen.len() {
         // The addresses themselves differ.
         return false;
@@ -95,6 +118,25 @@ mod tests {
         let started = settings(&["listen.proxy-protocol=true", "proxies.trusted=10.0.0.1"]);
         let new = settings(&[]);
         assert!(new.for_running(&started).unwrap_err().to_string().contains("proxies.trusted"));
+    }
+
+    #[test]
+    fn a_change_of_an_issuer_or_a_role_is_told_by_its_key() {
+        let key = "issuer.key=0123456789abcdef0123456789abcdef";
+        let started = settings(&["issuer.name=shop", key, "role.name=user", "role.grants=subscribe:news"]);
+        for (more, differs) in [
+            ("issuer.iss=https://a", &["issuer.iss"][..]),
+            ("role.grants=subscribe:*", &["role.grants"]),
+            ("issuer.key=fedcba9876543210fedcba9876543210", &["issuer.key", "issuer.previous-key", "issuer.key-file"]),
+            ("tokens.refuse=close", &["tokens.refuse"]),
+        ] {
+            let new = settings(&["issuer.name=shop", key, "role.name=user", "role.grants=subscribe:news", more]);
+            let names = names(&started.differences(&new));
+            assert!(differs.iter().all(|differs| names.contains(&(*differs).to_owned())), "{more}: {names:?}");
+            assert!(names.len() <= 4, "{more}: {names:?}");
+            assert_eq!(new.for_running(&started).unwrap().config.access, new.config.access, "no restart is needed");
+        }
+        assert_eq!(started.assignment(find("issuer.key").unwrap()), "issuer.key");
     }
 
     #[test]

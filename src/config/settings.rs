@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use super::elements::{elements, is_repeated};
 use super::key::{Key, LISTEN};
 use super::lookup::find;
 use super::source::Source;
-use super::table::KEYS;
+use super::table::{KEYS, SECTIONS};
 use super::values::Config;
 
 /// The column in which `show` says where a value comes from, if the value leaves room.
@@ -50,7 +51,7 @@ impl Settings {
             .listen
             .iter()
             .enumerate()
-            .map(|(at, listen)| (listen.address.to_string(), self.source(&element_name(at, "address"))));
+            .map(|(at, listen)| (listen.address.to_string(), self.source(&element_name(LISTEN, at, "address"))));
         let admin = self.config.admin_listen.iter().map(|address| (address.to_string(), self.source("admin.listen")));
         for (address, source) in addresses.chain(admin) {
             if *source != Source::Default && error.contains(&address) {
@@ -67,47 +68,49 @@ impl Settings {
             let assignment = format!("{name} = {value}");
             let _ = writeln!(text, "{assignment:<SOURCE_COLUMN$}  # {source}");
         };
-        for (at, listen) in self.config.listen.iter().enumerate() {
-            let alone = Config { listen: vec![listen.clone()], ..Config::default() };
-            for key in KEYS.iter().filter(|key| key.section == LISTEN) {
-                let name = element_name(at, key.name);
-                line(&name, &key.shown(&alone), self.source(&name));
+        for section in SECTIONS {
+            let keys = || KEYS.iter().filter(|key| key.section == section.name);
+            if !is_repeated(section.name) {
+                keys().for_each(|key| line(&key.to_string(), &key.shown(&self.config), self.source(&key.to_string())));
             }
-        }
-        for key in KEYS.iter().filter(|key| key.section != LISTEN) {
-            let name = key.to_string();
-            line(&name, &key.shown(&self.config), self.source(&name));
+            for (at, alone) in elements(&self.config, section.name).iter().enumerate() {
+                for key in keys() {
+                    let name = element_name(section.name, at, key.name);
+                    line(&name, &key.shown(alone), self.source(&name));
+                }
+            }
         }
         text
     }
 
     /// Replaces the sources of some keys by those that they have in `other`.
     pub(super) fn take_sources(&mut self, other: &Self, is_taken: impl Fn(&Key) -> bool) {
-        let key_of = |name: &str| match name.split_once("].") {
-            Some((_, name)) => KEYS.iter().find(|key| key.section == LISTEN && key.name == name),
-            None => find(name),
+        let key_of = |name: &str| match (name.split_once('['), name.split_once("].")) {
+            (Some((section, _)), Some((_, name))) => find(&format!("{section}.{name}")),
+            _ => find(name),
         };
         self.sources.retain(|name, _| !key_of(name).is_some_and(&is_taken));
         let taken = other.sources.iter().filter(|(name, _)| key_of(name).is_some_and(&is_taken));
         self.sources.extend(taken.map(|(name, source)| (name.clone(), source.clone())));
     }
 
-    /// Notes where the value of a key comes from; one of `[[listen]]` holds for all addresses.
+    /// Notes where the value of a key comes from; one of a section of several holds for all of them.
     pub(super) fn note(&mut self, key: &Key, source: Source) {
-        if key.section == LISTEN {
-            (0..self.config.listen.len()).for_each(|at| self.note_listen(at, key, source.clone()));
+        if is_repeated(key.section) {
+            let count = elements(&self.config, key.section).len();
+            (0..count).for_each(|at| self.note_element(at, key, source.clone()));
         } else {
             self.sources.insert(key.to_string(), source);
         }
     }
 
-    /// Notes where the value of a key of one address comes from.
-    pub(super) fn note_listen(&mut self, at: usize, key: &Key, source: Source) {
-        self.sources.insert(element_name(at, key.name), source);
+    /// Notes where the value of a key of one of several sections comes from.
+    pub(super) fn note_element(&mut self, at: usize, key: &Key, source: Source) {
+        self.sources.insert(element_name(key.section, at, key.name), source);
     }
 
     fn add_source(&self, key: &Key, text: &mut String) {
-        let name = if key.section == LISTEN { element_name(0, key.name) } else { key.to_string() };
+        let name = if is_repeated(key.section) { element_name(key.section, 0, key.name) } else { key.to_string() };
         let source = self.source(&name);
         // Once is enough.
         let shown = format!(" ({source})");
@@ -117,7 +120,7 @@ impl Settings {
     }
 }
 
-/// Returns the name of a key of one of several addresses.
-fn element_name(at: usize, name: &str) -> String {
-    format!("{LISTEN}[{at}].{name}")
+/// Returns the name of a key of one of several sections.
+fn element_name(section: &str, at: usize, name: &str) -> String {
+    format!("{section}[{at}].{name}")
 }

@@ -3,6 +3,7 @@
 //! Each key is one row: where its value is kept (and so its default), how it is read, its flag and its meaning. The
 //! file of defaults, `--help`, docs/configuration.md and the names of variables all follow from here.
 
+use super::access::{Grants, Of, OptionalAlgorithm, OptionalFile, OptionalSecret, Text, Texts};
 use super::key::{Flag, Key, Section};
 use super::kind::{
     Bytes, Checked, Choice, Count, CountOrUnlimited, Kind, List, Millis, OptionalAddress, Switch, Unit, Window,
@@ -11,6 +12,7 @@ use super::listen::{Addresses, Each, Group, Mode};
 use super::values::{CompressionMode, LogFormat};
 use crate::engine::{Pinning, ReactorKind};
 use crate::protocol::http::HEADERS_CAPACITY;
+use crate::service::auth::{ApiKeySettings, IssuerSettings, Refuse, RoleSettings};
 
 /// The largest message that may be configured: a handler gets it in one piece.
 const MESSAGE_BYTES_MAX: u64 = 1 << 30;
@@ -38,6 +40,12 @@ const RING_ENTRIES_MAX: u64 = 1 << 20;
 
 /// The most cores that may be configured: far above any host; each takes descriptors and memory.
 const CORES_MAX: u64 = 1024;
+
+/// The most leeway that may be configured: beyond it a clock is wrong, and its host is what needs care.
+const LEEWAY_MS_MAX: u64 = 5 * 60 * 1000;
+
+/// The longest grace that may be configured: a session without rights for longer needs a longer token.
+const GRACE_MS_MAX: u64 = 60 * 60 * 1000;
 
 /// The largest number that a limit of 32 bits takes.
 const U32_MAX: u64 = u32::MAX as u64;
@@ -251,6 +259,76 @@ keys! {
         "insecure" => api_insecure as Switch;
         /// Origins of web pages that may use the API; *: all; none: no page of another origin
         "allow-origin" => api_allow_origin as List("origins");
+    }
+    "tokens", "Tokens of clients. They matter once there is an issuer, an api-key or a role." {
+        /// Places where a token is looked for, in this order
+        /// header: Authorization: Bearer TOKEN. cookie, query and subprotocol: for web pages. first-message: the
+        /// client connects without one and sends Bearer TOKEN first. docs/tokens.md has the price of each.
+        "from" => access.tokens.from as List("places");
+        /// Name of the cookie with the token
+        "cookie" => access.tokens.cookie as Text("name");
+        /// Name of the parameter with the token, as in /topics/news?token=TOKEN
+        "query" => access.tokens.query as Text("name");
+        /// Text before the token in the offered subprotocol, as in bearer.TOKEN
+        /// It is never chosen, so the client offers a real one beside it.
+        "subprotocol" => access.tokens.subprotocol as Text("text");
+        /// Claim with the names of roles: a list, or words in one text
+        /// A claim inside others is named with dots, such as realm_access.roles.
+        "roles-claim" => access.tokens.roles_claim as Text("claim");
+        /// Claim with a list of grants, such as subscribe:rooms/*
+        "grants-claim" => access.tokens.grants_claim as Text("claim");
+        /// Difference between the clocks of issuer and server that is tolerated
+        "leeway-ms" => access.tokens.leeway_ms as Millis(0..=LEEWAY_MS_MAX);
+        /// Longest life of a token, from its iat to its exp
+        "max-life-ms" => access.tokens.life_ms_max as Millis(1_000..=u64::MAX);
+        /// A token opens one session; it needs a jti
+        "single-use" => access.tokens.single_use as Switch;
+        /// How a client without a valid token is refused: status or close
+        /// status: 401 or 403 instead of the handshake, which web pages see as 1006. close: 3000 or 3003 after it.
+        "refuse" => access.tokens.refuse as Choice(&[("status", Refuse::Status), ("close", Refuse::Close)]);
+        /// Time after a token's end in which its sessions end, spread evenly
+        /// Keeps the sessions of tokens that were issued together from ending at once.
+        "grace-ms" => access.tokens.grace_ms as Millis(0..=GRACE_MS_MAX);
+        /// Time for the token in the first message; after it 3008
+        "first-message-timeout-ms" => access.tokens.first_message_timeout_ms as Millis(1..=u64::MAX);
+    }
+    "issuer", "Issuers of tokens. A file may have several of these sections, one for each issuer." {
+        /// Name of the issuer in messages and in this file
+        "name" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.name, Text("name"));
+        /// The iss of its tokens; empty for the one issuer whose tokens need none
+        "iss" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.iss, Text("text"));
+        /// Audiences of which a token's aud must have one; none: the token must have no aud
+        "audiences" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.audiences, Texts("audiences"));
+        /// Algorithm of its key: HS256, RS256, PS256, ES256, EdDSA and their kin; none: HS256 with key
+        /// For key-set-file: the only algorithm of which keys are taken; none: each key says its own.
+        "algorithm" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.algorithm, OptionalAlgorithm);
+        /// Secret that issuer and server share, of 32 bytes or more
+        "key" secret true => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.key, OptionalSecret);
+        /// Secret before, which verifies as well while issuers change to the new one
+        "previous-key" secret true => access.issuers as
+            Of(|issuer: &mut IssuerSettings| &mut issuer.previous_key, OptionalSecret);
+        /// File with the secret, or with a public key in PEM
+        "key-file" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.key_file, OptionalFile);
+        /// File with a set of public keys (JWKS)
+        "key-set-file" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.key_set_file, OptionalFile);
+        /// Roles that each of its tokens has
+        "roles" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.roles, Texts("roles"));
+    }
+    "role", "Roles: named lists of grants. A file may have several of these sections, one for each role." {
+        /// Name of the role; anonymous: that of clients without a token
+        "name" => access.roles as Of(|role: &mut RoleSettings| &mut role.name, Text("name"));
+        /// Grants, such as ["subscribe:news", "subscribe,publish:users/{sub}/*"]
+        /// Each is verbs (subscribe, publish, presence, history), a colon, and a topic or a pattern. {sub} and
+        /// {claim.NAME} stand for values of the token; one that is empty or has a / or * in it gives no grant.
+        "grants" => access.roles as Of(|role: &mut RoleSettings| &mut role.grants, Grants);
+    }
+    "api-key", "Keys of programs, each with roles. A file may have several of these sections, one for each key." {
+        /// Name of the program
+        "name" => access.api_keys as Of(|key: &mut ApiKeySettings| &mut key.name, Text("name"));
+        /// Key, of 32 bytes or more
+        "key" secret true => access.api_keys as Of(|key: &mut ApiKeySettings| &mut key.key, OptionalSecret);
+        /// Roles of the program
+        "roles" => access.api_keys as Of(|key: &mut ApiKeySettings| &mut key.roles, Texts("roles"));
     }
     "log", "The log on standard error." {
         /// Events to log: info, debug or ringsock=trace

@@ -29,9 +29,19 @@ fn sample(key: &Key) -> &'static str {
         "log.format" => "json",
         "limits.max-request-line-bytes" => "7000",
         "timeouts.dead-peer-timeout-ms" => "30s",
+        "tokens.from" => "header, query",
+        "tokens.refuse" => "close",
+        "tokens.single-use" => "true",
+        "issuer.algorithm" => "HS512",
+        "issuer.audiences" => "a, b",
+        "issuer.key" | "issuer.previous-key" | "api-key.key" => "0123456789abcdef0123456789abcdef",
+        "issuer.key-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE-MIT"),
+        "issuer.roles" | "api-key.roles" | "role.name" => "user",
+        "role.grants" => "subscribe:news",
         _ => match key.unit().as_str() {
             "bytes" => "12KiB",
             "ms" => "4s",
+            "name" | "text" | "claim" => "other",
             _ => "7",
         },
     }
@@ -48,6 +58,11 @@ fn sample_of_file(key: &Key) -> String {
         }
         _ => format!("{text:?}"),
     }
+}
+
+/// Returns whether a key is of a section that may be there several times and is not there by default.
+fn is_of_access(key: &Key) -> bool {
+    ["issuer", "role", "api-key"].contains(&key.section)
 }
 
 /// A file of this test's own.
@@ -75,31 +90,54 @@ fn value(settings: &Settings, key: &Key) -> String {
     key.shown(&settings.config)
 }
 
-/// Adds the settings that some keys need beside them.
-fn with_company(layers: Layers, key: &Key) -> Layers {
-    let layers = match key.name {
-        "mode" | "group" if key.section == "listen" => layers.set("listen.address=unix:/run/ringsock.sock"),
-        _ => layers,
+/// The settings that a key needs beside it.
+fn company(key: &Key) -> &'static [(&'static str, &'static str)] {
+    const NAME: (&str, &str) = ("issuer.name", "shop");
+    const KEY: (&str, &str) = ("issuer.key", "0123456789abcdef0123456789abcdef");
+    const API_KEY: (&str, &str) = ("api-key.key", "0123456789abcdef0123456789abcdef");
+    match key.to_string().as_str() {
+        "listen.mode" | "listen.group" => &[("listen.address", "unix:/run/ringsock.sock")],
+        "listen.proxy-protocol" => &[("listen.address", "127.0.0.1:9000"), ("proxies.trusted", "127.0.0.1")],
+        "listen.share-port" => &[("listen.address", "127.0.0.1:9000")],
+        "issuer.name" => &[KEY],
+        "issuer.key" => &[NAME],
+        "issuer.key-file" => &[NAME, ("issuer.algorithm", "HS256")],
+        "issuer.roles" => &[NAME, KEY, ("role.name", "user")],
+        "role.grants" => &[("role.name", "user")],
+        "api-key.name" => &[API_KEY],
+        "api-key.key" => &[("api-key.name", "feeder")],
+        "api-key.roles" => &[("api-key.name", "feeder"), API_KEY, ("role.name", "user")],
+        _ if key.section == "issuer" => &[NAME, KEY],
+        _ => &[],
+    }
+}
+
+/// A file with one key and its company.
+fn file_with(key: &Key) -> String {
+    let mut sections = std::collections::BTreeMap::<&str, String>::new();
+    for (name, value) in company(key) {
+        let (section, name) = name.split_once('.').unwrap();
+        *sections.entry(section).or_default() += &format!("{name} = {value:?}\n");
+    }
+    *sections.entry(key.section).or_default() += &format!("{} = {}\n", key.name, sample_of_file(key));
+    let heading = |section: &str| match section {
+        "listen" | "issuer" | "role" | "api-key" => format!("[[{section}]]"),
+        _ => format!("[{section}]"),
     };
-    if key.name == "proxy-protocol" { layers.set("proxies.trusted=127.0.0.1") } else { layers }
+    sections.iter().map(|(section, lines)| format!("{}\n{lines}", heading(section))).collect()
 }
 
 #[test]
 fn every_key_is_reached_by_a_file_a_variable_set_and_its_flag() {
-    for key in KEYS {
-        let section = if key.section == "listen" { "[[listen]]".to_owned() } else { format!("[{}]", key.section) };
-        let address = match key.name {
-            _ if key.section != "listen" => "",
-            "mode" | "group" => "address = \"unix:/run/ringsock.sock\"\n",
-            "proxy-protocol" | "share-port" => "address = \"127.0.0.1:9000\"\n",
-            _ => "",
+    // A set of public keys has no place in a test of all keys.
+    for key in KEYS.iter().filter(|key| key.name != "key-set-file") {
+        let in_file = Layers::of_file(super::file::File::read(Path::new("f"), &file_with(key))).resolve().unwrap();
+        let with_company = |layers: Layers| {
+            company(key).iter().fold(layers, |layers, (name, value)| layers.set(&format!("{name}={value}")))
         };
-        let text = format!("{section}\n{address}{} = {}\n", key.name, sample_of_file(key));
-        let proxies = if key.name == "proxy-protocol" { "[proxies]\ntrusted = \"127.0.0.1\"\n" } else { "" };
-        let in_file = Layers::of_file(super::file::File::read(Path::new("f"), &(text + proxies))).resolve().unwrap();
         let by_variable = Layers::new().variables(variables(&[(&key.variable(), sample(key))]));
-        let by_variable = with_company(by_variable, key).resolve().unwrap();
-        let by_set = with_company(Layers::new(), key).set(&format!("{key}={}", sample(key))).resolve().unwrap();
+        let by_variable = with_company(by_variable).resolve().unwrap();
+        let by_set = with_company(Layers::new()).set(&format!("{key}={}", sample(key))).resolve().unwrap();
         let mut ways = vec![in_file, by_variable, by_set];
         if key.flag.is_some() {
             ways.push(Layers::new().flag(key, sample(key)).resolve().unwrap());
@@ -109,6 +147,90 @@ fn every_key_is_reached_by_a_file_a_variable_set_and_its_flag() {
         for settings in ways {
             assert_eq!(value(&settings, key), expected, "{key}");
         }
+    }
+}
+
+#[test]
+fn a_section_of_several_is_an_element_each_and_a_variable_is_for_all_of_them() {
+    let text = "[[role]]\nname = \"a\"\ngrants = [\"subscribe,publish:a/*\", \"publish:b\"]\n\
+                [[role]]\nname = \"b\"\ngrants = \"subscribe,publish:c\"\n\
+                [[issuer]]\nname = \"one\"\niss = \"one\"\nroles = [\"a\", \"b\"]\n\
+                [[issuer]]\nname = \"two\"\n";
+    let secret = "0123456789abcdef0123456789abcdef";
+    let by_variable = variables(&[("RINGSOCK_ISSUER__KEY", secret)]);
+    let layers = Layers::of_file(super::file::File::read(Path::new("f"), text)).variables(by_variable);
+    let settings = layers.resolve().unwrap();
+    let access = &settings.config.access;
+    assert_eq!(access.roles.iter().map(|role| role.grants.len()).collect::<Vec<_>>(), [2, 1]);
+    assert!(access.issuers.iter().all(|issuer| issuer.key.as_ref().is_some_and(|key| key.0 == secret.as_bytes())));
+    let shown = settings.show();
+    for (assignment, source) in [
+        ("issuer[0].iss = \"one\"", "f:9"),
+        ("issuer[0].key = \"hidden\"", "RINGSOCK_ISSUER__KEY"),
+        ("issuer[0].roles = [\"a\", \"b\"]", "f:10"),
+        ("issuer[1].name = \"two\"", "f:12"),
+        ("issuer[1].key = \"hidden\"", "RINGSOCK_ISSUER__KEY"),
+        ("role[1].grants = \"subscribe,publish:c\"", "f:6"),
+    ] {
+        let mut lines = shown.lines().filter_map(|line| line.split_once("  # "));
+        assert!(lines.any(|shown| (shown.0.trim_end(), shown.1) == (assignment, source)), "{assignment}\n{shown}");
+    }
+    assert!(!shown.contains(secret) && !format!("{settings:?}").contains("48, 49"), "{shown}");
+}
+
+#[test]
+fn each_fault_of_access_names_its_section() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    for (text, says) in [
+        ("[[issuer]]", "issuer \"\": the section has no name; write name = \"...\" in it."),
+        (
+            "[[issuer]]\nname = \"a\"",
+            "issuer \"a\": give one of key, key-file and key-set-file, so that its tokens can be verified.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\nkey = \"short\"",
+            "issuer \"a\": the secret has 5 bytes, but needs 32 or more; make one with openssl rand -hex 32.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\nkey = \"SECRET\"\nalgorithm = \"RS256\"",
+            "issuer \"a\": RS256 needs a public key; give a key-file with it in PEM, or a key-set-file.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\nkey = \"SECRET\"\n[[issuer]]\nname = \"b\"\nkey = \"SECRET\"",
+            "issuer \"b\": another issuer has the same iss, or none as well; give each its own.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\nkey = \"SECRET\"\nroles = \"user\"",
+            "issuer \"a\": there is no role \"user\"; add a [[role]] with this name, or correct it.",
+        ),
+        ("[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"", "role \"a\": the name is there twice."),
+        (
+            "[[api-key]]\nname = \"a\"\nkey = \"SECRET\"\n[[api-key]]\nname = \"b\"\nkey = \"SECRET\"",
+            "api-key \"b\": another program has the same key.",
+        ),
+        ("issuer = \"a\"", "f:1: issuer is a section: write [[issuer]] and below it name = \"...\"."),
+        (
+            "[[issuer]]\nname = \"a\"\nkey-file = \"no/such/file\"",
+            "f:3: issuer.key-file: The file no/such/file cannot be read: No such file or directory (os error 2).",
+        ),
+        (
+            "[[issuer]]\nalgorithm = \"none!\"",
+            "f:2: issuer.algorithm is \"none!\", but must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, \
+             PS384, PS512, ES256, ES384, ES512, EdDSA.",
+        ),
+        ("[[role]]\ngrants = 1", "f:2: role.grants is 1, but must be a list of grants, such as [\"subscribe:news\"]."),
+        (
+            "[tokens]\nfrom = \"body\"",
+            "f:2: tokens.from: \"body\" is no place for a token; give header, cookie, query, subprotocol or \
+             first-message.",
+        ),
+        (
+            "[tokens]\nfrom = \"cookie\"\n[origin]\nallow = \"*\"",
+            "tokens.from has cookie, but origin.allow is *, so any web page could act as its visitor. List the origins \
+             of your pages in origin.allow.",
+        ),
+    ] {
+        assert_eq!(faults(&text.replace("SECRET", secret)), [says], "{text}");
     }
 }
 
@@ -328,6 +450,8 @@ fn no_fault_shows_a_secret() {
         "[api]\nkey = s3cret",
         "[api]\nkey = [\"s3cret\"]",
         "[api]\nkey = \"s3cret s3cret\"",
+        "[[issuer]]\nname = \"a\"\nkey = \"s3cret\"",
+        "[[issuer]]\nkey = [\"s3cret\"]",
         "[api]\nkey = \"s3cret\" s3cret",
         "[api]\nkey = \"s3cret\"\nkey = \"s3cret\"",
         "[api]\nkey = { s3cret = 1 }",
@@ -367,6 +491,9 @@ fn the_defaults_written_to_a_file_are_the_defaults() {
     let settings = Layers::new().file(Some(&path)).resolve().unwrap();
     for key in KEYS {
         assert_eq!(value(&settings, key), key.default_value(), "{key}");
+        if is_of_access(key) {
+            continue;
+        }
         let name = if key.section == "listen" { format!("listen[0].{}", key.name) } else { key.to_string() };
         assert!(matches!(settings.source(&name), Source::File { .. }), "{key}");
     }
@@ -387,7 +514,8 @@ fn show_tells_each_value_and_its_place() {
     assert_eq!(line("topics.ring-entries"), "topics.ring-entries = 8 # --set");
     assert_eq!(line("limits.max-head-bytes"), "limits.max-head-bytes = 16384 # default");
     assert_eq!(line("listen[0].address"), "listen[0].address = \"127.0.0.1:9000\" # default");
-    assert_eq!(shown.lines().count(), KEYS.len());
+    // There is no issuer, no role, and no key of a program.
+    assert_eq!(shown.lines().count(), KEYS.iter().filter(|key| !is_of_access(key)).count());
 }
 
 #[test]

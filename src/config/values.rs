@@ -12,6 +12,7 @@ use crate::address::{Address, Listen};
 use crate::engine::{Limits, Pinning, ReactorKind, STALL_TIMEOUT_MS};
 use crate::protocol::deflate::Compression;
 use crate::protocol::{Origins, TrustedProxies};
+use crate::service::auth::AccessSettings;
 use crate::service::{ApiAccess, CrossOrigin, OverflowRules};
 
 /// The port of the administrator's listener, the one after that of clients.
@@ -75,6 +76,8 @@ pub struct Config {
     pub api_insecure: bool,
     /// Web pages that may use the API.
     pub api_allow_origin: CrossOrigin,
+    /// Where tokens come from, issuers, roles, and keys of programs.
+    pub access: AccessSettings,
     /// Events that the log shows.
     pub log_filter: LogFilter,
     /// The form of a line of the log.
@@ -100,6 +103,7 @@ impl Default for Config {
             api_key: OptionalKey::default(),
             api_insecure: false,
             api_allow_origin: CrossOrigin::default(),
+            access: AccessSettings::default(),
             log_filter: LogFilter::default(),
             log_format: LogFormat::default(),
         }

@@ -1,7 +1,7 @@
 //! Identities: tokens and their keys, roles and grants, tickets and revocations.
 //!
-//! Owns the decision who somebody is and what that one may do. This part is without I/O and without a clock: times,
-//! random bytes and documents are arguments. Never touches a session. Invariant: a fault of a token, of whatever kind,
+//! Owns the decision who somebody is and what that one may do. Only `gate` touches sessions and reads the clock; for
+//! all other files times, random bytes and documents are arguments. Invariant: a fault of a token, of whatever kind,
 //! lets nobody in; nothing that is refused is told more than that.
 
 mod algorithm;
@@ -13,6 +13,8 @@ mod key;
 mod refresh;
 mod revocations;
 mod roles;
+mod rules;
+mod settings;
 mod signing;
 mod single_use;
 #[cfg(test)]
@@ -29,6 +31,11 @@ pub use key::{Key, KeyError, SECRET_BYTES_MIN};
 pub use refresh::{Refresh, UnknownKey};
 pub use revocations::{Revocation, Revocations, RevocationsFull, TokenFacts};
 pub use roles::{ANONYMOUS, GrantTemplate, Roles};
+pub use rules::{AccessFault, AccessRules, KEY_FILE_BYTES_MAX};
+pub use settings::{
+    AccessSettings, ApiKeySettings, IssuerSettings, KeyFile, Refuse, RoleSettings, Secret, TokenPlace, TokenPlaces,
+    TokenSettings,
+};
 pub use signing::{Signer, SigningError};
 pub use single_use::{SingleUse, Use};
 pub use tickets::{TICKET_BYTES, Tickets};

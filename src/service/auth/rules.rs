@@ -1,0 +1,271 @@
+//! The rules of access: issuers with their keys, roles and API keys, ready to decide.
+//!
+//! Owns the checks of the settings that they are made from, and the rights that a token gives. Shared by all cores and
+//! never changed: a reload makes new ones. Invariant: rules exist only if every key, role and grant in them is valid.
+
+use std::sync::Arc;
+
+use constant_time_eq::constant_time_eq;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::algorithm::{Algorithm, KeyType};
+use super::error::TokenError;
+use super::grants::{GRANTS_MAX, Grant};
+use super::json;
+use super::jwks::{KEY_SET_BYTES_MAX, KeySetError, parse_key_set};
+use super::key::{Key, KeyError, SECRET_BYTES_MIN};
+use super::roles::{ANONYMOUS, Roles};
+use super::settings::{AccessSettings, ApiKeySettings, IssuerSettings, Secret, TokenSettings};
+use super::verifier::{Claims, Issuer, TokenRules, Verifier};
+
+/// The most issuers, roles and API keys each: a request is compared with all of them.
+const ENTRIES_MAX: usize = 256;
+
+/// A fault of the settings of access: the operator's to mend.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{section} {name:?}: {fault}.")]
+pub struct AccessFault {
+    section: &'static str,
+    name: String,
+    fault: Fault,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+enum Fault {
+    #[error("there are {count} of these sections, but there can be {ENTRIES_MAX}")]
+    TooMany { count: usize },
+    #[error("the section has no name; write name = \"...\" in it")]
+    NameMissing,
+    #[error("the name is there twice")]
+    NameTwice,
+    #[error("another issuer has the same iss, or none as well; give each its own")]
+    IssTwice,
+    #[error("give one of key, key-file and key-set-file, so that its tokens can be verified")]
+    OneKey,
+    #[error("give its algorithm, such as ES256: it is never taken from a token")]
+    AlgorithmMissing,
+    #[error("{algorithm} needs a public key; give a key-file with it in PEM, or a key-set-file")]
+    SecretForPublic { algorithm: Algorithm },
+    #[error("a key set has public keys only, and {algorithm} needs a secret")]
+    KeySetForSecret { algorithm: Algorithm },
+    #[error("previous-key is for an issuer with key")]
+    PreviousAlone,
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    #[error("{0}")]
+    KeySet(#[from] KeySetError),
+    #[error("there is no role {role:?}; add a [[role]] with this name, or correct it")]
+    NoRole { role: String },
+    #[error("the key has {bytes} bytes, but needs {SECRET_BYTES_MIN} or more; make one with openssl rand -hex 32")]
+    ApiKeyShort { bytes: usize },
+    #[error("another program has the same key")]
+    ApiKeyTwice,
+    #[error("it has {count} grants, but may have {GRANTS_MAX}")]
+    TooManyGrants { count: usize },
+}
+
+/// The rules of access of a server.
+#[derive(Debug)]
+pub struct AccessRules {
+    tokens: TokenSettings,
+    verifier: Verifier,
+    roles: Roles,
+    api_keys: Vec<ApiKeySettings>,
+}
+
+impl AccessRules {
+    /// Returns the rules that the settings describe; `None` if they have no issuer, role or key, so that everybody may
+    /// do everything.
+    pub fn new(settings: &AccessSettings) -> Result<Option<Self>, AccessFault> {
+        let AccessSettings { tokens, issuers, roles, api_keys } = settings;
+        if issuers.is_empty() && roles.is_empty() && api_keys.is_empty() {
+            return Ok(None);
+        }
+        check_names("role", roles.iter().map(|role| &role.name))?;
+        check_names("issuer", issuers.iter().map(|issuer| &issuer.name))?;
+        check_names("api-key", api_keys.iter().map(|key| &key.name))?;
+        if let Some(role) = roles.iter().find(|role| role.grants.len() > GRANTS_MAX) {
+            let fault = Fault::TooManyGrants { count: role.grants.len() };
+            return Err(AccessFault { section: "role", name: role.name.clone(), fault });
+        }
+        let roles = Roles::new(roles.iter().map(|role| (role.name.clone(), role.grants.clone())));
+        for (at, key) in api_keys.iter().enumerate() {
+            let fault = check_api_key(key, &api_keys[..at]).or_else(|| unknown_role(&roles, &key.roles));
+            if let Some(fault) = fault {
+                return Err(AccessFault { section: "api-key", name: key.name.clone(), fault });
+            }
+        }
+        let mut made = Vec::new();
+        for (at, issuer) in issuers.iter().enumerate() {
+            let is_twice = issuers[..at].iter().any(|other| other.iss == issuer.iss);
+            let fault = is_twice.then_some(Fault::IssTwice).or_else(|| unknown_role(&roles, &issuer.roles));
+            let issued = fault.map_or_else(|| make_issuer(issuer), Err);
+            made.push(issued.map_err(|fault| AccessFault { section: "issuer", name: issuer.name.clone(), fault })?);
+        }
+        let rules = TokenRules {
+            leeway_s: tokens.leeway_ms / 1000,
+            life_s_max: tokens.life_ms_max / 1000,
+            needs_id: tokens.single_use,
+        };
+        let verifier = Verifier::new(made, rules);
+        Ok(Some(Self { tokens: tokens.clone(), verifier, roles, api_keys: api_keys.clone() }))
+    }
+
+    /// Returns the settings of all tokens.
+    pub fn tokens(&self) -> &TokenSettings {
+        &self.tokens
+    }
+
+    /// Returns the verifier of tokens.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Returns the roles.
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// Returns the names of the roles of a verified token: those of its issuer, and those that it claims.
+    pub fn roles_of(&self, claims: &Claims) -> Result<Vec<String>, TokenError> {
+        let issuer = self.verifier.issuers().get(claims.issuer);
+        let mut names: Vec<String> =
+            issuer.into_iter().flat_map(|issuer| &issuer.roles).map(|name| name.to_string()).collect();
+        names.extend(texts(&claims.all, &self.tokens.roles_claim, true)?);
+        if names.len() > GRANTS_MAX {
+            return Err(TokenError::TooManyGrants);
+        }
+        Ok(names)
+    }
+
+    /// Returns the grants of a verified token: those of its roles, and its own. A role that the server does not have
+    /// gives none; a grant that is invalid refuses the token, so that a mistake of the issuer shows.
+    pub fn grants_of(&self, claims: &Claims) -> Result<Vec<Grant>, TokenError> {
+        let own = texts(&claims.all, &self.tokens.grants_claim, false)?;
+        if own.len() > GRANTS_MAX {
+            return Err(TokenError::TooManyGrants);
+        }
+        let mut grants = own.iter().map(|grant| grant.parse()).collect::<Result<Vec<Grant>, _>>()?;
+        for role in self.roles_of(claims)? {
+            grants.extend(self.roles.grants(&role, claims.subject.as_deref(), &claims.all));
+        }
+        Ok(grants)
+    }
+
+    /// Returns the grants of some roles, for somebody without claims.
+    pub(super) fn grants_of_roles(&self, roles: &[String], subject: Option<&str>) -> Vec<Grant> {
+        let none = Map::new();
+        roles.iter().flat_map(|role| self.roles.grants(role, subject, &none)).collect()
+    }
+
+    /// Returns the roles of the program that has this key.
+    pub(super) fn roles_of_key(&self, key: &str) -> Option<&[String]> {
+        // All keys are compared, each in a time that tells nothing of it.
+        let mut found = None;
+        for api_key in &self.api_keys {
+            if api_key.key.as_ref().is_some_and(|own| constant_time_eq(&own.0, key.as_bytes())) {
+                found = Some(&api_key.roles[..]);
+            }
+        }
+        found
+    }
+
+    /// Returns the grants of clients without a token, if they may connect at all.
+    pub(super) fn anonymous_grants(&self) -> Option<Vec<Grant>> {
+        self.roles.contains(ANONYMOUS).then(|| self.roles.grants(ANONYMOUS, None, &Map::new()).collect())
+    }
+}
+
+/// Returns the texts of a claim: a list of texts, or, if words are allowed, one text of words as OAuth has it in
+/// `scope` (RFC 6749 3.3). Without the claim there are none.
+fn texts(claims: &Map<String, Value>, name: &str, has_words: bool) -> Result<Vec<String>, TokenError> {
+    let invalid = || TokenError::Claim { name: name.into() };
+    match json::member(claims, name) {
+        None => Ok(Vec::new()),
+        Some(Value::Array(list)) => {
+            list.iter().map(|text| text.as_str().map(str::to_owned).ok_or_else(invalid)).collect()
+        }
+        Some(Value::String(words)) if has_words => Ok(words.split_ascii_whitespace().map(str::to_owned).collect()),
+        Some(_) => Err(invalid()),
+    }
+}
+
+fn check_names<'n>(section: &'static str, names: impl Iterator<Item = &'n String>) -> Result<(), AccessFault> {
+    let names: Vec<&String> = names.collect();
+    let fault = |name: &str, fault| Err(AccessFault { section, name: name.to_owned(), fault });
+    if names.len() > ENTRIES_MAX {
+        return fault("", Fault::TooMany { count: names.len() });
+    }
+    for (at, name) in names.iter().enumerate() {
+        if name.is_empty() {
+            return fault(name, Fault::NameMissing);
+        }
+        if names[..at].contains(name) {
+            return fault(name, Fault::NameTwice);
+        }
+    }
+    Ok(())
+}
+
+fn unknown_role(roles: &Roles, names: &[String]) -> Option<Fault> {
+    let unknown = names.iter().find(|name| !roles.contains(name));
+    unknown.map(|role| Fault::NoRole { role: role.clone() })
+}
+
+fn check_api_key(key: &ApiKeySettings, others: &[ApiKeySettings]) -> Option<Fault> {
+    let bytes = key.key.as_ref().map_or(0, |key| key.0.len());
+    if bytes < SECRET_BYTES_MIN {
+        return Some(Fault::ApiKeyShort { bytes });
+    }
+    others.iter().any(|other| other.key == key.key).then_some(Fault::ApiKeyTwice)
+}
+
+fn make_issuer(settings: &IssuerSettings) -> Result<Issuer, Fault> {
+    let texts = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
+    Ok(Issuer {
+        name: settings.name.as_str().into(),
+        iss: (!settings.iss.is_empty()).then(|| settings.iss.as_str().into()),
+        audiences: texts(&settings.audiences),
+        keys: Arc::from(make_keys(settings)?),
+        roles: texts(&settings.roles),
+    })
+}
+
+/// Returns the keys of an issuer.
+fn make_keys(settings: &IssuerSettings) -> Result<Vec<Key>, Fault> {
+    let algorithm = settings.algorithm;
+    if settings.previous_key.is_some() && settings.key.is_none() {
+        return Err(Fault::PreviousAlone);
+    }
+    match (&settings.key, &settings.key_file, &settings.key_set_file) {
+        (Some(key), None, None) => {
+            // Only the algorithms of HMAC have secrets, and HS256 is the one that every library has.
+            let algorithm = algorithm.unwrap_or(Algorithm::Hs256);
+            if algorithm.key_type() != KeyType::Secret {
+                return Err(Fault::SecretForPublic { algorithm });
+            }
+            let secrets = [Some(key), settings.previous_key.as_ref()];
+            let keys = secrets.into_iter().flatten().map(|secret| Key::secret(algorithm, &secret.0));
+            Ok(keys.collect::<Result<_, _>>()?)
+        }
+        (None, Some(file), None) => Ok(vec![key_of_file(&file.content, algorithm.ok_or(Fault::AlgorithmMissing)?)?]),
+        (None, None, Some(file)) => match algorithm {
+            Some(algorithm) if algorithm.key_type() == KeyType::Secret => Err(Fault::KeySetForSecret { algorithm }),
+            _ => Ok(parse_key_set(&file.content.0, algorithm)?),
+        },
+        _ => Err(Fault::OneKey),
+    }
+}
+
+/// Returns the key of a file: a secret, without the line feed that editors write at the end, or a public key in PEM.
+fn key_of_file(content: &Secret, algorithm: Algorithm) -> Result<Key, Fault> {
+    if algorithm.key_type() == KeyType::Secret {
+        return Ok(Key::secret(algorithm, content.0.trim_ascii_end())?);
+    }
+    let text = std::str::from_utf8(&content.0).map_err(|_| KeyError::Pem)?;
+    Ok(Key::pem(algorithm, text)?)
+}
+
+/// The longest file of a key that is read.
+pub const KEY_FILE_BYTES_MAX: usize = KEY_SET_BYTES_MAX;

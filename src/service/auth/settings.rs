@@ -1,0 +1,220 @@
+//! The settings of access as an operator writes them: where tokens come from, issuers, roles and API keys.
+//!
+//! Never decides anything: [`AccessRules`](super::AccessRules) are made from them. Invariant: a secret is in no output
+//! of its type.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::algorithm::Algorithm;
+use super::roles::GrantTemplate;
+
+/// A place where a client may put its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenPlace {
+    /// `Authorization: Bearer TOKEN`.
+    Header,
+    /// A cookie.
+    Cookie,
+    /// A parameter of the query.
+    Query,
+    /// A subprotocol that is offered beside the real one.
+    Subprotocol,
+    /// The first message of the session.
+    FirstMessage,
+}
+
+impl TokenPlace {
+    /// The names of all places.
+    pub const NAMES: &'static [(&'static str, Self)] = &[
+        ("header", Self::Header),
+        ("cookie", Self::Cookie),
+        ("query", Self::Query),
+        ("subprotocol", Self::Subprotocol),
+        ("first-message", Self::FirstMessage),
+    ];
+}
+
+/// The places where a token is looked for, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPlaces(pub Vec<TokenPlace>);
+
+impl TokenPlaces {
+    /// Returns whether a place is one of them.
+    pub fn contains(&self, place: TokenPlace) -> bool {
+        self.0.contains(&place)
+    }
+}
+
+impl Default for TokenPlaces {
+    /// The header, which browsers cannot set: the other places are for them, and each has a price.
+    fn default() -> Self {
+        Self(vec![TokenPlace::Header])
+    }
+}
+
+impl FromStr for TokenPlaces {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut places = Vec::new();
+        for given in text.split(',').map(str::trim) {
+            let found = TokenPlace::NAMES.iter().find(|(name, _)| *name == given).map(|(_, place)| *place);
+            let place = found.ok_or_else(|| {
+                format!("{given:?} is no place for a token; give header, cookie, query, subprotocol or first-message")
+            })?;
+            if places.contains(&place) {
+                return Err(format!("{given:?} is there twice; give it once"));
+            }
+            places.push(place);
+        }
+        Ok(Self(places))
+    }
+}
+
+impl fmt::Display for TokenPlaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name =
+            |place: &TokenPlace| TokenPlace::NAMES.iter().find(|(_, known)| known == place).map(|(name, _)| *name);
+        let names: Vec<&str> = self.0.iter().filter_map(name).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
+/// The way in which a client without a valid token is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refuse {
+    /// With the status 401 or 403 instead of the handshake. A web page cannot see it: for it the connection failed.
+    #[default]
+    Status,
+    /// With the close code 3000 or 3003 after the handshake, which a web page can see.
+    Close,
+}
+
+/// The settings of all tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// Where tokens are looked for.
+    pub from: TokenPlaces,
+    /// The name of the cookie.
+    pub cookie: String,
+    /// The name of the parameter.
+    pub query: String,
+    /// The text before the token in the subprotocol.
+    pub subprotocol: String,
+    /// The claim with names of roles.
+    pub roles_claim: String,
+    /// The claim with grants.
+    pub grants_claim: String,
+    /// The tolerated difference between the clocks of issuer and server.
+    pub leeway_ms: u64,
+    /// The longest life of a token.
+    pub life_ms_max: u64,
+    /// A token opens one session.
+    pub single_use: bool,
+    /// How clients without a valid token are refused.
+    pub refuse: Refuse,
+    /// The time after a token's end over which its sessions end.
+    pub grace_ms: u64,
+    /// The time for a token in the first message.
+    pub first_message_timeout_ms: u64,
+}
+
+impl Default for TokenSettings {
+    fn default() -> Self {
+        Self {
+            from: TokenPlaces::default(),
+            cookie: "token".to_owned(),
+            query: "token".to_owned(),
+            subprotocol: "bearer.".to_owned(),
+            roles_claim: "roles".to_owned(),
+            grants_claim: "grants".to_owned(),
+            // Hosts whose clocks are synchronized differ by milliseconds.
+            leeway_ms: 5_000,
+            // A day: whoever has lost a right has lost it tomorrow, also without a revocation.
+            life_ms_max: 24 * 60 * 60 * 1000,
+            single_use: false,
+            refuse: Refuse::default(),
+            // Time for a client to fetch a new token, as Centrifugo gives it.
+            grace_ms: 25_000,
+            first_message_timeout_ms: 5_000,
+        }
+    }
+}
+
+/// A text that nothing shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
+
+/// A file, with its content as of the last time that the configuration was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its content.
+    pub content: Secret,
+}
+
+/// An issuer of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IssuerSettings {
+    /// Its name.
+    pub name: String,
+    /// The `iss` of its tokens; empty if they need none.
+    pub iss: String,
+    /// The audiences of which a token's `aud` must have one.
+    pub audiences: Vec<String>,
+    /// The algorithm of its key.
+    pub algorithm: Option<Algorithm>,
+    /// A secret that issuer and server share.
+    pub key: Option<Secret>,
+    /// The secret before, which verifies as well.
+    pub previous_key: Option<Secret>,
+    /// A file with the secret, or with a public key in PEM.
+    pub key_file: Option<KeyFile>,
+    /// A file with a key set.
+    pub key_set_file: Option<KeyFile>,
+    /// The roles that each of its tokens has.
+    pub roles: Vec<String>,
+}
+
+/// A role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoleSettings {
+    /// Its name.
+    pub name: String,
+    /// Its grants.
+    pub grants: Vec<GrantTemplate>,
+}
+
+/// A key of a program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ApiKeySettings {
+    /// The name of the program.
+    pub name: String,
+    /// The key.
+    pub key: Option<Secret>,
+    /// The roles of the program.
+    pub roles: Vec<String>,
+}
+
+/// All settings of access.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessSettings {
+    /// The settings of all tokens.
+    pub tokens: TokenSettings,
+    /// The issuers.
+    pub issuers: Vec<IssuerSettings>,
+    /// The roles.
+    pub roles: Vec<RoleSettings>,
+    /// The keys of programs.
+    pub api_keys: Vec<ApiKeySettings>,
+}
