@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringsock::engine::{Core, Current, MeshEntry, Status};
+use ringsock::engine::{Core, Current, MeshEntry};
 use ringsock::mesh::{Mesh, MeshCapacity};
 use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, parse_request};
 use ringsock::protocol::{Opcode, handshake};
@@ -48,9 +48,11 @@ fn requests(c: &mut Criterion) {
         });
     });
 
-    let Some(mut world) =
-        World::connected(Router::new(Arc::<Status>::default(), Current::new(ServiceSettings::default()).follow()))
-    else {
+    let Some(mut world) = World::connected(Router::new(
+        Arc::default(),
+        Current::new(ServiceSettings::default()).follow(),
+        Arc::default(),
+    )) else {
         return;
     };
     group.bench_function("GET /health", |b| {

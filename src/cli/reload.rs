@@ -13,6 +13,7 @@ use std::time::Duration;
 use ringsock::config::{Config, Key, Settings};
 use ringsock::engine::Current;
 use ringsock::reactor;
+use ringsock::service::auth::{AccessFault, AccessRules};
 use ringsock::service::{ApiAccess, ServiceSettings};
 use ringsock::{Controller, Endpoint, Reload};
 use signal_hook::consts::SIGHUP;
@@ -199,7 +200,7 @@ impl Services {
 
 impl Reloadable for Services {
     fn check(&self, settings: &Settings) -> Result<Step, String> {
-        let new = services(&settings.config);
+        let new = services(&settings.config).map_err(|fault| fault.to_string())?;
         // The addresses may be those of sockets that a supervisor passed.
         let reached = self.endpoints.iter().find(|endpoint| !endpoint.is_local());
         if let (ApiAccess::Open, Some(endpoint)) = (&new.api, reached) {
@@ -214,13 +215,14 @@ impl Reloadable for Services {
 }
 
 /// Returns the settings of the services.
-pub fn services(config: &Config) -> ServiceSettings {
-    ServiceSettings {
+pub fn services(config: &Config) -> Result<ServiceSettings, AccessFault> {
+    Ok(ServiceSettings {
         overflow: config.overflow.clone(),
         api: config.api_access(),
         api_origins: config.api_allow_origin.clone(),
         subprotocols: config.subprotocols.names().to_vec(),
-    }
+        access: AccessRules::new(&config.access)?.map(Arc::new),
+    })
 }
 
 impl Reloadable for FilterHandle {

@@ -10,6 +10,7 @@ use ringsock::config::{Config, LogFormat, Settings, Source};
 use ringsock::engine::{Current, StartError, TERMINATION_SIGNALS};
 use ringsock::reactor::{self, InheritError, InheritedSockets};
 use ringsock::server::Builder;
+use ringsock::service::auth::{AccessMail, AccessState};
 use ringsock::service::{ApiAccess, Router};
 use ringsock::tune::{self, Goal, Host, Setting};
 use ringsock::{Server, server};
@@ -83,11 +84,12 @@ fn serve(
         Some(address) => builder.admin_listen(address),
         None => builder,
     };
-    let services = Current::new(reload::services(config));
+    let services = Current::new(reload::services(config)?);
     let followed = services.clone();
+    let state = Arc::<AccessState>::default();
     let hangups = Hangups::catch().map_err(|source| StartError::Signals { source })?;
     reactor::block(&TERMINATION_SIGNALS)?;
-    let server = builder.start(move |core| Router::new(core.status(), followed.follow()))?;
+    let server = builder.start(move |core| Router::new(core.status(), followed.follow(), Arc::clone(&state)))?;
     log.print(&Banner { server: &server, config }.to_string());
     let controller = server.controller();
     let mut notifier = Notifier::from_environment();
@@ -134,7 +136,7 @@ fn builder(config: &Config) -> Builder {
 
 /// The summary of a server at its start: reactor, cores, addresses and limits.
 struct Banner<'a> {
-    server: &'a Server,
+    server: &'a Server<AccessMail>,
     config: &'a Config,
 }
 
@@ -212,7 +214,7 @@ fn proxy_headers(config: &Config) -> String {
 /// Logs once what the host lacks for as many connections as the server may hold. Without a configured number of
 /// connections it is no warning, since nobody may need that many. Reads some fifty small files, after the server is
 /// ready.
-fn compare_with_host(server: &Server, settings: &Settings) {
+fn compare_with_host(server: &Server<AccessMail>, settings: &Settings) {
     let connections = server.limits().connections_max as u64;
     let goal = Goal::server(connections, server.counters().len() as u64);
     let missing: Vec<Setting> = tune::settings(&Host::read(Path::new("/"), Ok(())), &goal)

@@ -11,6 +11,7 @@ use constant_time_eq::constant_time_eq;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::auth::Refused;
 use super::cross_origin::CrossOrigin;
 use super::methods;
 use super::query::{ParameterError, parameter};
@@ -39,18 +40,23 @@ pub enum ApiAccess {
     Open,
 }
 
+/// The check whether the token or key of a request allows it to publish to a topic; `None` if it carries none. There
+/// is no check if the server has no rules of access.
+pub(super) type TokenCheck<'a> = Option<&'a mut dyn FnMut(&Request<'_>, &str) -> Option<Result<(), Refused>>>;
+
 /// Returns the answer to a request below `/api/`, or `None` for any other path.
 pub(super) fn answer<H: Handler>(
     request: &Request<'_>,
     hub: &mut Hub<'_, H>,
     access: &ApiAccess,
     pages: &CrossOrigin,
+    tokens: TokenCheck<'_>,
 ) -> Option<Response> {
     let options = |allow| pages.preflight(request, allow).unwrap_or_else(|| methods::options(allow));
     let answer = match (request.path(), request.method()) {
-        (PUBLISH, _) if matches!(access, ApiAccess::Off) => Err(ApiError::Off),
+        (PUBLISH, _) if matches!(access, ApiAccess::Off) && tokens.is_none() => Err(ApiError::Off),
         (PUBLISH, "OPTIONS") => Ok(options(PUBLISH_METHODS)),
-        (PUBLISH, _) => publish(request, hub, access, pages),
+        (PUBLISH, _) => publish(request, hub, access, pages, tokens),
         (CORES, "OPTIONS") => Ok(options(methods::READ)),
         (CORES, _) => cores(request, hub.counters()),
         (path, _) if path.starts_with(PREFIX) => Err(ApiError::NotFound),
@@ -65,18 +71,57 @@ pub(super) fn reads_body(request: &Request<'_>) -> bool {
 }
 
 /// Returns the refusal of a request that would be refused whatever its body is.
-pub(super) fn refuse_unread(request: &Request<'_>, access: &ApiAccess, pages: &CrossOrigin) -> Option<Response> {
-    access.admit_publisher(request, pages).err().map(|error| pages.label(request, error.response()))
+pub(super) fn refuse_unread(
+    request: &Request<'_>,
+    access: &ApiAccess,
+    pages: &CrossOrigin,
+    tokens: TokenCheck<'_>,
+) -> Option<Response> {
+    access.admit_publisher(request, pages, tokens).err().map(|error| pages.label(request, error.response()))
+}
+
+/// Answers a request that needs the key of the API itself, and that `carry_out` carries out.
+pub(super) fn for_operator(
+    request: &Request<'_>,
+    access: &ApiAccess,
+    pages: &CrossOrigin,
+    carry_out: impl FnOnce() -> Result<Response, Response>,
+) -> Response {
+    let answer = match request.method() {
+        _ if matches!(access, ApiAccess::Off) => Err(ApiError::Off.response()),
+        "OPTIONS" => Ok(pages.preflight(request, PUBLISH_METHODS).unwrap_or_else(|| methods::options(PUBLISH_METHODS))),
+        "POST" => access.admit(request, pages).map_err(|error| error.response()).and_then(|()| carry_out()),
+        _ => Err(ApiError::MethodNotAllowed { allow: PUBLISH_METHODS }.response()),
+    };
+    pages.label(request, answer.unwrap_or_else(|refusal| refusal))
 }
 
 impl ApiAccess {
-    /// Returns the topic to publish to if the request may publish.
-    fn admit_publisher<'a>(&self, request: &Request<'a>, pages: &CrossOrigin) -> Result<Cow<'a, str>, ApiError> {
+    /// Returns the topic to publish to if the request may publish there: with the key of the API anywhere, with a token
+    /// or a program's key where it allows it.
+    fn admit_publisher<'a>(
+        &self,
+        request: &Request<'a>,
+        pages: &CrossOrigin,
+        tokens: TokenCheck<'_>,
+    ) -> Result<Cow<'a, str>, ApiError> {
         if request.method() != "POST" {
             return Err(ApiError::MethodNotAllowed { allow: PUBLISH_METHODS });
         }
-        self.admit(request, pages)?;
-        parameter(request.query(), "topic")?.ok_or(ApiError::TopicMissing)
+        let topic = || parameter(request.query(), "topic")?.ok_or(ApiError::TopicMissing);
+        let (error, may_publish) = match (self.admit(request, pages), tokens) {
+            (Ok(()), _) => return topic(),
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(may_publish)) => (error, may_publish),
+        };
+        let topic = topic()?;
+        match may_publish(request, &topic) {
+            Some(Ok(())) => Ok(topic),
+            Some(Err(Refused::Forbidden)) => Err(ApiError::TopicForbidden),
+            Some(Err(Refused::Unauthorized)) => Err(ApiError::KeyWrong),
+            None if matches!(self, Self::Off) => Err(ApiError::KeyMissing),
+            None => Err(error),
+        }
     }
 
     /// Checks the request's key or origin.
@@ -108,7 +153,7 @@ impl fmt::Debug for ApiAccess {
 /// A refused request: the client's fault, except for [`ApiError::Dropped`].
 #[derive(Debug, PartialEq, Eq, Error)]
 enum ApiError {
-    #[error("Unknown path. Use POST /api/publish or GET /api/cores.")]
+    #[error("Unknown path. Use POST /api/publish, POST /api/revoke, POST /api/tickets or GET /api/cores.")]
     NotFound,
     #[error(
         "Publishing over HTTP is off. The operator of the server turns it on with api.key or, for programs on its own \
@@ -119,8 +164,10 @@ enum ApiError {
     MethodNotAllowed { allow: &'static str },
     #[error("Publishing needs a key. Send it as X-API-Key: KEY or as Authorization: Bearer KEY.")]
     KeyMissing,
-    #[error("Wrong key. Send the key that the server was started with.")]
+    #[error("Wrong key. Send a key that the server has, or a token that is valid.")]
     KeyWrong,
+    #[error("The key or token does not allow publishing to this topic.")]
+    TopicForbidden,
     #[error(
         "A web page may not publish without a key. The operator of the server sets one with api.key, or lists the \
          page's origin in api.allow-origin."
@@ -144,7 +191,7 @@ impl ApiError {
             Self::NotFound | Self::Off => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::KeyMissing | Self::KeyWrong => 401,
-            Self::FromPage => 403,
+            Self::FromPage | Self::TopicForbidden => 403,
             Self::TopicMissing | Self::Parameter(_) | Self::Topic(_) | Self::BodyNotText => 400,
             Self::Dropped => 503,
         }
@@ -213,8 +260,9 @@ fn publish<H: Handler>(
     hub: &mut Hub<'_, H>,
     access: &ApiAccess,
     pages: &CrossOrigin,
+    tokens: TokenCheck<'_>,
 ) -> Result<Response, ApiError> {
-    let topic = access.admit_publisher(request, pages)?;
+    let topic = access.admit_publisher(request, pages, tokens)?;
     match hub.publish(&topic, message(request)?)? {
         Sent::Queued | Sent::Backpressure => Ok(json(200, &Published { topic: &topic, sent: "queued" })),
         Sent::Dropped => Err(ApiError::Dropped),
@@ -353,6 +401,7 @@ mod tests {
             (401, ApiError::KeyMissing, "\r\nWWW-Authenticate: Bearer\r\n"),
             (401, ApiError::KeyWrong, "\r\nWWW-Authenticate: Bearer\r\n"),
             (403, ApiError::FromPage, ""),
+            (403, ApiError::TopicForbidden, ""),
             (400, ApiError::TopicMissing, ""),
             (400, ApiError::Parameter(ParameterError::Repeated { name: "topic" }), ""),
             (400, ApiError::Parameter(ParameterError::NotText { name: "topic" }), ""),

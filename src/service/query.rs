@@ -25,13 +25,18 @@ pub(super) fn parameter<'a>(
     query: Option<&'a str>,
     name: &'static str,
 ) -> Result<Option<Cow<'a, str>>, ParameterError> {
-    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let mut values = pairs.filter(|(key, _)| percent_decode_str(key).eq(name.bytes())).map(|(_, value)| value);
+    let mut values = values(query, name);
     match (values.next(), values.next()) {
         (None, _) => Ok(None),
         (Some(value), None) => decode(value).map(Some).ok_or(ParameterError::NotText { name }),
         (Some(_), Some(_)) => Err(ParameterError::Repeated { name }),
     }
+}
+
+/// Returns all values of the parameter `name`, still percent-encoded.
+pub(super) fn values<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<Item = &'a str> {
+    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.filter(move |(key, _)| percent_decode_str(key).eq(name.bytes())).map(|(_, value)| value)
 }
 
 /// Percent-decodes a text, or returns `None` if the result is not UTF-8.

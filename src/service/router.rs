@@ -1,17 +1,18 @@
 //! The routes of `ringsock serve`: `/echo`, `/topics/NAME`, the API, the demo page and the health endpoints.
 //!
 //! Owns the mapping from path to service, and the choice of subprotocol. Never talks to a socket. Invariant: a session
-//! with a subscription belongs to `/topics/`, and one without to `/echo`.
+//! with a subscription belongs to `/topics/`, and one without to `/echo`, unless the gate takes all of its messages.
 
 use std::sync::Arc;
 
-use super::api;
+use super::api::{self, TokenCheck};
+use super::auth::{self, AccessMail, AccessState, Entrance, Gate, Passage, Refused, Target};
 use super::health;
 use super::methods;
 use super::page::{PAGE, PAGE_POLICY};
 use super::settings::ServiceSettings;
 use super::topics::Join;
-use crate::engine::{Accept, Following, Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
+use crate::engine::{Accept, Ended, Following, Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -20,14 +21,16 @@ use crate::protocol::{CloseCode, Message};
 pub struct Router {
     status: Arc<Status>,
     settings: Following<ServiceSettings>,
+    gate: Gate,
     /// Scratch space for the name of the topic that is being published to.
     topic: String,
 }
 
 impl Router {
-    /// Creates a handler that reports `status` to load balancers and follows the settings of the services.
-    pub fn new(status: Arc<Status>, settings: Following<ServiceSettings>) -> Self {
-        Self { status, settings, topic: String::new() }
+    /// Creates a handler that reports `status` to load balancers and follows the settings of the services. `state` has
+    /// the facts about tokens that all cores share.
+    pub fn new(status: Arc<Status>, settings: Following<ServiceSettings>, state: Arc<AccessState>) -> Self {
+        Self { status, settings, gate: Gate::new(state), topic: String::new() }
     }
 
     /// Accepts an upgrade with the client's first supported subprotocol. Without a match the upgrade is accepted with
@@ -57,8 +60,19 @@ impl Router {
         if let Some(response) = health::answer(request.path(), &self.status) {
             return methods::restrict(request, methods::READ, || response);
         }
-        let ServiceSettings { api, api_origins, .. } = self.settings.value();
-        if let Some(response) = api::answer(request, hub, api, api_origins) {
+        let ServiceSettings { api, api_origins, access, .. } = self.settings.value();
+        let rules = access.as_deref();
+        match request.path() {
+            auth::REVOKE => {
+                return api::for_operator(request, api, api_origins, || auth::revoke(request, hub, &self.gate, rules));
+            }
+            auth::TICKETS => {
+                return api::for_operator(request, api, api_origins, || auth::issue_ticket(request, &self.gate, rules));
+            }
+            _ => {}
+        }
+        let mut check = self.gate.publishing(rules);
+        if let Some(response) = api::answer(request, hub, api, api_origins, dynamic(&mut check)) {
             return response;
         }
         match request.path() {
@@ -75,19 +89,29 @@ impl Router {
 
 impl Handler for Router {
     type State = ();
-    type Mail = ();
+    type Mail = AccessMail;
 
     fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
         self.settings.refresh();
-        match (request.path(), Join::parse(request.path(), request.query())) {
-            ("/echo", _) => self.accept(request).into(),
+        let target = match (request.path(), Join::parse(request.path(), request.query())) {
+            ("/echo", _) => None,
             (_, Some(Ok(join))) => {
                 let subscribe = self.settings.value().overflow.subscribe(&join);
-                self.accept(request).subscribe(join.topic, subscribe).into()
+                Some(Target { topic: join.topic, subscribe })
             }
-            (_, Some(Err(error))) => Upgrade::reject(Response::text(400, format!("{error}\n"))),
-            (_, None) => Upgrade::reject(not_found()),
+            (_, Some(Err(error))) => return Upgrade::reject(Response::text(400, format!("{error}\n"))),
+            (_, None) => return Upgrade::reject(not_found()),
+        };
+        let accept = self.accept(request);
+        match (self.gate.arrive(self.settings.value().access.as_deref(), request, target.as_ref()), target) {
+            (Entrance::Refused(refused), _) => Upgrade::reject(refused.response()),
+            (Entrance::Open, Some(Target { topic, subscribe })) => accept.subscribe(topic, subscribe).into(),
+            (Entrance::Open, None) | (Entrance::Bare, _) => accept.into(),
         }
+    }
+
+    fn open(&mut self, session: &mut Session<'_, Self>) {
+        self.gate.open(session);
     }
 
     fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Reply {
@@ -97,21 +121,57 @@ impl Handler for Router {
 
     fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
         self.settings.refresh();
-        if api::reads_body(request) {
-            let ServiceSettings { api, api_origins, .. } = self.settings.value();
-            api::refuse_unread(request, api, api_origins)
+        if request.path() == auth::TICKETS {
+            None
+        } else if api::reads_body(request) {
+            let ServiceSettings { api, api_origins, access, .. } = self.settings.value();
+            let mut check = self.gate.publishing(access.as_deref());
+            api::refuse_unread(request, api, api_origins, dynamic(&mut check))
         } else {
             Some(self.answer(request, hub))
         }
     }
 
     fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
+        if !self.gate.is_empty() {
+            self.settings.refresh();
+            let rules = self.settings.value().access.as_deref();
+            if self.gate.message(rules, session, &message) == Passage::Handled {
+                return;
+            }
+        }
         if session.subscriptions() > 0 {
             self.publish(session, message);
         } else {
             session.send(message);
         }
     }
+
+    fn wake(&mut self, session: &mut Session<'_, Self>) {
+        self.gate.wake(session);
+    }
+
+    fn close(&mut self, session: &mut Session<'_, Self>, _ended: Ended<'_>) {
+        self.gate.close(session.id());
+    }
+
+    fn mail(&mut self, mail: AccessMail, hub: &mut Hub<'_, Self>) {
+        match mail {
+            AccessMail::Revoked(revocation) => {
+                for id in self.gate.concerned(&revocation) {
+                    hub.session(id, |session| self.gate.revoke(session));
+                }
+            }
+        }
+    }
+}
+
+/// Returns a check as the API takes it.
+fn dynamic<C>(check: &mut Option<C>) -> TokenCheck<'_>
+where
+    C: FnMut(&Request<'_>, &str) -> Option<Result<(), Refused>>,
+{
+    check.as_mut().map(|check| check as &mut dyn FnMut(&Request<'_>, &str) -> _)
 }
 
 /// Answers a plain request for a WebSocket path. The method is checked first: an upgrade does not make a POST valid.

@@ -1,6 +1,9 @@
 //! The settings of the services, which a reload replaces for all cores at once.
 
+use std::sync::Arc;
+
 use super::api::ApiAccess;
+use super::auth::AccessRules;
 use super::cross_origin::CrossOrigin;
 use super::topics::OverflowRules;
 
@@ -16,4 +19,6 @@ pub struct ServiceSettings {
     pub api_origins: CrossOrigin,
     /// The subprotocols that the server supports.
     pub subprotocols: Vec<String>,
+    /// The rules of access; `None` lets everybody in.
+    pub access: Option<Arc<AccessRules>>,
 }

@@ -28,6 +28,13 @@ impl CloseCode {
     /// The server is overloaded; the client may try again later.
     pub const TRY_AGAIN_LATER: Self = Self(1013);
 
+    /// The client has not said who it is, or not so that it is believed (registered with IANA).
+    pub const UNAUTHORIZED: Self = Self(3000);
+    /// The client may not do this (registered with IANA).
+    pub const FORBIDDEN: Self = Self(3003);
+    /// The client did not say in time what it had to (registered with IANA).
+    pub const TIMEOUT: Self = Self(3008);
+
     /// Returns a code that may be sent, `None` for any other. Those of RFC 6455 and its registry may be sent, and
     /// 3000-4999 for libraries and applications.
     pub const fn new(code: u16) -> Option<Self> {

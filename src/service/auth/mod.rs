@@ -6,10 +6,14 @@
 
 mod algorithm;
 mod error;
+mod gate;
 mod grants;
+mod http;
+mod identity;
 mod json;
 mod jwks;
 mod key;
+mod places;
 mod refresh;
 mod revocations;
 mod roles;
@@ -17,6 +21,7 @@ mod rules;
 mod settings;
 mod signing;
 mod single_use;
+mod state;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -25,7 +30,10 @@ mod verifier;
 
 pub use algorithm::Algorithm;
 pub use error::TokenError;
+pub(in crate::service) use gate::{Entrance, Gate, Passage, Refused, Target};
 pub use grants::{GRANTS_MAX, Grant, GrantError, GrantSet, GrantSets, Verb};
+pub use http::AccessMail;
+pub(in crate::service) use http::{REVOKE, TICKETS, issue_ticket, revoke};
 pub use jwks::{KEY_SET_BYTES_MAX, KEYS_MAX, KeySetError, parse_key_set};
 pub use key::{Key, KeyError, SECRET_BYTES_MIN};
 pub use refresh::{Refresh, UnknownKey};
@@ -38,6 +46,7 @@ pub use settings::{
 };
 pub use signing::{Signer, SigningError};
 pub use single_use::{SingleUse, Use};
+pub use state::{AccessCounts, AccessState};
 pub use tickets::{TICKET_BYTES, Tickets};
 pub use token::TOKEN_BYTES_MAX;
 pub use verifier::{Claims, Issuer, TokenRules, Verifier};

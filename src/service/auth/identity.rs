@@ -1,0 +1,150 @@
+//! Identities: a token, key or ticket to the rights of its bearer.
+//!
+//! Owns the order of the checks: the token itself, revocations, single use, then its rights. Invariant: whatever the
+//! fault, the outcome for the client is the same.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use super::error::TokenError;
+use super::grants::{GrantSet, GrantSets};
+use super::revocations::TokenFacts;
+use super::rules::AccessRules;
+use super::single_use::Use;
+use super::state::AccessState;
+use super::token;
+
+/// A time, in the units that tokens and sessions need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Now {
+    pub(super) ms: u64,
+}
+
+impl Now {
+    /// Returns seconds since 1970.
+    pub(super) fn s(self) -> u64 {
+        self.ms / 1000
+    }
+}
+
+/// The identity of a client, for as long as its token lives.
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// The name of the issuer; `None` for keys, tickets and anonymous clients.
+    pub(super) issuer: Option<Box<str>>,
+    pub(super) subject: Option<Box<str>>,
+    pub(super) token_id: Option<Box<str>>,
+    pub(super) issued_at_s: Option<u64>,
+    /// The end; `None` for one without.
+    pub(super) expires_at_s: Option<u64>,
+    pub(super) grants: Rc<GrantSet>,
+}
+
+impl Identity {
+    /// Returns an identity that nothing is known of but its grants.
+    pub(super) fn nameless(grants: Rc<GrantSet>) -> Self {
+        Self { issuer: None, subject: None, token_id: None, issued_at_s: None, expires_at_s: None, grants }
+    }
+
+    /// Returns what revocations are compared with.
+    pub(super) fn facts(&self) -> TokenFacts<'_> {
+        TokenFacts {
+            token_id: self.token_id.as_deref(),
+            subject: self.subject.as_deref(),
+            issued_at_s: self.issued_at_s,
+        }
+    }
+
+    /// Returns whether a token of `other` may take this one's place in a session.
+    pub(super) fn is_same_subject(&self, other: &Self) -> bool {
+        self.issuer == other.issuer && self.subject == other.subject && self.subject.is_some()
+    }
+}
+
+/// The use of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To open a session, or to renew one.
+    Session,
+    /// For one HTTP request, which may be checked more than once.
+    Request,
+}
+
+/// Returns the identity of a token, an API key or a ticket.
+pub(super) fn identify(
+    rules: &AccessRules,
+    state: &AccessState,
+    sets: &mut GrantSets,
+    text: &str,
+    (now, purpose): (Now, Purpose),
+) -> Result<Identity, TokenError> {
+    let identified = if token::is_compact(text) {
+        identify_token(rules, state, sets, text, (now, purpose))
+    } else {
+        identify_other(rules, state, sets, text, (now, purpose)).ok_or(TokenError::Unknown)
+    };
+    if let Err(reason) = &identified {
+        state.counts().refused.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!("A token was refused. {reason}");
+    }
+    identified
+}
+
+fn identify_token(
+    rules: &AccessRules,
+    state: &AccessState,
+    sets: &mut GrantSets,
+    text: &str,
+    (now, purpose): (Now, Purpose),
+) -> Result<Identity, TokenError> {
+    let claims = rules.verifier().verify(text, now.s())?;
+    let grants = rules.grants_of(&claims)?;
+    let facts = TokenFacts {
+        token_id: claims.token_id.as_deref(),
+        subject: claims.subject.as_deref(),
+        issued_at_s: claims.issued_at_s,
+    };
+    if state.is_revoked(facts) {
+        return Err(TokenError::Revoked);
+    }
+    let issuer = rules.verifier().issuers()[claims.issuer].name.clone();
+    if rules.tokens().single_use {
+        if purpose == Purpose::Request {
+            return Err(TokenError::Used);
+        }
+        let id = claims.token_id.as_deref().unwrap_or_default();
+        let until_s = claims.expires_at_s + rules.verifier().rules().leeway_s;
+        match state.take(&issuer, id, until_s, now.s()) {
+            Use::First => {}
+            Use::Again => return Err(TokenError::Used),
+            Use::Full => return Err(TokenError::UsedFull),
+        }
+    }
+    Ok(Identity {
+        issuer: Some(issuer),
+        subject: claims.subject,
+        token_id: claims.token_id,
+        issued_at_s: claims.issued_at_s,
+        expires_at_s: Some(claims.expires_at_s),
+        grants: sets.share(GrantSet::new(grants)),
+    })
+}
+
+/// Returns the identity of an API key or a ticket. A ticket opens one session.
+fn identify_other(
+    rules: &AccessRules,
+    state: &AccessState,
+    sets: &mut GrantSets,
+    text: &str,
+    (now, purpose): (Now, Purpose),
+) -> Option<Identity> {
+    if let Some(roles) = rules.roles_of_key(text) {
+        let grants = rules.grants_of_roles(roles, None);
+        return Some(Identity::nameless(sets.share(GrantSet::new(grants))));
+    }
+    let rights = (purpose == Purpose::Session).then(|| state.redeem_ticket(text, now.ms))??;
+    let nameless = Identity::nameless(sets.share(GrantSet::new(rights.grants)));
+    let issued_at_s = Some(rights.issued_at_s);
+    let identity = Identity { subject: rights.subject, issued_at_s, expires_at_s: rights.expires_at_s, ..nameless };
+    (!state.is_revoked(identity.facts())).then_some(identity)
+}

@@ -1,0 +1,12 @@
+//! Tests of tokens as clients use them with the program: each place, rights, ends, revocations and tickets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+#[path = "../program/mod.rs"]
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod program;
+
+mod ends;
+mod entrance;
+mod server;
+mod topics;
