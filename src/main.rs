@@ -21,7 +21,6 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is a single value, created once")]
 enum Command {
     /// Serve WebSockets: topics, an echo, publishing over HTTP, metrics, and a demo page.
     Serve(cli::serve::Serve),
@@ -29,6 +28,8 @@ enum Command {
     Config(cli::config::Config),
     /// Load-test a WebSocket server: check every answer, and measure throughput and latency.
     Bench(cli::bench::Bench),
+    /// Make tokens for trials, or say what a token may do and why it is refused.
+    Token(cli::token::Token),
     /// Show what this host needs to hold a number of connections, and change what can be changed.
     Tune(cli::tune::Tune),
     /// Runs a share of a bench for its parent process.
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Config(config) => config.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Token(token) => token.run(),
         Command::Tune(tune) => tune.run(),
         Command::BenchWorker => cli::bench::work(),
     };

@@ -24,6 +24,7 @@ pub mod serve;
 pub mod settings;
 mod signals;
 mod stream;
+pub mod token;
 pub mod tune;
 
 /// The exit code of a command line that is not understood, as clap has it.

@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
 
+mod command;
 mod ends;
 mod entrance;
 mod server;
