@@ -46,7 +46,53 @@ fn main() -> io::Result<()> {
     streams(&mut seeds)?;
     messages(&mut seeds)?;
     compressed(&mut seeds)?;
-    closes(&mut seeds)
+    closes(&mut seeds)?;
+    tokens(&mut seeds)?;
+    key_sets(&mut seeds)
+}
+
+fn tokens(seeds: &mut Seeds) -> io::Result<()> {
+    let claims = "{\"iss\":\"a\",\"aud\":\"chat\",\"exp\":1700000060";
+    let more = [
+        "}",
+        ",\"iat\":1699999990}",
+        ",\"nbf\":1700000005,\"sub\":\"ann\",\"jti\":\"1\"}",
+        ",\"exp\":1700000070}",
+        ",\"x\":{\"a\":1,\"a\":2}}",
+        ",\"x\":[[[{}]]],\"y\":\"\\u0041:\"}",
+        ",\"iat\":1}",
+        ",\"sub\":1}",
+    ];
+    let headers = ["{\"alg\":\"HS256\"}", "{\"typ\":\"JWT\",\"alg\":\"HS256\",\"kid\":\"k\"}", "{\"alg\":\"none\"}"];
+    for (header, more) in headers.iter().flat_map(|header| more.map(|more| (header, more))) {
+        seeds.write("token", &[&[0, header.len() as u8], header.as_bytes(), claims.as_bytes(), more.as_bytes()])?;
+    }
+    for text in ["", "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJhIn0.AAAA", "....."] {
+        seeds.write("token", &[&[1], text.as_bytes()])?;
+    }
+    // In phrases.
+    for phrase in 0x80..0x90 {
+        seeds.write("token", &[&[0, 1, 0x80, 0x91, phrase], b"}"])?;
+    }
+    Ok(())
+}
+
+fn key_sets(seeds: &mut Seeds) -> io::Result<()> {
+    let ed25519 = "\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"";
+    let p256 = "\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\",\
+                \"y\":\"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"";
+    let secret = "\"kty\":\"oct\",\"k\":\"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0i\"";
+    let rsa = "\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAB\"";
+    let more =
+        ["", ",\"kid\":\"a\"", ",\"use\":\"enc\"", ",\"key_ops\":[\"verify\"]", ",\"alg\":\"ES256\"", ",\"d\":\"\""];
+    for (key, more) in [ed25519, p256, secret, rsa].iter().flat_map(|key| more.map(|more| (key, more))) {
+        seeds.write("key_set", &[&[0xff], format!("{{\"keys\":[{{{key}{more}}}]}}").as_bytes()])?;
+        seeds.write("key_set", &[&[12], format!("{{\"keys\":[{{{key}{more}}},{{{ed25519}}}]}}").as_bytes()])?;
+    }
+    for document in ["", "{}", "[]", "{\"keys\":[]}", "{\"keys\":[[],1,null,{}]}", "{\"keys\":[],\"keys\":[]}"] {
+        seeds.write("key_set", &[&[0], document.as_bytes()])?;
+    }
+    Ok(())
 }
 
 fn requests(seeds: &mut Seeds) -> io::Result<()> {

@@ -10,8 +10,10 @@ pub mod differential;
 pub mod frame_stream;
 pub mod handshake;
 pub mod http_body;
+pub mod key_set;
 pub mod message;
 pub mod request_head;
+pub mod token;
 
 mod ending;
 mod head;
@@ -38,6 +40,8 @@ pub const TARGETS: &[Target] = &[
     ("frame_stream", frame_stream::check),
     ("handshake", handshake::check),
     ("http_body", http_body::check),
+    ("key_set", key_set::check),
     ("message", message::check),
     ("request_head", request_head::check),
+    ("token", token::check),
 ];

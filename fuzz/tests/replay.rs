@@ -54,4 +54,4 @@ macro_rules! replays {
     };
 }
 
-replays!(close deflate differential frame_stream handshake http_body message request_head);
+replays!(close deflate differential frame_stream handshake http_body key_set message request_head token);
