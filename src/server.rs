@@ -19,7 +19,7 @@ use crate::engine::{
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::reactor::InheritedSocket;
-use crate::service::{Admin, Metrics};
+use crate::service::{Admin, ExtraCounter, Metrics};
 
 /// A server, whose cores run from [`Builder::start`] on. [`Server::join`] supervises them; a server that is dropped
 /// instead serves on, but can no longer be drained.
@@ -31,7 +31,7 @@ pub struct Server<M = ()> {
     cores: Cores<M>,
     status: Arc<Status>,
     admin: Option<Cores>,
-    log_lines_dropped: Option<Arc<AtomicU64>>,
+    counters: Vec<ExtraCounter>,
     signals: Option<Signals>,
 }
 
@@ -51,7 +51,7 @@ impl Server {
             drain_on_hangup: true,
             admin: None,
             inherited: Vec::new(),
-            log_lines_dropped: None,
+            counters: Vec::new(),
         }
     }
 }
@@ -98,10 +98,7 @@ impl<M: Send + 'static> Server<M> {
     /// Returns the server's metrics, for Prometheus.
     pub fn metrics(&self) -> Metrics {
         let metrics = Metrics::new(self.counters(), self.status(), self.reactor(), self.cores.limits().clone());
-        match &self.log_lines_dropped {
-            Some(lines) => metrics.with_log_lines_dropped(Arc::clone(lines)),
-            None => metrics,
-        }
+        metrics.with_counters(&self.counters)
     }
 
     /// Returns the server's status, which says whether it is ready.
@@ -215,7 +212,7 @@ pub struct Builder {
     drain_on_hangup: bool,
     admin: Option<AdminAddress>,
     inherited: Vec<InheritedSocket>,
-    log_lines_dropped: Option<Arc<AtomicU64>>,
+    counters: Vec<ExtraCounter>,
 }
 
 impl Builder {
@@ -320,9 +317,10 @@ impl Builder {
         self
     }
 
-    /// Adds a metric of dropped log lines, read from `lines`, which the application counts. Default: none.
-    pub fn log_lines_dropped(mut self, lines: Arc<AtomicU64>) -> Self {
-        self.log_lines_dropped = Some(lines);
+    /// Adds a counter of the application to the metrics, under a name without `_total`, such as `app_orders`. Default:
+    /// none.
+    pub fn counter(mut self, name: &'static str, help: &'static str, value: Arc<AtomicU64>) -> Self {
+        self.counters.push(ExtraCounter { name, help, value });
         self
     }
 
@@ -415,8 +413,7 @@ impl Builder {
             signals: signals.clone(),
         };
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
-        let log_lines_dropped = self.log_lines_dropped;
-        let mut server = Server { cores, status, admin: None, log_lines_dropped, signals: signals.clone() };
+        let mut server = Server { cores, status, admin: None, counters: self.counters, signals: signals.clone() };
         let Some(admin) = admin else { return Ok(server) };
         let required = admin.required;
         match start_admin(admin, signals, server.metrics()) {

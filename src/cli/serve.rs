@@ -78,7 +78,14 @@ fn serve(
     let config = &settings.config;
     let filter = log.show_events(config.log_filter.filter(), config.log_format);
     let inherited = passed::accepted(passed?, config)?;
-    let builder = builder(config).inherited(inherited).log_lines_dropped(log.lines_dropped());
+    let state = Arc::<AccessState>::default();
+    let builder = builder(config).inherited(inherited).counter(
+        "ringsock_log_lines_dropped",
+        "Log lines and startup lines that were dropped because they could not be written in time.",
+        log.lines_dropped(),
+    );
+    let counters = state.counts().all().into_iter();
+    let builder = counters.fold(builder, |builder, (name, help, value)| builder.counter(name, help, value));
     let builder = match &config.admin_listen {
         Some(address) if *settings.source("admin.listen") == Source::Default => builder.admin_listen_if_free(address),
         Some(address) => builder.admin_listen(address),
@@ -86,7 +93,6 @@ fn serve(
     };
     let services = Current::new(reload::services(config)?);
     let followed = services.clone();
-    let state = Arc::<AccessState>::default();
     let hangups = Hangups::catch().map_err(|source| StartError::Signals { source })?;
     reactor::block(&TERMINATION_SIGNALS)?;
     let server = builder.start(move |core| Router::new(core.status(), followed.follow(), Arc::clone(&state)))?;

@@ -17,6 +17,15 @@ use prometheus_client::registry::Registry;
 use super::process::Process;
 use crate::engine::{CounterFamily, Counters, Current, Limits, ReactorKind, Reloads, Status};
 
+/// A counter of the program around the server, for the metrics.
+#[derive(Clone, Debug)]
+pub(crate) struct ExtraCounter {
+    /// The metric's name, without `_total`.
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) value: Arc<AtomicU64>,
+}
+
 /// A server's metrics as text for Prometheus, for an endpoint of the application. Cheap to clone; each text shows the
 /// values at the time of the call, and `docs/metrics.md` describes them.
 #[derive(Clone, Debug)]
@@ -25,7 +34,7 @@ pub struct Metrics {
     status: Arc<Status>,
     reactor: ReactorKind,
     limits: Current<Limits>,
-    log_lines_dropped: Option<Arc<AtomicU64>>,
+    counters: Vec<ExtraCounter>,
 }
 
 impl Metrics {
@@ -39,12 +48,12 @@ impl Metrics {
         reactor: ReactorKind,
         limits: Current<Limits>,
     ) -> Self {
-        Self { cores: cores.into(), status, reactor, limits, log_lines_dropped: None }
+        Self { cores: cores.into(), status, reactor, limits, counters: Vec::new() }
     }
 
-    /// Adds a metric of dropped log lines, read from `lines`, which the application counts.
-    pub(crate) fn with_log_lines_dropped(self, lines: Arc<AtomicU64>) -> Self {
-        Self { log_lines_dropped: Some(lines), ..self }
+    /// Adds counters that are not of the cores.
+    pub(crate) fn with_counters(self, counters: &[ExtraCounter]) -> Self {
+        Self { counters: counters.to_vec(), ..self }
     }
 
     /// Returns the server's status.
@@ -97,11 +106,9 @@ impl Metrics {
                 }
             }
         }
-        if let Some(lines) = &self.log_lines_dropped {
-            let help = "Log lines and startup lines that were dropped because they could not be written in time.";
-            let mut metric =
-                encoder.encode_descriptor("ringsock_log_lines_dropped", help, None, MetricType::Counter)?;
-            metric.encode_counter::<NoLabelSet, _, u64>(&lines.load(Ordering::Relaxed), None)?;
+        for ExtraCounter { name, help, value } in &self.counters {
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            metric.encode_counter::<NoLabelSet, _, u64>(&value.load(Ordering::Relaxed), None)?;
         }
         Ok(())
     }
@@ -331,13 +338,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_a_log_has_dropped_are_told_where_there_is_one_that_counts_them() {
-        let metrics = two_cores().0;
-        assert!(!metrics.text().unwrap().contains("log_lines_dropped"));
-        let lines = Arc::new(AtomicU64::new(0));
-        let metrics = metrics.with_log_lines_dropped(Arc::clone(&lines));
-        lines.store(7, Ordering::Relaxed);
-        assert!(metrics.text().unwrap().contains("\nringsock_log_lines_dropped_total 7\n"));
+    fn a_counter_of_the_program_is_told_beside_those_of_the_cores() {
+        let (metrics, value) = (two_cores().0, Arc::new(AtomicU64::new(0)));
+        assert!(!metrics.text().unwrap().contains("app_orders"));
+        let counter = ExtraCounter { name: "app_orders", help: "Orders.", value: Arc::clone(&value) };
+        let metrics = metrics.with_counters(&[counter]);
+        value.store(7, Ordering::Relaxed);
+        assert!(metrics.text().unwrap().contains("\n# TYPE app_orders_total counter\napp_orders_total 7\n"));
     }
 
     #[test]

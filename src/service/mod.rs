@@ -17,6 +17,7 @@ mod topics;
 pub use admin::Admin;
 pub use api::ApiAccess;
 pub use cross_origin::CrossOrigin;
+pub(crate) use metrics::ExtraCounter;
 pub use metrics::Metrics;
 pub use router::Router;
 pub use settings::ServiceSettings;

@@ -109,6 +109,18 @@ async fn a_revocation_ends_live_sessions_on_every_core_and_refuses_new_ones() {
     of_bob.echo("lives").await;
     let later = token(json!({ "sub": "ann", "iat": now_s() + 2 }));
     assert_eq!(status(&later), 101, "it was issued after the revocation");
+    assert_eq!(server.metric("ringsock_sessions_revoked_total"), 13);
+    assert_eq!(server.metric("ringsock_tokens_refused_total"), 2);
+    // A reload changes roles and keys for those that come, and forgets no revocation.
+    server.reload(("subscribe:news", "subscribe:other"), "");
+    assert_eq!((status(&later), status(&one)), (403, 401));
+    server.reload(("0123456789abcdef0123456789abcdef", "too-short"), "");
+    assert_eq!(status(&later), 403, "the last rules stay");
+    server.reload(("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"), "");
+    assert_eq!(status(&later), 401, "the key is another");
+    of_bob.echo("lives").await;
+    of_bob.send(&format!("Bearer {}", with_id("4", "bob"))).await;
+    assert_eq!(of_bob.next().await, "close 3000", "a renewal is checked with the new key");
 }
 
 #[test]

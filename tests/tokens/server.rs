@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt, StreamExt};
 use ringsock::service::auth::{Algorithm, Signer};
@@ -29,7 +30,7 @@ const CONFIG: &str = r#"
 count = 2
 
 [admin]
-listen = "none"
+listen = "127.0.0.1:0"
 
 [api]
 key = "operator"
@@ -55,10 +56,12 @@ roles = ["feeder"]
 
 /// A running server. It ends when it is dropped.
 pub struct Server {
-    _process: Process,
+    process: Process,
     pub address: String,
+    admin: String,
     /// The file with its log.
     pub log: PathBuf,
+    config: PathBuf,
 }
 
 impl Server {
@@ -76,7 +79,36 @@ impl Server {
         let (process, banner) = serve_prepared(&flags, |command| {
             command.stderr(stderr);
         });
-        Self { _process: process, address: between(&banner, "ready on ws://", "/"), log }
+        let address = between(&banner, "ready on ws://", "/");
+        Self { process, address, admin: between(&banner, "metrics      http://", "/"), log, config }
+    }
+
+    /// Lets the server read another configuration, which has these sections beside the common ones in which `from` is
+    /// replaced. Returns once it has.
+    pub fn reload(&self, (from, to): (&str, &str), more: &str) {
+        let reloads = || {
+            self.metric("ringsock_config_reloads_total{result=\"applied\"}")
+                + self.metric("ringsock_config_reloads_total{result=\"refused\"}")
+        };
+        let before = reloads();
+        fs::write(&self.config, format!("{}{more}", CONFIG.replace(from, to))).unwrap();
+        let pid = i32::try_from(self.process.0.id()).unwrap();
+        // SAFETY: takes integers and touches no memory.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
+        let begun = Instant::now();
+        while reloads() == before {
+            assert!(begun.elapsed() < PATIENCE, "it has not reloaded");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Returns the value of a metric.
+    pub fn metric(&self, name: &str) -> u64 {
+        let mut client = HttpClient::new(&self.admin);
+        client.write("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
+        let text = client.answer().body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
     }
 
     /// Returns the answer to a request for a WebSocket with these headers.

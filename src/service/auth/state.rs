@@ -4,7 +4,7 @@
 //! for a message. Invariant: it outlives reloads, so nothing that was used or revoked is forgotten by one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::grants::Grant;
 use super::revocations::{Revocation, Revocations, RevocationsFull, TokenFacts};
@@ -35,13 +35,28 @@ pub struct AccessState {
 #[derive(Debug, Default)]
 pub struct AccessCounts {
     /// Tokens that were refused, for whatever reason.
-    pub refused: AtomicU64,
+    pub(super) refused: Arc<AtomicU64>,
     /// Single-use tokens that were refused because no more could be remembered.
-    pub used_full: AtomicU64,
+    pub(super) used_full: Arc<AtomicU64>,
     /// Sessions that ended with their tokens.
-    pub expired: AtomicU64,
+    pub(super) expired: Arc<AtomicU64>,
     /// Sessions that a revocation has ended.
-    pub revoked: AtomicU64,
+    pub(super) revoked: Arc<AtomicU64>,
+}
+
+impl AccessCounts {
+    /// Returns all counters, each with the name of its metric, without `_total`, and its meaning.
+    pub fn all(&self) -> [(&'static str, &'static str, Arc<AtomicU64>); 4] {
+        let (refused, full) =
+            ("Tokens, keys and tickets that were refused.", "Of these, single-use tokens that found no room.");
+        let (expired, revoked) = ("Sessions that ended with their tokens.", "Sessions that a revocation has ended.");
+        [
+            ("ringsock_tokens_refused", refused, Arc::clone(&self.refused)),
+            ("ringsock_tokens_single_use_full", full, Arc::clone(&self.used_full)),
+            ("ringsock_sessions_expired", expired, Arc::clone(&self.expired)),
+            ("ringsock_sessions_revoked", revoked, Arc::clone(&self.revoked)),
+        ]
+    }
 }
 
 impl AccessState {
