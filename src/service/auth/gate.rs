@@ -255,9 +255,10 @@ impl Gate {
             (Standing::Waiting { .. }, Some(token), Some(rules)) => self.enter(rules, session, token),
             (Standing::Waiting { .. }, ..) => Err(Refused::Unauthorized),
             // A text that is a token in full is one that nobody means to publish.
-            (Standing::Admitted(_), Some(token), Some(rules)) if token::is_compact(token) => {
-                self.renew(rules, session, token)
-            }
+            (Standing::Admitted(_), Some(token), rules) if token::is_compact(token) => match rules {
+                Some(rules) => self.renew(rules, session, token),
+                None => Ok(()),
+            },
             (Standing::Admitted(Admitted { may_publish: true, .. }), ..) => return Passage::Passes,
             (Standing::Admitted(_), ..) => Err(Refused::Forbidden),
         };
