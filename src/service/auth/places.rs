@@ -13,7 +13,7 @@ use crate::service::query;
 const SCHEME: &str = "Bearer ";
 
 /// The content of the places of a request.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) enum Carried<'r> {
     /// A token, or what should be one.
     Token(Cow<'r, str>),

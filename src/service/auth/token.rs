@@ -25,7 +25,6 @@ const REFUSED: &[&str] = &["crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "en
 const TYPES: &[&str] = &["JWT", "at+jwt", "application/at+jwt"];
 
 /// A token whose signature was not verified.
-#[derive(Debug)]
 pub(super) struct Unverified<'t> {
     /// The part of the text that is signed.
     pub(super) signed: &'t str,
