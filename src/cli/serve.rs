@@ -10,7 +10,7 @@ use ringsock::config::{Config, LogFormat, Settings, Source};
 use ringsock::engine::{Current, StartError, TERMINATION_SIGNALS};
 use ringsock::reactor::{self, InheritError, InheritedSockets};
 use ringsock::server::Builder;
-use ringsock::service::auth::{AccessMail, AccessState};
+use ringsock::service::auth::{AccessMail, AccessSettings, AccessState};
 use ringsock::service::{ApiAccess, Router};
 use ringsock::tune::{self, Goal, Host, Setting};
 use ringsock::{Server, server};
@@ -161,6 +161,7 @@ impl fmt::Display for Banner<'_> {
             limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
         )?;
         writeln!(out, "  origins      {}", config.origins)?;
+        writeln!(out, "  access       {}", access(&config.access))?;
         writeln!(out, "  subprotocols {}", config.subprotocols)?;
         writeln!(out, "  proxies      {}{}", config.trusted_proxies, proxy_headers(config))?;
         writeln!(
@@ -204,6 +205,21 @@ impl fmt::Display for Banner<'_> {
         let (url, to_try_it) = (places::url(endpoints, "ws", "/echo"), places::to_try_it(endpoints));
         writeln!(out, "ringsock is ready on {url} ({to_try_it})")
     }
+}
+
+/// Returns which clients get in.
+fn access(access: &AccessSettings) -> String {
+    let list = |kind: &str, names: Vec<&str>| match names.len() {
+        0 => String::new(),
+        _ => format!("{kind} {}", names.join(", ")),
+    };
+    let parts = [
+        list("tokens of", access.issuers.iter().map(|issuer| issuer.name.as_str()).collect()),
+        list("keys of", access.api_keys.iter().map(|key| key.name.as_str()).collect()),
+        list("roles", access.roles.iter().map(|role| role.name.as_str()).collect()),
+    ];
+    let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { "everyone, to every topic".to_owned() } else { parts.join("; ") }
 }
 
 /// Returns the part of a line that says which listeners expect PROXY headers.
