@@ -124,6 +124,11 @@ async fn a_token_may_come_in_the_first_message_and_nothing_is_published_before()
         client.send(first).await;
         assert_eq!(client.next().await, "close 3000", "{first}");
     }
+    for token in hostile() {
+        let mut client = server.open("/topics/users/ann/chat", &[]).await;
+        client.send(&format!("Bearer {token}")).await;
+        assert_eq!(client.next().await, "close 3000", "{token}");
+    }
     let mut stranger = server.open("/topics/users/ann/chat", &[]).await;
     stranger.send(&format!("Bearer {}", token_of("bob"))).await;
     assert_eq!(stranger.next().await, "close 3003");

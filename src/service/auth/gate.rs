@@ -389,3 +389,23 @@ pub(super) fn now() -> Now {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Now { ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_sessions_of_one_end_get_even_shares_of_the_grace() {
+        const SESSIONS: u64 = 10_000;
+        const GRACE_MS: u64 = 25_000;
+        let mut gate = Gate::new(Arc::default());
+        let mut shares_ms: Vec<u64> = (0..SESSIONS).map(|_| gate.share_of(GRACE_MS)).collect();
+        shares_ms.sort_unstable();
+        assert!(shares_ms.iter().all(|share_ms| *share_ms < GRACE_MS));
+        let gap_ms = shares_ms.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+        // 2.5 ms on average; the golden ratio leaves no gap of three times as much.
+        assert!(gap_ms <= 7, "{gap_ms}");
+        assert!(shares_ms[0] <= 7 && GRACE_MS - shares_ms[shares_ms.len() - 1] <= 7);
+        assert!((0..SESSIONS).all(|_| gate.share_of(0) == 0));
+    }
+}

@@ -3,4 +3,5 @@
 mod hostile;
 mod key_sets;
 mod keys;
+mod published;
 mod verifying;
