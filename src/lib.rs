@@ -161,9 +161,9 @@ pub use bytes::Bytes;
 #[cfg(feature = "server")]
 pub use engine::{
     Accept, Body, CheckedReload, ClientGone, Context, Controller, CounterFamily, Counters, Ended, Handler, Heartbeat,
-    Hub, InvalidSessionId, Limits, LimitsError, Overflow, Pinning, ReactorKind, Reload, ReloadError, Reply, Sent,
-    ServerHandle, Session, SessionHandle, SessionId, SessionLimits, StartError, Status, StreamedReply, Subscribe,
-    Subscribers, TopicError, Upgrade, UpgradeRequest,
+    Hub, InvalidSessionId, Limits, LimitsError, Overflow, Pinning, ReactorKind, Reload, ReloadError, Reply,
+    SenderRates, Sent, ServerHandle, Session, SessionHandle, SessionId, SessionLimits, StartError, Status,
+    StreamedReply, Subscribe, Subscribers, TopicError, Upgrade, UpgradeRequest,
 };
 #[cfg(feature = "server")]
 pub use mesh::MeshCapacity;

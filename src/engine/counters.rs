@@ -203,6 +203,12 @@ counters! {
     close_timeouts: Counter = "close_timeouts",
     /// Sessions that were throttled because they published more than could be delivered.
     publishers_throttled: Counter = "publishers_throttled",
+    /// Times that a session was read more slowly because it published above its rate.
+    publishers_slowed: Counter = "publishers_slowed",
+    /// Sessions that were closed with 1008 because they went on to publish above their rate.
+    publishers_closed: Counter = "publishers_closed",
+    /// Subscriptions that were refused because they came above the rate of their session, subject or address.
+    subscriptions_refused: Counter = "subscriptions_refused",
     /// Mail between handlers that was handed to the handler of its core.
     mail_delivered: Counter = "mail_delivered",
     /// Mail to a core that was dropped because the ring to that core was full, or there is no such core.

@@ -82,6 +82,34 @@ pub struct Limits {
     pub handshakes_per_address_per_second_max: u32,
     /// Handshakes that may come at once. Default: 20, for a household that reconnects after an outage.
     pub handshake_burst_per_address_max: u32,
+    /// The rates of one session. Default: none, as for the other two, since a measurement and a chat differ by a factor
+    /// of a million.
+    pub session_rates: SenderRates,
+    /// The rates of all sessions of one subject together: see [`Accept::subject`](crate::Accept::subject).
+    pub subject_rates: SenderRates,
+    /// The rates of all sessions of one address, or one /64 in IPv6, together.
+    pub address_rates: SenderRates,
+    /// The burst of each rate, as the time in which the rate allows it. Default: 10 s, for a client that sends what it
+    /// kept while it had no network. With less than 100 ms, which is twice the accuracy of timers, a session that is
+    /// slowed down does not reach its rate.
+    pub rate_burst_ms: u64,
+    /// The time for which a session is slowed down again and again before it is closed with 1008. Default: 30 s.
+    pub rate_patience_ms: u64,
+}
+
+/// Rates in units per second, on average; 0: no limit. See [`Limits::session_rates`].
+///
+/// A session that publishes more is read more slowly: nothing is lost, and its client notices that through TCP. A
+/// subscription above its rate is refused ([`TopicError::SubscribesTooOften`](crate::TopicError::SubscribesTooOften)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SenderRates {
+    /// Messages that are published to topics.
+    pub messages_per_second: u32,
+    /// Bytes of these messages.
+    pub bytes_per_second: u32,
+    /// Subscriptions to topics.
+    pub subscriptions_per_second: u32,
 }
 
 impl Limits {
@@ -135,6 +163,11 @@ impl Default for Limits {
             connections_per_address_max: 0,
             handshakes_per_address_per_second_max: 0,
             handshake_burst_per_address_max: 20,
+            session_rates: SenderRates::default(),
+            subject_rates: SenderRates::default(),
+            address_rates: SenderRates::default(),
+            rate_burst_ms: 10_000,
+            rate_patience_ms: 30_000,
         }
     }
 }

@@ -14,6 +14,7 @@ mod limits_check;
 mod log;
 mod mail;
 mod parts;
+mod rates;
 mod reasons;
 mod seed;
 mod session;
@@ -38,9 +39,10 @@ pub use host::{
     CheckedReload, Controller, Cores, Heartbeat, Pinning, ReactorKind, Reload, ReloadError, Setup, Stopped,
 };
 pub use host::{DESCRIPTORS_PER_CORE, Signals, StartError, TERMINATION_SIGNALS, descriptors_per_core};
-pub use limits::Limits;
+pub use limits::{Limits, SenderRates};
 pub use limits_check::{LimitsError, LimitsWarning, STALL_TIMEOUT_MS, STALL_TIMEOUT_MS_MIN};
 pub use mail::MeshEntry;
+pub use rates::SharedRates;
 pub use reasons::{DropReason, End};
 pub use seed::Seed;
 pub use session::{SESSION_PROFILES_MAX, SessionLimits};

@@ -9,6 +9,7 @@ use crate::engine::counters::Counters;
 use crate::engine::current::Following;
 use crate::engine::limits::Limits;
 use crate::engine::mail::MeshEntry;
+use crate::engine::rates::SharedRates;
 use crate::mesh::Mesh;
 use crate::reactor::Listener;
 
@@ -27,6 +28,8 @@ pub struct Seed {
     pub connections: Arc<AtomicUsize>,
     /// The admission policy, and the counts of each address over all cores.
     pub admission: Arc<Admission>,
+    /// The units that subjects and addresses have spent, over all cores.
+    pub rates: Arc<SharedRates>,
     /// The core's end of the mesh.
     pub mesh: Mesh<MeshEntry>,
     /// The clock for the dates of answers.

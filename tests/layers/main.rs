@@ -49,6 +49,7 @@ const ENGINE_MODULES: &[&str] = &[
     "limits_check",
     "counters",
     "admission",
+    "rates",
     "session",
     "tasks",
     "mail",

@@ -133,6 +133,11 @@ impl Clients {
         self.get(index)?.address
     }
 
+    /// Returns the own address of the client at this index, if it is known.
+    pub(in crate::engine) fn own_address(&self, index: u32) -> Option<IpAddr> {
+        self.get(index).filter(|client| client.own)?.address
+    }
+
     /// Reads the PROXY header, if one must come first. Returns the bytes it takes, or `None` while more are needed.
     pub(in crate::engine) fn read_proxy_header(
         &mut self,

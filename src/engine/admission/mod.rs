@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::current::{Current, Following};
-use crate::engine::limits::Limits;
+use crate::engine::limits::{Limits, SenderRates};
 use crate::protocol::http::Refusal;
 use crate::protocol::{Origins, TrustedProxies};
 
@@ -53,18 +53,21 @@ pub(in crate::engine) struct Rules {
     pub(in crate::engine) policy: AdmissionPolicy,
     connections_max: u32,
     bucket: Option<TokenBucket>,
+    /// There are rates of publishing or subscribing for addresses.
+    has_rates: bool,
 }
 
 impl Rules {
     fn new(policy: AdmissionPolicy, limits: &Limits) -> Self {
         let bucket =
             TokenBucket::new(limits.handshakes_per_address_per_second_max, limits.handshake_burst_per_address_max);
-        Self { policy, connections_max: limits.connections_per_address_max, bucket }
+        let has_rates = limits.address_rates != SenderRates::default();
+        Self { policy, connections_max: limits.connections_per_address_max, bucket, has_rates }
     }
 
     /// Returns whether the addresses of clients matter.
     pub(in crate::engine) fn needs_addresses(&self) -> bool {
-        self.connections_max > 0 || self.bucket.is_some() || !self.policy.trusted_proxies.is_empty()
+        self.connections_max > 0 || self.bucket.is_some() || self.has_rates || !self.policy.trusted_proxies.is_empty()
     }
 }
 
@@ -157,13 +160,13 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 /// The addresses that count as one client: an IPv4 address, or an IPv6 /64, the least that one subscriber gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
+pub(in crate::engine) enum Network {
     V4(u32),
     V6(u64),
 }
 
 impl Network {
-    fn of(address: IpAddr) -> Self {
+    pub(in crate::engine) fn of(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
             IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),

@@ -120,6 +120,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.flush_and_check_end(token);
                 self.check_deadlines(token);
             }
+            Action::ReadAgain => {
+                let Self { sessions, parts, .. } = self;
+                if let Some(slot) = sessions.get_mut(token) {
+                    parts.release_slowed(slot, token);
+                }
+                self.continue_after_send(token);
+                self.check_deadlines(token);
+            }
             Action::FailAssembly => {
                 let timeout_ms = self.parts.limits().assembly_timeout_ms;
                 self.fail(token, &Violation::MessageTimeout { timeout_ms });

@@ -86,14 +86,14 @@ pub struct Core<H: Handler, R: Reactor> {
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Makes a core that accepts from its listeners from its first turn on.
     pub fn new(seed: Seed, handler: H, reactor: R, spawner: Spawner) -> Self {
-        let Seed { core, listeners, limits, counters_of_all, connections, admission, mesh, clock } = seed;
+        let Seed { core, listeners, limits, counters_of_all, connections, admission, rates, mesh, clock } = seed;
         mesh.wake_by(reactor.waker());
         let (clients, tasks) = (Clients::new(admission), Tasks::new(spawner));
         Self {
             handler,
             reactor,
             sessions: Sessions::default(),
-            parts: Parts::new(core, limits, counters_of_all, clients, tasks, mesh),
+            parts: Parts::new(core, limits, rates, counters_of_all, clients, tasks, mesh),
             pacing: Pacing::default(),
             upgrades: Arrivals::default(),
             answers: Answers::default(),

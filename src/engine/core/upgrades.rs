@@ -66,6 +66,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                     return self.refuse(token, &Refusal::HandlerFailed);
                 }
                 self.parts.log_opened(token, accept.protocol.as_deref(), answer.is_some());
+                if let Some(subject) = accept.subject {
+                    self.parts.rates.set_subject(token.index, subject);
+                }
                 self.open(token, accept.state, answer.map(|answer| answer.agreement), profile);
                 self.join(token, &accept.subscriptions);
                 self.call(token, |handler, session| handler.open(session));

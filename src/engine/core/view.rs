@@ -155,6 +155,10 @@ impl<'a, S> SessionView<'a, S> {
         self.slot.is_paused()
     }
 
+    pub(in crate::engine) fn is_slowed(&self) -> bool {
+        self.slot.is_slowed()
+    }
+
     pub(in crate::engine) fn is_throttled(&self) -> bool {
         self.slot.is_throttled()
     }

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::{Handler, Session};
 use crate::engine::parts::Parts;
@@ -92,6 +93,12 @@ impl<H: Handler> Session<'_, H> {
         if !subscribe.echo {
             self.slot.want_no_echo();
         }
+        if self.parts.rates.limits_subscribing()
+            && !self.is_subscribed(topic)
+            && !self.parts.admits_subscription(self.token)
+        {
+            return Err(TopicError::SubscribesTooOften);
+        }
         let limits = self.parts.limits().subscriptions();
         let subscribed =
             self.parts.topics.subscribe(topic, (self.token, self.slot.membership_mut()), subscribe, limits)?;
@@ -138,6 +145,9 @@ impl<H: Handler> Session<'_, H> {
     /// [`Sent::Backpressure`] means that more is under way than can be delivered: this session is throttled until that
     /// is over and [`Handler::drain`] is called. [`Sent::Dropped`] means that the message was dropped, for some
     /// subscribers at least. Costs one copy of the payload.
+    ///
+    /// A session that publishes above its rates is read more slowly, and closed with 1008 if it goes on: see
+    /// [`Limits::session_rates`](crate::Limits::session_rates).
     pub fn publish<'m>(&mut self, topic: &str, message: impl Into<Message<'m>>) -> Result<Sent, TopicError> {
         self.publish_with(topic, message, Compress::IfLarge)
     }
@@ -150,7 +160,11 @@ impl<H: Handler> Session<'_, H> {
         compress: Compress,
     ) -> Result<Sent, TopicError> {
         let sender = self.slot.wants_no_echo().then_some(self.token);
-        let sent = self.parts.publish(sender, topic, message.into(), compress)?;
+        let message = message.into();
+        let sent = self.parts.publish(sender, topic, message, compress)?;
+        if self.parts.rates.limits_publishing() {
+            self.keep_rates(message.len());
+        }
         if sent != Sent::Queued {
             self.slot.note_backpressure();
         }
@@ -158,6 +172,15 @@ impl<H: Handler> Session<'_, H> {
             self.parts.throttle(self.slot, self.token);
         }
         Ok(sent)
+    }
+
+    /// Slows the session down, or closes it, if it publishes above its rates.
+    #[cold]
+    fn keep_rates(&mut self, bytes: usize) {
+        if self.slot.is_open() && self.parts.keep_rates(self.slot, self.token, bytes) {
+            self.parts.counters().publishers_closed.add(1);
+            self.close(CloseCode::POLICY_VIOLATION, "Messages come faster than this server takes them.");
+        }
     }
 
     /// Sends mail to the handler of a core, this one included, which takes it in [`Handler::mail`]. The mail of one
@@ -182,6 +205,12 @@ impl<H: Handler> Session<'_, H> {
     /// Stops the session's timer.
     pub fn cancel_wake(&mut self) {
         self.parts.cancel_wake(self.token);
+    }
+
+    /// Names the identity of the client, as [`Accept::subject`](super::Accept::subject) does, where it is known only
+    /// after the upgrade.
+    pub fn set_subject(&mut self, subject: impl Into<Arc<str>>) {
+        self.parts.rates.set_subject(self.token.index, subject.into());
     }
 
     /// Returns the number of the core that the session lives on.
@@ -212,8 +241,8 @@ impl<H: Handler> Session<'_, H> {
             self.parts.log_close_sent(self.token, Some(Close::new(code, reason)));
             self.parts.set_deadline(self.slot, self.token, self.parts.limits().close_timeout_ms);
             self.parts.leave_all(self.slot);
-            // The peer's Close frame is awaited now, even if the session was paused or throttled.
-            if self.slot.unthrottle() {
+            // The peer's Close frame is awaited now, even if the session was paused, throttled or slowed down.
+            if self.slot.unthrottle() | self.slot.unslow() {
                 self.slot.pause();
             }
             self.resume();

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::engine::session::SessionLimits;
 use crate::engine::topics::Subscribe;
@@ -129,6 +130,7 @@ pub struct Accept<S> {
     pub(in crate::engine) protocol: Option<Cow<'static, str>>,
     pub(in crate::engine) headers: Vec<(Cow<'static, str>, Cow<'static, str>)>,
     pub(in crate::engine) limits: Option<Box<SessionLimits>>,
+    pub(in crate::engine) subject: Option<Arc<str>>,
     pub(in crate::engine) subscriptions: Vec<(Cow<'static, str>, Subscribe)>,
 }
 
@@ -148,7 +150,7 @@ impl<S: Default> Default for Accept<S> {
 impl<S> Accept<S> {
     /// Accepts with this state.
     pub fn with(state: S) -> Self {
-        Self { state, protocol: None, headers: Vec::new(), limits: None, subscriptions: Vec::new() }
+        Self { state, protocol: None, headers: Vec::new(), limits: None, subject: None, subscriptions: Vec::new() }
     }
 
     /// Chooses the subprotocol, which must be one that the client offered.
@@ -176,6 +178,13 @@ impl<S> Accept<S> {
     /// Further ones, and limits that contradict each other, are answered with 500 and an error in the log.
     pub fn limits(mut self, limits: SessionLimits) -> Self {
         self.limits = Some(Box::new(limits));
+        self
+    }
+
+    /// Names the identity of the client, such as a user. All sessions of one subject share the rates of
+    /// [`Limits::subject_rates`](crate::Limits::subject_rates). Without such rates it is not kept.
+    pub fn subject(mut self, subject: impl Into<Arc<str>>) -> Self {
+        self.subject = Some(subject.into());
         self
     }
 

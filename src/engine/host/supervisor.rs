@@ -31,6 +31,7 @@ use crate::engine::host::threads::{Event, Plan, ReactorKind, Threads};
 use crate::engine::host::watchdog::{StallLog, WATCH_INTERVAL_MS, Watchdog};
 use crate::engine::limits::Limits;
 use crate::engine::log::REFUSALS;
+use crate::engine::rates::SharedRates;
 use crate::engine::reasons::End;
 use crate::engine::seed::Seed;
 use crate::engine::status::Status;
@@ -209,6 +210,7 @@ impl<M: Send + 'static> Cores<M> {
             epoch: plan.epoch,
             _files: files,
         };
+        let rates = Arc::<SharedRates>::default();
         let seeds = listeners.into_iter().zip(meshes).zip(0..).map(|((listeners, mesh), core)| Seed {
             core,
             listeners,
@@ -216,6 +218,7 @@ impl<M: Send + 'static> Cores<M> {
             counters_of_all: Arc::clone(&this.counters),
             connections: Arc::clone(&this.connections),
             admission: Arc::clone(&this.running.admission),
+            rates: Arc::clone(&rates),
             mesh,
             clock: SystemTime::now,
         });

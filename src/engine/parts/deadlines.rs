@@ -128,6 +128,9 @@ impl Parts {
         if slot.is_open() {
             due.consider(self.tick, self.wakes.at(token.index), Action::Wake);
         }
+        if slot.is_slowed() {
+            due.consider(self.tick, self.keeps_rates_at(token), Action::ReadAgain);
+        }
         let ping_interval_ms = self.profiles.at(slot.profile()).limits().ping_interval_ms;
         if ping_interval_ms > 0 && slot.connection().state() == State::Open {
             let interval = ticks(ping_interval_ms);
@@ -197,6 +200,8 @@ pub(in crate::engine) enum Action {
     Ping,
     /// Its handler wanted to be woken by now.
     Wake,
+    /// Read it again, since it keeps its rates.
+    ReadAgain,
     /// Fail the session, since a message began too long ago.
     FailAssembly,
     /// Cut off the session, since its peer was silent for too long.
@@ -214,7 +219,7 @@ pub(in crate::engine) struct Due {
 impl Due {
     /// Returns whether the action ends something because input is missing, which may wait in the socket.
     pub(in crate::engine) fn is_over_for_want_of_input(&self) -> bool {
-        !matches!(self.action, None | Some(Action::Ping | Action::Wake | Action::SendStalled))
+        !matches!(self.action, None | Some(Action::Ping | Action::Wake | Action::ReadAgain | Action::SendStalled))
     }
 
     /// Considers a timeout that acknowledgements extend. Returns whether the socket must be looked at now.

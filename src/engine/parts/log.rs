@@ -70,6 +70,11 @@ impl Parts {
     }
 
     #[inline]
+    pub(super) fn log_slowed(&self, token: Token) {
+        log_session!(SESSIONS, self, token, "The client publishes above its rate, and is read more slowly.");
+    }
+
+    #[inline]
     pub(in crate::engine) fn log_closed(&self, token: Token, end: End) {
         log_session!(SESSIONS, self, token, end = end.name(), "The session has ended.");
     }

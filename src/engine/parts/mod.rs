@@ -8,6 +8,7 @@ mod failing;
 mod log;
 mod mail;
 mod publish;
+mod rates;
 mod reload;
 mod sharing;
 mod writing;
@@ -23,6 +24,7 @@ use crate::engine::current::Following;
 use crate::engine::limits::Limits;
 use crate::engine::log::LogEnabled;
 use crate::engine::mail::{HandlerMail, MeshEntry};
+use crate::engine::rates::{Rates, SharedRates};
 use crate::engine::session::acknowledged::Acknowledged;
 use crate::engine::session::outbox::Outbox;
 use crate::engine::session::{Compressing, InflationBudget, List, Lists, Phase, Profiles, SessionLimits, Slot, Wakes};
@@ -65,11 +67,14 @@ pub(in crate::engine) struct Parts {
     pub(in crate::engine) publishers: Publishers,
     /// The tick of this turn.
     tick: u32,
+    /// The time of this turn in milliseconds.
+    now_ms: u64,
     /// The frames that the session in hand has written and not sent.
     pub(in crate::engine) reply: Vec<u8>,
     pub(in crate::engine) lists: Lists,
     wakes: Wakes,
     profiles: Profiles,
+    pub(in crate::engine) rates: Rates,
     /// Sessions that a call for no session has used, and whose next step towards the end may be due.
     called: VecDeque<Token>,
     /// Mail from this core's handler to itself, in order.
@@ -82,6 +87,7 @@ impl Parts {
     pub(in crate::engine) fn new(
         core: u16,
         following: Following<Limits>,
+        rates: Arc<SharedRates>,
         counters_of_all: Arc<[Arc<Counters>]>,
         clients: Clients,
         tasks: Tasks,
@@ -95,6 +101,7 @@ impl Parts {
             core,
             topics: Topics::new(mesh.is_alone(), round_bytes_max(limits.outbox_bytes_max)),
             profiles: Profiles::new(&limits),
+            rates: Rates::new(&limits, rates),
             limits,
             following: Some(following),
             counters: counters_of_all.get(usize::from(core)).cloned().unwrap_or_default(),
@@ -110,6 +117,7 @@ impl Parts {
             publishers: Publishers::default(),
             tasks,
             tick: 0,
+            now_ms: 0,
             reply,
             lists: Lists::default(),
             wakes: Wakes::default(),
@@ -123,6 +131,7 @@ impl Parts {
     #[inline]
     pub(in crate::engine) fn begin_turn(&mut self, now_ms: u64) -> bool {
         self.tick = u32::try_from(now_ms / TICK_MS).unwrap_or(u32::MAX - 1);
+        self.now_ms = now_ms;
         self.counters.turns.add(1);
         self.inflation.begin_turn();
         self.publishers.begin_turn();
@@ -285,6 +294,7 @@ impl Parts {
         self.compression.note_ended(slot.connection().compression());
         self.wheel.cancel(token.index);
         self.wakes.forget(token.index);
+        self.rates.forget(token.index);
         self.reply.clear();
     }
 

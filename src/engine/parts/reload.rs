@@ -5,11 +5,12 @@
 
 use super::Parts;
 use crate::engine::current::Following;
-use crate::engine::limits::Limits;
+use crate::engine::limits::{Limits, SenderRates};
 use crate::engine::topics::round_bytes_max;
 
 impl Parts {
-    /// Takes the limits in force, if they were replaced. Returns whether times were replaced that run for sessions.
+    /// Takes the limits in force, if they were replaced. Returns whether times or rates were replaced that sessions
+    /// wait for.
     #[inline]
     pub(super) fn refresh_limits(&mut self) -> bool {
         self.following.as_mut().is_some_and(Following::refresh) && self.take_limits()
@@ -24,8 +25,18 @@ impl Parts {
         self.profiles.replace_server(&self.limits);
         self.topics.round_bytes_max = round_bytes_max(self.limits.outbox_bytes_max);
         self.compression.replace(&former, &self.limits);
-        running_times(&former) != running_times(&self.limits)
+        let new_rates = rates(&former) != rates(&self.limits);
+        if new_rates {
+            self.rates.replace(&self.limits);
+        }
+        new_rates || running_times(&former) != running_times(&self.limits)
     }
+}
+
+/// Returns the rates of senders, and their times.
+fn rates(limits: &Limits) -> ([SenderRates; 3], [u64; 2]) {
+    let senders = [limits.session_rates, limits.subject_rates, limits.address_rates];
+    (senders, [limits.rate_burst_ms, limits.rate_patience_ms])
 }
 
 /// Returns the times that are compared with the state of a session when its timer fires.

@@ -294,6 +294,7 @@ impl App {
             "/visit" => self.post(session, number(1) as u16, Errand::Visit(session.id())),
             "/bother" => self.post(session, number(1) as u16, Errand::Bother(session.id())),
             "/wake" => session.wake_after(number(1) as u64),
+            "/subject" => session.set_subject(word(1)),
             "/wake-and-panic" => {
                 session.state().panic_in = "wake";
                 session.wake_after(number(1) as u64);
@@ -375,6 +376,7 @@ impl Handler for App {
             "/later-unknown-protocol" => later(|_| Accept::new().protocol("unheard-of").into()),
             "/later-bomb" => later(|log| Upgrade::accept_with(Member::bomb(log))),
             path if path.starts_with("/limited/") => limited(request),
+            path if path.starts_with("/subject/") => Accept::new().subject(path).into(),
             _ => Upgrade::accept(),
         }
     }

@@ -29,6 +29,7 @@ mod input;
 mod overflow;
 mod panics;
 mod races;
+mod rates;
 mod reasons;
 mod reload;
 mod requests;

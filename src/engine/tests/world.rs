@@ -22,7 +22,7 @@ use crate::engine::core::view::View;
 use crate::engine::wheel::TICK_MS;
 use crate::engine::{
     Admission, AdmissionPolicy, BoxedTask, Core, Counters, Current, Handler, Limits, MeshEntry, Seed, ServerHandle,
-    Session, SessionId,
+    Session, SessionId, SharedRates,
 };
 use crate::mesh::Mesh;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
@@ -55,6 +55,8 @@ pub struct Process {
     pub handle: ServerHandle<Letter>,
     /// The mail of all its cores.
     pub post: Rc<Post>,
+    /// The units that subjects and addresses have spent.
+    rates: Arc<SharedRates>,
     /// The listeners of each core.
     pub listeners: Vec<Kind>,
     /// The counters of its cores.
@@ -72,7 +74,8 @@ impl Process {
         let (trace, board, post) = (Rc::default(), Rc::default(), Rc::default());
         let counters = (0..cores).map(|_| Arc::default()).collect();
         let listeners = vec![Kind::Tcp];
-        Self { connections: Arc::default(), admission, trace, board, handle, post, listeners, counters, mesh }
+        let (connections, rates) = (Arc::default(), Arc::default());
+        Self { connections, admission, trace, board, handle, post, rates, listeners, counters, mesh }
     }
 
     /// Returns the number of connections that the world expects.
@@ -152,6 +155,7 @@ impl<H: Handler> World<H> {
             counters_of_all: Arc::clone(&process.counters),
             connections: Arc::clone(&process.connections),
             admission: Arc::clone(&process.admission),
+            rates: Arc::clone(&process.rates),
             mesh: process.mesh.borrow_mut()[usize::from(core)].take().expect("each core is made once"),
             clock: || UNIX_EPOCH + TIME_OF_DAY,
         };
@@ -343,7 +347,8 @@ impl<H: Handler> World<H> {
         self.call(id, |session| session.resume());
     }
 
-    /// Resumes all sessions. A paused session does not notice that its peer has left, and no other is left by now.
+    /// Resumes all sessions. A session that is paused, or slowed down, does not notice that its peer has left, and no
+    /// other is left by now.
     fn resume_all(&mut self) {
         // Input that was not read yet may pause a session again.
         for _ in 0..PAUSES_MAX {
@@ -353,7 +358,8 @@ impl<H: Handler> World<H> {
             let opened = self.log.opened.borrow().clone();
             for id in opened {
                 let session = self.view().session(id);
-                assert!(session.is_none_or(|session| session.is_paused()), "a session outlives its client");
+                let is_not_read = session.is_none_or(|session| session.is_paused() || session.is_slowed());
+                assert!(is_not_read, "a session outlives its client");
                 self.resume(id);
             }
             self.advance(LONG_MS);

@@ -92,6 +92,9 @@ pub enum TopicError {
         /// The limit.
         max: usize,
     },
+    /// The session, its subject or its address has subscribed too often.
+    #[error("Subscriptions come faster than this server takes them from one sender. Wait for some seconds.")]
+    SubscribesTooOften,
     /// The session is closing.
     #[error("A closing session cannot subscribe to a topic.")]
     SessionClosing,

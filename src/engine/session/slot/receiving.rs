@@ -29,7 +29,7 @@ impl<S> Slot<S> {
         !self.is_input_stopped() && (self.outbox.is_none() || self.outbox_bytes() <= outbox_bytes_max())
     }
 
-    /// Returns whether the session is paused by its handler, or throttled because of what it published.
+    /// Returns whether the session is paused by its handler, or throttled or slowed down because of what it published.
     #[inline]
     pub(in crate::engine) fn is_input_stopped(&self) -> bool {
         self.input.is_input_stopped()
@@ -70,6 +70,21 @@ impl<S> Slot<S> {
     /// Allows input again after a throttle. Returns whether the session was throttled.
     pub(in crate::engine) fn unthrottle(&mut self) -> bool {
         self.input.set_throttled(false)
+    }
+
+    /// Stops input until the session keeps its rates again. Returns whether it was not slowed down before.
+    pub(in crate::engine) fn slow(&mut self) -> bool {
+        !self.input.set_slowed(true)
+    }
+
+    /// Allows input again after the session was slowed down. Returns whether it was.
+    pub(in crate::engine) fn unslow(&mut self) -> bool {
+        self.input.set_slowed(false)
+    }
+
+    #[inline]
+    pub(in crate::engine) fn is_slowed(&self) -> bool {
+        self.input.is_slowed()
     }
 
     pub(in crate::engine) fn is_throttled(&self) -> bool {

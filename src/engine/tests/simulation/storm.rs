@@ -20,7 +20,7 @@ use crate::engine::tests::handler::{App, PANICS};
 use crate::engine::tests::letter::Errand;
 use crate::engine::tests::world::{Process, World};
 use crate::engine::topics::round_bytes_max;
-use crate::engine::{AdmissionPolicy, DropReason, Handler, Limits, Sent};
+use crate::engine::{AdmissionPolicy, DropReason, Handler, Limits, SenderRates, Sent};
 use crate::reactor::Reactor;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind};
 
@@ -150,8 +150,16 @@ impl Storm {
             steps += 1;
             assert!(steps < CALM_STEPS_MAX, "an honest client waits for ever");
         }
+        self.lift_rates();
         self.come_to_rest();
         self.end()
+    }
+
+    /// Reloads without rates, so that nobody has to wait for time to pass. A core that drains has closed its sessions.
+    fn lift_rates(&mut self) {
+        let rates = SenderRates::default();
+        let limits = Limits { session_rates: rates, address_rates: rates, ..self.limits.clone() };
+        self.seats.iter().for_each(|seat| seat.world.limits.replace(limits.clone()));
     }
 
     /// Waits until everything sent has arrived, while no client sends anything new. Then checks that the published and
@@ -446,6 +454,11 @@ fn limits(fair: bool, dice: &mut Dice) -> Limits {
         limits.connections_per_address_max = dice.choose(&[0, 1, 4]);
         limits.handshakes_per_address_per_second_max = dice.choose(&[0, 20]);
         limits.handshake_burst_per_address_max = dice.choose(&[1, 5]);
+        limits.session_rates.messages_per_second = dice.choose(&[0, 0, 50, 1_000]);
+        limits.session_rates.subscriptions_per_second = dice.choose(&[0, 0, 2]);
+        limits.rate_burst_ms = dice.choose(&[100, 10_000]);
+        limits.address_rates.bytes_per_second = dice.choose(&[0, 0, 100_000]);
+        limits.rate_patience_ms = dice.choose(&[200, 30_000]);
     }
     limits
 }
