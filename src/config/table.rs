@@ -32,6 +32,13 @@ const QUEUE_BYTES_MIN: u64 = 1024;
 /// The most handshakes of one address that may be configured: their times are kept in microseconds.
 const HANDSHAKES_PER_SECOND_MAX: u64 = 1_000_000;
 
+/// The shortest burst of a rate that may be configured: twice the accuracy of timers, or a session that is slowed down
+/// would not reach its rate.
+const RATE_BURST_MS_MIN: u64 = 100;
+
+/// The longest burst of a rate that may be configured: a day.
+const RATE_BURST_MS_MAX: u64 = 86_400_000;
+
 /// The most topics that may be configured: their numbers have 31 bits.
 const TOPICS_MAX: u64 = (1 << 31) - 1;
 
@@ -206,6 +213,40 @@ keys! {
         /// Entries of the ring from one core to another
         /// A message that finds it full is dropped and counted.
         "ring-entries" restart true => limits.mesh.ring_entries as Count("entries", 1..=RING_ENTRIES_MAX);
+    }
+    "rates", "Rates of publishing to topics and of subscribing. A session above its rate is read more slowly." {
+        /// Messages per second that a session may publish, on average; 0: no limit
+        /// Above it the session is read more slowly. The subject of a token is an identity.
+        "session-messages-per-second" => limits.session_rates.messages_per_second as
+            Count("messages/s", 0..=U32_MAX);
+        /// Bytes per second that a session may publish, on average; 0: no limit
+        "session-bytes-per-second" => limits.session_rates.bytes_per_second as Count("bytes/s", 0..=U32_MAX);
+        /// Subscriptions per second that a session may make, on average; 0: no limit
+        /// Above it they are refused.
+        "session-subscriptions-per-second" => limits.session_rates.subscriptions_per_second as
+            Count("subscriptions/s", 0..=U32_MAX);
+        /// Messages per second that all sessions of one identity may publish together; 0: no limit
+        "subject-messages-per-second" => limits.subject_rates.messages_per_second as
+            Count("messages/s", 0..=U32_MAX);
+        /// Bytes per second that all sessions of one identity may publish together; 0: no limit
+        "subject-bytes-per-second" => limits.subject_rates.bytes_per_second as Count("bytes/s", 0..=U32_MAX);
+        /// Subscriptions per second that all sessions of one identity may make together; 0: no limit
+        "subject-subscriptions-per-second" => limits.subject_rates.subscriptions_per_second as
+            Count("subscriptions/s", 0..=U32_MAX);
+        /// Messages per second that all sessions of one address (a /64 in IPv6) may publish together; 0: no limit
+        "address-messages-per-second" => limits.address_rates.messages_per_second as
+            Count("messages/s", 0..=U32_MAX);
+        /// Bytes per second that all sessions of one address (a /64 in IPv6) may publish together; 0: no limit
+        "address-bytes-per-second" => limits.address_rates.bytes_per_second as Count("bytes/s", 0..=U32_MAX);
+        /// Subscriptions per second that all sessions of one address (a /64 in IPv6) may make together; 0: no limit
+        "address-subscriptions-per-second" => limits.address_rates.subscriptions_per_second as
+            Count("subscriptions/s", 0..=U32_MAX);
+        /// Burst of each rate, as the time in which the rate allows it
+        /// For a client that sends what it kept while it had no network.
+        "burst-ms" => limits.rate_burst_ms as Millis(RATE_BURST_MS_MIN..=RATE_BURST_MS_MAX);
+        /// How long a session may go on above its rate before it is closed with 1008
+        /// It counts only while more of its messages wait all the time.
+        "patience-ms" => limits.rate_patience_ms as Millis(0..=u64::MAX);
     }
     "compression", "permessage-deflate (RFC 7692). It costs CPU and saves bytes." {
         /// Compression of messages: off, shared or dedicated

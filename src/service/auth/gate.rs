@@ -220,6 +220,7 @@ impl Gate {
             None => {}
             Some(Arrival::Refused(refused)) => session.close(refused.code(), refused.text()),
             Some(Arrival::Member(member)) => {
+                name_subject(session, &member.standing);
                 look_again(session, &member.standing, now());
                 self.members.insert(session.id(), member);
             }
@@ -279,6 +280,7 @@ impl Gate {
         let identity = self.identify(rules, token, (now, Purpose::Session))?;
         let target = self.members.get(&session.id()).and_then(|member| member.target.clone());
         let standing = self.admit(rules, identity, target.as_ref()).ok_or(Refused::Forbidden)?;
+        name_subject(session, &standing);
         if let Some(target) = &target
             && let Err(error) = session.subscribe_with(&target.topic, target.subscribe)
         {
@@ -369,6 +371,15 @@ impl Gate {
             let allows = identity.grants.allows(Verb::Publish, topic);
             if allows { Ok(()) } else { Err(Refused::Forbidden) }
         }))
+    }
+}
+
+/// Names the identity whose sessions share the rates of their subject.
+fn name_subject<H: Handler>(session: &mut Session<'_, H>, standing: &Standing) {
+    if let Standing::Admitted(Admitted { identity, .. }) = standing
+        && let Some(name) = identity.name()
+    {
+        session.set_subject(name);
     }
 }
 

@@ -55,6 +55,13 @@ impl Identity {
         }
     }
 
+    /// Returns the name by which sessions of one identity are told from those of others; `None` for nobody's.
+    pub(super) fn name(&self) -> Option<String> {
+        let subject = self.subject.as_deref()?;
+        // Subjects of different issuers may have the same name.
+        Some(format!("{}\n{subject}", self.issuer.as_deref().unwrap_or_default()))
+    }
+
     /// Returns whether a token of `other` may take this one's place in a session.
     pub(super) fn is_same_subject(&self, other: &Self) -> bool {
         self.issuer == other.issuer && self.subject == other.subject && self.subject.is_some()
