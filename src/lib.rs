@@ -141,6 +141,10 @@ pub mod service;
 #[cfg(all(feature = "server", not(feature = "unstable")))]
 mod service;
 #[cfg(all(feature = "server", feature = "unstable"))]
+pub mod tls;
+#[cfg(all(feature = "server", not(feature = "unstable")))]
+mod tls;
+#[cfg(all(feature = "server", feature = "unstable"))]
 pub mod transport;
 #[cfg(all(feature = "server", not(feature = "unstable")))]
 mod transport;
@@ -155,7 +159,7 @@ mod slab;
 mod units;
 
 #[cfg(feature = "server")]
-pub use address::{Address, AddressError, AddressFamilies, Endpoint, Listen, UnixAddress, UnixName};
+pub use address::{Address, AddressError, AddressFamilies, Endpoint, Listen, ListenTls, UnixAddress, UnixName};
 /// The bytes of bodies, shared without a copy.
 pub use bytes::Bytes;
 #[cfg(feature = "server")]
@@ -181,6 +185,14 @@ pub use reactor::{InheritError, InheritedSocket, InheritedSockets};
 pub use server::{Builder, Error, Server};
 #[cfg(feature = "server")]
 pub use service::Metrics;
+#[cfg(feature = "server")]
+pub use tls::{
+    Acceptor as TlsAcceptor, Authorities as TlsAuthorities, Certificate as TlsCertificate,
+    CertificateError as TlsCertificateError, ClientCertificates as TlsClientCertificates,
+    RecordLayer as TlsRecordLayer, Replacement as TlsReplacement, Settings as TlsSettings,
+    SettingsError as TlsSettingsError, TicketKeyError as TlsTicketKeyError, TicketKeys as TlsTicketKeys,
+    Tickets as TlsTickets, Versions as TlsVersions,
+};
 
 /// The examples of the documents, compiled as doc tests.
 #[cfg(all(doctest, feature = "server"))]
@@ -189,6 +201,8 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../docs/embedding.md")]
     struct Embedding;
+    #[doc = include_str!("../docs/tls.md")]
+    struct Tls;
     #[doc = include_str!("../docs/reload.md")]
     struct Reload;
 }

@@ -27,7 +27,7 @@ enum Command {
     /// Check a configuration, show the one in force, or print the defaults.
     Config(cli::config::Config),
     /// Load-test a WebSocket server: check every answer, and measure throughput and latency.
-    Bench(cli::bench::Bench),
+    Bench(Box<cli::bench::Bench>),
     /// Make tokens for trials, or say what a token may do and why it is refused.
     Token(cli::token::Token),
     /// Show what this host needs to hold a number of connections, and change what can be changed.

@@ -12,7 +12,7 @@ use std::thread;
 
 use thiserror::Error;
 
-use crate::address::{self, Address, AddressError, Endpoint, Listen, Place};
+use crate::address::{self, Address, AddressError, Endpoint, Listen, ListenTls, Place};
 use crate::engine::{
     AdmissionPolicy, Context, Controller, Cores, Counters, Handler, Heartbeat, Limits, LimitsError, Pinning,
     ReactorKind, STALL_TIMEOUT_MS, ServerHandle, Setup, Signals, StartError, Status, Stopped, descriptors_per_core,
@@ -20,6 +20,7 @@ use crate::engine::{
 use crate::protocol::{Origins, TrustedProxies};
 use crate::reactor::InheritedSocket;
 use crate::service::{Admin, ExtraCounter, Metrics};
+use crate::tls::Acceptor;
 
 /// A server, whose cores run from [`Builder::start`] on. [`Server::join`] supervises them; a server that is dropped
 /// instead serves on, but can no longer be drained.
@@ -33,6 +34,7 @@ pub struct Server<M = ()> {
     admin: Option<Cores>,
     counters: Vec<ExtraCounter>,
     signals: Option<Signals>,
+    tls: Option<Arc<Acceptor>>,
 }
 
 impl Server {
@@ -52,6 +54,7 @@ impl Server {
             admin: None,
             inherited: Vec::new(),
             counters: Vec::new(),
+            tls: None,
         }
     }
 }
@@ -98,7 +101,11 @@ impl<M: Send + 'static> Server<M> {
     /// Returns the server's metrics, for Prometheus.
     pub fn metrics(&self) -> Metrics {
         let metrics = Metrics::new(self.counters(), self.status(), self.reactor(), self.cores.limits().clone());
-        metrics.with_counters(&self.counters)
+        let metrics = metrics.with_counters(&self.counters);
+        match &self.tls {
+            Some(acceptor) => metrics.with_tls(Arc::clone(acceptor)),
+            None => metrics,
+        }
     }
 
     /// Returns the server's status, which says whether it is ready.
@@ -162,6 +169,9 @@ pub enum Error {
          (trusted_proxies), or turn PROXY headers off (proxy_protocol)."
     )]
     ProxyProtocolWithoutProxies,
+    /// A listener speaks TLS, but there is no certificate: the caller's fault.
+    #[error("A listener speaks TLS (tls), and no certificate is configured. Set certificates, or turn TLS off there.")]
+    TlsWithoutCertificate,
     /// Limits that contradict each other: the caller's fault.
     #[error(transparent)]
     Limits(#[from] LimitsError),
@@ -213,6 +223,7 @@ pub struct Builder {
     admin: Option<AdminAddress>,
     inherited: Vec<InheritedSocket>,
     counters: Vec<ExtraCounter>,
+    tls: Option<Arc<Acceptor>>,
 }
 
 impl Builder {
@@ -272,6 +283,13 @@ impl Builder {
     /// Sets whether every connection from a trusted proxy begins with a PROXY header. Default: no.
     pub fn proxy_protocol(mut self, proxy_protocol: bool) -> Self {
         self.admission.proxy_protocol = proxy_protocol;
+        self
+    }
+
+    /// Sets the certificates and keys of the listeners that speak TLS ([`Listen::tls`]). They can be replaced while the
+    /// server runs, with [`TlsAcceptor::replace`](crate::TlsAcceptor::replace). Default: none.
+    pub fn tls(mut self, acceptor: Arc<Acceptor>) -> Self {
+        self.tls = Some(acceptor);
         self
     }
 
@@ -347,6 +365,9 @@ impl Builder {
         if (self.admission.proxy_protocol || of_listeners) && self.admission.trusted_proxies.is_empty() {
             return Err(Error::ProxyProtocolWithoutProxies);
         }
+        if self.listen.iter().flatten().any(|listen| listen.tls == ListenTls::On) && self.tls.is_none() {
+            return Err(Error::TlsWithoutCertificate);
+        }
         self.limits.check(self.stall_timeout_ms)?;
         self.limits.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
         // Signals are caught first, so that none is lost during the start.
@@ -396,9 +417,16 @@ impl Builder {
         let listen = self.listen?;
         let mut admission = self.admission;
         // Inherited sockets have no settings of their own.
+        let speaks_tls = self.tls.is_some() && listen.iter().all(|listen| listen.tls != ListenTls::Off);
+        let mut inherited = inherited;
+        inherited.iter_mut().for_each(|socket| socket.tls = speaks_tls);
         admission.proxy_protocol |= !inherited.is_empty() && listen.iter().any(|listen| listen.proxy_protocol);
         let setup = Setup {
-            places: if inherited.is_empty() { address::places_with_settings(&listen)? } else { Vec::new() },
+            places: if inherited.is_empty() {
+                address::places_with_settings(&listen, self.tls.is_some())?
+            } else {
+                Vec::new()
+            },
             inherited,
             cores: self.cores,
             pin: self.pin,
@@ -411,9 +439,11 @@ impl Builder {
             in_background: false,
             descriptors_reserved: admin.as_ref().map_or(0, AdminListener::descriptors),
             signals: signals.clone(),
+            acceptor: self.tls.clone(),
         };
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
-        let mut server = Server { cores, status, admin: None, counters: self.counters, signals: signals.clone() };
+        let (counters, tls) = (self.counters, self.tls);
+        let mut server = Server { cores, status, admin: None, counters, signals: signals.clone(), tls };
         let Some(admin) = admin else { return Ok(server) };
         let required = admin.required;
         match start_admin(admin, signals, server.metrics()) {
@@ -472,6 +502,7 @@ fn start_admin(listener: AdminListener, signals: Option<Signals>, metrics: Metri
         in_background: true,
         descriptors_reserved: 0,
         signals,
+        acceptor: None,
     };
     Cores::start(setup, Arc::default(), move |_core| Admin::new(metrics.clone()))
 }

@@ -12,6 +12,31 @@ pub struct Listen {
     pub proxy_protocol: bool,
     /// True if other processes of the same user may listen on the same port.
     pub share_port: bool,
+    /// The choice between TLS and plain.
+    pub tls: ListenTls,
+}
+
+/// The choice of a listener between TLS and plain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ListenTls {
+    /// TLS if the server has a certificate.
+    #[default]
+    Auto,
+    /// TLS.
+    On,
+    /// Plain.
+    Off,
+}
+
+impl ListenTls {
+    /// Returns whether clients speak TLS, on a server that has a certificate or not.
+    pub fn is_on(self, has_certificate: bool) -> bool {
+        match self {
+            Self::Auto => has_certificate,
+            Self::On => true,
+            Self::Off => false,
+        }
+    }
 }
 
 impl From<Address> for Listen {

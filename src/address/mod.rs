@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 pub use endpoint::{AddressFamilies, Endpoint};
 pub use error::AddressError;
-pub use listen::Listen;
+pub use listen::{Listen, ListenTls};
 pub use place::{Choice, Place, places, places_with_settings};
 pub use unix::{UnixAddress, UnixName};
 

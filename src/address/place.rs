@@ -23,6 +23,8 @@ pub struct Place {
     pub proxy_protocol: bool,
     /// True if other processes of the same user may listen on the same port.
     pub share_port: bool,
+    /// True if clients speak TLS.
+    pub tls: bool,
 }
 
 /// The number of endpoints of a place to bind.
@@ -56,11 +58,14 @@ pub fn places(addresses: &[Address]) -> Result<Vec<Place>, AddressError> {
 }
 
 /// Resolves several addresses, as [`places`] does, and gives each place its settings.
-pub fn places_with_settings(listen: &[Listen]) -> Result<Vec<Place>, AddressError> {
+///
+/// `has_certificate` decides for those that leave open whether they speak TLS.
+pub fn places_with_settings(listen: &[Listen], has_certificate: bool) -> Result<Vec<Place>, AddressError> {
     let addresses: Vec<Address> = listen.iter().map(|listen| listen.address.clone()).collect();
     let mut places = places(&addresses)?;
     for (place, listen) in places.iter_mut().zip(listen) {
         (place.proxy_protocol, place.share_port) = (listen.proxy_protocol, listen.share_port);
+        place.tls = listen.tls.is_on(has_certificate);
     }
     Ok(places)
 }
@@ -78,6 +83,6 @@ impl Address {
             Self::Unix(unix) => (vec![Endpoint::Unix(unix.clone())], Choice::Each),
             Self::Ip(_) | Self::Name { .. } => (self.socket_addresses()?.into_iter().map(tcp).collect(), Choice::Each),
         };
-        Ok(Place { address: self.clone(), endpoints, choice, proxy_protocol: false, share_port: false })
+        Ok(Place { address: self.clone(), endpoints, choice, proxy_protocol: false, share_port: false, tls: false })
     }
 }

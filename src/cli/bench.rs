@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ringsock::load::{self, Mode, Pace, Plan, Sources, Sweep, report};
+use ringsock::load::{self, Mode, Pace, Plan, PlanTls, ServerTrust, Sources, Sweep, report};
 
 use super::progress::Progress;
 use super::signals;
@@ -30,6 +30,32 @@ enum Task {
     Mixed,
     /// The same rate of echoes over more and more connections: finds where latency rises
     Sweep,
+}
+
+/// The flags of TLS.
+#[derive(clap::Args)]
+struct TlsArgs {
+    /// wss: file with the certificates of authorities to trust, in PEM [default: those of this host]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// wss: trust any certificate
+    #[arg(long, conflicts_with = "ca")]
+    insecure: bool,
+    /// wss: resume TLS sessions, as browsers do
+    #[arg(long)]
+    resume: bool,
+}
+
+impl TlsArgs {
+    /// Returns the settings of TLS of a run.
+    fn plan(&self) -> PlanTls {
+        let trust = match &self.ca {
+            _ if self.insecure => ServerTrust::Anyone,
+            Some(path) => ServerTrust::File(path.clone()),
+            None => ServerTrust::System,
+        };
+        PlanTls { trust, resumes: self.resume }
+    }
 }
 
 /// `ringsock bench`.
@@ -79,6 +105,8 @@ pub struct Bench {
     /// Limit of connections that are opening at once
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     opening: usize,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Handshake header, such as "Authorization: Bearer abc"; can be repeated
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     header: Vec<String>,
@@ -179,7 +207,7 @@ impl Bench {
         } else {
             "ws://127.0.0.1:9000/echo"
         });
-        let Url { host, address, path } = Url::parse(url)?;
+        let Url { host, address, path, is_secure } = Url::parse(url)?;
         let path = if fanout && self.no_echo && self.url.is_none() { format!("{path}?echo=false") } else { path };
         let ports = (0..self.ports.max(1)).map(|more| address.port().checked_add(more));
         let targets = ports.map(|port| Some(SocketAddr::new(address.ip(), port?))).collect::<Option<_>>();
@@ -200,6 +228,7 @@ impl Bench {
             host,
             path,
             headers: headers.collect::<Result<_, String>>()?,
+            tls: is_secure.then(|| self.tls.plan()),
             protocols: self.protocol.clone(),
             sources: self.source.unwrap_or_default(),
             connections: self.connections,
@@ -298,25 +327,29 @@ struct Url {
     host: String,
     address: SocketAddr,
     path: String,
+    /// The URL begins with wss.
+    is_secure: bool,
 }
 
 impl Url {
     fn parse(url: &str) -> Result<Self, String> {
         let rest = url
             .strip_prefix("ws://")
-            .ok_or_else(|| format!("--url {url:?} does not begin with ws://. TLS (wss://) is not supported."))?;
+            .or_else(|| url.strip_prefix("wss://"))
+            .ok_or_else(|| format!("--url {url:?} does not begin with ws:// or wss://."))?;
+        let is_secure = url.starts_with("wss");
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (host, path) = rest.split_at(end);
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
-        let with_port = if has_port { host.to_owned() } else { format!("{host}:80") };
+        let with_port = if has_port { host.to_owned() } else { format!("{host}:{}", if is_secure { 443 } else { 80 }) };
         let resolved = with_port.to_socket_addrs().map(|addresses| reachable(&addresses.collect::<Vec<_>>()));
         let address = match resolved {
             Ok(Some(address)) => address,
             Ok(None) => return Err(format!("The host of {url:?} has no address. Check the name.")),
             Err(error) => return Err(format!("The host of {url:?} cannot be resolved: {error}. Check the name.")),
         };
-        Ok(Self { host: host.to_owned(), address, path })
+        Ok(Self { host: host.to_owned(), address, path, is_secure })
     }
 }
 
@@ -357,8 +390,10 @@ mod tests {
             ("ws://127.0.0.1", "127.0.0.1", "127.0.0.1:80", "/"),
             ("ws://[::1]:9000?a=b", "[::1]:9000", "[::1]:9000", "/?a=b"),
             ("ws://[::1]/a/b?c", "[::1]", "[::1]:80", "/a/b?c"),
+            ("wss://127.0.0.1/a", "127.0.0.1", "127.0.0.1:443", "/a"),
         ] {
-            let expected = Url { host: host.to_owned(), address: address.parse().unwrap(), path: path.to_owned() };
+            let (host, path) = (host.to_owned(), path.to_owned());
+            let expected = Url { host, address: address.parse().unwrap(), path, is_secure: url.starts_with("wss") };
             assert_eq!(Url::parse(url), Ok(expected), "{url}");
         }
     }
@@ -385,7 +420,7 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_is_refused_with_its_reason() {
         for (url, reason) in
-            [("wss://localhost", "TLS"), ("localhost:9000", "ws://"), ("ws://:x/", "cannot be resolved")]
+            [("http://localhost", "wss://"), ("localhost:9000", "ws://"), ("ws://:x/", "cannot be resolved")]
         {
             let error = Url::parse(url).unwrap_err();
             assert!(error.contains(reason) && error.contains(url), "{error}");

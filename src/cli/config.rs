@@ -49,6 +49,12 @@ impl Config {
 fn check(file: &std::path::Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match Layers::new().file(Some(file)).resolve() {
         Ok(settings) => {
+            if settings.config.tls.is_on()
+                && let Err(error) = settings.config.tls.load(None)
+            {
+                super::print_error(settings.explain(&error.to_string()));
+                return Ok(ExitCode::FAILURE);
+            }
             settings.warnings().iter().for_each(super::print_error);
             super::print("ok\n")?;
             Ok(ExitCode::SUCCESS)

@@ -12,6 +12,7 @@ use std::time::Duration;
 use stream::{Cut, Stream};
 
 pub mod bench;
+mod certificates;
 pub mod config;
 mod log;
 mod notify;

@@ -21,17 +21,17 @@ pub fn url(endpoints: &[Endpoint], scheme: &str, path: &str) -> String {
 }
 
 /// Returns the URL or the command by which a person can try the server.
-pub fn to_try_it(endpoints: &[Endpoint]) -> String {
+pub fn to_try_it(endpoints: &[Endpoint], scheme: &str) -> String {
     match first(endpoints) {
         Some(Place::Tcp(endpoint)) => match endpoint.reached_at() {
-            Some(address) => format!("http://{address}/ to try it"),
+            Some(address) => format!("{scheme}://{address}/ to try it"),
             None => String::new(),
         },
         Some(Place::Unix(UnixAddress { name: UnixName::Path(path), .. })) => {
-            format!("curl --unix-socket {} http://localhost/ to try it", path.display())
+            format!("curl --unix-socket {} {scheme}://localhost/ to try it", path.display())
         }
         Some(Place::Unix(UnixAddress { name: UnixName::Abstract(name), .. })) => {
-            format!("curl --abstract-unix-socket {name} http://localhost/ to try it")
+            format!("curl --abstract-unix-socket {name} {scheme}://localhost/ to try it")
         }
         None => String::new(),
     }
@@ -86,7 +86,7 @@ mod tests {
         ] {
             let endpoints = endpoints(list);
             assert_eq!(url(&endpoints, "ws", "/echo"), url_shown);
-            assert_eq!(to_try_it(&endpoints), try_shown);
+            assert_eq!(to_try_it(&endpoints, "http"), try_shown);
         }
     }
 

@@ -13,8 +13,9 @@ use ringsock::server::Builder;
 use ringsock::service::auth::{AccessMail, AccessSettings, AccessState};
 use ringsock::service::{ApiAccess, Router};
 use ringsock::tune::{self, Goal, Host, Setting};
-use ringsock::{Server, server};
+use ringsock::{Server, TlsSettings, server};
 
+use super::certificates::Certificates;
 use super::log::Log;
 use super::notify::Notifier;
 use super::reload::{self, Hangups, Reloader, Services, SharedNotifier};
@@ -91,12 +92,17 @@ fn serve(
         Some(address) => builder.admin_listen(address),
         None => builder,
     };
+    let certificates = Certificates::read(&config.tls)?;
+    let builder = match certificates.acceptor() {
+        Some(acceptor) => builder.tls(acceptor),
+        None => builder,
+    };
     let services = Current::new(reload::services(config)?);
     let followed = services.clone();
     let hangups = Hangups::catch().map_err(|source| StartError::Signals { source })?;
     reactor::block(&TERMINATION_SIGNALS)?;
     let server = builder.start(move |core| Router::new(core.status(), followed.follow(), Arc::clone(&state)))?;
-    log.print(&Banner { server: &server, config }.to_string());
+    log.print(&Banner { server: &server, config, tls: certificates.settings() }.to_string());
     let controller = server.controller();
     let mut notifier = Notifier::from_environment();
     if let Some(notifier) = &mut notifier {
@@ -105,12 +111,16 @@ fn serve(
     let notifier: SharedNotifier = Arc::new(Mutex::new(notifier));
     if let Some(hangups) = hangups {
         let reloader = Reloader::new(args, settings.clone(), controller.clone(), Arc::clone(&notifier), log.printer())
+            .with(certificates.clone())
             .with(controller)
             .with(Services::new(services, server.addresses()))
             .with(filter);
         if let Err(error) = hangups.reload_with(reloader) {
             tracing::warn!("The configuration cannot be reloaded, since a thread could not be created: {error}.");
         }
+    }
+    if let Err(error) = certificates.watch() {
+        tracing::warn!("Changes of certificates are not noticed, since a thread could not be created: {error}.");
     }
     compare_with_host(&server, settings);
     Ok(server.join_observed(|heartbeat| {
@@ -144,17 +154,26 @@ fn builder(config: &Config) -> Builder {
 struct Banner<'a> {
     server: &'a Server<AccessMail>,
     config: &'a Config,
+    tls: Option<TlsSettings>,
 }
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { server, config } = self;
+        let Self { server, config, tls } = self;
         let limits = server.limits();
         let endpoints = server.addresses();
         writeln!(out, "ringsock {}", env!("CARGO_PKG_VERSION"))?;
         writeln!(out, "  listen       {}", places::list(endpoints))?;
         writeln!(out, "  cores        {}", server.counters().len())?;
         writeln!(out, "  reactor      {}", server.reactor())?;
+        if let Some(tls) = tls {
+            let certificates = tls.certificates.iter().map(|certificate| certificate.names().join(" "));
+            writeln!(out, "  tls          {}", certificates.collect::<Vec<_>>().join(", "))?;
+            if config.tls.self_signed {
+                let fingerprints = tls.certificates.iter().map(|certificate| certificate.fingerprint());
+                writeln!(out, "  fingerprint  SHA-256 {}", fingerprints.collect::<String>())?;
+            }
+        }
         writeln!(
             out,
             "  connections  {} at most, {} ms for a request, {} ms to close",
@@ -192,7 +211,7 @@ impl fmt::Display for Banner<'_> {
             "  silence      ping after {} ms, gone after {} ms",
             limits.ping_interval_ms, limits.dead_peer_timeout_ms
         )?;
-        let api = || places::url(endpoints, "http", "/api/publish");
+        let api = || places::url(endpoints, if tls.is_some() { "https" } else { "http" }, "/api/publish");
         match config.api_access() {
             ApiAccess::Off => writeln!(out, "  api          off")?,
             ApiAccess::Key(_) => writeln!(out, "  api          {}, with the key", api())?,
@@ -202,7 +221,8 @@ impl fmt::Display for Banner<'_> {
             [] => writeln!(out, "  metrics      none")?,
             admin => writeln!(out, "  metrics      {}", places::url(admin, "http", "/metrics"))?,
         }
-        let (url, to_try_it) = (places::url(endpoints, "ws", "/echo"), places::to_try_it(endpoints));
+        let (ws, http) = if tls.is_some() { ("wss", "https") } else { ("ws", "http") };
+        let (url, to_try_it) = (places::url(endpoints, ws, "/echo"), places::to_try_it(endpoints, http));
         writeln!(out, "ringsock is ready on {url} ({to_try_it})")
     }
 }

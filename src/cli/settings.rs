@@ -14,6 +14,9 @@ use ringsock::config::{CONFIG_VARIABLE, ConfigErrors, KEYS, Key, Layers, Setting
 /// Separates several values of one flag.
 const LIST_SEPARATOR: &str = ",";
 
+/// The unit of a key that is true or false: its flag may stand alone.
+const SWITCH: &str = "true or false";
+
 /// The commands that take settings.
 const COMMANDS: [&str; 2] = ["serve", "config"];
 
@@ -104,7 +107,11 @@ fn argument(key: &'static Key, name: &'static str, value: &'static str) -> Arg {
     let default = key.default_value();
     let default = default.trim_matches('"');
     let is_list = key.section == "listen";
+    let is_switch = key.unit() == SWITCH;
     Arg::new(name)
+        .num_args(if is_switch { 0..=1 } else { 1..=1 })
+        .require_equals(is_switch)
+        .default_missing_value("true")
         .long(name)
         .value_name(value)
         .help_heading(help_heading(key.section))
@@ -117,7 +124,7 @@ fn argument(key: &'static Key, name: &'static str, value: &'static str) -> Arg {
 /// Returns the heading that a section's flags stand below.
 fn help_heading(section: &str) -> &'static str {
     match section {
-        "listen" | "admin" => "Listen",
+        "listen" | "admin" | "tls" => "Listen",
         "cores" => "Cores",
         "origin" | "proxies" | "api" => "Access",
         "log" => "Settings",

@@ -3,9 +3,9 @@
 //! Each kind reads into all listeners of a list: those of one element of a file, or of the whole server where a
 //! variable or a flag says it.
 
-use super::kind::{Kind, Reason, Unit, quoted, rule, sentence};
+use super::kind::{Choice, Kind, Reason, Unit, quoted, rule, sentence};
 use super::raw_value::RawValue;
-use crate::address::{Address, Listen, UnixAddress, UnixName};
+use crate::address::{Address, Listen, ListenTls, UnixAddress, UnixName};
 
 /// The addresses, of which each makes one listener.
 pub(super) struct Addresses;
@@ -122,6 +122,28 @@ fn for_each_file(listeners: &mut [Listen], mut change: impl FnMut(&mut UnixAddre
     Err(Reason::Sentence(
         "No address of it is a Unix socket with a file, such as unix:/run/ringsock.sock. Leave it out.".to_owned(),
     ))
+}
+
+/// The choice of each listener between TLS and plain.
+pub(super) struct Tls;
+
+const TLS_CHOICES: Choice<ListenTls> =
+    Choice(&[("auto", ListenTls::Auto), ("on", ListenTls::On), ("off", ListenTls::Off)]);
+
+impl Unit for Tls {
+    fn unit(&self) -> String {
+        TLS_CHOICES.unit()
+    }
+}
+
+impl Kind<Vec<Listen>> for Tls {
+    fn read(&self, raw: &RawValue, value: &mut Vec<Listen>) -> Result<(), Reason> {
+        value.iter_mut().try_for_each(|listen| TLS_CHOICES.read(raw, &mut listen.tls))
+    }
+
+    fn write(&self, value: &Vec<Listen>) -> String {
+        TLS_CHOICES.write(&value.first().map_or(ListenTls::Auto, |listen| listen.tls))
+    }
 }
 
 /// A property of each listener that is true or false.

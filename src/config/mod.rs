@@ -25,6 +25,7 @@ mod suggest;
 mod table;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod values;
 
 pub use checked::{ApiKey, LogFilter, OptionalKey};
@@ -37,4 +38,5 @@ pub use settings::Settings;
 pub use source::Source;
 pub use subprotocols::Subprotocols;
 pub use table::{KEYS, SECTIONS};
+pub use tls::{AskClients, Files, TlsConfig, TlsConfigError};
 pub use values::{CompressionMode, Config, LogFormat};

@@ -8,11 +8,13 @@ use super::key::{Flag, Key, Section};
 use super::kind::{
     Bytes, Checked, Choice, Count, CountOrUnlimited, Kind, List, Millis, OptionalAddress, Switch, Unit, Window,
 };
-use super::listen::{Addresses, Each, Group, Mode};
+use super::listen::{Addresses, Each, Group, Mode, Tls};
+use super::tls::AskClients;
 use super::values::{CompressionMode, LogFormat};
 use crate::engine::{Pinning, ReactorKind};
 use crate::protocol::http::HEADERS_CAPACITY;
 use crate::service::auth::{ApiKeySettings, IssuerSettings, Refuse, RoleSettings};
+use crate::tls::{RecordLayer, Versions};
 
 /// The largest message that may be configured: a handler gets it in one piece.
 const MESSAGE_BYTES_MAX: u64 = 1 << 30;
@@ -107,6 +109,43 @@ keys! {
         "proxy-protocol" restart true => listen as Each(|listen| &mut listen.proxy_protocol);
         /// Let other processes of the same user listen on the same port and take a share of the connections
         "share-port" restart true => listen as Each(|listen| &mut listen.share_port);
+        /// Speak TLS with clients: auto, on or off
+        /// auto: if tls.certificates names one, or tls.self-signed is true.
+        "tls" restart true => listen as Tls;
+    }
+    "tls", "TLS on the addresses to listen on. Its files are read again by a reload." {
+        /// Certificates, each with its chain, in PEM; none: no TLS
+        /// Clients get the one for the name that they ask for, and the first one otherwise.
+        "certificates" flag "tls-certificate" "FILES" => tls.certificates as List("files");
+        /// Private keys of the certificates, in the same order
+        "keys" flag "tls-key" "FILES" => tls.keys as List("files");
+        /// Make a certificate for localhost, for trials
+        /// Its fingerprint is printed at the start. Clients must be told to trust it.
+        "self-signed" flag "tls-self-signed" "true|false" restart true => tls.self_signed as Switch;
+        /// Oldest version of TLS that is spoken: 1.2 or 1.3
+        "min-version" => tls.versions as Choice(&[("1.2", Versions::From12), ("1.3", Versions::Only13)]);
+        /// Certificates of clients: off, wanted or required
+        /// wanted: a client without one gets in. One that is not valid never gets in. Such clients get no tickets.
+        "client-certificates" => tls.ask_clients as Choice(&[
+            ("off", AskClients::Off), ("wanted", AskClients::Wanted), ("required", AskClients::Required),
+        ]);
+        /// Authorities of clients' certificates, in PEM
+        "client-authorities" => tls.client_authorities as List("files");
+        /// Lists of revoked certificates of clients, in PEM
+        /// With a list, a certificate is accepted only if the list of its authority is there.
+        "client-revocations" => tls.client_revocations as List("files");
+        /// Give clients no tickets, by which they resume sessions
+        "no-tickets" => tls.no_tickets as Switch;
+        /// Keys of tickets, the newest first: files of 32 random bytes or more; none: keys of this process
+        /// With the same files, clients resume sessions with other processes and hosts, and after a restart.
+        "ticket-keys" => tls.ticket_keys as List("files");
+        /// Layer of open sessions: own or rustls
+        /// own: 224 bytes for a session of TLS 1.3. rustls: its own connection, 3,500 bytes.
+        "records" => tls.records as Choice(&[("own", RecordLayer::Own), ("rustls", RecordLayer::Rustls)]);
+        /// Time in microseconds that a core spends on handshakes in a turn, before open sessions have theirs
+        "handshake-budget-us" => limits.tls_handshake_budget_us as Count("microseconds", 1..=1_000_000);
+        /// Clients of one core that may wait for their handshake; further ones are reset
+        "max-waiting-handshakes" => limits.tls_handshakes_waiting_max as Count("clients", 1..=1_000_000);
     }
     "admin", "The administrator's listener: /metrics, /health and /readyz. It has no password." {
         /// Address for metrics; none: nowhere

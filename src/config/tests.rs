@@ -13,6 +13,11 @@ fn sample(key: &Key) -> &'static str {
         "listen.mode" => "666",
         "listen.group" => "www-data",
         "listen.proxy-protocol" | "listen.share-port" | "api.insecure" => "true",
+        "listen.tls" => "off",
+        "tls.self-signed" | "tls.no-tickets" => "true",
+        "tls.min-version" => "1.3",
+        "tls.client-certificates" => "wanted",
+        "tls.records" => "rustls",
         "admin.listen" => "none",
         "cores.reactor" => "epoll",
         "cores.pin" => "never",
@@ -42,6 +47,7 @@ fn sample(key: &Key) -> &'static str {
             "bytes" => "12KiB",
             "ms" => "4s",
             "name" | "text" | "claim" => "other",
+            "files" => "/etc/a.pem, /etc/b.pem",
             _ => "7",
         },
     }
@@ -98,7 +104,7 @@ fn company(key: &Key) -> &'static [(&'static str, &'static str)] {
     match key.to_string().as_str() {
         "listen.mode" | "listen.group" => &[("listen.address", "unix:/run/ringsock.sock")],
         "listen.proxy-protocol" => &[("listen.address", "127.0.0.1:9000"), ("proxies.trusted", "127.0.0.1")],
-        "listen.share-port" => &[("listen.address", "127.0.0.1:9000")],
+        "listen.share-port" | "listen.tls" => &[("listen.address", "127.0.0.1:9000")],
         "issuer.name" => &[KEY],
         "issuer.key" => &[NAME],
         "issuer.key-file" => &[NAME, ("issuer.algorithm", "HS256")],

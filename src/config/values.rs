@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 use super::checked::{LogFilter, OptionalKey};
 use super::subprotocols::Subprotocols;
+use super::tls::TlsConfig;
 use crate::address::{Address, Listen};
 use crate::engine::{Limits, Pinning, ReactorKind, STALL_TIMEOUT_MS};
 use crate::protocol::deflate::Compression;
@@ -62,6 +63,8 @@ pub struct Config {
     pub compression_mode: CompressionMode,
     /// The parameters of compression, without `context_takeover`: [`Config::limits`] sets it by the mode.
     pub compression: Compression,
+    /// TLS: its files and settings.
+    pub tls: TlsConfig,
     /// Web pages that may open a WebSocket.
     pub origins: Origins,
     /// Proxies that are believed when they name their clients.
@@ -96,6 +99,7 @@ impl Default for Config {
             limits: Limits::default(),
             compression_mode: CompressionMode::default(),
             compression: Compression::default(),
+            tls: TlsConfig::default(),
             origins: Origins::default(),
             trusted_proxies: TrustedProxies::default(),
             subprotocols: Subprotocols::default(),

@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::engine::reasons::{DropReason, End};
+use crate::engine::reasons::{DropReason, End, TlsFailure};
 use crate::protocol::http::Refusal;
 use crate::protocol::{CloseCode, Reason, Violation};
 
@@ -121,6 +121,8 @@ macro_rules! counters {
             $(#[doc = $doc] pub(crate) $field: $row,)+
             /// The topics with subscribers on this core.
             pub(crate) topics: Counter,
+            /// The clients that wait for their handshake of TLS.
+            pub(crate) tls_handshakes_waiting: Counter,
             /// The subscriptions of this core's sessions.
             pub(crate) subscriptions: Counter,
             /// The time of the last turn in milliseconds since the server started, by the host's clock. Written by the
@@ -169,6 +171,16 @@ counters! {
     http_refusals: ByReason<Refusal> = "refusals",
     /// Connections that did not complete a request in time.
     handshake_timeouts: Counter = "handshake_timeouts",
+    /// Handshakes of TLS that were completed.
+    tls_handshakes: Counter = "tls_handshakes",
+    /// Connections on which TLS failed, in the handshake or later.
+    tls_failures: ByReason<TlsFailure> = "tls_failures",
+    /// Handshakes of TLS that were not continued because their client had left.
+    tls_handshakes_skipped: Counter = "tls_handshakes_skipped",
+    /// Connections that were reset because too many clients waited for their handshake of TLS.
+    tls_handshakes_cut_off: Counter = "tls_handshakes_cut_off",
+    /// Streams over TLS that ended without close_notify.
+    tls_truncated: Counter = "tls_truncated",
     /// Messages that were received.
     messages_received: Counter = "messages_received",
     /// Messages that were published to topics, by handlers or from outside.

@@ -82,6 +82,12 @@ pub struct Limits {
     pub handshakes_per_address_per_second_max: u32,
     /// Handshakes that may come at once. Default: 20, for a household that reconnects after an outage.
     pub handshake_burst_per_address_max: u32,
+    /// The time that a core spends on handshakes of TLS in a turn, in microseconds, and one handshake beyond it.
+    /// Default: 2,000, some 15 handshakes, after which live sessions have their turn.
+    pub tls_handshake_budget_us: u64,
+    /// Clients of one core that wait for their handshake of TLS. Further ones are reset. Default: 4,096, which a core
+    /// serves in half a second.
+    pub tls_handshakes_waiting_max: usize,
     /// The rates of one session. Default: none, as for the other two, since a measurement and a chat differ by a factor
     /// of a million.
     pub session_rates: SenderRates,
@@ -168,6 +174,8 @@ impl Default for Limits {
             address_rates: SenderRates::default(),
             rate_burst_ms: 10_000,
             rate_patience_ms: 30_000,
+            tls_handshake_budget_us: 2_000,
+            tls_handshakes_waiting_max: 4_096,
         }
     }
 }

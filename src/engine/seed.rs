@@ -12,6 +12,7 @@ use crate::engine::mail::MeshEntry;
 use crate::engine::rates::SharedRates;
 use crate::mesh::Mesh;
 use crate::reactor::Listener;
+use crate::tls::Acceptor;
 
 /// See the module. The supervisor makes one for each core, and passes it to the core's thread.
 #[derive(Debug)]
@@ -34,4 +35,8 @@ pub struct Seed {
     pub mesh: Mesh<MeshEntry>,
     /// The clock for the dates of answers.
     pub clock: fn() -> SystemTime,
+    /// The server's end of TLS, for the listeners that speak it.
+    pub acceptor: Option<Arc<Acceptor>>,
+    /// A clock in microseconds that never goes back, for what a turn may spend on handshakes of TLS.
+    pub monotonic_us: fn() -> u64,
 }

@@ -92,6 +92,10 @@ pub(super) struct Client {
     pub scan: HeadScan,
     /// Bytes that wait for the send in flight.
     pub waiting: Vec<u8>,
+    /// Bytes of TLS that wait for the send in flight, and go before all others.
+    pub waiting_sealed: Vec<u8>,
+    /// The request for a WebSocket was sent over TLS.
+    pub requested: bool,
     /// The number of the next message to send.
     pub next: u64,
     /// How many of the server's greetings were skipped.
@@ -120,6 +124,8 @@ impl Client {
             head: Vec::new(),
             scan: HeadScan::default(),
             waiting: Vec::new(),
+            waiting_sealed: Vec::new(),
+            requested: false,
             next: 0,
             skipped: 0,
             received: 0,
@@ -159,6 +165,8 @@ impl Client {
         self.head.clear();
         self.scan = HeadScan::default();
         self.waiting.clear();
+        self.waiting_sealed.clear();
+        self.requested = false;
         (self.next, self.skipped, self.received) = (0, 0, 0);
         self.due_ns.clear();
     }

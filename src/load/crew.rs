@@ -19,6 +19,7 @@ use super::deliveries::Deliveries;
 use super::handshake;
 use super::plan::{Mode, Pace, Plan};
 use super::tally::{Interval, Stage};
+use super::trust::{self, TrustError};
 use super::worker::{Shared, Worker};
 use crate::reactor::epoll::Epoll;
 use crate::reactor::uring::Uring;
@@ -36,6 +37,9 @@ pub enum CrewError {
     /// The plan's request is invalid: the caller's fault.
     #[error("The request cannot be sent. {0}")]
     Request(String),
+    /// The connections cannot speak TLS: the caller's fault.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A fan-out in a closed loop that needs several processes: the caller's fault.
     #[error(
         "{connections} connections need {processes} processes, and a closed loop of fan-out works in one process only. \
@@ -125,11 +129,14 @@ struct Threads {
 impl Threads {
     fn start(plan: Arc<Plan>, connections: Range<usize>, reports: Sender<Interval>) -> Result<Self, CrewError> {
         let (request, handshake) = handshake::request(&plan).map_err(|error| CrewError::Request(error.to_string()))?;
+        let connector =
+            plan.tls.as_ref().map(|tls| trust::connector(&tls.trust, &plan.host, tls.resumes)).transpose()?;
         let shared = Arc::new(Shared {
             deliveries: Arc::new(Deliveries::new(&plan, connections.len())),
             plan: Arc::clone(&plan),
             request,
             handshake,
+            connector,
             stage: AtomicU8::new(Stage::Open as u8),
             clock: Clock::new(),
         });

@@ -21,15 +21,17 @@ mod stamp;
 mod sweep;
 mod tally;
 mod traffic;
+mod trust;
 mod worker;
 
 pub use crew::{CrewError, connections_per_process, work_for_parent};
 pub use effort::{BUSY_MAX_PERCENT, Bottleneck, Effort, LATE_SHARE_MAX, Utilization, WAITED_MAX_PERCENT};
 pub use knee::{ACHIEVED_MIN, ERRORS_MAX, Knee, SLOW_US, SLOWER_TIMES, Sign};
 pub use observe::Usage;
-pub use plan::{Mode, Pace, Plan, PlanError};
+pub use plan::{Mode, Pace, Plan, PlanError, PlanTls};
 pub use run::{Outcome, run};
 pub use samples::Sample;
 pub use sources::{InvalidSources, Sources};
 pub use sweep::{Sweep, SweepOutcome, SweepProgress, sweep};
 pub use tally::{Counts, Interval, Latencies, Stage};
+pub use trust::{ServerTrust, TrustError};

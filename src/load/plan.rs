@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::sources::Sources;
 use super::stamp::Stamp;
+use super::trust::ServerTrust;
 
 /// The workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub struct Plan {
     pub path: String,
     /// Further handshake headers.
     pub headers: Vec<(String, String)>,
+    /// TLS, if the connections speak it.
+    pub tls: Option<PlanTls>,
     /// Subprotocols to offer.
     pub protocols: Vec<String>,
     /// Source addresses; if empty, the kernel chooses.
@@ -91,6 +94,15 @@ pub struct Plan {
     pub churn_per_second: f64,
     /// True to use epoll instead of io_uring.
     pub epoll: bool,
+}
+
+/// The settings of TLS of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanTls {
+    /// The servers to trust.
+    pub trust: ServerTrust,
+    /// True if sessions are resumed, as browsers do.
+    pub resumes: bool,
 }
 
 /// A plan that cannot work: the caller's fault.
@@ -141,6 +153,12 @@ pub enum PlanError {
 }
 
 impl Plan {
+    /// Returns the URL of the server.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.host, self.path)
+    }
+
     /// Returns the plan if it can work.
     pub fn checked(self) -> Result<Self, PlanError> {
         let zero = [

@@ -26,6 +26,8 @@ pub struct InheritedSocket {
     pub name: String,
     /// The endpoint it is bound to.
     pub endpoint: Endpoint,
+    /// True if its clients speak TLS; the server decides.
+    pub tls: bool,
     socket: Arc<OwnedFd>,
 }
 
@@ -96,7 +98,7 @@ impl InheritedSocket {
         // SAFETY: LISTEN_FDS passes the descriptor to this process, and it was checked to be open.
         let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
         match prepare(SockRef::from(&socket)) {
-            Ok(endpoint) => Ok(Self { name, endpoint, socket: Arc::new(socket) }),
+            Ok(endpoint) => Ok(Self { name, endpoint, tls: false, socket: Arc::new(socket) }),
             Err(reason) => {
                 // The descriptor stays open, because other code may use it.
                 let descriptor = socket.into_raw_fd();
@@ -120,6 +122,7 @@ pub fn share(inherited: &[InheritedSocket], cores: usize) -> io::Result<Opened> 
             is_unix: matches!(inherited.endpoint, Endpoint::Unix(_)),
             // The server says it for all of them.
             proxy_protocol: false,
+            tls: inherited.tls,
         });
         listeners.collect()
     });

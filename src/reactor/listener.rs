@@ -28,6 +28,8 @@ pub struct Listener {
     pub is_unix: bool,
     /// True if a connection from a trusted proxy begins with a PROXY header.
     pub proxy_protocol: bool,
+    /// True if clients speak TLS.
+    pub tls: bool,
 }
 
 /// The holders of a listening socket, which decide whether waiting connections are reset when a core closes its
@@ -45,7 +47,7 @@ pub enum Owner {
 impl Listener {
     /// Creates a TCP listener of one core.
     pub fn of_core(socket: Socket) -> Self {
-        Self { socket, owner: Owner::Core, is_unix: false, proxy_protocol: false }
+        Self { socket, owner: Owner::Core, is_unix: false, proxy_protocol: false, tls: false }
     }
 }
 
@@ -71,16 +73,16 @@ pub fn listen(places: &[Place], cores: usize, share_port: bool) -> Result<Opened
     let mut skipped = Vec::new();
     for place in places {
         let of_place = open_place(place, cores, share_port || place.share_port, &mut skipped)?;
-        opened.extend(of_place.into_iter().map(|open| (open, place.proxy_protocol)));
+        opened.extend(of_place.into_iter().map(|open| (open, place.proxy_protocol, place.tls)));
     }
     let mut listeners = vec![Vec::new(); cores];
     let (mut endpoints, mut files) = (Vec::new(), Vec::new());
-    for (Open { endpoint, sockets, file }, proxy_protocol) in opened {
+    for (Open { endpoint, sockets, file }, proxy_protocol, tls) in opened {
         let is_unix = matches!(endpoint, Endpoint::Unix(_));
         let owner = if is_unix { Owner::Server } else { Owner::Core };
         for (core, socket) in sockets.into_iter().enumerate() {
             let socket = Socket::from_raw(socket.into_raw_fd());
-            listeners[core].push(Listener { socket, owner, is_unix, proxy_protocol });
+            listeners[core].push(Listener { socket, owner, is_unix, proxy_protocol, tls });
         }
         endpoints.push(endpoint);
         files.extend(file);

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::process::Process;
 use crate::engine::{CounterFamily, Counters, Current, Limits, ReactorKind, Reloads, Status};
+use crate::tls::Acceptor;
 
 /// A counter of the program around the server, for the metrics.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ pub struct Metrics {
     reactor: ReactorKind,
     limits: Current<Limits>,
     counters: Vec<ExtraCounter>,
+    tls: Option<Arc<Acceptor>>,
 }
 
 impl Metrics {
@@ -48,12 +50,17 @@ impl Metrics {
         reactor: ReactorKind,
         limits: Current<Limits>,
     ) -> Self {
-        Self { cores: cores.into(), status, reactor, limits, counters: Vec::new() }
+        Self { cores: cores.into(), status, reactor, limits, counters: Vec::new(), tls: None }
     }
 
     /// Adds counters that are not of the cores.
     pub(crate) fn with_counters(self, counters: &[ExtraCounter]) -> Self {
         Self { counters: counters.to_vec(), ..self }
+    }
+
+    /// Adds metrics of the certificates.
+    pub(crate) fn with_tls(self, acceptor: Arc<Acceptor>) -> Self {
+        Self { tls: Some(acceptor), ..self }
     }
 
     /// Returns the server's status.
@@ -113,10 +120,23 @@ impl Metrics {
         Ok(())
     }
 
+    fn encode_certificates(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(acceptor) = &self.tls else { return Ok(()) };
+        let help = "The time when the first of the server's certificates expires, in seconds since 1970.";
+        let name = "ringsock_tls_certificate_expiry_seconds";
+        encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&acceptor.expires_s())?;
+        let help = "New certificates, keys or lists that could not be used, so that the old ones stayed in force.";
+        let mut metric = encoder.encode_descriptor("ringsock_tls_settings_refused", help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&acceptor.refused(), None)
+    }
+
     fn encode_gauges(&self, scope: Scope, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let sum = |values: &mut dyn Iterator<Item = u64>| values.sum();
         let help = "Open connections.";
         self.encode_of_cores(scope, encoder, "ringsock_connections", help, Counters::connections, sum)?;
+        let help = "Clients that wait for their handshake of TLS.";
+        let waiting = |counters: &Counters| counters.tls_handshakes_waiting.read();
+        self.encode_of_cores(scope, encoder, "ringsock_tls_handshakes_waiting", help, waiting, sum)?;
         let help = "Open WebSocket sessions.";
         self.encode_of_cores(scope, encoder, "ringsock_sessions", help, Counters::sessions, sum)?;
         let help = "Time of the core's last turn, in seconds since the server started; without the label core, of the \
@@ -190,6 +210,7 @@ struct Scoped {
 impl Collector for Scoped {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.metrics.encode_counters(self.scope, &mut encoder)?;
+        self.metrics.encode_certificates(&mut encoder)?;
         self.metrics.encode_gauges(self.scope, &mut encoder)?;
         encode_process(&mut encoder, &Process::read())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Received, Transport, turn_away, turn_away_waiting};
+use super::{Received, TlsSessions, Transport, turn_away, turn_away_waiting};
 use crate::reactor::sim::{Faults, Network, Peer, Sim};
 use crate::reactor::{Chunks, Completion, Reactor, Socket, Token};
 
@@ -87,7 +87,8 @@ fn a_write_takes_what_fits_and_a_send_the_rest() {
     let bytes = vec![7; 1 << 22];
     let mut written = 0;
     loop {
-        match transport.write(&mut sim, &[IoSlice::new(&bytes[written..])]).unwrap() {
+        match transport.write(&mut sim, &mut TlsSessions::default(), TOKEN, &[IoSlice::new(&bytes[written..])]).unwrap()
+        {
             0 => break,
             count => written += count,
         }
@@ -114,7 +115,7 @@ fn a_reset_breaks_the_transport() {
         peer.reset();
         enter(&mut sim);
         let failed = match write {
-            true => transport.write(&mut sim, &[IoSlice::new(b"a")]).is_err(),
+            true => transport.write(&mut sim, &mut TlsSessions::default(), TOKEN, &[IoSlice::new(b"a")]).is_err(),
             false => matches!(transport.receive(&mut sim, &mut [0; 4]), Received::Failed(_)),
         };
         assert!(failed && transport.is_broken(), "write: {write}");

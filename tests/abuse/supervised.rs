@@ -111,7 +111,7 @@ fn row_58_goodbyes_are_spread_evenly() {
         let last = times.iter().max().copied().unwrap_or_default();
         let tenths: Vec<usize> = (0..10)
             .map(|tenth| (SPREAD * tenth / 10, SPREAD * (tenth + 1) / 10))
-            .map(|(from, to)| times.iter().filter(|time| (from..to).contains(time)).count())
+            .map(|(from, to)| times.iter().filter(|time| (from..to).contains(*time)).count())
             .collect();
         figure(
             58,

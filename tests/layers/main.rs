@@ -22,16 +22,17 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("slab", &[]),
     ("protocol", &[]),
     ("reactor", &["address", "slab"]),
-    ("transport", &["reactor"]),
+    ("tls", &[]),
+    ("transport", &["reactor", "tls"]),
     ("mesh", &[]),
     ("bus", &[]),
-    ("config", &["address", "protocol", "engine", "service"]),
+    ("config", &["address", "protocol", "engine", "service", "tls"]),
     ("units", &[]),
     ("tune", &["proc", "units"]),
-    ("load", &["proc", "units", "protocol", "reactor", "transport"]),
-    ("engine", &["address", "slab", "protocol", "reactor", "transport", "mesh"]),
-    ("service", &["proc", "engine", "protocol", "reactor", "mesh", "bus"]),
-    ("server", &["address", "service", "engine", "protocol", "reactor", "mesh", "bus", "config"]),
+    ("load", &["proc", "units", "protocol", "reactor", "tls", "transport"]),
+    ("engine", &["address", "slab", "protocol", "reactor", "tls", "transport", "mesh"]),
+    ("service", &["proc", "engine", "protocol", "reactor", "tls", "mesh", "bus"]),
+    ("server", &["address", "service", "engine", "protocol", "reactor", "tls", "mesh", "bus", "config"]),
 ];
 
 /// The modules of the engine from the bottom up; each imports only from those before it.

@@ -73,7 +73,7 @@ pub fn serve_prepared(flags: &[&str], prepare: impl FnOnce(&mut Command)) -> (Pr
     let mut process = Process(command.spawn().unwrap());
     let mut output = BufReader::new(process.0.stdout.take().unwrap());
     let (mut banner, mut line) = (String::new(), String::new());
-    while !line.contains("ready on ws://") {
+    while !line.contains("ready on ws") {
         line.clear();
         assert!(output.read_line(&mut line).unwrap() > 0, "it ended after\n{banner}");
         banner.push_str(&line);

@@ -198,6 +198,11 @@ impl Clients {
 }
 
 impl Client {
+    /// Returns whether a PROXY header must come first.
+    pub(in crate::engine) fn awaits_proxy_header(self) -> bool {
+        self.awaits_proxy_header
+    }
+
     /// Returns the address at which the connection is counted, if it is.
     fn counted_address(self) -> Option<IpAddr> {
         self.address.filter(|_| self.counted)

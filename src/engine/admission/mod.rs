@@ -13,6 +13,7 @@
 //! connections, and handshakes of at most [`ADDRESSES_REMEMBERED_MAX`] addresses are remembered.
 
 pub(in crate::engine) mod clients;
+pub(in crate::engine) mod handshakes;
 
 use std::collections::HashMap;
 use std::collections::hash_map::{Entry, RandomState};

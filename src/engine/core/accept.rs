@@ -105,7 +105,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.counters().accepted.add(1);
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
         if before >= self.parts.limits().connections_max {
-            return self.turn_away(socket, &Refusal::OverCapacity);
+            return self.turn_away(socket, listener, &Refusal::OverCapacity);
         }
         let Self { parts, reactor, .. } = self;
         let peer = || match listener.is_unix {
@@ -114,7 +114,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         };
         let client = match parts.clients.admit_connection(peer, listener.proxy_protocol) {
             Ok(client) => client,
-            Err(NotAdmitted::Refused(refusal)) => return self.turn_away(socket, &refusal),
+            Err(NotAdmitted::Refused(refusal)) => return self.turn_away(socket, listener, &refusal),
             Err(NotAdmitted::Gone) => {
                 self.reactor.close(socket);
                 return self.note_closed(End::LeftBeforeUpgrade);
@@ -125,23 +125,33 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let look = if self.has_stopped_accepting() { deadline.min(self.parts.silent_until(&slot)) } else { deadline };
         match self.sessions.insert(slot) {
             Ok(token) => {
+                let awaits_header = client.is_some_and(|client| client.awaits_proxy_header());
                 self.parts.clients.insert(token.index, client);
                 self.parts.schedule(token, look);
+                if listener.tls {
+                    match awaits_header {
+                        true => self.parts.tls.await_header(token.index),
+                        false => self.begin_tls(token, &[]),
+                    }
+                }
                 if let Some(slot) = self.sessions.get_mut(token) {
                     slot.transport_mut().watch(&mut self.reactor, token);
                 }
             }
             Err(_) => {
                 self.parts.clients.discard(client);
-                self.turn_away(socket, &Refusal::OverCapacity);
+                self.turn_away(socket, listener, &Refusal::OverCapacity);
             }
         }
     }
 
-    fn turn_away(&mut self, socket: Socket, refusal: &Refusal) {
+    fn turn_away(&mut self, socket: Socket, listener: Listener, refusal: &Refusal) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.note_turned_away(refusal, Some(socket));
         self.parts.counters().closed.add(&End::TurnedAway);
+        if listener.tls {
+            return self.turn_away_tls(socket);
+        }
         let answer = self.answer_bytes(refusal);
         transport::turn_away(&mut self.reactor, socket, &answer, &mut self.scratch);
     }

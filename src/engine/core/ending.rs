@@ -48,6 +48,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Phase::Open => End::EndOfStream,
                 _ => End::LeftBeforeUpgrade,
             };
+            if slot.transport().is_secure() {
+                slot.transport_mut().finish(&mut self.reactor, &mut self.parts.tls, token);
+            }
             // RFC 6455 7.1.1: the server closes first.
             self.end(token, end);
         } else if slot.lingers_when_sent() && slot.phase() != Phase::Lingering {
@@ -58,6 +61,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Handles the end of the peer's stream.
     pub(super) fn end_of_stream(&mut self, token: Token) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
+        if slot.transport().is_secure() {
+            self.parts.counters().tls_truncated.write(self.parts.tls.truncated());
+        }
         if slot.phase() == Phase::Open || slot.has_outbox() {
             self.parts.set_deadline(slot, token, self.parts.limits().close_timeout_ms);
         }
@@ -119,7 +125,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.tell_closed(token);
         let Some(slot) = self.sessions.get_mut(token) else { return };
         slot.linger();
-        slot.transport_mut().finish(&mut self.reactor);
+        if slot.transport().is_secure() && self.parts.tls.is_handshaking(token.index) {
+            slot.transport_mut().note_tls_failed();
+        }
+        slot.transport_mut().finish(&mut self.reactor, &mut self.parts.tls, token);
         self.parts.set_deadline(slot, token, self.parts.limits().close_timeout_ms);
     }
 

@@ -13,6 +13,7 @@ mod draining;
 mod ending;
 mod events;
 mod fanout;
+mod handshakes;
 mod listening;
 mod pending;
 mod pending_answers;
@@ -47,6 +48,7 @@ use crate::engine::tasks::{Spawner, Tasks};
 use crate::engine::topics::Pacing;
 use crate::engine::wheel::TICK_MS;
 use crate::reactor::{Completion, Reactor, Token};
+use crate::tls::Acceptor;
 
 /// The buffer of every read: a quarter of a common second-level cache, so that the kernel's bytes are still cached when
 /// they are decoded, and large enough for a message of 256 KiB to arrive in one read and be answered in place.
@@ -81,12 +83,28 @@ pub struct Core<H: Handler, R: Reactor> {
     /// Indexes whose timer has fired and was not checked yet.
     fired: Vec<u32>,
     draining: Option<Drain>,
+    /// The server's end of TLS, for the listeners that speak it.
+    acceptor: Option<Arc<Acceptor>>,
+    /// A clock in microseconds, for what a turn spends on handshakes.
+    monotonic_us: fn() -> u64,
 }
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Makes a core that accepts from its listeners from its first turn on.
     pub fn new(seed: Seed, handler: H, reactor: R, spawner: Spawner) -> Self {
-        let Seed { core, listeners, limits, counters_of_all, connections, admission, rates, mesh, clock } = seed;
+        let Seed {
+            core,
+            listeners,
+            limits,
+            counters_of_all,
+            connections,
+            admission,
+            rates,
+            mesh,
+            clock,
+            acceptor,
+            monotonic_us,
+        } = seed;
         mesh.wake_by(reactor.waker());
         let (clients, tasks) = (Clients::new(admission), Tasks::new(spawner));
         Self {
@@ -107,6 +125,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             scratch: vec![0; SCRATCH_BYTES],
             fired: Vec::new(),
             draining: None,
+            acceptor,
+            monotonic_us,
         }
     }
 
@@ -121,6 +141,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.accept_if_due();
         self.carry_out_completions();
         self.carry_out_commands();
+        self.shake_hands();
         self.handle_entries();
         self.parts.release_postponed();
         self.resume_interrupted();
@@ -132,6 +153,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.parts.topics.end_turn()
             || self.parts.lists.has_more()
             || !self.fired.is_empty()
+            || self.parts.handshakes.has_waiting()
             || self.parts.tasks.has_commands()
             || self.parts.own_mail() > 0
             || self.has_closes_due()

@@ -8,7 +8,7 @@ use crate::engine::handler::Handler;
 use crate::engine::session::{Awaits, List, Phase};
 use crate::protocol::http::Refusal;
 use crate::reactor::{Reactor, Token};
-use crate::transport::Received;
+use crate::transport::{Opening, Received};
 
 /// Bytes that a session is read in a turn; the rest waits for the next turn, behind other sessions. In frames of a few
 /// bytes, these take a core some milliseconds.
@@ -67,6 +67,13 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 continue;
             }
             let room = self.parts.read_size(slot, scratch.len().min(bytes_max));
+            if slot.transport().is_secure() {
+                match self.read_secure(token, &mut scratch, room) {
+                    Some(count) => bytes += count,
+                    None => break,
+                }
+                continue;
+            }
             match slot.transport_mut().receive(&mut self.reactor, &mut scratch[..room]) {
                 Received::Bytes { count, is_all } => {
                     bytes += count;
@@ -95,12 +102,55 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.read_on_if_interrupted(token, bytes);
     }
 
+    #[inline(always)]
     pub(super) fn read_on_if_interrupted(&mut self, token: Token, bytes: usize) {
         let Some(slot) = self.sessions.get_mut(token) else { return };
         self.assembled_bytes += bytes.min(slot.incomplete_bytes());
         let unread = slot.has_unread();
         if unread && slot.may_read(|| self.parts.outbox_bytes_max(slot)) {
-            self.parts.resume_next_turn(slot, token);
+            // A client that waits for its handshake is read when it has had its turn.
+            if !slot.transport().is_secure() || !self.parts.tls.is_step_due(token.index) {
+                self.parts.resume_next_turn(slot, token);
+            }
+        }
+    }
+
+    /// Reads and consumes once over TLS. Returns how many bytes came if more may be read, or `None`. Apart from
+    /// [`Core::read`], so that it costs plain sessions nothing.
+    #[cold]
+    #[inline(never)]
+    fn read_secure(&mut self, token: Token, scratch: &mut [u8], room: usize) -> Option<usize> {
+        let slot = self.sessions.get_mut(token)?;
+        let received =
+            slot.transport_mut().receive_secure(&mut self.reactor, &mut self.parts.tls, token, scratch, room);
+        self.parts.send_answer(slot, token, &mut self.reactor);
+        match received {
+            Opening::Handshake { is_all } => {
+                self.await_handshake(token);
+                (!is_all).then_some(0)
+            }
+            Opening::Fault(fault) => {
+                self.fail_tls(token, &fault);
+                None
+            }
+            Opening::Received(Received::Bytes { count, is_all }) => {
+                slot.note_heard(self.parts.tick());
+                if slot.phase() == Phase::Open && self.parts.postpones(slot, count) {
+                    self.set_aside(token, Phase::Open, &scratch[..count], Awaits::Nothing);
+                    return None;
+                }
+                self.consume(token, &mut scratch[..count]);
+                (!is_all).then_some(count)
+            }
+            Opening::Received(Received::Nothing) => None,
+            Opening::Received(Received::End) => {
+                self.end_of_stream(token);
+                None
+            }
+            Opening::Received(Received::Failed(_)) => {
+                self.check_end(token);
+                None
+            }
         }
     }
 

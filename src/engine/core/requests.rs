@@ -89,6 +89,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Answers the complete requests, after the PROXY header that may have to come first.
     fn answer_all(&mut self, token: Token, received: &[u8], scan: HeadScan) -> Left {
         match self.parts.clients.read_proxy_header(token.index, received) {
+            Ok(Some(bytes)) if self.parts.tls.take_awaiting_header(token.index) => {
+                self.begin_tls(token, &received[bytes..]);
+                Left::Nothing
+            }
             Ok(Some(bytes)) => self.answer_rest(token, &received[bytes..], scan),
             Ok(None) => Left::Bytes(received.len(), Awaits::HeadEnd(scan)),
             Err(refusal) => {

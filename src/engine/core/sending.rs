@@ -4,8 +4,10 @@ use std::io;
 
 use super::Core;
 use crate::engine::handler::Handler;
+use crate::engine::session::outbox::Taken;
 use crate::engine::session::{List, Phase};
 use crate::reactor::{Reactor, Token};
+use crate::transport::SEALED_AT_ONCE_BYTES_MAX;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn sent(&mut self, token: Token, result: io::Result<usize>, more: bool) {
@@ -33,6 +35,27 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.read_on_if_interrupted(token, 0);
     }
 
+    /// Passes what one send over TLS may carry to the reactor.
+    #[inline(never)]
+    fn send_secure(&mut self, token: Token) {
+        let Some(slot) = self.sessions.get_mut(token) else { return };
+        let taken = slot.outbox_mut().and_then(|outbox| outbox.take_to_seal(SEALED_AT_ONCE_BYTES_MAX));
+        let chunks = match taken {
+            None => return,
+            Some(Taken::Sealed(chunks)) => chunks,
+            Some(Taken::Plain(chunks)) => match slot.transport_mut().seal(&mut self.parts.tls, token, &chunks) {
+                Ok(sealed) => {
+                    let more = sealed.len() - chunks.len();
+                    slot.outbox_mut().into_iter().for_each(|outbox| outbox.note_sealed(more));
+                    sealed
+                }
+                Err(_) => return self.check_end(token),
+            },
+        };
+        slot.note_sent();
+        slot.transport_mut().send(&mut self.reactor, token, chunks);
+    }
+
     pub(super) fn send_all(&mut self) {
         let mut dirty = self.parts.lists.take_dirty();
         for token in dirty.drain(..) {
@@ -41,7 +64,9 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             if slot.transport().is_sending() || slot.transport().is_broken() || slot.phase() == Phase::Ended {
                 continue;
             }
-            if let Some(chunks) = slot.outbox_mut().and_then(|outbox| outbox.take()) {
+            if slot.transport().is_secure() {
+                self.send_secure(token);
+            } else if let Some(chunks) = slot.outbox_mut().and_then(|outbox| outbox.take()) {
                 slot.note_sent();
                 slot.transport_mut().send(&mut self.reactor, token, chunks);
             }

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, LazyLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,6 +37,7 @@ use crate::engine::seed::Seed;
 use crate::engine::status::Status;
 use crate::mesh::Mesh;
 use crate::reactor::{self, InheritedSocket, Opened, SocketFile};
+use crate::tls::Acceptor;
 
 /// The interval at which the cores are checked.
 const WATCH_INTERVAL: Duration = Duration::from_millis(WATCH_INTERVAL_MS);
@@ -78,6 +79,8 @@ pub struct Setup {
     pub descriptors_reserved: usize,
     /// Signals that cancel the start.
     pub signals: Option<Signals>,
+    /// The server's end of TLS, for the places that speak it.
+    pub acceptor: Option<Arc<Acceptor>>,
 }
 
 /// The way a server ended.
@@ -221,6 +224,8 @@ impl<M: Send + 'static> Cores<M> {
             rates: Arc::clone(&rates),
             mesh,
             clock: SystemTime::now,
+            acceptor: setup.acceptor.clone(),
+            monotonic_us,
         });
         this.threads = threads.serve(seeds);
         this.await_start(cores)?;
@@ -421,4 +426,10 @@ impl<M> fmt::Debug for Cores<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cores").field("endpoints", &self.endpoints).field("cores", &self.threads.len()).finish()
     }
+}
+
+/// Returns the microseconds since the first call.
+fn monotonic_us() -> u64 {
+    static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(EPOCH.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

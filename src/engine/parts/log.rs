@@ -10,11 +10,12 @@ use tracing::field::{DisplayValue, debug, display};
 
 use super::Parts;
 use crate::engine::log::{FRAMES, LogEnabled, REFUSALS, SESSIONS};
-use crate::engine::reasons::End;
+use crate::engine::reasons::{End, TlsFailure};
 use crate::engine::values::SessionId;
 use crate::protocol::http::Refusal;
 use crate::protocol::{Close, Opcode, Reason, Violation};
 use crate::reactor::Token;
+use crate::tls::Fault;
 
 /// Logs a line about a session at debug.
 macro_rules! log_session {
@@ -87,6 +88,12 @@ impl Parts {
     #[inline]
     pub(in crate::engine) fn log_rejected(&self, token: Token, status: u16) {
         log_session!(REFUSALS, self, token, status, "The handler rejected an upgrade.");
+    }
+
+    #[inline]
+    pub(in crate::engine) fn log_tls_failure(&self, token: Token, fault: &Fault) {
+        let reason = TlsFailure::of(fault).name();
+        log_session!(REFUSALS, self, token, reason, "TLS has failed on a connection. {fault}");
     }
 
     /// Logs that a connection gets no session; `client` returns its address.

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::engine::admission::clients::Clients;
+use crate::engine::admission::handshakes::Handshakes;
 use crate::engine::counters::Counters;
 use crate::engine::current::Following;
 use crate::engine::limits::Limits;
@@ -36,6 +37,7 @@ use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake::{Answer, Extension};
 use crate::protocol::{AssemblyPool, MessageLimits};
 use crate::reactor::Token;
+use crate::transport::TlsSessions;
 
 /// The reply buffer is sent when it holds this much, even if more follows, so that it stays within the second-level
 /// cache.
@@ -54,6 +56,8 @@ pub(in crate::engine) struct Parts {
     /// The counters of every core, for reading.
     counters_of_all: Arc<[Arc<Counters>]>,
     pub(in crate::engine) clients: Clients,
+    pub(in crate::engine) tls: TlsSessions,
+    pub(in crate::engine) handshakes: Handshakes,
     wheel: Wheel,
     acknowledged: Acknowledged,
     pub(in crate::engine) pool: AssemblyPool,
@@ -107,6 +111,8 @@ impl Parts {
             counters: counters_of_all.get(usize::from(core)).cloned().unwrap_or_default(),
             counters_of_all,
             clients,
+            tls: TlsSessions::default(),
+            handshakes: Handshakes::default(),
             wheel: Wheel::default(),
             acknowledged: Acknowledged::default(),
             pool: AssemblyPool::default(),
@@ -303,6 +309,7 @@ impl Parts {
     pub(in crate::engine) fn forget_connection(&mut self, token: Token) {
         self.clients.remove(token.index);
         self.acknowledged.forget(token.index);
+        self.tls.remove(token.index);
     }
 
     /// Records that an open session has ended. Returns whether the handler is to be told, which happens once.

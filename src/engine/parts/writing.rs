@@ -109,10 +109,12 @@ impl Parts {
     fn send_directly<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets, payload: &[u8]) {
         slot.note_sent();
         let parts = [IoSlice::new(&self.reply), IoSlice::new(payload)];
-        let Ok(sent) = slot.transport_mut().write(sockets, &parts) else { return self.reply.clear() };
+        let written = slot.transport_mut().write(sockets, &mut self.tls, token, &parts);
+        let Ok(sent) = written else { return self.reply.clear() };
         let head = self.reply.len();
-        if sent < head + payload.len() {
+        if sent < head + payload.len() || self.tls.has_unsent() {
             let mut outbox = Box::<Outbox>::default();
+            outbox.push_sealed(self.tls.take_unsent());
             outbox.push(&self.reply[sent.min(head)..]);
             outbox.push(&payload[sent.saturating_sub(head)..]);
             self.put_in_outbox(slot, token, outbox);
@@ -165,15 +167,36 @@ impl Parts {
             return self.mark_dirty(slot, token);
         }
         slot.note_sent();
-        let written = slot.transport_mut().write(sockets, &[IoSlice::new(&self.reply)]);
+        let written = slot.transport_mut().write(sockets, &mut self.tls, token, &[IoSlice::new(&self.reply)]);
         if let Ok(sent) = written
-            && sent < self.reply.len()
+            && (sent < self.reply.len() || self.tls.has_unsent())
         {
             let mut outbox = Box::<Outbox>::default();
+            outbox.push_sealed(self.tls.take_unsent());
             outbox.push(&self.reply[sent..]);
             self.put_in_outbox(slot, token, outbox);
         }
         self.reply.clear();
+    }
+
+    /// Sends what a TLS session must send because of what it received: the answer of a handshake, or an alert.
+    pub(in crate::engine) fn send_answer<S>(&mut self, slot: &mut Slot<S>, token: Token, sockets: &mut dyn Sockets) {
+        let answer = self.tls.take_answer();
+        if answer.is_empty() || slot.transport().is_broken() {
+            return;
+        }
+        if let Some(outbox) = slot.outbox_mut() {
+            outbox.push_sealed(&answer);
+            return self.mark_dirty(slot, token);
+        }
+        slot.note_sent();
+        if let Ok(sent) = slot.transport_mut().write_sealed(sockets, &answer)
+            && sent < answer.len()
+        {
+            let mut outbox = Box::<Outbox>::default();
+            outbox.push_sealed(&answer[sent..]);
+            self.put_in_outbox(slot, token, outbox);
+        }
     }
 
     /// Returns whether more waits for the session in hand than may. Before it says so, the reply buffer is sent: the

@@ -35,8 +35,8 @@ pub(in crate::engine) struct Outbox {
     pieces: Pieces,
     queued_bytes: usize,
     in_flight_bytes: usize,
-    /// The payload of the latest ping without a queued pong.
-    latest_ping: Option<Vec<u8>>,
+    /// Contents that are almost never there.
+    rare: Option<Box<Rare>>,
     /// The tick at which bytes were last sent, or at which waiting began.
     pub(in crate::engine) progress: u32,
     /// The tick since which the oldest shared frames in flight have waited; [`NEVER`] if there are none.
@@ -50,12 +50,32 @@ impl Default for Outbox {
             pieces: Pieces::None,
             queued_bytes: 0,
             in_flight_bytes: 0,
-            latest_ping: None,
+            rare: None,
             progress: 0,
             in_flight_since: NEVER,
             pongs: 0,
         }
     }
+}
+
+/// Contents of an outbox that are almost never there.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The payload of the latest ping without a queued pong.
+    latest_ping: Option<Vec<u8>>,
+    /// Bytes that TLS has sealed and the socket did not take. They go first.
+    sealed: Vec<u8>,
+    /// The rest of a piece whose beginning was sealed, before all other pieces: it cannot be dropped any more.
+    begun: Bytes,
+}
+
+/// The bytes of one send over TLS.
+#[derive(Debug)]
+pub(in crate::engine) enum Taken {
+    /// Bytes for [`Transport::send`](crate::transport::Transport::send).
+    Plain(Chunks),
+    /// Bytes that are sealed already.
+    Sealed(Chunks),
 }
 
 /// The queue, in order: mostly one piece.
@@ -99,7 +119,7 @@ impl Outbox {
 
     /// Returns whether nothing waits.
     pub(in crate::engine) fn is_empty(&self) -> bool {
-        self.bytes() == 0 && self.latest_ping.is_none()
+        self.bytes() == 0 && self.rare.as_ref().is_none_or(|rare| rare.latest_ping.is_none())
     }
 
     /// Returns the tick since which the oldest shared frames have waited; [`NEVER`] if there are none.
@@ -117,6 +137,14 @@ impl Outbox {
         self.queue(frames);
     }
 
+    /// Queues bytes that TLS has sealed, before all others: those were not sealed yet.
+    pub(in crate::engine) fn push_sealed(&mut self, sealed: &[u8]) {
+        if !sealed.is_empty() {
+            self.queued_bytes += sealed.len();
+            self.rare.get_or_insert_default().sealed.extend_from_slice(sealed);
+        }
+    }
+
     /// Queues frames that are shared with other sessions.
     pub(in crate::engine) fn share(&mut self, shared: SharedFrames) {
         self.queue_latest_pong();
@@ -132,9 +160,9 @@ impl Outbox {
             self.queue_pong(payload);
             return false;
         }
-        let replaced = self.latest_ping.is_some();
-        self.latest_ping.get_or_insert_default().clear();
-        self.latest_ping.get_or_insert_default().extend_from_slice(payload);
+        let latest_ping = &mut self.rare.get_or_insert_default().latest_ping;
+        let replaced = latest_ping.is_some();
+        *latest_ping = Some(payload.to_vec());
         replaced
     }
 
@@ -191,6 +219,63 @@ impl Outbox {
         Some(chunks)
     }
 
+    /// Takes what one send over TLS may carry: bytes that are sealed, or at most so many that are not. `None` if
+    /// nothing waits. The bytes count as in flight until [`Outbox::note_sent`].
+    pub(in crate::engine) fn take_to_seal(&mut self, bytes_max: usize) -> Option<Taken> {
+        if let Some(rare) = &mut self.rare
+            && !rare.sealed.is_empty()
+        {
+            let sealed = std::mem::take(&mut rare.sealed);
+            self.queued_bytes -= sealed.len();
+            self.in_flight_bytes += sealed.len();
+            return Some(Taken::Sealed(Chunks::One(Bytes::from(sealed))));
+        }
+        self.queue_latest_pong();
+        self.pongs = 0;
+        self.in_flight_since = NEVER;
+        let mut taken = Vec::new();
+        let mut room = bytes_max;
+        while room > 0
+            && taken.len() < Chunks::PARTS_MAX
+            && let Some(mut bytes) = self.take_next()
+        {
+            if bytes.len() > room {
+                let begun = bytes.split_off(room);
+                self.queued_bytes += begun.len();
+                self.rare.get_or_insert_default().begun = begun;
+            }
+            room -= bytes.len();
+            taken.push(bytes);
+        }
+        self.in_flight_bytes += taken.iter().map(Bytes::len).sum::<usize>();
+        if taken.is_empty() { None } else { Some(Taken::Plain(Chunks::Many(taken))) }
+    }
+
+    /// Records that more bytes are in flight than were taken, because they were sealed.
+    pub(in crate::engine) fn note_sealed(&mut self, more: usize) {
+        self.in_flight_bytes += more;
+    }
+
+    /// Takes the first bytes that are not sealed, and subtracts their cost from the queue.
+    fn take_next(&mut self) -> Option<Bytes> {
+        if let Some(rare) = &mut self.rare
+            && !rare.begun.is_empty()
+        {
+            self.queued_bytes -= rare.begun.len();
+            return Some(std::mem::take(&mut rare.begun));
+        }
+        let (piece, rest) = match std::mem::replace(&mut self.pieces, Pieces::None) {
+            Pieces::None => return None,
+            Pieces::One(piece) => (piece, Pieces::None),
+            Pieces::Many(mut pieces) => {
+                let piece = pieces.pop_front()?;
+                (piece, if pieces.is_empty() { Pieces::None } else { Pieces::Many(pieces) })
+            }
+        };
+        self.pieces = rest;
+        Some(piece.into_bytes(&mut self.in_flight_since, &mut self.queued_bytes))
+    }
+
     /// Records that `bytes` of those in flight were sent.
     pub(in crate::engine) fn note_sent(&mut self, bytes: usize, tick: u32) {
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(bytes);
@@ -213,7 +298,9 @@ impl Outbox {
     }
 
     fn queue_latest_pong(&mut self) {
-        if let Some(payload) = self.latest_ping.take() {
+        if let Some(rare) = &mut self.rare
+            && let Some(payload) = rare.latest_ping.take()
+        {
             self.queue_pong(&payload);
         }
     }

@@ -3,8 +3,10 @@
 //! Writes frames with the encoder of the protocol, and reads them strictly: a test fails on anything that a server must
 //! not send.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
+use super::secure::Secure;
 use super::trace::Trace;
 use crate::protocol::deflate::{Agreement, Compression, Compressors};
 use crate::protocol::handshake::Offer;
@@ -15,6 +17,7 @@ use crate::protocol::{
 };
 use crate::protocol::{Opcode, Role, apply_mask, write_close, write_frame};
 use crate::reactor::sim::Peer;
+use crate::tls::Connector;
 
 const KEY: MaskKey = [0x9a, 0x3c, 0x51, 0xe7];
 
@@ -29,6 +32,8 @@ pub struct Client {
     link: Option<Link>,
     /// It has requested a 100 before it sends a body, and accepts that none comes.
     may_be_continued: bool,
+    /// Its end of TLS.
+    secure: Option<RefCell<Secure>>,
 }
 
 struct Link {
@@ -167,7 +172,16 @@ pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 impl Client {
     pub fn new(peer: Peer, trace: Rc<Trace>) -> Self {
-        Self { peer, trace, handshake: None, received: Vec::new(), offer: None, link: None, may_be_continued: false }
+        Self {
+            peer,
+            trace,
+            handshake: None,
+            received: Vec::new(),
+            offer: None,
+            link: None,
+            may_be_continued: false,
+            secure: None,
+        }
     }
 
     /// Makes it ignore every 100 from now on.
@@ -221,7 +235,26 @@ impl Client {
 
     pub fn write(&self, bytes: &[u8]) {
         self.note("client writes: port, bytes", bytes);
-        self.peer.write(bytes);
+        match &self.secure {
+            Some(secure) => secure.borrow_mut().write(bytes, &self.peer),
+            None => self.peer.write(bytes),
+        }
+    }
+
+    /// Makes it speak TLS from now on.
+    pub fn secured(self, connector: &Connector) -> Self {
+        let secure = Some(RefCell::new(Secure::begin(connector, &self.peer)));
+        Self { secure, ..self }
+    }
+
+    /// Returns whether it speaks TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure.is_some()
+    }
+
+    /// Returns its end of TLS.
+    pub fn secure(&self) -> &RefCell<Secure> {
+        self.secure.as_ref().expect("the client speaks TLS")
     }
 
     /// Records an action or observation of this client.
@@ -362,7 +395,10 @@ impl Client {
     }
 
     fn pull(&mut self) {
-        let bytes = self.peer.read();
+        let bytes = match &self.secure {
+            Some(secure) => secure.borrow_mut().read(&self.peer),
+            None => self.peer.read(),
+        };
         if !bytes.is_empty() {
             self.note("client reads: port, bytes", &bytes);
             self.received.extend(bytes);

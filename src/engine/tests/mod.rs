@@ -14,6 +14,7 @@ mod letter;
 mod limits;
 mod log;
 mod mail;
+mod secure;
 mod trace;
 mod world;
 
@@ -37,6 +38,7 @@ mod simulation;
 mod taking;
 mod tasks;
 mod timeouts;
+mod tls;
 mod topics;
 mod upgrades;
 mod wakes;

@@ -27,6 +27,7 @@ use crate::engine::{
 use crate::mesh::Mesh;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
 use crate::reactor::{Listener, Owner, Reactor};
+use crate::tls::Acceptor;
 
 /// Turns after which a core that still finds something to do counts as spinning.
 const SETTLE_TURNS_MAX: usize = 100_000;
@@ -61,6 +62,8 @@ pub struct Process {
     pub listeners: Vec<Kind>,
     /// The counters of its cores.
     counters: Arc<[Arc<Counters>]>,
+    /// The server's end of TLS, and the listeners that speak it.
+    pub acceptor: Option<Arc<Acceptor>>,
     /// The ends of its rings that no core has taken yet.
     mesh: Rc<RefCell<Vec<Option<Mesh<MeshEntry>>>>>,
 }
@@ -74,8 +77,19 @@ impl Process {
         let (trace, board, post) = (Rc::default(), Rc::default(), Rc::default());
         let counters = (0..cores).map(|_| Arc::default()).collect();
         let listeners = vec![Kind::Tcp];
-        let (connections, rates) = (Arc::default(), Arc::default());
-        Self { connections, admission, trace, board, handle, post, rates, listeners, counters, mesh }
+        Self {
+            connections: Arc::default(),
+            rates: Arc::default(),
+            admission,
+            trace,
+            board,
+            handle,
+            post,
+            listeners,
+            counters,
+            mesh,
+            acceptor: None,
+        }
     }
 
     /// Returns the number of connections that the world expects.
@@ -150,7 +164,11 @@ impl<H: Handler> World<H> {
         let limits = Current::new(limits);
         let seed = Seed {
             core,
-            listeners: process.listeners.iter().map(|kind| listen(&network, *kind)).collect(),
+            listeners: process
+                .listeners
+                .iter()
+                .map(|kind| Listener { tls: process.acceptor.is_some(), ..listen(&network, *kind) })
+                .collect(),
             limits: limits.follow(),
             counters_of_all: Arc::clone(&process.counters),
             connections: Arc::clone(&process.connections),
@@ -158,6 +176,8 @@ impl<H: Handler> World<H> {
             rates: Arc::clone(&process.rates),
             mesh: process.mesh.borrow_mut()[usize::from(core)].take().expect("each core is made once"),
             clock: || UNIX_EPOCH + TIME_OF_DAY,
+            acceptor: process.acceptor.clone(),
+            monotonic_us: super::tls::ticking_us,
         };
         let reactor = Traced::new(reactor, Rc::clone(&process.trace));
         let core = Core::new(seed, handler(Rc::clone(&log)), reactor, tasks.spawner());
@@ -459,7 +479,7 @@ fn listen(network: &Network, kind: Kind) -> Listener {
         Kind::Unix => Owner::Server,
         Kind::Inherited => Owner::Supervisor,
     };
-    Listener { socket: network.listen_as(kind), owner, is_unix: kind == Kind::Unix, proxy_protocol: false }
+    Listener { socket: network.listen_as(kind), owner, is_unix: kind == Kind::Unix, proxy_protocol: false, tls: false }
 }
 
 /// Polls every task in every turn: wakers are not tested here.

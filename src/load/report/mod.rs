@@ -146,7 +146,7 @@ impl<'o> From<&'o Outcome> for Summary<'o> {
         });
         Self {
             mode: plan.mode,
-            url: format!("ws://{}{}", plan.host, plan.path),
+            url: plan.url(),
             connections: plan.connections,
             open: outcome.open,
             opening_s: outcome.opening_s,

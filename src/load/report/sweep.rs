@@ -90,7 +90,7 @@ impl From<&SweepOutcome> for SweepSummary {
         faults.extend(outcome.failure.iter().map(|why| (why.clone(), 1)));
         Self {
             mode: "sweep",
-            url: format!("ws://{}{}", plan.host, plan.path),
+            url: plan.url(),
             message_bytes: plan.size,
             offered_per_second: outcome.rate,
             saturated: outcome

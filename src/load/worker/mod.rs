@@ -28,9 +28,14 @@ use super::traffic::Traffic;
 use crate::protocol::handshake::client::ClientHandshake;
 use crate::protocol::{AssemblyPool, MessageLimits};
 use crate::reactor::{Completion, Reactor};
+use crate::tls::Connector;
+use crate::transport::TlsSessions;
 
 /// Bytes per read: the default size of a socket's buffer, so that one system call empties it.
 const READ_BYTES: usize = 256 * 1024;
+
+/// Bytes of records that TLS keeps between reads at most.
+const KEPT_BYTES_MAX: usize = 128 * 1024;
 
 /// The longest sleep, after which the worker checks for the next stage.
 const SLEEP_MAX: Duration = Duration::from_millis(20);
@@ -50,6 +55,8 @@ pub(super) struct Shared {
     /// The request, the same for all connections: its key only proves that the answer is not from a cache.
     pub request: Bytes,
     pub handshake: ClientHandshake,
+    /// The client's end of TLS, if the server speaks it.
+    pub connector: Option<Connector>,
     pub deliveries: Arc<Deliveries>,
     /// The current [`Stage`].
     pub stage: AtomicU8,
@@ -63,6 +70,7 @@ pub(super) struct Worker<R> {
     reactor: R,
     clients: Vec<Client>,
     traffic: Traffic,
+    tls: TlsSessions,
     pool: AssemblyPool,
     limits: MessageLimits,
     /// The index of the next client that has never been opened.
@@ -137,6 +145,7 @@ impl<R: Reactor> Worker<R> {
             shared,
             reactor,
             clients,
+            tls: TlsSessions::default(),
             pool: AssemblyPool::default(),
             unopened: 0,
             open: 0,
@@ -144,7 +153,7 @@ impl<R: Reactor> Worker<R> {
             unfinished_reads: Vec::new(),
             senders,
             churning,
-            scratch: vec![0; READ_BYTES],
+            scratch: vec![0; READ_BYTES + KEPT_BYTES_MAX],
             completions: Vec::new(),
             reports,
         }

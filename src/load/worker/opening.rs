@@ -9,7 +9,8 @@ use super::Worker;
 use crate::load::client::{Job, Phase};
 use crate::load::tally::Stage;
 use crate::protocol::http::HeadLimits;
-use crate::reactor::{self, Chunks, Reactor};
+use crate::reactor::{self, Reactor};
+use crate::tls::Session as TlsSession;
 use crate::transport::Transport;
 
 /// The longest time a handshake may take.
@@ -47,7 +48,13 @@ impl<R: Reactor> Worker<R> {
                 let token = client.token(at);
                 if let Some(transport) = &mut client.transport {
                     transport.watch(&mut self.reactor, token);
-                    transport.send(&mut self.reactor, token, Chunks::One(self.shared.request.clone()));
+                }
+                match &self.shared.connector {
+                    None => self.send_request(at),
+                    Some(connector) => match connector.connect() {
+                        Ok(session) => self.shake_hands(at, session),
+                        Err(error) => self.fail_opening(at, error.to_string()),
+                    },
                 }
             }
             Err(error) => {
@@ -55,6 +62,24 @@ impl<R: Reactor> Worker<R> {
                 self.reopen(at);
             }
         }
+    }
+
+    /// Begins the TLS session of a connection.
+    fn shake_hands(&mut self, at: usize, session: TlsSession) {
+        let client = &mut self.clients[at];
+        if let Some(transport) = &mut client.transport {
+            self.tls.insert(at as u32, session);
+            transport.secure();
+            match self.tls.start(at as u32) {
+                Ok(()) => self.send_answer(at),
+                Err(fault) => self.fail_opening(at, fault.to_string()),
+            }
+        }
+    }
+
+    /// Sends the request for a WebSocket.
+    pub(super) fn send_request(&mut self, at: usize) {
+        self.queue_send(at, self.shared.request.clone());
     }
 
     /// Reads the handshake answer, and any frames that follow it.

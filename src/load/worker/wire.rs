@@ -7,11 +7,11 @@ use std::io::{self, IoSlice};
 
 use bytes::Bytes;
 
-use super::Worker;
+use super::{READ_BYTES, Worker};
 use crate::load::client::Phase;
 use crate::protocol::{Incoming, State};
 use crate::reactor::{Chunks, Completion, Reactor, Token};
-use crate::transport::Received;
+use crate::transport::{Opening, Received};
 
 /// Reads of one connection per turn, before other connections have theirs.
 const READS_PER_TURN: usize = 16;
@@ -41,6 +41,9 @@ impl<R: Reactor> Worker<R> {
         let Some(transport) = &mut client.transport else { return };
         if let Err(error) = transport.note_sent(result, more) {
             self.fail(at, &error);
+        } else if !more && !client.waiting_sealed.is_empty() {
+            let waiting = std::mem::take(&mut client.waiting_sealed);
+            transport.send(&mut self.reactor, token, Chunks::One(waiting.into()));
         } else if !more && !client.waiting.is_empty() {
             let waiting = std::mem::take(&mut client.waiting);
             self.queue_send(at, waiting.into());
@@ -71,13 +74,14 @@ impl<R: Reactor> Worker<R> {
     pub(super) fn read(&mut self, at: usize) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut reads = 0;
-        while let Some(transport) = self.clients[at].transport_in_use() {
+        while self.clients[at].transport_in_use().is_some() {
             if reads == READS_PER_TURN {
                 self.unfinished_reads.push(at);
                 break;
             }
             reads += 1;
-            match transport.receive(&mut self.reactor, &mut scratch) {
+            let Some(received) = self.receive(at, &mut scratch) else { break };
+            match received {
                 Received::Bytes { count, is_all } => {
                     self.consume(at, &mut scratch[..count]);
                     if is_all {
@@ -90,6 +94,27 @@ impl<R: Reactor> Worker<R> {
             }
         }
         self.scratch = scratch;
+    }
+
+    /// Reads once. Returns `None` if the connection has ended meanwhile.
+    fn receive(&mut self, at: usize, scratch: &mut [u8]) -> Option<Received> {
+        let client = &mut self.clients[at];
+        let token = client.token(at);
+        let transport = client.transport_in_use()?;
+        if !transport.is_secure() {
+            return Some(transport.receive(&mut self.reactor, &mut scratch[..READ_BYTES]));
+        }
+        let opening = transport.receive_secure(&mut self.reactor, &mut self.tls, token, scratch, READ_BYTES);
+        self.continue_handshake(at);
+        match opening {
+            Opening::Received(received) => Some(received),
+            // A client's session shakes hands while it opens what the server sends.
+            Opening::Handshake { .. } => Some(Received::Nothing),
+            Opening::Fault(fault) => {
+                self.fail(at, &io::Error::other(fault));
+                None
+            }
+        }
     }
 
     fn consume(&mut self, at: usize, input: &mut [u8]) {
@@ -122,8 +147,9 @@ impl<R: Reactor> Worker<R> {
 
     /// Sends the written frames with one system call; does nothing if there are none.
     pub(super) fn transmit(&mut self, at: usize) {
-        let Self { clients, traffic, reactor, .. } = self;
+        let Self { clients, traffic, reactor, tls, .. } = self;
         let client = &mut clients[at];
+        let token = client.token(at);
         let Some(transport) = client.transport.as_mut().filter(|_| !traffic.out.is_empty()) else {
             return traffic.out.clear();
         };
@@ -131,7 +157,15 @@ impl<R: Reactor> Worker<R> {
             client.waiting.append(&mut traffic.out);
             return;
         }
-        match transport.write(reactor, &[IoSlice::new(&traffic.out)]) {
+        let written = transport.write(reactor, tls, token, &[IoSlice::new(&traffic.out)]);
+        if let (Ok(count), true) = (&written, tls.has_unsent()) {
+            client.waiting.extend_from_slice(&traffic.out[*count..]);
+        }
+        match written {
+            Ok(_) if tls.has_unsent() => {
+                let sealed = Bytes::copy_from_slice(tls.take_unsent());
+                transport.send(reactor, token, Chunks::One(sealed));
+            }
             Ok(count) if count == traffic.out.len() => {}
             Ok(count) => {
                 let rest = Bytes::copy_from_slice(&traffic.out[count..]);
@@ -143,11 +177,45 @@ impl<R: Reactor> Worker<R> {
     }
 
     /// Hands bytes over to the reactor, which sends them when the socket has room.
-    fn queue_send(&mut self, at: usize, bytes: Bytes) {
+    pub(super) fn queue_send(&mut self, at: usize, bytes: Bytes) {
         let client = &mut self.clients[at];
         let token = client.token(at);
-        if let Some(transport) = client.transport_in_use() {
-            transport.send(&mut self.reactor, token, Chunks::One(bytes));
+        let Some(transport) = client.transport_in_use() else { return };
+        let chunks = Chunks::One(bytes);
+        let chunks = if transport.is_secure() { transport.seal(&mut self.tls, token, &chunks) } else { Ok(chunks) };
+        match chunks {
+            Ok(chunks) => transport.send(&mut self.reactor, token, chunks),
+            Err(error) => self.fail(at, &error),
+        }
+    }
+
+    /// Sends what TLS must send, and the request once the TLS handshake is over.
+    fn continue_handshake(&mut self, at: usize) {
+        if !self.clients[at].transport_in_use().is_some_and(|transport| transport.is_secure()) {
+            return;
+        }
+        self.send_answer(at);
+        let client = &mut self.clients[at];
+        let is_connected = self.tls.get_mut(at as u32).is_some_and(|session| session.is_connected());
+        if is_connected && client.phase == Phase::Opening && !client.requested {
+            client.requested = true;
+            match client.transport_in_use().is_some_and(|transport| transport.is_sending()) {
+                true => client.waiting.extend_from_slice(&self.shared.request),
+                false => self.send_request(at),
+            }
+        }
+    }
+
+    /// Sends what TLS must send by itself.
+    pub(super) fn send_answer(&mut self, at: usize) {
+        let answer = self.tls.take_answer();
+        let client = &mut self.clients[at];
+        let token = client.token(at);
+        let Some(transport) = client.transport.as_mut().filter(|_| !answer.is_empty()) else { return };
+        if transport.is_sending() {
+            client.waiting_sealed.extend_from_slice(&answer);
+        } else {
+            transport.send(&mut self.reactor, token, Chunks::One(answer.into()));
         }
     }
 
@@ -166,7 +234,12 @@ impl<R: Reactor> Worker<R> {
 
     fn fail(&mut self, at: usize, error: &io::Error) {
         match self.clients[at].phase {
-            Phase::Opening => self.traffic.counts.fault(format!("A connection could not be opened: {error}."), 1),
+            Phase::Opening => {
+                let error = error.to_string();
+                self.traffic
+                    .counts
+                    .fault(format!("A connection could not be opened: {}.", error.trim_end_matches('.')), 1)
+            }
             Phase::Open => self.traffic.counts.fault(format!("A connection failed: {error}."), 1),
             Phase::Closed | Phase::Closing | Phase::Ending => {}
         }
@@ -184,7 +257,7 @@ impl<R: Reactor> Worker<R> {
             Phase::Open | Phase::Closing => self.open -= 1,
         }
         client.phase = Phase::Ending;
-        client.waiting = Vec::new();
+        (client.waiting, client.waiting_sealed) = (Vec::new(), Vec::new());
         transport.discard_on_close(&mut self.reactor);
         transport.cancel(&mut self.reactor, token);
         self.traffic.drop_in_flight(client);
@@ -195,6 +268,7 @@ impl<R: Reactor> Worker<R> {
         let client = &mut self.clients[at];
         let Some(transport) = client.transport.as_mut().filter(|_| client.phase == Phase::Ending) else { return };
         if transport.close(&mut self.reactor) {
+            self.tls.remove(at as u32);
             client.transport = None;
             client.phase = Phase::Closed;
             self.reopen(at);

@@ -19,6 +19,9 @@ pub enum Refusal {
         "The client speaks TLS, but this port speaks plain HTTP. Use ws:// or http://, or put a TLS proxy in front."
     )]
     TlsOnPlainPort,
+    /// The first byte on a TLS port is that of a request.
+    #[error("The client speaks plain HTTP, but this port speaks TLS. Use wss:// or https://.")]
+    PlainHttp,
     /// The first line does not begin with a method.
     #[error("The first line does not begin with a method in upper case. Send an HTTP/1.1 request, such as GET.")]
     MethodInvalid,
@@ -194,6 +197,7 @@ impl Refusal {
         use Refusal::*;
         match self {
             TlsOnPlainPort
+            | PlainHttp
             | MethodInvalid
             | BareLineFeed
             | RequestLineInvalid
@@ -237,6 +241,7 @@ impl Refusal {
 reasons! {
     Refusal:
     TlsOnPlainPort = "tls_on_plain_port",
+    PlainHttp = "plain_http_on_tls_port",
     MethodInvalid = "method_invalid",
     BareLineFeed = "bare_line_feed",
     RequestLineInvalid = "request_line_invalid",

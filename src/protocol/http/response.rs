@@ -426,6 +426,7 @@ mod tests {
         use Refusal::*;
         let refusals = [
             (400, TlsOnPlainPort),
+            (400, PlainHttp),
             (400, MethodInvalid),
             (400, BareLineFeed),
             (400, RequestLineInvalid),

@@ -92,7 +92,9 @@ fn whatever_happens_every_promise_is_kept() {
         println!("Seed {seed} failed. To replay: scripts/simulate --seed {seed} --trace");
     }
     assert!(failed.is_empty(), "seeds failed: {failed:?}");
-    assert!(count < SEEDS_ENOUGH || tally.dead().is_empty(), "never happened: {:?}", tally.dead());
+    // The storm of `tests/tls` brings those about.
+    let dead: Vec<String> = tally.dead().into_iter().filter(|name| !name.starts_with("engine: tls_")).collect();
+    assert!(count < SEEDS_ENOUGH || dead.is_empty(), "never happened: {dead:?}");
 }
 
 #[test]
