@@ -16,6 +16,10 @@ use super::records::{CONTENT_BYTES_MAX, Opened};
 /// Bytes by which the records of either version are longer than their content, and a KeyUpdate before them.
 const RECORD_OVERHEAD_BYTES_MAX: usize = 256;
 
+/// Bytes that wait for their rest: a record and some short messages. A server's session is sent no longer ones, and a
+/// client's needs a chain of certificates.
+const KEPT_BYTES_MAX: usize = 96 * 1024;
+
 /// An end of a connection of rustls.
 pub(super) trait Rustls {
     /// The end.
@@ -126,6 +130,10 @@ impl<R: Rustls> Connection<R> {
         // What follows close_notify is ignored.
         self.kept = if self.is_closed { Vec::new() } else { buffer[consumed..].to_vec() };
         self.shown = self.kept.len();
+        if self.kept.len() > KEPT_BYTES_MAX {
+            self.state = State::Failed;
+            return Err(Fault::Flood);
+        }
         // A record is longer than its content.
         let front = buffer.get_mut(..plaintext.len()).ok_or(Fault::Crypto)?;
         front.copy_from_slice(&plaintext);

@@ -20,6 +20,9 @@ use super::secrets::{Secrets, gather};
 /// The bytes of a plain record (RFC 8446 5.1), which is longest in a handshake of TLS 1.2.
 const RECORD_BYTES_MAX: usize = HEADER_BYTES + (1 << 14) + 2048;
 
+/// Bytes of a client that wait to become a message: more than its longest message, a chain of certificates, needs.
+const INPUT_BYTES_MAX: usize = 96 * 1024;
+
 /// A handshake under way. See the module.
 pub(super) struct Handshake {
     rustls: UnbufferedServerConnection,
@@ -57,13 +60,17 @@ impl Handshake {
 
     /// Adds bytes of the client.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        self.input.reserve_exact(bytes.len());
         self.input.extend_from_slice(bytes);
     }
 
     /// Returns whether a step can be taken: a whole record has arrived, or bytes that cannot become one.
     pub(super) fn is_ready(&self) -> bool {
         self.next_record().is_some()
+    }
+
+    /// Returns whether a record of the client was handled.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Returns whether the client's first byte is a letter of a request's method: no record begins with it.
@@ -74,6 +81,10 @@ impl Handshake {
     /// Shows rustls the records that have arrived, and appends its answers to `answer`. After a fault, these end with
     /// an alert.
     pub(super) fn step(&mut self, answer: &mut Vec<u8>) -> Result<Step, Fault> {
+        // rustls keeps the fragments of a message, with all of their padding, until the message is whole.
+        if self.input.len() > INPUT_BYTES_MAX {
+            return Err(Fault::Flood);
+        }
         while let Some(end) = self.next_record() {
             self.shown = end;
             self.has_begun = true;

@@ -101,8 +101,11 @@ impl Keys {
         expand_label(suite, &self.secret[..bytes], b"traffic upd", &mut next[..bytes])?;
         self.secret = next;
         next.zeroize();
+        // Nothing is sealed or opened with the old key and a number that it had.
+        self.number = u64::MAX;
+        self.derive(suite)?;
         self.number = 0;
-        self.derive(suite)
+        Ok(())
     }
 
     fn derive(&mut self, suite: Suite) -> Result<(), Unspecified> {

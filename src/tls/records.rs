@@ -191,15 +191,19 @@ impl Records {
         if kind != HANDSHAKE && self.rest.as_ref().is_some_and(|rest| !rest.message.is_empty()) {
             return Err(Fault::Unexpected);
         }
-        self.empty_records = if content.is_empty() { self.empty_records + 1 } else { 0 };
-        if self.empty_records > EMPTY_RECORDS_MAX {
-            return Err(Fault::Flood);
+        if content.is_empty() {
+            self.empty_records += 1;
+            if self.empty_records > EMPTY_RECORDS_MAX {
+                return Err(Fault::Flood);
+            }
         }
         match kind {
-            APPLICATION_DATA => {
-                self.key_updates = 0;
+            // Data alone starts the counts anew, so that floods of different kinds do not excuse each other.
+            APPLICATION_DATA if !content.is_empty() => {
+                (self.empty_records, self.key_updates) = (0, 0);
                 return Ok(content.len());
             }
+            APPLICATION_DATA => {}
             HANDSHAKE => self.take_handshake(content)?,
             ALERT => self.take_alert(content)?,
             CHANGE_CIPHER_SPEC => return Err(Fault::Unexpected),

@@ -84,6 +84,11 @@ impl Session {
         matches!(&self.layer, Layer::Handshake(handshake) if handshake.has_http())
     }
 
+    /// Returns whether the server has paid for a key exchange in a handshake that is under way.
+    pub fn has_begun(&self) -> bool {
+        matches!(&self.layer, Layer::Handshake(handshake) if handshake.has_begun())
+    }
+
     /// Takes a step of the handshake, which may take half a millisecond, and appends the answer. After a fault, the
     /// answer ends with the alert for the client.
     pub fn step(&mut self, answer: &mut Vec<u8>) -> Result<Progress, Fault> {

@@ -112,6 +112,12 @@ impl Transport {
         self.layer = Layer::Failed;
     }
 
+    /// Returns whether bytes are passed to the socket as they are.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.layer == Layer::Plain
+    }
+
     /// Returns whether the transport speaks TLS.
     #[inline]
     pub fn is_secure(&self) -> bool {

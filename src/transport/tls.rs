@@ -5,6 +5,7 @@
 //! what a socket did not take goes first.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
 
@@ -23,6 +24,15 @@ const READ_BYTES_MIN: usize = 20 * 1024;
 /// The result of [`Transport::receive_secure`].
 #[derive(Debug)]
 pub enum Opening {
+    /// Sealed bytes came, and were opened.
+    Plaintext {
+        /// The number of bytes of plaintext at the beginning of the buffer, perhaps 0.
+        count: usize,
+        /// The number of sealed bytes that came.
+        sealed_bytes: usize,
+        /// Nothing more can be there now.
+        is_all: bool,
+    },
     /// The same as without TLS.
     Received(Received),
     /// Bytes of a handshake came, which are kept until [`TlsSessions::step`].
@@ -30,12 +40,12 @@ pub enum Opening {
         /// Nothing more can be there now.
         is_all: bool,
     },
-    /// The session has failed, and the transport is broken.
+    /// The session has failed. Its alert is in [`TlsSessions::take_answer`].
     Fault(Fault),
 }
 
 /// The TLS sessions of a core, each under the index of its connection. See the module.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct TlsSessions {
     sessions: Vec<Option<Session>>,
     /// Plaintext for which a reader had no room, in reverse: almost never there.
@@ -210,6 +220,13 @@ impl Transport {
     }
 }
 
+impl fmt::Debug for TlsSessions {
+    /// Shows no byte of a session.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsSessions").field("indexes", &self.sessions.len()).finish_non_exhaustive()
+    }
+}
+
 /// Reads sealed bytes, and opens them. See [`Transport::receive_secure`].
 fn receive<S: Sockets + ?Sized>(
     transport: &mut Transport,
@@ -224,66 +241,60 @@ fn receive<S: Sockets + ?Sized>(
         let count = tls.take_unread(index, &mut scratch[..room]);
         if count > 0 {
             transport.readable = true;
-            return Opening::Received(Received::Bytes { count, is_all: false });
+            return Opening::Plaintext { count, sealed_bytes: 0, is_all: false };
         }
     }
-    loop {
-        let Some(session) = tls.sessions.get_mut(index as usize).and_then(Option::as_mut) else {
-            transport.stream = Stream::Broken;
-            return Opening::Received(Received::Failed(ErrorKind::NotConnected.into()));
-        };
-        if session.is_step_due() {
-            // The client waits for its turn.
-            transport.readable = true;
-            return Opening::Received(Received::Nothing);
-        }
-        if session.is_peer_closed() {
-            transport.stream = Stream::Finished;
-            transport.readable = false;
+    let Some(session) = tls.sessions.get_mut(index as usize).and_then(Option::as_mut) else {
+        transport.stream = Stream::Broken;
+        return Opening::Received(Received::Failed(ErrorKind::NotConnected.into()));
+    };
+    if session.is_step_due() {
+        // The client waits for its turn.
+        transport.readable = true;
+        return Opening::Received(Received::Nothing);
+    }
+    if session.is_peer_closed() {
+        transport.stream = Stream::Finished;
+        transport.readable = false;
+        return Opening::Received(Received::End);
+    }
+    let kept = session.kept().len();
+    let Some((front, rest)) = scratch.split_at_mut_checked(kept).filter(|(_, rest)| !rest.is_empty()) else {
+        // No session keeps that much.
+        transport.stream = Stream::Broken;
+        return Opening::Received(Received::Failed(ErrorKind::OutOfMemory.into()));
+    };
+    front.copy_from_slice(session.kept());
+    let size = Session::sealed_bytes(room).max(READ_BYTES_MIN).min(rest.len());
+    // Records that came with the end of the handshake are opened first.
+    let received = match session.has_whole_record() {
+        true => Received::Bytes { count: 0, is_all: false },
+        false => transport.receive(sockets, &mut rest[..size]),
+    };
+    let (count, is_all) = match received {
+        Received::Bytes { count, is_all } => (count, is_all),
+        Received::End => {
+            // An end without close_notify may be an attacker's (RFC 8446 6.1).
+            tls.truncated += u64::from(!session.is_handshaking());
             return Opening::Received(Received::End);
         }
-        let kept = session.kept().len();
-        let Some((front, rest)) = scratch.split_at_mut_checked(kept).filter(|(_, rest)| !rest.is_empty()) else {
-            // No record and no message of rustls is that long.
-            transport.stream = Stream::Broken;
-            return Opening::Received(Received::Failed(ErrorKind::OutOfMemory.into()));
-        };
-        front.copy_from_slice(session.kept());
-        let size = Session::sealed_bytes(room).max(READ_BYTES_MIN).min(rest.len());
-        let (count, is_all) = match transport.receive(sockets, &mut rest[..size]) {
-            Received::Bytes { count, is_all } => (count, is_all),
-            Received::Nothing if session.has_whole_record() => (0, true),
-            Received::End => {
-                // An end without close_notify may be an attacker's (RFC 8446 6.1).
-                tls.truncated += u64::from(!session.is_handshaking());
-                return Opening::Received(Received::End);
+        other => return Opening::Received(other),
+    };
+    if session.is_handshaking() {
+        session.feed(&scratch[..count]);
+        return Opening::Handshake { is_all };
+    }
+    match session.open(&mut scratch[..kept + count], &mut tls.answer) {
+        Ok(opened) => {
+            let plaintext = opened.plaintext;
+            if plaintext > room {
+                tls.unread.insert(index, scratch[room..plaintext].iter().rev().copied().collect());
             }
-            other => return Opening::Received(other),
-        };
-        if session.is_handshaking() {
-            session.feed(&scratch[..count]);
-            return Opening::Handshake { is_all };
+            let is_all = is_all && !opened.is_closed && plaintext <= room;
+            transport.readable = !is_all;
+            Opening::Plaintext { count: plaintext.min(room), sealed_bytes: count, is_all }
         }
-        match session.open(&mut scratch[..kept + count], &mut tls.answer) {
-            Ok(opened) => {
-                let (plaintext, is_all) = (opened.plaintext, is_all && !opened.is_closed);
-                if plaintext > room {
-                    tls.unread.insert(index, scratch[room..plaintext].iter().rev().copied().collect());
-                }
-                transport.readable = !is_all || plaintext > room;
-                match plaintext.min(room) {
-                    0 if is_all => return Opening::Received(Received::Nothing),
-                    0 => {}
-                    count => {
-                        return Opening::Received(Received::Bytes { count, is_all: !transport.readable });
-                    }
-                }
-            }
-            Err(fault) => {
-                fail(transport, sockets, tls);
-                return Opening::Fault(fault);
-            }
-        }
+        Err(fault) => Opening::Fault(fault),
     }
 }
 
@@ -349,19 +360,10 @@ fn finish<S: Sockets + ?Sized>(transport: &mut Transport, sockets: &mut S, tls: 
     let TlsSessions { sessions, sealed, .. } = tls;
     let Some(session) = sessions.get_mut(token.index as usize).and_then(Option::as_mut) else { return };
     sealed.clear();
-    // Best effort: the stream ends in any case.
+    // Best effort: the stream ends in any case, and the peer may be gone.
     if session.close(sealed).is_ok() && !sealed.is_empty() && !transport.is_sending() {
-        let _ = transport.write_now(sockets, &[IoSlice::new(sealed)]);
+        let _ = sockets.send_now(transport.socket, &[IoSlice::new(sealed)]);
     }
-}
-
-/// Ends a session after a fault: its peer is told why, if nothing else is on the way to it.
-fn fail<S: Sockets + ?Sized>(transport: &mut Transport, sockets: &mut S, tls: &mut TlsSessions) {
-    let alert = tls.take_answer();
-    if !alert.is_empty() && !transport.is_sending() {
-        let _ = transport.write_now(sockets, &[IoSlice::new(&alert)]);
-    }
-    transport.stream = Stream::Broken;
 }
 
 /// Returns the bytes from `start` on, so many of them.

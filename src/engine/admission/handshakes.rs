@@ -25,6 +25,11 @@ impl Handshakes {
         has_room
     }
 
+    /// Queues a client before all others.
+    pub(in crate::engine) fn push_first(&mut self, token: Token) {
+        self.waiting.push_front(token);
+    }
+
     /// Returns the client that has waited longest.
     pub(in crate::engine) fn pop(&mut self) -> Option<Token> {
         self.waiting.pop_front()

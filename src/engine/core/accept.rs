@@ -9,6 +9,7 @@ use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 
 use super::Core;
+use super::handshakes::TURNED_AWAY_ALERT;
 use super::listening::Accepting;
 use crate::engine::admission::clients::{NotAdmitted, Peer};
 use crate::engine::handler::Handler;
@@ -71,7 +72,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.parts.counters().accept_errors.add(1);
                 tracing::debug!(core = self.parts.core(), %error, "Accepting failed; retry in {ACCEPT_BACKOFF_MS} ms.");
                 if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
-                    self.turn_away_waiting(listener);
+                    self.turn_away_waiting(of);
                 } else {
                     self.warn_of_accepting(&error);
                 }
@@ -149,22 +150,21 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         self.connections.fetch_sub(1, Ordering::Relaxed);
         self.note_turned_away(refusal, Some(socket));
         self.parts.counters().closed.add(&End::TurnedAway);
-        if listener.tls {
-            return self.turn_away_tls(socket);
-        }
-        let answer = self.answer_bytes(refusal);
+        let answer = if listener.tls { TURNED_AWAY_ALERT.to_vec() } else { self.answer_bytes(refusal) };
         transport::turn_away(&mut self.reactor, socket, &answer, &mut self.scratch);
     }
 
     /// Uses the spare descriptor to answer waiting clients, since there is no other.
-    fn turn_away_waiting(&mut self, listener: Socket) {
+    fn turn_away_waiting(&mut self, listener: Listener) {
         self.turn_away_first(listener, &Refusal::OutOfDescriptors, TURNED_AWAY_PER_BACKOFF_MAX);
     }
 
-    fn turn_away_first(&mut self, listener: Socket, refusal: &Refusal, max: usize) {
-        let answer = self.answer_bytes(refusal);
+    fn turn_away_first(&mut self, listener: Listener, refusal: &Refusal, max: usize) {
+        let answer = if listener.tls { TURNED_AWAY_ALERT.to_vec() } else { self.answer_bytes(refusal) };
         for _ in 0..max {
-            if transport::turn_away_waiting(&mut self.reactor, listener, &answer, &mut self.scratch).is_err() {
+            let turned_away =
+                transport::turn_away_waiting(&mut self.reactor, listener.socket, &answer, &mut self.scratch);
+            if turned_away.is_err() {
                 break;
             }
             self.note_turned_away(refusal, None);
@@ -228,7 +228,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             }
         }
         // The rest are those without a descriptor.
-        self.turn_away_first(listener.socket, &Refusal::ShuttingDown, ACCEPT_QUEUE_MAX);
+        self.turn_away_first(listener, &Refusal::ShuttingDown, ACCEPT_QUEUE_MAX);
     }
 
     /// Frees the place of a closed connection: its descriptor can serve another one.

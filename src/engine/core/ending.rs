@@ -48,7 +48,8 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 Phase::Open => End::EndOfStream,
                 _ => End::LeftBeforeUpgrade,
             };
-            if slot.transport().is_secure() {
+            // A lingering session has said so already.
+            if slot.transport().is_secure() && slot.phase() != Phase::Lingering {
                 slot.transport_mut().finish(&mut self.reactor, &mut self.parts.tls, token);
             }
             // RFC 6455 7.1.1: the server closes first.
@@ -127,6 +128,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         slot.linger();
         if slot.transport().is_secure() && self.parts.tls.is_handshaking(token.index) {
             slot.transport_mut().note_tls_failed();
+            self.parts.tls.remove(token.index);
         }
         slot.transport_mut().finish(&mut self.reactor, &mut self.parts.tls, token);
         self.parts.set_deadline(slot, token, self.parts.limits().close_timeout_ms);

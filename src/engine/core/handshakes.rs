@@ -7,14 +7,14 @@
 use super::Core;
 use crate::engine::handler::Handler;
 use crate::engine::reasons::{End, TlsFailure};
+use crate::engine::session::Phase;
 use crate::protocol::http::Refusal;
-use crate::reactor::{Reactor, Socket, Token};
+use crate::reactor::{Reactor, Token};
 use crate::tls::{Fault, Progress};
-use crate::transport;
 
 /// The answer to a client that gets no session on a TLS port: a plain alert, internal_error. A client that has sent
 /// nothing yet understands it as well as one that waits for an answer.
-const TURNED_AWAY_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 80];
+pub(super) const TURNED_AWAY_ALERT: [u8; 7] = [21, 3, 1, 0, 2, 2, 80];
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Begins the TLS session of a connection, whose first bytes may have come behind a PROXY header.
@@ -37,6 +37,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Some(session) = self.parts.tls.get_mut(token.index).filter(|session| session.is_step_due()) else { return };
         if session.has_http() {
             return self.refuse_plain_http(token);
+        }
+        // The dearest step of these was taken: the rest is cheap, and they must not be lost to those who come now.
+        if session.has_begun() {
+            return self.parts.handshakes.push_first(token);
         }
         let waiting_max = self.parts.limits().tls_handshakes_waiting_max;
         if !self.parts.handshakes.push(token, waiting_max) {
@@ -62,7 +66,11 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     /// Takes a step of a handshake, unless its client has left. Returns whether it was taken.
     fn take_step(&mut self, token: Token) -> bool {
         let Some(slot) = self.sessions.get_mut(token) else { return false };
-        if slot.transport().has_reported_end() {
+        if slot.phase() != Phase::Head || slot.lingers_when_sent() {
+            return false;
+        }
+        let has_begun = self.parts.tls.get_mut(token.index).is_some_and(|session| session.has_begun());
+        if slot.transport().has_reported_end() && !has_begun {
             self.parts.counters().tls_handshakes_skipped.add(1);
             slot.transport_mut().note_broken();
             self.check_end(token);
@@ -71,6 +79,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let result = self.parts.tls.step(token.index);
         self.parts.send_answer(slot, token, &mut self.reactor);
         match result {
+            Ok(_) if slot.transport().is_broken() => self.check_end(token),
             Ok(progress) => {
                 let has_more = self.parts.tls.get_mut(token.index).is_some_and(|session| session.has_whole_record());
                 if progress == Progress::Established {
@@ -100,6 +109,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     pub(super) fn fail_tls(&mut self, token: Token, fault: &Fault) {
         self.note_tls_failure(token, fault);
         if let Some(slot) = self.sessions.get_mut(token) {
+            slot.transport_mut().note_broken();
             slot.decide_end(End::TlsFailure);
             self.check_end(token);
         }
@@ -117,10 +127,5 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         slot.transport_mut().unsecure();
         self.write_refusal(token, &Refusal::PlainHttp);
         self.flush_and_check_end(token);
-    }
-
-    /// Turns away the client of an accepted socket on a TLS port.
-    pub(super) fn turn_away_tls(&mut self, socket: Socket) {
-        transport::turn_away(&mut self.reactor, socket, &TURNED_AWAY_ALERT, &mut self.scratch);
     }
 }

@@ -124,7 +124,21 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let received =
             slot.transport_mut().receive_secure(&mut self.reactor, &mut self.parts.tls, token, scratch, room);
         self.parts.send_answer(slot, token, &mut self.reactor);
+        if slot.transport().is_broken() {
+            self.check_end(token);
+            return None;
+        }
         match received {
+            Opening::Plaintext { count: 0, sealed_bytes, is_all } => (!is_all).then_some(sealed_bytes),
+            Opening::Plaintext { count, sealed_bytes, is_all } => {
+                slot.note_heard(self.parts.tick());
+                if slot.phase() == Phase::Open && self.parts.postpones(slot, count) {
+                    self.set_aside(token, Phase::Open, &scratch[..count], Awaits::Nothing);
+                    return None;
+                }
+                self.consume(token, &mut scratch[..count]);
+                (!is_all).then_some(count.max(sealed_bytes))
+            }
             Opening::Handshake { is_all } => {
                 self.await_handshake(token);
                 (!is_all).then_some(0)
@@ -133,24 +147,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 self.fail_tls(token, &fault);
                 None
             }
-            Opening::Received(Received::Bytes { count, is_all }) => {
-                slot.note_heard(self.parts.tick());
-                if slot.phase() == Phase::Open && self.parts.postpones(slot, count) {
-                    self.set_aside(token, Phase::Open, &scratch[..count], Awaits::Nothing);
-                    return None;
-                }
-                self.consume(token, &mut scratch[..count]);
-                (!is_all).then_some(count)
-            }
-            Opening::Received(Received::Nothing) => None,
             Opening::Received(Received::End) => {
                 self.end_of_stream(token);
                 None
             }
-            Opening::Received(Received::Failed(_)) => {
-                self.check_end(token);
-                None
-            }
+            // A failed socket has ended the session above.
+            Opening::Received(_) => None,
         }
     }
 

@@ -96,7 +96,14 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Ok(Some(bytes)) => self.answer_rest(token, &received[bytes..], scan),
             Ok(None) => Left::Bytes(received.len(), Awaits::HeadEnd(scan)),
             Err(refusal) => {
-                self.write_refusal(token, &refusal);
+                if self.parts.tls.take_awaiting_header(token.index) {
+                    // The client expects TLS, in which it cannot be answered yet.
+                    self.parts.counters().http_refusals.add(&refusal);
+                    self.parts.log_refused(token, &refusal);
+                    self.cut_off(token, End::Refused);
+                } else {
+                    self.write_refusal(token, &refusal);
+                }
                 Left::Nothing
             }
         }

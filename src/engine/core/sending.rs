@@ -64,7 +64,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             if slot.transport().is_sending() || slot.transport().is_broken() || slot.phase() == Phase::Ended {
                 continue;
             }
-            if slot.transport().is_secure() {
+            if !slot.transport().is_plain() {
                 self.send_secure(token);
             } else if let Some(chunks) = slot.outbox_mut().and_then(|outbox| outbox.take()) {
                 slot.note_sent();

@@ -232,7 +232,10 @@ impl Outbox {
         }
         self.queue_latest_pong();
         self.pongs = 0;
-        self.in_flight_since = NEVER;
+        // The rest of a piece that was begun is as old as its beginning.
+        if self.rare.as_ref().is_none_or(|rare| rare.begun.is_empty()) {
+            self.in_flight_since = NEVER;
+        }
         let mut taken = Vec::new();
         let mut room = bytes_max;
         while room > 0

@@ -108,6 +108,7 @@ impl<R: Reactor> Worker<R> {
         self.continue_handshake(at);
         match opening {
             Opening::Received(received) => Some(received),
+            Opening::Plaintext { count, is_all, .. } => Some(Received::Bytes { count, is_all }),
             // A client's session shakes hands while it opens what the server sends.
             Opening::Handshake { .. } => Some(Received::Nothing),
             Opening::Fault(fault) => {

@@ -192,6 +192,23 @@ fn a_record_that_is_too_long_is_refused_by_its_header() {
 }
 
 #[test]
+fn floods_of_different_kinds_do_not_excuse_each_other() {
+    let mut sealer = sealer(RecordLayer::Own);
+    let mut records = 0;
+    loop {
+        let update = sealer.seal(22, &[24, 0, 0, 1, 0], 0);
+        sealer.update();
+        let empty = sealer.seal(23, &[], 0);
+        records += 2;
+        if sealer.pair.server_reads(&[update, empty].concat()).is_err() {
+            break;
+        }
+        assert!(records < 100, "each kind starts the count of the other anew");
+    }
+    assert_eq!(sealer.received(), [(21, vec![2, 10])]);
+}
+
+#[test]
 fn after_a_fault_nothing_is_opened() {
     let mut sealer = sealer(RecordLayer::Own);
     sealer.pair.server_reads(b"no record").unwrap_err();

@@ -140,6 +140,23 @@ fn a_version_that_is_not_spoken_and_another_protocol_get_an_alert() {
 }
 
 #[test]
+fn a_message_that_never_ends_is_a_fault_before_it_takes_much_memory() {
+    let (acceptor, _) = acceptor(RecordLayer::Own);
+    let mut server = acceptor.accept().unwrap();
+    let mut fed = 0;
+    // A ClientHello of 65,535 bytes, a byte in each record.
+    let message = [1, 0, 255, 255].into_iter().chain(std::iter::repeat(3));
+    for byte in message {
+        server.feed(&[22, 3, 1, 0, 1, byte]);
+        fed += 6;
+        if server.step(&mut Vec::new()).is_err() {
+            break;
+        }
+    }
+    assert!((64 * 1024..128 * 1024).contains(&fed), "{fed}");
+}
+
+#[test]
 fn rubbish_instead_of_a_hello_is_a_fault() {
     let (acceptor, _) = acceptor(RecordLayer::Own);
     for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"SSH-2.0-x\r\n", &[22, 3, 1, 0xff, 0xff], &[0; 64], &[22; 64]] {
