@@ -87,9 +87,14 @@ impl<R: Rustls> Connection<R> {
         &self.rustls
     }
 
-    /// Keeps bytes until their rest arrives.
-    pub(super) fn keep(&mut self, bytes: &[u8]) {
+    /// Keeps what came with the end of the handshake.
+    pub(super) fn keep_unopened(&mut self, bytes: &[u8]) {
         self.kept = bytes.to_vec();
+    }
+
+    /// Returns whether nothing has tried to open the kept bytes.
+    pub(super) fn has_unopened(&self) -> bool {
+        self.shown < self.kept.len()
     }
 
     /// Returns the kept bytes.
@@ -107,7 +112,12 @@ impl<R: Rustls> Connection<R> {
     pub(super) fn open(&mut self, buffer: &mut [u8], answer: &mut Vec<u8>) -> Result<Opened, Fault> {
         match self.state {
             State::Open => {}
-            State::Closed => return Ok(Opened::default()),
+            State::Closed => {
+                // Nobody waits for it.
+                self.kept = Vec::new();
+                self.shown = 0;
+                return Ok(Opened::default());
+            }
             State::Failed => return Err(Fault::Unexpected),
         }
         let mut plaintext = Vec::new();

@@ -50,6 +50,8 @@ pub(super) struct Records {
     state: State,
     /// The peer has requested a KeyUpdate, which goes out before the next record.
     update_requested: bool,
+    /// The kept bytes came with the end of the handshake, and nothing has tried to open them.
+    has_unopened: bool,
     empty_records: u8,
     key_updates: u8,
     warnings: u8,
@@ -103,6 +105,7 @@ impl Records {
             suite,
             state: State::Open,
             update_requested: false,
+            has_unopened: false,
             empty_records: 0,
             key_updates: 0,
             warnings: 0,
@@ -110,8 +113,19 @@ impl Records {
         })
     }
 
+    /// Keeps what came with the end of the handshake.
+    pub(super) fn keep_unopened(&mut self, records: &[u8]) {
+        self.has_unopened = !records.is_empty();
+        self.keep(records);
+    }
+
+    /// Returns whether nothing has tried to open the kept bytes.
+    pub(super) fn has_unopened(&self) -> bool {
+        self.has_unopened
+    }
+
     /// Keeps the beginning of a record until its rest arrives.
-    pub(super) fn keep(&mut self, record: &[u8]) {
+    fn keep(&mut self, record: &[u8]) {
         if !record.is_empty() {
             self.rest.get_or_insert_default().record = record.to_vec();
         }
@@ -132,6 +146,7 @@ impl Records {
     /// front, and keeps the beginning of a record at its end. After a fault, the plaintext before it is lost, since the
     /// session ends.
     pub(super) fn open(&mut self, buffer: &mut [u8]) -> Result<Opened, Fault> {
+        self.has_unopened = false;
         if let Some(rest) = &mut self.rest {
             rest.record = Vec::new();
         }
@@ -328,15 +343,6 @@ impl Records {
         let start = self.begin_record(sealed)?;
         sealed.extend_from_slice(content);
         self.end_record(kind, sealed, start)
-    }
-}
-
-/// Returns whether the first record in `bytes` is there whole, or is none.
-pub(super) fn has_whole_record(bytes: &[u8]) -> bool {
-    match parse_head(bytes) {
-        Ok(Some(head)) => bytes.len() >= HEADER_BYTES + head.sealed_bytes,
-        Ok(None) => false,
-        Err(_) => true,
     }
 }
 

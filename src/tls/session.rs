@@ -9,7 +9,7 @@ use rustls::server::UnbufferedServerConnection;
 use super::connection::Connection;
 use super::fault::{Alert, Fault};
 use super::handshake::{Established, Handshake, Step};
-use super::records::{CONTENT_BYTES_MAX, OVERHEAD_BYTES, Opened, Records, has_whole_record};
+use super::records::{CONTENT_BYTES_MAX, OVERHEAD_BYTES, Opened, Records};
 
 /// See the module.
 #[derive(Debug)]
@@ -102,11 +102,11 @@ impl Session {
         let (established, behind) = handshake.finish()?;
         self.layer = match established {
             Established::Records(mut records) => {
-                records.keep(&behind);
+                records.keep_unopened(&behind);
                 Layer::Records(records)
             }
             Established::Connection(mut connection) => {
-                connection.keep(&behind);
+                connection.keep_unopened(&behind);
                 Layer::Connection(connection)
             }
         };
@@ -124,9 +124,14 @@ impl Session {
         }
     }
 
-    /// Returns whether the kept bytes can be opened: they came with the last bytes of the handshake.
-    pub fn has_whole_record(&self) -> bool {
-        has_whole_record(self.kept())
+    /// Returns whether the kept bytes came with the end of the handshake, and nothing has tried to open them.
+    pub fn has_unopened(&self) -> bool {
+        match &self.layer {
+            Layer::Records(records) => records.has_unopened(),
+            Layer::Connection(connection) => connection.has_unopened(),
+            Layer::Client(connection) => connection.has_unopened(),
+            Layer::Handshake(_) | Layer::Failed => false,
+        }
     }
 
     /// Returns whether the peer has ended its stream in order.

@@ -267,7 +267,7 @@ fn receive<S: Sockets + ?Sized>(
     front.copy_from_slice(session.kept());
     let size = Session::sealed_bytes(room).max(READ_BYTES_MIN).min(rest.len());
     // Records that came with the end of the handshake are opened first.
-    let received = match session.has_whole_record() {
+    let received = match session.has_unopened() {
         true => Received::Bytes { count: 0, is_all: false },
         false => transport.receive(sockets, &mut rest[..size]),
     };

@@ -81,7 +81,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         match result {
             Ok(_) if slot.transport().is_broken() => self.check_end(token),
             Ok(progress) => {
-                let has_more = self.parts.tls.get_mut(token.index).is_some_and(|session| session.has_whole_record());
+                let has_more = self.parts.tls.get_mut(token.index).is_some_and(|session| session.has_unopened());
                 if progress == Progress::Established {
                     self.parts.counters().tls_handshakes.add(1);
                 }

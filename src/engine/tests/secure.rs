@@ -28,7 +28,7 @@ impl Secure {
     /// Reads what has arrived, and returns its plaintext.
     pub fn read(&mut self, peer: &Peer) -> Vec<u8> {
         let bytes = peer.read();
-        if bytes.is_empty() && !self.session.has_whole_record() { Vec::new() } else { self.open(&bytes, peer) }
+        if bytes.is_empty() && !self.session.has_unopened() { Vec::new() } else { self.open(&bytes, peer) }
     }
 
     /// Ends the stream in order.

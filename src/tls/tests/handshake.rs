@@ -95,6 +95,28 @@ fn bytes_behind_the_handshake_belong_to_the_session() {
 }
 
 #[test]
+fn bytes_that_cannot_be_opened_are_tried_once() {
+    for (records, version) in [(RecordLayer::Own, &TLS13), (RecordLayer::Rustls, &TLS13), (RecordLayer::Own, &TLS12)] {
+        let (acceptor, trusted) = acceptor(records);
+        let mut pair = Pair::new(&acceptor, client_config(&trusted, &[version]));
+        let hello = pair.client_writes();
+        pair.server.feed(&hello);
+        pair.server.step(&mut pair.from_server).unwrap();
+        pair.client_reads().unwrap();
+        // The head of a record that is too long for TLS 1.3, behind the client's Finished.
+        let finished = [pair.client_writes(), vec![23, 3, 3, 66, 0]].concat();
+        pair.server.feed(&finished);
+        pair.server.step(&mut pair.from_server).unwrap();
+        assert!(pair.server.has_unopened());
+        let _ = pair.server_reads(b"");
+        assert!(!pair.server.has_unopened());
+        pair.server.close(&mut pair.from_server).ok();
+        let _ = pair.server_reads(b"");
+        assert!(!pair.server.has_unopened());
+    }
+}
+
+#[test]
 fn a_client_resumes_with_its_ticket_even_after_the_settings_were_replaced() {
     let (settings, trusted) = settings(RecordLayer::Own);
     let acceptor = Acceptor::new(&settings).unwrap();
