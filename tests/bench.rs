@@ -714,7 +714,7 @@ fn says_that_nobody_listens() {
 fn refuses_what_cannot_work_in_one_sentence() {
     for (arguments, reason) in [
         (&["echo", "-c", "0"][..], "connections is 0"),
-        (&["echo", "--url", "wss://localhost/"], "TLS"),
+        (&["echo", "--url", "https://localhost/"], "ws:// or wss://"),
         (&["echo", "--rate", "0"], "rate is 0"),
         (&["fanout", "-s", "10"], "size of at least 32"),
         (&["fanout", "-c", "3", "--publishers", "5"], "5 publishers"),
