@@ -14,6 +14,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use program::on_each_reactor;
 use program::run::{Run, ringsock};
 use wire::{BINARY, FIN, PING, PONG, masked};
 
@@ -99,17 +100,6 @@ fn read_slowly(stream: &mut TcpStream) -> (Result<(), String>, Duration) {
         return (Err(format!("{error} after {received} bytes and {:.1?}", begun.elapsed())), longest_pause);
     }
     (upload.join().unwrap().map_err(|error| format!("the message could not be sent: {error}")), longest_pause)
-}
-
-/// Runs a test on both reactors at once, since it mostly waits.
-fn on_each_reactor(test: impl Fn(&str) + Sync) {
-    let has_uring = ringsock::reactor::uring::Uring::new().is_ok();
-    thread::scope(|scope| {
-        if has_uring {
-            scope.spawn(|| test("uring"));
-        }
-        scope.spawn(|| test("epoll"));
-    });
 }
 
 #[test]

@@ -5,11 +5,10 @@
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use program::client::Client;
-use program::{between, serve};
+use program::{between, on_each_reactor, serve};
 
 /// Messages per second, and the burst, which is that of a second.
 const RATE: usize = 50;
@@ -19,16 +18,6 @@ const MESSAGES: usize = 200;
 
 /// How much later than its time a message may come on a busy machine.
 const SLACK: Duration = Duration::from_secs(5);
-
-fn on_each_reactor(test: impl Fn(&str) + Sync) {
-    let has_uring = ringsock::reactor::uring::Uring::new().is_ok();
-    thread::scope(|scope| {
-        if has_uring {
-            scope.spawn(|| test("uring"));
-        }
-        test("epoll");
-    });
-}
 
 #[test]
 fn a_flood_comes_out_at_the_rate_complete_and_in_order() {

@@ -107,6 +107,19 @@ fn s_client(authority: &Authority, port: u16, more: &[&str], input: &str) -> Str
     run("timeout", &[&fixed[..], more].concat(), input).1
 }
 
+/// Returns the serial number of the certificate that a client is shown.
+fn serial_of(authority: &Authority, port: u16, more: &[&str]) -> String {
+    let shown = s_client(authority, port, &[more, &["-showcerts"]].concat(), "");
+    let begin = shown.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("{shown}"));
+    run("openssl", &["x509", "-noout", "-serial"], &shown[begin..]).1.trim().to_owned()
+}
+
+/// Makes a server read its configuration again.
+fn hang_up(server: &Process) {
+    // SAFETY: sends a signal to the child of this test.
+    assert_eq!(unsafe { libc::kill(server.0.id() as i32, libc::SIGHUP) }, 0);
+}
+
 #[test]
 fn curl_and_openssl_are_served_over_both_versions_and_http_1_1_alone() {
     let authority = Authority::new("versions");
@@ -169,11 +182,7 @@ fn the_certificate_is_chosen_by_name_and_by_the_kinds_of_keys_that_a_client_know
     let join = |at: usize| all.iter().map(|flags| flags[at].clone()).collect::<Vec<_>>().join(",");
     let flags = ["--tls-certificate".to_owned(), join(1), "--tls-key".to_owned(), join(3)];
     let (_server, port) = start(&flags, &[]);
-    let serial = |more: &[&str]| {
-        let shown = s_client(&authority, port, &[more, &["-showcerts"]].concat(), "");
-        let begin = shown.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("{shown}"));
-        run("openssl", &["x509", "-noout", "-serial"], &shown[begin..]).1.trim().to_owned()
-    };
+    let serial = |more: &[&str]| serial_of(&authority, port, more);
     assert_eq!(serial(&["-servername", "b.a.test"]), "serial=04");
     assert_eq!(serial(&["-servername", "c.a.test"]), "serial=03");
     assert_eq!(serial(&["-servername", "unknown.test"]), "serial=01");
@@ -250,8 +259,7 @@ fn sessions_resume_on_any_core_after_a_reload_and_in_another_process_with_the_sa
     for _ in 0..8 {
         assert!(resumes(port), "on any core");
     }
-    // SAFETY: sends a signal to the child of this test.
-    assert_eq!(unsafe { libc::kill(server.0.id() as i32, libc::SIGHUP) }, 0);
+    hang_up(&server);
     std::thread::sleep(Duration::from_millis(500));
     assert!(resumes(port), "after a reload");
     drop(server);
@@ -267,13 +275,8 @@ fn a_new_certificate_is_in_use_within_a_second_of_a_reload_and_a_bad_one_changes
     let authority = Authority::new("reload");
     let flags = authority.server();
     let (server, port) = start(&flags, &[]);
-    let serial = || {
-        let shown = s_client(&authority, port, &["-showcerts"], "");
-        let begin = shown.find("-----BEGIN CERTIFICATE-----").unwrap_or_else(|| panic!("{shown}"));
-        run("openssl", &["x509", "-noout", "-serial"], &shown[begin..]).1.trim().to_owned()
-    };
-    // SAFETY: sends a signal to the child of this test.
-    let reload = || assert_eq!(unsafe { libc::kill(server.0.id() as i32, libc::SIGHUP) }, 0);
+    let serial = || serial_of(&authority, port, &[]);
+    let reload = || hang_up(&server);
     let certificate = authority.file("server.pem");
     let good = fs::read(&certificate).unwrap();
     for bad in [&b""[..], &good[..good.len() / 2], b"rubbish"] {

@@ -8,17 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::program::client::Client;
+use crate::program::on_each_reactor;
 use crate::program::run::{PATIENCE, Run, ringsock};
-
-/// Runs `body` for both reactors at once, since it mostly waits; a reactor that the host refuses is left out.
-fn on_each_reactor(body: impl Fn(&str) + Sync) {
-    thread::scope(|scope| {
-        if ringsock::reactor::uring::Uring::new().is_ok() {
-            scope.spawn(|| body("uring"));
-        }
-        body("epoll");
-    });
-}
 
 fn serve(reactor: &str, flags: &[&str]) -> Run {
     let serve = ["serve", "--listen", "127.0.0.1:0", "--cores", "2", "--max-connections", "100", "--reactor", reactor];

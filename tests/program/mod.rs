@@ -47,6 +47,17 @@ pub fn isolate(command: &mut Command) {
     unsafe { command.pre_exec(begin) };
 }
 
+/// Runs a test on each reactor that this host allows, all at once, since it mostly waits.
+pub fn on_each_reactor(test: impl Fn(&str) + Sync) {
+    let has_uring = ringsock::reactor::uring::Uring::new().is_ok();
+    std::thread::scope(|scope| {
+        if has_uring {
+            scope.spawn(|| test("uring"));
+        }
+        test("epoll");
+    });
+}
+
 /// A running program, ended when it is dropped.
 pub struct Process(pub Child);
 

@@ -18,7 +18,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use program::{Process, isolate};
+use program::{Process, isolate, on_each_reactor};
 
 /// The patience for a step of some milliseconds, since the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -129,15 +129,4 @@ fn lines(stream: impl Read + Send + 'static) -> Receiver<String> {
         BufReader::new(stream).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line + "\n")));
     });
     receiver
-}
-
-/// Runs a test on each reactor that this host allows, all at once, since it mostly waits.
-fn on_each_reactor(test: impl Fn(&str) + Sync) {
-    let has_uring = ringsock::reactor::uring::Uring::new().is_ok();
-    thread::scope(|scope| {
-        if has_uring {
-            scope.spawn(|| test("uring"));
-        }
-        test("epoll");
-    });
 }

@@ -2,7 +2,7 @@
 //! sessions.
 
 use super::client::{Client, compressed_fragment, text};
-use super::world::World;
+use super::world::{World, open_offering};
 use crate::engine::Limits;
 use crate::protocol::Opcode;
 use crate::protocol::Prepared;
@@ -16,16 +16,6 @@ fn limits(context_takeover: bool) -> Limits {
     Limits { compression: Some(compression), ..Limits::default() }
 }
 
-/// Returns a client with a WebSocket that offered compression, whether or not the server agreed.
-fn open(world: &mut World, context_takeover: bool) -> Client {
-    let mut client = world.connect();
-    client.offer(Offer::new(&Compression { context_takeover, ..Compression::default() }));
-    client.ask("/", &[]);
-    world.settle();
-    assert!(client.is_accepted());
-    client
-}
-
 fn send_compressed(client: &mut Client, message: &str) {
     let compressed = client.compress(message.as_bytes()).unwrap();
     client.write(&compressed_fragment(Opcode::Text, true, &compressed));
@@ -35,7 +25,7 @@ fn send_compressed(client: &mut Client, message: &str) {
 fn messages_are_compressed_both_ways_where_that_was_agreed() {
     for context_takeover in [false, true] {
         let mut world = World::with(limits(context_takeover));
-        let mut client = open(&mut world, context_takeover);
+        let mut client = open_offering(&mut world, context_takeover);
         assert!(client.is_compressed());
         let message = "{\"as\": \"JSON\"}, ".repeat(100);
         for _ in 0..3 {
@@ -50,7 +40,7 @@ fn messages_are_compressed_both_ways_where_that_was_agreed() {
 #[test]
 fn nothing_is_agreed_on_while_compression_is_off() {
     let mut world = World::new();
-    let mut client = open(&mut world, false);
+    let mut client = open_offering(&mut world, false);
     assert!(!client.is_compressed());
     client.write(&compressed_fragment(Opcode::Text, true, b"?"));
     world.settle();
@@ -60,7 +50,7 @@ fn nothing_is_agreed_on_while_compression_is_off() {
 #[test]
 fn small_messages_are_sent_as_they_are() {
     let mut world = World::with(limits(false));
-    let mut client = open(&mut world, false);
+    let mut client = open_offering(&mut world, false);
     client.send(&"a".repeat(255));
     client.send(&"a".repeat(256));
     world.settle();
@@ -97,8 +87,8 @@ fn one_message_that_becomes_large_is_inflated_a_turn_and_nobody_waits_for_more()
     let mut world = World::with(Limits { messages, outbox_bytes_max: 32 * MIB, ..limits(false) });
     let mut compressors = Compressors::new(&Compression::default());
     let large = compressors.compress(&vec![0; 2 * MIB], WindowBits::MAX).unwrap().to_vec();
-    let mut heavy: Vec<Client> = (0..5).map(|_| open(&mut world, false)).collect();
-    let mut light = open(&mut world, false);
+    let mut heavy: Vec<Client> = (0..5).map(|_| open_offering(&mut world, false)).collect();
+    let mut light = open_offering(&mut world, false);
     let received = world.counters.messages_received.read();
     heavy.iter().for_each(|client| client.write(&compressed_fragment(Opcode::Binary, true, &large)));
     send_compressed(&mut light, &"light ".repeat(50));
@@ -120,8 +110,8 @@ fn a_prepared_message_reaches_each_session_as_it_agreed() {
     let mut world = World::with(limits(true));
     let message = "for everyone, ".repeat(100);
     let prepared = Prepared::new(&message);
-    let mut clients =
-        [open(&mut world, true), open(&mut world, false), world.open("/")].map(|client| (client, Vec::new()));
+    let mut clients = [open_offering(&mut world, true), open_offering(&mut world, false), world.open("/")]
+        .map(|client| (client, Vec::new()));
     let ids = world.log.opened.borrow().clone();
     for round in 0..3 {
         for (id, (client, expected)) in ids.iter().zip(&mut clients) {

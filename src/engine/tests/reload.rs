@@ -1,10 +1,9 @@
 //! Tests of limits that a reload replaces while sessions are open.
 
-use super::client::{Client, Frame, close, compressed_fragment, text};
-use super::world::World;
+use super::client::{Frame, close, compressed_fragment, text};
+use super::world::{World, open_offering};
 use crate::engine::Limits;
 use crate::protocol::deflate::Compression;
-use crate::protocol::handshake::Offer;
 use crate::protocol::{MessageLimits, Opcode};
 
 /// Sessions of a test in which one turn cannot check all.
@@ -21,16 +20,6 @@ fn of_silence(ping_interval_ms: u64, dead_peer_timeout_ms: u64) -> Limits {
 fn of_compression(level: Option<u8>) -> Limits {
     let compression = level.map(|level| Compression { level, context_takeover: true, ..Compression::default() });
     Limits { compression, ..Limits::default() }
-}
-
-/// Returns a client with a WebSocket that offered compression.
-fn offer(world: &mut World, context_takeover: bool) -> Client {
-    let mut client = world.connect();
-    client.offer(Offer::new(&Compression { context_takeover, ..Compression::default() }));
-    client.ask("/", &[]);
-    world.settle();
-    assert!(client.is_accepted());
-    client
 }
 
 #[test]
@@ -117,11 +106,11 @@ fn a_reload_checks_no_more_sessions_in_a_turn_than_timers_do() {
 fn sessions_keep_the_compression_that_they_agreed_on_and_later_ones_agree_anew() {
     let message = "{\"as\": \"JSON\"}, ".repeat(100);
     let mut world = World::with(of_compression(Some(1)));
-    let mut clients = vec![offer(&mut world, true), offer(&mut world, false)];
+    let mut clients = vec![open_offering(&mut world, true), open_offering(&mut world, false)];
     for level in [None, Some(9), None, Some(1)] {
         world.limits.replace(of_compression(level));
         world.settle();
-        let mut later = offer(&mut world, true);
+        let mut later = open_offering(&mut world, true);
         assert_eq!(later.is_compressed(), level.is_some());
         let before = world.counters.messages_compressed.read();
         for client in &mut clients {
@@ -142,11 +131,11 @@ fn sessions_keep_the_compression_that_they_agreed_on_and_later_ones_agree_anew()
 #[test]
 fn a_topics_subscribers_are_served_across_reloads_whatever_they_agreed_on() {
     let mut world = World::new();
-    let mut clients = vec![offer(&mut world, false)];
+    let mut clients = vec![open_offering(&mut world, false)];
     for level in [Some(1), None, Some(9)] {
         world.limits.replace(of_compression(level));
         world.settle();
-        clients.push(offer(&mut world, true));
+        clients.push(open_offering(&mut world, true));
     }
     clients.iter().for_each(|client| client.send("/join news"));
     world.settle();

@@ -25,6 +25,8 @@ use crate::engine::{
     Session, SessionId, SharedRates,
 };
 use crate::mesh::Mesh;
+use crate::protocol::deflate::Compression;
+use crate::protocol::handshake::Offer;
 use crate::reactor::sim::{DELAY_MAX_TURNS, Faults, Kind, Network, Peer, Sim};
 use crate::reactor::{Listener, Owner, Reactor};
 use crate::tls::Acceptor;
@@ -470,6 +472,16 @@ impl<H: Handler> Drop for World<H> {
             assert!(self.admission.is_empty(), "an address is counted whose connections are gone");
         }
     }
+}
+
+/// Returns a client with a WebSocket that offered compression, whether or not the server agreed.
+pub fn open_offering(world: &mut World, context_takeover: bool) -> Client {
+    let mut client = world.connect();
+    client.offer(Offer::new(&Compression { context_takeover, ..Compression::default() }));
+    client.ask("/", &[]);
+    world.settle();
+    assert!(client.is_accepted());
+    client
 }
 
 /// Returns a listener of this kind as its core receives it.
