@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ringsock::config::{Settings, TlsConfig};
-use ringsock::{TlsAcceptor, TlsSettings};
+use ringsock::{TlsAcceptor, TlsReplacement, TlsSettings};
 
 use super::reload::{Reloadable, Step};
 
@@ -72,14 +72,13 @@ impl Certificates {
 
     fn read_again(&self, acceptor: &TlsAcceptor) {
         let mut in_force = self.lock();
-        let read = in_force.config.load(in_force.settings.as_ref()).map_err(|error| error.to_string());
-        match read.and_then(|new| acceptor.replace(&new).map(|()| new).map_err(|error| error.to_string())) {
-            Ok(new) => {
+        match check(acceptor, &in_force.config, in_force.settings.as_ref()) {
+            Ok((new, replacement)) => {
+                acceptor.apply(replacement);
                 tracing::info!("The files of certificates have changed, and are in use from now on.");
                 in_force.settings = Some(new);
             }
             Err(error) => {
-                acceptor.note_refused();
                 tracing::error!("The files of certificates have changed, but the old ones stay in use. {error}");
             }
         }
@@ -104,18 +103,28 @@ impl Reloadable for Certificates {
         if !config.is_on() {
             return Err("The server was started with certificates: a restart is needed to speak plain.".to_owned());
         }
-        let refused = |error: String| {
-            acceptor.note_refused();
-            settings.explain(&error)
-        };
-        let new = config.load(self.lock().settings.as_ref()).map_err(|error| refused(error.to_string()))?;
-        let replacement = acceptor.check(&new).map_err(|error| refused(error.to_string()))?;
+        let checked = check(&acceptor, &config, self.lock().settings.as_ref());
+        let (new, replacement) = checked.map_err(|error| settings.explain(&error))?;
         let this = self.clone();
         Ok(Box::new(move || {
             acceptor.apply(replacement);
             *this.lock() = InForce { config, settings: Some(new) };
         }))
     }
+}
+
+/// Reads the files of a configuration, and checks what it read. `before` are the settings in force. Counts a fault.
+fn check(
+    acceptor: &TlsAcceptor,
+    config: &TlsConfig,
+    before: Option<&TlsSettings>,
+) -> Result<(TlsSettings, TlsReplacement), String> {
+    let read = config.load(before).map_err(|error| error.to_string());
+    let checked = read.and_then(|new| {
+        let replacement = acceptor.check(&new).map_err(|error| error.to_string())?;
+        Ok((new, replacement))
+    });
+    checked.inspect_err(|_| acceptor.note_refused())
 }
 
 /// The properties of a file by which a change is noticed.

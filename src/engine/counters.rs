@@ -5,9 +5,10 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::engine::reasons::{DropReason, End, TlsFailure};
+use crate::engine::reasons::{DropReason, End};
 use crate::protocol::http::Refusal;
 use crate::protocol::{CloseCode, Reason, Violation};
+use crate::tls::FaultKind;
 
 /// A number that one thread raises and any thread reads.
 #[derive(Debug, Default)]
@@ -174,7 +175,7 @@ counters! {
     /// Handshakes of TLS that were completed.
     tls_handshakes: Counter = "tls_handshakes",
     /// Connections on which TLS failed, in the handshake or later.
-    tls_failures: ByReason<TlsFailure> = "tls_failures",
+    tls_failures: ByReason<FaultKind> = "tls_failures",
     /// Handshakes of TLS that were not continued because their client had left.
     tls_handshakes_skipped: Counter = "tls_handshakes_skipped",
     /// Connections that were reset because too many clients waited for their handshake of TLS.

@@ -4,7 +4,7 @@
 //! connection that is being failed, change nothing.
 
 use crate::protocol::reasons;
-use crate::tls::{Fault, FaultKind};
+use crate::tls::FaultKind;
 
 /// The reason why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,49 +64,12 @@ reasons! {
     CutOff = "cut_off",
 }
 
-/// The reason why TLS failed on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsFailure {
-    /// The client's bytes are no TLS, or no valid message of it.
-    Malformed,
-    /// The client and the server have no version, cipher, group or kind of certificate in common.
-    NothingInCommon,
-    /// The client offers other protocols than HTTP/1.1 (ALPN).
-    NoProtocol,
-    /// The client has shown no certificate, or one that is not accepted.
-    ClientCertificate,
-    /// The client has ended the session with an alert: it does not trust the server's certificate, for example.
-    PeerAlert,
-    /// The client sent a message that is not allowed, or an altered one.
-    PeerMisbehaved,
-    /// A record was altered, repeated or lost on the way.
-    BadRecord,
-    /// The server's cryptography failed.
-    Internal,
-}
-
-impl TlsFailure {
-    /// Returns the reason for which a fault is counted.
-    pub fn of(fault: &Fault) -> Self {
-        match fault.kind() {
-            FaultKind::Malformed => Self::Malformed,
-            FaultKind::NothingInCommon => Self::NothingInCommon,
-            FaultKind::NoProtocol => Self::NoProtocol,
-            FaultKind::PeerCertificate => Self::ClientCertificate,
-            FaultKind::PeerAlert => Self::PeerAlert,
-            FaultKind::PeerMisbehaved => Self::PeerMisbehaved,
-            FaultKind::BadRecord => Self::BadRecord,
-            FaultKind::Internal => Self::Internal,
-        }
-    }
-}
-
 reasons! {
-    TlsFailure:
+    FaultKind:
     Malformed = "malformed",
     NothingInCommon = "nothing_in_common",
     NoProtocol = "no_protocol",
-    ClientCertificate = "client_certificate",
+    PeerCertificate = "client_certificate",
     PeerAlert = "peer_alert",
     PeerMisbehaved = "peer_misbehaved",
     BadRecord = "bad_record",

@@ -137,7 +137,7 @@ impl<R: Rustls> Connection<R> {
                 break;
             }
         }
-        // What follows close_notify is ignored.
+        // Bytes behind close_notify are ignored.
         self.kept = if self.is_closed { Vec::new() } else { buffer[consumed..].to_vec() };
         self.shown = self.kept.len();
         if self.kept.len() > KEPT_BYTES_MAX {

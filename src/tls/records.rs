@@ -186,7 +186,7 @@ impl Records {
         }
         match self.state {
             State::Failed => Err(Fault::Unexpected),
-            // What follows close_notify is ignored.
+            // Bytes behind close_notify are ignored.
             _ => Ok((plaintext, buffer.len())),
         }
     }

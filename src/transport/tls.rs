@@ -106,13 +106,13 @@ impl TlsSessions {
 
     /// Returns the session at this index.
     pub fn get_mut(&mut self, index: u32) -> Option<&mut Session> {
-        self.sessions.get_mut(index as usize)?.as_mut()
+        at(&mut self.sessions, index)
     }
 
     /// Begins the handshake of a client's session. Its first message is in [`TlsSessions::take_answer`].
     pub fn start(&mut self, index: u32) -> Result<(), Fault> {
         let Self { sessions, answer, .. } = self;
-        match sessions.get_mut(index as usize).and_then(Option::as_mut) {
+        match at(sessions, index) {
             Some(session) => session.open(&mut [], answer).map(|_| ()),
             None => Err(Fault::Crypto),
         }
@@ -120,19 +120,19 @@ impl TlsSessions {
 
     /// Returns whether the handshake at this index is under way.
     pub fn is_handshaking(&self, index: u32) -> bool {
-        self.sessions.get(index as usize).and_then(Option::as_ref).is_some_and(Session::is_handshaking)
+        self.get(index).is_some_and(Session::is_handshaking)
     }
 
     /// Returns whether the handshake at this index can take a step.
     pub fn is_step_due(&self, index: u32) -> bool {
-        self.sessions.get(index as usize).and_then(Option::as_ref).is_some_and(Session::is_step_due)
+        self.get(index).is_some_and(Session::is_step_due)
     }
 
     /// Takes a step of the handshake at this index; see [`Session::step`]. The answer is in
     /// [`TlsSessions::take_answer`].
     pub fn step(&mut self, index: u32) -> Result<Progress, Fault> {
         let Self { sessions, answer, .. } = self;
-        match sessions.get_mut(index as usize).and_then(Option::as_mut) {
+        match at(sessions, index) {
             Some(session) => session.step(answer),
             None => Err(Fault::Crypto),
         }
@@ -141,11 +141,6 @@ impl TlsSessions {
     /// Takes the sealed bytes that the session last used must send. They belong behind all that was sealed before.
     pub fn take_answer(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.answer)
-    }
-
-    /// Returns whether the session last used must send something.
-    pub fn has_answer(&self) -> bool {
-        !self.answer.is_empty()
     }
 
     /// Returns whether the last write has left sealed bytes unsent.
@@ -158,6 +153,10 @@ impl TlsSessions {
     pub fn take_unsent(&mut self) -> &[u8] {
         let count = std::mem::take(&mut self.unsent);
         &self.sealed[self.sealed.len() - count..]
+    }
+
+    fn get(&self, index: u32) -> Option<&Session> {
+        self.sessions.get(index as usize)?.as_ref()
     }
 
     fn take_unread(&mut self, index: u32, buffer: &mut [u8]) -> usize {
@@ -175,7 +174,7 @@ impl TlsSessions {
 
 impl Transport {
     /// Reads available bytes over TLS, and opens at most `room` bytes of plaintext at the front of the scratch buffer.
-    /// What must be sent in answer is in [`TlsSessions::take_answer`].
+    /// The bytes to send in answer are in [`TlsSessions::take_answer`].
     pub fn receive_secure<S: Sockets + ?Sized>(
         &mut self,
         sockets: &mut S,
@@ -184,7 +183,66 @@ impl Transport {
         scratch: &mut [u8],
         room: usize,
     ) -> Opening {
-        receive(self, sockets, tls, token, scratch, room)
+        let index = token.index;
+        if !tls.unread.is_empty() {
+            let count = tls.take_unread(index, &mut scratch[..room]);
+            if count > 0 {
+                self.readable = true;
+                return Opening::Plaintext { count, sealed_bytes: 0, is_all: false };
+            }
+        }
+        let Some(session) = at(&mut tls.sessions, index) else {
+            self.stream = Stream::Broken;
+            return Opening::Received(Received::Failed(ErrorKind::NotConnected.into()));
+        };
+        if session.is_step_due() {
+            // The client waits for its turn.
+            self.readable = true;
+            return Opening::Received(Received::Nothing);
+        }
+        if session.is_peer_closed() {
+            self.stream = Stream::Finished;
+            self.readable = false;
+            return Opening::Received(Received::End);
+        }
+        let kept = session.kept().len();
+        let Some((front, rest)) = scratch.split_at_mut_checked(kept).filter(|(_, rest)| !rest.is_empty()) else {
+            // No session keeps that much.
+            self.stream = Stream::Broken;
+            return Opening::Received(Received::Failed(ErrorKind::OutOfMemory.into()));
+        };
+        front.copy_from_slice(session.kept());
+        let size = Session::sealed_bytes(room).max(READ_BYTES_MIN).min(rest.len());
+        // Records that came with the end of the handshake are opened first.
+        let received = match session.has_unopened() {
+            true => Received::Bytes { count: 0, is_all: false },
+            false => self.receive(sockets, &mut rest[..size]),
+        };
+        let (count, is_all) = match received {
+            Received::Bytes { count, is_all } => (count, is_all),
+            Received::End => {
+                // An end without close_notify may be an attacker's (RFC 8446 6.1).
+                tls.truncated += u64::from(!session.is_handshaking());
+                return Opening::Received(Received::End);
+            }
+            other => return Opening::Received(other),
+        };
+        if session.is_handshaking() {
+            session.feed(&scratch[..count]);
+            return Opening::Handshake { is_all };
+        }
+        match session.open(&mut scratch[..kept + count], &mut tls.answer) {
+            Ok(opened) => {
+                let plaintext = opened.plaintext;
+                if plaintext > room {
+                    tls.unread.insert(index, scratch[room..plaintext].iter().rev().copied().collect());
+                }
+                let is_all = is_all && !opened.is_closed && plaintext <= room;
+                self.readable = !is_all;
+                Opening::Plaintext { count: plaintext.min(room), sealed_bytes: count, is_all }
+            }
+            Err(fault) => Opening::Fault(fault),
+        }
     }
 
     /// Writes the bytes that fit into the socket's buffer, in order, and returns their number. Costs one system call.
@@ -208,15 +266,42 @@ impl Transport {
 
     /// Seals the bytes of a send. Fails if they cannot be sealed; the transport is broken then.
     pub fn seal(&mut self, tls: &mut TlsSessions, token: Token, chunks: &Chunks) -> io::Result<Chunks> {
-        seal(self, tls, token, chunks)
+        let fault = match tls.get_mut(token.index) {
+            Some(session) => {
+                let mut sealed = Vec::with_capacity(Session::sealed_bytes(chunks.len()));
+                match session.seal(chunks.parts().iter().map(|part| &part[..]), &mut sealed) {
+                    Ok(()) => {
+                        sealed.shrink_to_fit();
+                        return Ok(Chunks::One(Bytes::from(sealed)));
+                    }
+                    Err(fault) => fault,
+                }
+            }
+            None => Fault::Crypto,
+        };
+        self.stream = Stream::Broken;
+        Err(io::Error::new(ErrorKind::InvalidData, fault))
     }
 
     /// Ends the output, and leaves the input open. Not allowed while bytes wait to be sent.
     pub fn finish<S: Sockets + ?Sized>(&mut self, sockets: &mut S, tls: &mut TlsSessions, token: Token) {
         if self.layer == Layer::Tls {
-            finish(self, sockets, tls, token);
+            self.close_session(sockets, tls, token);
         }
         sockets.shutdown(self.socket, Shutdown::Write);
+    }
+
+    /// Tells the peer that nothing more comes.
+    #[cold]
+    #[inline(never)]
+    fn close_session<S: Sockets + ?Sized>(&mut self, sockets: &mut S, tls: &mut TlsSessions, token: Token) {
+        let TlsSessions { sessions, sealed, .. } = tls;
+        let Some(session) = at(sessions, token.index) else { return };
+        sealed.clear();
+        // Best effort: the stream ends in any case, and the peer may be gone.
+        if session.close(sealed).is_ok() && !sealed.is_empty() && !self.is_sending() {
+            let _ = sockets.send_now(self.socket, &[IoSlice::new(sealed)]);
+        }
     }
 }
 
@@ -224,77 +309,6 @@ impl fmt::Debug for TlsSessions {
     /// Shows no byte of a session.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsSessions").field("indexes", &self.sessions.len()).finish_non_exhaustive()
-    }
-}
-
-/// Reads sealed bytes, and opens them. See [`Transport::receive_secure`].
-fn receive<S: Sockets + ?Sized>(
-    transport: &mut Transport,
-    sockets: &mut S,
-    tls: &mut TlsSessions,
-    token: Token,
-    scratch: &mut [u8],
-    room: usize,
-) -> Opening {
-    let index = token.index;
-    if !tls.unread.is_empty() {
-        let count = tls.take_unread(index, &mut scratch[..room]);
-        if count > 0 {
-            transport.readable = true;
-            return Opening::Plaintext { count, sealed_bytes: 0, is_all: false };
-        }
-    }
-    let Some(session) = tls.sessions.get_mut(index as usize).and_then(Option::as_mut) else {
-        transport.stream = Stream::Broken;
-        return Opening::Received(Received::Failed(ErrorKind::NotConnected.into()));
-    };
-    if session.is_step_due() {
-        // The client waits for its turn.
-        transport.readable = true;
-        return Opening::Received(Received::Nothing);
-    }
-    if session.is_peer_closed() {
-        transport.stream = Stream::Finished;
-        transport.readable = false;
-        return Opening::Received(Received::End);
-    }
-    let kept = session.kept().len();
-    let Some((front, rest)) = scratch.split_at_mut_checked(kept).filter(|(_, rest)| !rest.is_empty()) else {
-        // No session keeps that much.
-        transport.stream = Stream::Broken;
-        return Opening::Received(Received::Failed(ErrorKind::OutOfMemory.into()));
-    };
-    front.copy_from_slice(session.kept());
-    let size = Session::sealed_bytes(room).max(READ_BYTES_MIN).min(rest.len());
-    // Records that came with the end of the handshake are opened first.
-    let received = match session.has_unopened() {
-        true => Received::Bytes { count: 0, is_all: false },
-        false => transport.receive(sockets, &mut rest[..size]),
-    };
-    let (count, is_all) = match received {
-        Received::Bytes { count, is_all } => (count, is_all),
-        Received::End => {
-            // An end without close_notify may be an attacker's (RFC 8446 6.1).
-            tls.truncated += u64::from(!session.is_handshaking());
-            return Opening::Received(Received::End);
-        }
-        other => return Opening::Received(other),
-    };
-    if session.is_handshaking() {
-        session.feed(&scratch[..count]);
-        return Opening::Handshake { is_all };
-    }
-    match session.open(&mut scratch[..kept + count], &mut tls.answer) {
-        Ok(opened) => {
-            let plaintext = opened.plaintext;
-            if plaintext > room {
-                tls.unread.insert(index, scratch[room..plaintext].iter().rev().copied().collect());
-            }
-            let is_all = is_all && !opened.is_closed && plaintext <= room;
-            transport.readable = !is_all;
-            Opening::Plaintext { count: plaintext.min(room), sealed_bytes: count, is_all }
-        }
-        Err(fault) => Opening::Fault(fault),
     }
 }
 
@@ -309,7 +323,7 @@ fn write<S: Sockets + ?Sized>(
     parts: &[IoSlice<'_>],
 ) -> io::Result<usize> {
     let TlsSessions { sessions, sealed, unsent, .. } = tls;
-    let Some(session) = sessions.get_mut(token.index as usize).and_then(Option::as_mut) else {
+    let Some(session) = at(sessions, token.index) else {
         transport.stream = Stream::Broken;
         return Err(ErrorKind::NotConnected.into());
     };
@@ -332,38 +346,9 @@ fn write<S: Sockets + ?Sized>(
     Ok(count)
 }
 
-/// Seals the bytes of a send.
-#[cold]
-#[inline(never)]
-fn seal(transport: &mut Transport, tls: &mut TlsSessions, token: Token, chunks: &Chunks) -> io::Result<Chunks> {
-    let fault = match tls.get_mut(token.index) {
-        Some(session) => {
-            let mut sealed = Vec::with_capacity(Session::sealed_bytes(chunks.len()));
-            match session.seal(chunks.parts().iter().map(|part| &part[..]), &mut sealed) {
-                Ok(()) => {
-                    sealed.shrink_to_fit();
-                    return Ok(Chunks::One(Bytes::from(sealed)));
-                }
-                Err(fault) => fault,
-            }
-        }
-        None => Fault::Crypto,
-    };
-    transport.stream = Stream::Broken;
-    Err(io::Error::new(ErrorKind::InvalidData, fault))
-}
-
-/// Tells the peer that nothing more comes.
-#[cold]
-#[inline(never)]
-fn finish<S: Sockets + ?Sized>(transport: &mut Transport, sockets: &mut S, tls: &mut TlsSessions, token: Token) {
-    let TlsSessions { sessions, sealed, .. } = tls;
-    let Some(session) = sessions.get_mut(token.index as usize).and_then(Option::as_mut) else { return };
-    sealed.clear();
-    // Best effort: the stream ends in any case, and the peer may be gone.
-    if session.close(sealed).is_ok() && !sealed.is_empty() && !transport.is_sending() {
-        let _ = sockets.send_now(transport.socket, &[IoSlice::new(sealed)]);
-    }
+/// Returns the session at an index, beside the other parts of [`TlsSessions`].
+fn at(sessions: &mut [Option<Session>], index: u32) -> Option<&mut Session> {
+    sessions.get_mut(index as usize)?.as_mut()
 }
 
 /// Returns the bytes from `start` on, so many of them.

@@ -6,7 +6,7 @@
 
 use super::Core;
 use crate::engine::handler::Handler;
-use crate::engine::reasons::{End, TlsFailure};
+use crate::engine::reasons::End;
 use crate::engine::session::Phase;
 use crate::protocol::http::Refusal;
 use crate::reactor::{Reactor, Token};
@@ -116,7 +116,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
     }
 
     fn note_tls_failure(&self, token: Token, fault: &Fault) {
-        self.parts.counters().tls_failures.add(&TlsFailure::of(fault));
+        self.parts.counters().tls_failures.add(&fault.kind());
         self.parts.log_tls_failure(token, fault);
     }
 

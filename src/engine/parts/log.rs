@@ -10,7 +10,7 @@ use tracing::field::{DisplayValue, debug, display};
 
 use super::Parts;
 use crate::engine::log::{FRAMES, LogEnabled, REFUSALS, SESSIONS};
-use crate::engine::reasons::{End, TlsFailure};
+use crate::engine::reasons::End;
 use crate::engine::values::SessionId;
 use crate::protocol::http::Refusal;
 use crate::protocol::{Close, Opcode, Reason, Violation};
@@ -92,7 +92,7 @@ impl Parts {
 
     #[inline]
     pub(in crate::engine) fn log_tls_failure(&self, token: Token, fault: &Fault) {
-        let reason = TlsFailure::of(fault).name();
+        let reason = fault.kind().name();
         log_session!(REFUSALS, self, token, reason, "TLS has failed on a connection. {fault}");
     }
 

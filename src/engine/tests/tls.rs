@@ -240,7 +240,7 @@ fn a_record_that_was_altered_ends_its_session_alone() {
     assert_eq!(other.frames(), [text("still here")]);
     let bad = town.world.counters.tls_failures.counts().find(|(name, _)| *name == "bad_record");
     assert_eq!(bad, Some(("bad_record", 1)));
-    assert_eq!(crate::engine::reasons::TlsFailure::BadRecord.name(), "bad_record");
+    assert_eq!(crate::tls::FaultKind::BadRecord.name(), "bad_record");
 }
 
 #[test]

@@ -158,12 +158,9 @@ impl<R: Reactor> Worker<R> {
             client.waiting.append(&mut traffic.out);
             return;
         }
-        let written = transport.write(reactor, tls, token, &[IoSlice::new(&traffic.out)]);
-        if let (Ok(count), true) = (&written, tls.has_unsent()) {
-            client.waiting.extend_from_slice(&traffic.out[*count..]);
-        }
-        match written {
-            Ok(_) if tls.has_unsent() => {
+        match transport.write(reactor, tls, token, &[IoSlice::new(&traffic.out)]) {
+            Ok(count) if tls.has_unsent() => {
+                client.waiting.extend_from_slice(&traffic.out[count..]);
                 let sealed = Bytes::copy_from_slice(tls.take_unsent());
                 transport.send(reactor, token, Chunks::One(sealed));
             }

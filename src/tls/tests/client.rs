@@ -84,7 +84,7 @@ pub(super) struct Pair {
     pub(super) client: ClientConnection,
     pub(super) server: Session,
     secrets: Secrets,
-    /// What the server has sent and the client has not read.
+    /// Bytes that the server has sent and the client has not read.
     pub(super) from_server: Vec<u8>,
 }
 
