@@ -51,8 +51,11 @@ fn file(name: &str, content: &str) -> PathBuf {
 }
 
 /// The only flags: those of keys that are often set.
-const FLAGS: [&str; 15] = [
+const FLAGS: [&str; 18] = [
     "listen",
+    "tls-certificate",
+    "tls-key",
+    "tls-self-signed",
     "admin-listen",
     "cores",
     "reactor",
@@ -79,13 +82,14 @@ fn help(flag: &str) -> String {
 fn help_has_the_everyday_flags_with_unit_default_variable_and_key() {
     let help = help("--help");
     let flags: Vec<&str> =
-        help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split(' ').next()).collect();
+        help.lines().filter_map(|line| line.trim_start().strip_prefix("--")?.split([' ', '[']).next()).collect();
     assert_eq!(flags, FLAGS);
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
     for key in KEYS.iter().filter(|key| key.flag.is_some()) {
         let flag = key.flag.as_ref().unwrap();
         assert!(FLAGS.contains(&flag.name), "{key}");
-        let (_, after) = help.split_once(&format!("--{} <{}> ", flag.name, flag.value)).expect(flag.name);
+        let shown = if flag.value == "true|false" { "[=<true|false>]" } else { &format!(" <{}>", flag.value) };
+        let (_, after) = help.split_once(&format!("--{}{shown} ", flag.name)).expect(flag.name);
         let entry = after.split(" --").next().unwrap();
         let default = key.default_value();
         for part in [
@@ -105,7 +109,7 @@ fn the_short_help_fits_a_screen_and_has_every_flag() {
     assert!(help.lines().count() <= 40, "{} lines", help.lines().count());
     assert!(help.lines().all(|line| line.chars().count() <= 100), "{help}");
     for flag in FLAGS {
-        assert!(help.contains(&format!(" --{flag} ")), "{flag}");
+        assert!(help.contains(&format!(" --{flag} ")) || help.contains(&format!(" --{flag}[=")), "{flag}");
     }
     for heading in ["Listen:", "Cores:", "Sessions:", "Access:", "Settings:"] {
         assert!(help.lines().any(|line| line == heading), "{heading}");
