@@ -5,17 +5,15 @@
 //! engine, not for telling how fast a server is.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use ringsock::engine::{Core, Current, MeshEntry};
+use ringsock::engine::{Core, MeshEntry};
 use ringsock::mesh::{Mesh, MeshCapacity};
 use ringsock::protocol::http::{Date, HeadLimits, HeadScan, Headers, parse_request};
 use ringsock::protocol::{Opcode, handshake};
 use ringsock::reactor::sim::{Faults, Network, Peer, Sim};
-use ringsock::service::{Router, ServiceSettings};
-use ringsock::{Handler, Limits, Message, Session};
+use ringsock::{Handler, Hub, Limits, Message, Reply, Request, Response, Session};
 
 mod fixtures;
 
@@ -48,13 +46,7 @@ fn requests(c: &mut Criterion) {
         });
     });
 
-    let Some(mut world) = World::connected(Router::new(
-        Arc::default(),
-        Current::new(ServiceSettings::default()).follow(),
-        Arc::default(),
-    )) else {
-        return;
-    };
+    let Some(mut world) = World::connected(Healthy) else { return };
     group.bench_function("GET /health", |b| {
         b.iter(|| {
             world.peer.write(black_box(HEALTH));
@@ -67,6 +59,20 @@ fn requests(c: &mut Criterion) {
 fn whole_head<'a>(received: &'a [u8], limits: &HeadLimits) -> &'a [u8] {
     let end = HeadScan::default().find_end(received, limits).ok().flatten();
     end.map_or(&[], |end| &received[..end])
+}
+
+/// Answers every request.
+struct Healthy;
+
+impl Handler for Healthy {
+    type State = ();
+    type Mail = ();
+
+    fn request(&mut self, _request: &Request<'_>, _hub: &mut Hub<'_, Self>) -> Reply {
+        Response::text(200, "ok\n").into()
+    }
+
+    fn message(&mut self, _session: &mut Session<'_, Self>, _message: Message<'_>) {}
 }
 
 /// Subscribes to its topic with one message and unsubscribes with the next.

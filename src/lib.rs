@@ -95,6 +95,7 @@
 //! | feature | contains |
 //! |---|---|
 //! | `server` | everything on this page; embedders take `default-features = false, features = ["server"]` |
+//! | `services` | the services of the program, for its fuzz targets and benches |
 //! | `cli` (default) | the program `ringsock`, and with it `server` and `unstable` |
 //! | `unstable` | the modules of the library, for the benches, tests, fuzz targets and program of its repository |
 //!
@@ -124,6 +125,10 @@ pub mod load;
 pub mod mesh;
 #[cfg(all(feature = "server", not(feature = "unstable")))]
 mod mesh;
+#[cfg(all(feature = "services", feature = "unstable"))]
+pub mod outbound;
+#[cfg(all(feature = "services", not(feature = "unstable")))]
+mod outbound;
 #[cfg(feature = "unstable")]
 pub mod protocol;
 #[cfg(not(feature = "unstable"))]
@@ -151,6 +156,10 @@ mod transport;
 #[cfg(feature = "cli")]
 pub mod tune;
 
+#[cfg(all(feature = "services", feature = "unstable"))]
+pub mod authorities;
+#[cfg(all(feature = "services", not(feature = "unstable")))]
+mod authorities;
 #[cfg(feature = "server")]
 mod proc;
 #[cfg(feature = "server")]

@@ -10,8 +10,8 @@ use ringsock::config::{Config, LogFormat, Settings, Source};
 use ringsock::engine::{Current, StartError, TERMINATION_SIGNALS};
 use ringsock::reactor::{self, InheritError, InheritedSockets};
 use ringsock::server::Builder;
-use ringsock::service::auth::{AccessMail, AccessSettings, AccessState};
-use ringsock::service::{ApiAccess, Router};
+use ringsock::service::auth::{AccessSettings, AccessState};
+use ringsock::service::{ApiAccess, Router, ServiceMail};
 use ringsock::tune::{self, Goal, Host, Setting};
 use ringsock::{Server, TlsSettings, server};
 
@@ -101,7 +101,7 @@ fn serve(
     let followed = services.clone();
     let hangups = Hangups::catch().map_err(|source| StartError::Signals { source })?;
     reactor::block(&TERMINATION_SIGNALS)?;
-    let server = builder.start(move |core| Router::new(core.status(), followed.follow(), Arc::clone(&state)))?;
+    let server = builder.start(move |core| Router::new(core, followed.follow(), Arc::clone(&state)))?;
     log.print(&Banner { server: &server, config, tls: certificates.settings() }.to_string());
     let controller = server.controller();
     let mut notifier = Notifier::from_environment();
@@ -152,7 +152,7 @@ fn builder(config: &Config) -> Builder {
 
 /// The summary of a server at its start: reactor, cores, addresses and limits.
 struct Banner<'a> {
-    server: &'a Server<AccessMail>,
+    server: &'a Server<ServiceMail>,
     config: &'a Config,
     tls: Option<TlsSettings>,
 }
@@ -256,7 +256,7 @@ fn proxy_headers(config: &Config) -> String {
 /// Logs once what the host lacks for as many connections as the server may hold. Without a configured number of
 /// connections it is no warning, since nobody may need that many. Reads some fifty small files, after the server is
 /// ready.
-fn compare_with_host(server: &Server<AccessMail>, settings: &Settings) {
+fn compare_with_host(server: &Server<ServiceMail>, settings: &Settings) {
     let connections = server.limits().connections_max as u64;
     let goal = Goal::server(connections, server.counters().len() as u64);
     let missing: Vec<Setting> = tune::settings(&Host::read(Path::new("/"), Ok(())), &goal)

@@ -3,24 +3,13 @@
 //! Reads the certificates of authorities. Invariant: without [`ServerTrust::Anyone`], a run has no connection to a
 //! server whose certificate is not valid for the URL's host.
 
-use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::authorities::{self, AuthoritiesError};
 use crate::tls::{Connector, ConnectorError, Trust};
-
-/// The files in which distributions keep the certificates of authorities, all in one.
-const SYSTEM_FILES: &[&str] = &[
-    // Debian, Ubuntu, Arch, Alpine
-    "/etc/ssl/certs/ca-certificates.crt",
-    // Fedora, RHEL
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    // openSUSE
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// The servers that the connections of a run trust.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,17 +27,9 @@ pub enum ServerTrust {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum TrustError {
-    /// The file of authorities cannot be read.
-    #[error("Cannot read the certificates of authorities from {path}: {source}.")]
-    File {
-        /// The file.
-        path: String,
-        /// The host's error.
-        source: io::Error,
-    },
-    /// There is no file of authorities.
-    #[error("This host has no file of authorities that ringsock knows. Name one with --ca, or in SSL_CERT_FILE.")]
-    NoSystemFile,
+    /// The certificates of authorities cannot be read.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// The certificates or the name cannot be used.
     #[error(transparent)]
     Connector(#[from] ConnectorError),
@@ -58,21 +39,10 @@ pub enum TrustError {
 pub(super) fn connector(trust: &ServerTrust, host: &str, resumes: bool) -> Result<Connector, TrustError> {
     let trust = match trust {
         ServerTrust::Anyone => Trust::Anyone,
-        ServerTrust::File(path) => Trust::Authorities(read(path)?),
-        ServerTrust::System => Trust::Authorities(read(&system_file()?)?),
+        ServerTrust::File(path) => Trust::Authorities(authorities::read(path)?),
+        ServerTrust::System => Trust::Authorities(authorities::system()?),
     };
     Ok(Connector::new(&trust, host_name(host), resumes)?)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TrustError> {
-    fs::read(path).map_err(|source| TrustError::File { path: path.display().to_string(), source })
-}
-
-fn system_file() -> Result<PathBuf, TrustError> {
-    if let Some(path) = env::var_os("SSL_CERT_FILE") {
-        return Ok(path.into());
-    }
-    SYSTEM_FILES.iter().map(PathBuf::from).find(|path| path.exists()).ok_or(TrustError::NoSystemFile)
 }
 
 /// Returns the name or the address in a Host header, without port and brackets.

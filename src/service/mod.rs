@@ -1,24 +1,42 @@
 //! The services that `ringsock serve` runs on the engine, and the metrics and health endpoints for its operator.
 
 mod admin;
+#[cfg(feature = "services")]
 mod api;
+#[cfg(feature = "services")]
 pub mod auth;
+#[cfg(feature = "services")]
 mod cross_origin;
+#[cfg(feature = "services")]
+mod desk;
 mod health;
+#[cfg(feature = "services")]
+mod mail;
 mod methods;
 mod metrics;
+#[cfg(feature = "services")]
 mod page;
 mod process;
 mod query;
+#[cfg(feature = "services")]
 mod router;
+#[cfg(feature = "services")]
 mod settings;
+#[cfg(feature = "services")]
 mod topics;
 
 pub use admin::Admin;
+#[cfg(feature = "services")]
 pub use api::ApiAccess;
+#[cfg(feature = "services")]
 pub use cross_origin::CrossOrigin;
+#[cfg(feature = "services")]
+pub use mail::ServiceMail;
 pub(crate) use metrics::ExtraCounter;
 pub use metrics::Metrics;
+#[cfg(feature = "services")]
 pub use router::Router;
+#[cfg(feature = "services")]
 pub use settings::ServiceSettings;
+#[cfg(feature = "services")]
 pub use topics::{InvalidOverflow, OverflowRules};

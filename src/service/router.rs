@@ -3,16 +3,19 @@
 //! Owns the mapping from path to service, and the choice of subprotocol. Never talks to a socket. Invariant: a session
 //! with a subscription belongs to `/topics/`, and one without to `/echo`, unless the gate takes all of its messages.
 
+use std::mem;
 use std::sync::Arc;
 
 use super::api::{self, TokenCheck};
-use super::auth::{self, AccessMail, AccessState, Entrance, Gate, Passage, Refused, Target};
+use super::auth::{self, AccessState, Arrival, Entrance, Gate, Passage, Refused, Target};
+use super::desk::Desk;
 use super::health;
+use super::mail::ServiceMail;
 use super::methods;
 use super::page::{PAGE, PAGE_POLICY};
 use super::settings::ServiceSettings;
 use super::topics::Join;
-use crate::engine::{Accept, Ended, Following, Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
+use crate::engine::{Accept, Context, Ended, Following, Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -22,28 +25,25 @@ pub struct Router {
     status: Arc<Status>,
     settings: Following<ServiceSettings>,
     gate: Gate,
+    desk: Desk,
     /// Scratch space for the name of the topic that is being published to.
     topic: String,
 }
 
 impl Router {
-    /// Creates a handler that reports `status` to load balancers and follows the settings of the services. `state` has
-    /// the facts about tokens that all cores share.
-    pub fn new(status: Arc<Status>, settings: Following<ServiceSettings>, state: Arc<AccessState>) -> Self {
-        Self { status, settings, gate: Gate::new(state), topic: String::new() }
+    /// Creates the handler of a core that follows the settings of the services. `state` has the facts about tokens that
+    /// all cores share.
+    pub fn new(core: &Context<ServiceMail>, settings: Following<ServiceSettings>, state: Arc<AccessState>) -> Self {
+        let desk = Desk::new(core.server(), core.core());
+        Self { status: core.status(), settings, gate: Gate::new(state), desk, topic: String::new() }
     }
 
-    /// Accepts an upgrade with the client's first supported subprotocol. Without a match the upgrade is accepted with
-    /// none, and the client decides whether to go on.
-    fn accept(&self, request: &UpgradeRequest<'_>) -> Accept<()> {
+    /// Returns the client's first subprotocol that is supported. Without one the client decides whether to go on.
+    fn subprotocol(&self, request: &UpgradeRequest<'_>) -> Option<String> {
         let subprotocols = &self.settings.value().subprotocols;
+        // The header is skipped if the server supports no subprotocol.
         let is_spoken = |offered: &&str| subprotocols.iter().any(|own| own == offered);
-        // Skips the header if the server supports no subprotocol.
-        let chosen = (!subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten();
-        match chosen {
-            Some(subprotocol) => Accept::new().protocol(subprotocol.to_owned()),
-            None => Accept::new(),
-        }
+        (!subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten().map(str::to_owned)
     }
 
     /// Publishes a message of a session to its topic.
@@ -88,10 +88,10 @@ impl Router {
 }
 
 impl Handler for Router {
-    type State = ();
-    type Mail = AccessMail;
+    type State = Arrival;
+    type Mail = ServiceMail;
 
-    fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<()> {
+    fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Arrival> {
         self.settings.refresh();
         let target = match (request.path(), Join::parse(request.path(), request.query())) {
             ("/echo", _) => None,
@@ -102,16 +102,13 @@ impl Handler for Router {
             (_, Some(Err(error))) => return Upgrade::reject(Response::text(400, format!("{error}\n"))),
             (_, None) => return Upgrade::reject(not_found()),
         };
-        let accept = self.accept(request);
-        match (self.gate.arrive(self.settings.value().access.as_deref(), request, target.as_ref()), target) {
-            (Entrance::Refused(refused), _) => Upgrade::reject(refused.response()),
-            (Entrance::Open, Some(Target { topic, subscribe })) => accept.subscribe(topic, subscribe).into(),
-            (Entrance::Open, None) | (Entrance::Bare, _) => accept.into(),
-        }
+        let entrance = self.gate.arrive(self.settings.value().access.as_deref(), request, target.as_ref());
+        enter(entrance, target, self.subprotocol(request))
     }
 
     fn open(&mut self, session: &mut Session<'_, Self>) {
-        self.gate.open(session);
+        let arrival = mem::take(session.state());
+        self.gate.open(session, arrival);
     }
 
     fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Reply {
@@ -155,15 +152,36 @@ impl Handler for Router {
         self.gate.close(session.id());
     }
 
-    fn mail(&mut self, mail: AccessMail, hub: &mut Hub<'_, Self>) {
+    fn mail(&mut self, mail: ServiceMail, hub: &mut Hub<'_, Self>) {
         match mail {
-            AccessMail::Revoked(revocation) => {
+            ServiceMail::Revoked(revocation) => {
                 for id in self.gate.concerned(&revocation) {
                     hub.session(id, |session| self.gate.revoke(session));
                 }
             }
+            ServiceMail::Answered(question) => self.desk.answered(question),
         }
     }
+}
+
+/// Returns the answer to a request for a WebSocket that the gate has decided about.
+fn enter(entrance: Entrance, target: Option<Target>, subprotocol: Option<String>) -> Upgrade<Arrival> {
+    let (arrival, target) = match entrance {
+        Entrance::Open(arrival) => (arrival, target),
+        Entrance::Bare(arrival) => (arrival, None),
+        Entrance::Refused(refused) => return Upgrade::reject(refused.response()),
+        Entrance::Later(entrance) => {
+            return Upgrade::later(async move { enter(entrance.await, target, subprotocol) });
+        }
+    };
+    let mut accept = Accept::with(arrival);
+    if let Some(subprotocol) = subprotocol {
+        accept = accept.protocol(subprotocol);
+    }
+    if let Some(Target { topic, subscribe }) = target {
+        accept = accept.subscribe(topic, subscribe);
+    }
+    accept.into()
 }
 
 /// Returns a check as the API takes it.

@@ -56,15 +56,7 @@ impl Connector {
     /// Makes the client's end for a server of this name. Sessions are resumed only if `resumes` says so.
     pub fn new(trust: &Trust, name: &str, resumes: bool) -> Result<Self, ConnectorError> {
         let name = ServerName::try_from(name.to_owned()).map_err(|_| ConnectorError::InvalidName(name.to_owned()))?;
-        let provider = provider();
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(ConnectorError::Refused)?;
-        let mut config = match trust {
-            Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
-            Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))),
-        }
-        .with_no_client_auth();
+        let mut config = client_config(trust)?;
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         if !resumes {
             config.resumption = Resumption::disabled();
@@ -83,6 +75,19 @@ impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connector").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// Returns the settings of a client with this trust, for a library that makes its connections itself.
+pub fn client_config(trust: &Trust) -> Result<ClientConfig, ConnectorError> {
+    let provider = provider();
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(ConnectorError::Refused)?;
+    let verified = match trust {
+        Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
+        Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))),
+    };
+    Ok(verified.with_no_client_auth())
 }
 
 fn roots(pem: &[u8]) -> Result<RootCertStore, ConnectorError> {

@@ -23,7 +23,7 @@ pub use acceptor::{
     Acceptor, Authorities, ClientCertificates, RecordLayer, Replacement, Settings, SettingsError, Tickets, Versions,
 };
 pub use certificates::{Certificate, CertificateError};
-pub use connector::{Connector, ConnectorError, Trust};
+pub use connector::{Connector, ConnectorError, Trust, client_config};
 pub use fault::{Fault, FaultKind};
 pub use records::Opened;
 pub use session::{Progress, Session};

@@ -18,20 +18,22 @@ use source::{File, Source};
 /// Each layer and those it may import. A layer that is not here has no place in the house yet.
 const FLOORS: &[(&str, &[&str])] = &[
     ("address", &[]),
+    ("authorities", &[]),
     ("proc", &[]),
     ("slab", &[]),
     ("protocol", &[]),
     ("reactor", &["address", "slab"]),
     ("tls", &[]),
+    ("outbound", &["authorities", "tls"]),
     ("transport", &["reactor", "tls"]),
     ("mesh", &[]),
     ("bus", &[]),
-    ("config", &["address", "protocol", "engine", "service", "tls"]),
+    ("config", &["address", "protocol", "engine", "outbound", "service", "tls"]),
     ("units", &[]),
     ("tune", &["proc", "units"]),
-    ("load", &["proc", "units", "protocol", "reactor", "tls", "transport"]),
+    ("load", &["authorities", "proc", "units", "protocol", "reactor", "tls", "transport"]),
     ("engine", &["address", "slab", "protocol", "reactor", "tls", "transport", "mesh"]),
-    ("service", &["proc", "engine", "protocol", "reactor", "tls", "mesh", "bus"]),
+    ("service", &["proc", "engine", "outbound", "protocol", "reactor", "tls", "mesh", "bus"]),
     ("server", &["address", "service", "engine", "protocol", "reactor", "tls", "mesh", "bus", "config"]),
 ];
 

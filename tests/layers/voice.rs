@@ -5,8 +5,23 @@
 
 /// Modules of `src` whose text has been brought to plain English. A module is added once it has no fault left.
 const CLEAN: &[&str] = &[
-    "address", "cli", "config", "engine", "lib", "load", "main", "mesh", "proc", "protocol", "reactor", "server",
-    "service", "tune", "units",
+    "address",
+    "authorities",
+    "cli",
+    "config",
+    "engine",
+    "lib",
+    "load",
+    "main",
+    "mesh",
+    "outbound",
+    "proc",
+    "protocol",
+    "reactor",
+    "server",
+    "service",
+    "tune",
+    "units",
 ];
 
 /// Words that no sentence begins with: the thing itself is named instead.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::gate::{Gate, now};
+use super::admission::now;
+use super::gate::Gate;
 use super::grants::{GRANTS_MAX, Grant};
 use super::revocations::Revocation;
 use super::rules::AccessRules;
@@ -17,6 +18,7 @@ use super::tickets::{TICKET_BYTES, TICKET_MS};
 use super::token::ID_BYTES_MAX;
 use crate::engine::{Handler, Hub, Sent, SessionId};
 use crate::protocol::http::{Request, Response};
+use crate::service::mail::ServiceMail;
 use crate::service::query::{ParameterError, parameter};
 
 /// The path of revocations.
@@ -25,16 +27,8 @@ pub(in crate::service) const REVOKE: &str = "/api/revoke";
 /// The path of tickets.
 pub(in crate::service) const TICKETS: &str = "/api/tickets";
 
-/// Mail from core to core about access.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum AccessMail {
-    /// Close the sessions that a revocation concerns.
-    Revoked(Arc<Revocation>),
-}
-
 /// Carries out a request to revoke. The caller has checked that the request may.
-pub(in crate::service) fn revoke<H: Handler<Mail = AccessMail>>(
+pub(in crate::service) fn revoke<H: Handler<Mail = ServiceMail>>(
     request: &Request<'_>,
     hub: &mut Hub<'_, H>,
     gate: &Gate,
@@ -47,7 +41,7 @@ pub(in crate::service) fn revoke<H: Handler<Mail = AccessMail>>(
     let revocation = Arc::new(revocation);
     let mut is_told = true;
     for core in 0..hub.cores() {
-        is_told &= hub.mail(core, AccessMail::Revoked(Arc::clone(&revocation))) != Sent::Dropped;
+        is_told &= hub.mail(core, ServiceMail::Revoked(Arc::clone(&revocation))) != Sent::Dropped;
     }
     if is_told {
         return Ok(Response::json(200, json!({ "revoked": true }).to_string()));

@@ -4,6 +4,7 @@
 //! all other files times, random bytes and documents are arguments. Invariant: a fault of a token, of whatever kind,
 //! lets nobody in; nothing that is refused is told more than that.
 
+mod admission;
 mod algorithm;
 mod error;
 mod gate;
@@ -28,11 +29,12 @@ mod tickets;
 mod token;
 mod verifier;
 
+pub(in crate::service) use admission::{Refused, Target};
 pub use algorithm::Algorithm;
 pub use error::TokenError;
-pub(in crate::service) use gate::{Entrance, Gate, Passage, Refused, Target};
+pub use gate::Arrival;
+pub(in crate::service) use gate::{Entrance, Gate, Passage};
 pub use grants::{GRANTS_MAX, Grant, GrantError, GrantSet, GrantSets, Verb};
-pub use http::AccessMail;
 pub(in crate::service) use http::{REVOKE, TICKETS, issue_ticket, revoke};
 pub use jwks::{KEY_SET_BYTES_MAX, KEYS_MAX, KeySetError, parse_key_set};
 pub use key::{Key, KeyError, SECRET_BYTES_MIN};
