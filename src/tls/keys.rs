@@ -5,10 +5,12 @@
 
 use std::fmt;
 
-use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{self, Aad, LessSafeKey, Nonce};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hkdf::{self, KeyType, Prk};
 use zeroize::Zeroize;
+
+use super::contexts;
 
 /// The bytes of a record's header: type, version, length.
 pub(super) const HEADER_BYTES: usize = 5;
@@ -101,11 +103,18 @@ impl Keys {
         expand_label(suite, &self.secret[..bytes], b"traffic upd", &mut next[..bytes])?;
         self.secret = next;
         next.zeroize();
+        self.forget_context();
         // Nothing is sealed or opened with the old key and a number that it had.
         self.number = u64::MAX;
         self.derive(suite)?;
         self.number = 0;
         Ok(())
+    }
+
+    /// Forgets the context of the key: of the longest and the shortest that it may be.
+    fn forget_context(&self) {
+        contexts::forget(&self.key);
+        contexts::forget(&self.key[..KEY_BYTES_MAX / 2]);
     }
 
     fn derive(&mut self, suite: Suite) -> Result<(), Unspecified> {
@@ -134,7 +143,9 @@ impl Keys {
         at: usize,
     ) -> Option<usize> {
         let nonce = self.nonce();
-        let opened = self.aead(suite).ok()?.open_within(nonce, Aad::from(header), buffer, at..).ok()?.len();
+        let open =
+            |aead: &LessSafeKey| aead.open_within(nonce, Aad::from(header), buffer, at..).map(|opened| opened.len());
+        let opened = contexts::with(suite.aead(), self.key(suite), open).ok()?;
         self.number = self.number.checked_add(1)?;
         Some(opened)
     }
@@ -149,14 +160,14 @@ impl Keys {
     ) -> Result<(), Unspecified> {
         let nonce = self.nonce();
         self.number = self.number.checked_add(1).ok_or(Unspecified)?;
-        let tag = self.aead(suite)?.seal_in_place_separate_tag(nonce, Aad::from(header), &mut buffer[at..])?;
+        let seal = |aead: &LessSafeKey| aead.seal_in_place_separate_tag(nonce, Aad::from(header), &mut buffer[at..]);
+        let tag = contexts::with(suite.aead(), self.key(suite), seal)?;
         buffer.extend_from_slice(tag.as_ref());
         Ok(())
     }
 
-    fn aead(&self, suite: Suite) -> Result<LessSafeKey, Unspecified> {
-        let algorithm = suite.aead();
-        Ok(LessSafeKey::new(UnboundKey::new(algorithm, &self.key[..algorithm.key_len()])?))
+    fn key(&self, suite: Suite) -> &[u8] {
+        &self.key[..suite.aead().key_len()]
     }
 
     /// Returns the nonce of the next record (RFC 8446 5.3): the initialization vector, and its number in the last eight
@@ -172,6 +183,7 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
+        self.forget_context();
         self.secret.zeroize();
         self.key.zeroize();
         self.iv.zeroize();

@@ -8,6 +8,7 @@ mod acceptor;
 mod certificates;
 mod connection;
 mod connector;
+mod contexts;
 mod fault;
 mod handshake;
 mod keys;
