@@ -150,9 +150,11 @@ fn a_file_is_checked_with_a_line_for_each_fault() {
         let said = String::from_utf8(output.stderr).unwrap().replace(path.to_str().unwrap(), "FILE");
         (output.status.code(), String::from_utf8(output.stdout).unwrap(), said)
     };
-    let good = "[[listen]]\naddress = \":9000\"\n[limits]\nmax-message-bytes = \"64KB\"\n[timeouts]\nping-interval-ms = \"25s\"\n";
+    let good = "[[listen]]\naddress = \":9000\"\n[tokens]\nopen = true\n[limits]\nmax-message-bytes = \"64KB\"\n[timeouts]\nping-interval-ms = \"25s\"\n";
     assert_eq!(check("good.toml", good), (Some(0), "ok\n".to_owned(), String::new()));
     assert_eq!(check("empty.toml", ""), (Some(0), "ok\n".to_owned(), String::new()));
+    let (code, _, said) = check("strangers.toml", "[[listen]]\naddress = \":9000\"\n");
+    assert!(code == Some(0) && said.starts_with("ringsock: Other hosts reach the server on :9000."), "{said}");
     let bad = "[limits]\nmax-headers = \"many\"\nmax-heders = 3\n\n[timeout]\n";
     let said = "ringsock: FILE:2: limits.max-headers is \"many\", but must be a whole number, such as 4.\n\
                 ringsock: FILE:3: limits.max-heders is not a setting. Did you mean limits.max-headers?\n\
@@ -372,6 +374,9 @@ fn settings_that_may_not_be_meant_are_told_of_once() {
     let said = warnings(&["--set", "timeouts.close-timeout-ms=6000", "--set", "drain.timeout-ms=5000"]);
     assert!(said.len() == 1 && said[0].contains("close_timeout_ms is 6000"), "{said:?}");
     assert_eq!(warnings(&["--ping-interval-ms", "0", "--dead-peer-timeout-ms", "0"]), [""; 0]);
+    let said = warnings(&["--listen", "0.0.0.0:0"]);
+    assert!(said.len() == 1 && said[0].contains("a stranger can receive the messages of every topic"), "{said:?}");
+    assert_eq!(warnings(&["--listen", "0.0.0.0:0", "--set", "tokens.open=true"]), [""; 0]);
 }
 
 #[test]

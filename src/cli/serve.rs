@@ -13,7 +13,7 @@ use ringsock::server::Builder;
 use ringsock::service::auth::{AccessSettings, AccessState};
 use ringsock::service::{ApiAccess, Router, ServiceMail};
 use ringsock::tune::{self, Goal, Host, Setting};
-use ringsock::{Server, TlsSettings, server};
+use ringsock::{Endpoint, Server, TlsSettings, server};
 
 use super::certificates::Certificates;
 use super::log::Log;
@@ -102,6 +102,8 @@ fn serve(
     let hangups = Hangups::catch().map_err(|source| StartError::Signals { source })?;
     reactor::block(&TERMINATION_SIGNALS)?;
     let server = builder.start(move |core| Router::new(core, followed.follow(), Arc::clone(&state)))?;
+    let reached = server.addresses().iter().find(|endpoint| !endpoint.is_local()).map(Endpoint::to_string);
+    settings.access_warnings(reached.as_deref()).iter().for_each(|warning| tracing::warn!("{warning}"));
     log.print(&Banner { server: &server, config, tls: certificates.settings() }.to_string());
     let controller = server.controller();
     let mut notifier = Notifier::from_environment();

@@ -48,23 +48,6 @@ impl Settings {
             )
         })
     }
-
-    /// Returns what holds together and may not be what was meant.
-    pub fn warnings(&self) -> Vec<String> {
-        let limits = self.config.limits();
-        let mut warnings: Vec<String> =
-            limits.warnings().iter().map(|warning| self.explain(&warning.to_string())).collect();
-        if self.config.access.tokens.from.contains(TokenPlace::Subprotocol)
-            && self.config.subprotocols.names().is_empty()
-        {
-            warnings.push(
-                "tokens.from has subprotocol, but handshake.subprotocols is none: browsers refuse a connection if none \
-                 of the subprotocols that they offered is chosen. Name one there that pages offer beside the token."
-                    .to_owned(),
-            );
-        }
-        warnings
-    }
 }
 
 fn api_fault(config: &Config) -> Option<ConfigError> {

@@ -27,6 +27,7 @@ mod table;
 mod tests;
 mod tls;
 mod values;
+mod warnings;
 
 pub use checked::{ApiKey, LogFilter, OptionalKey};
 pub use document::{defaults, meaning, reference};

@@ -363,6 +363,9 @@ keys! {
         "max-life-ms" => access.tokens.life_ms_max as Millis(1_000..=u64::MAX);
         /// A token opens one session; it needs a jti
         "single-use" => access.tokens.single_use as Switch;
+        /// Do not warn where other hosts reach the server and need no token, or no TLS
+        /// A proxy in front may see to both. It changes nothing about who gets in.
+        "open" => access.tokens.open as Switch;
         /// How a client without a valid token is refused: status or close
         /// status: 401 or 403 instead of the handshake, which web pages see as 1006. close: 3000 or 3003 after it.
         "refuse" => access.tokens.refuse as Choice(&[("status", Refuse::Status), ("close", Refuse::Close)]);

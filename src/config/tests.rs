@@ -36,7 +36,7 @@ fn sample(key: &Key) -> &'static str {
         "timeouts.dead-peer-timeout-ms" => "30s",
         "tokens.from" => "header, query",
         "tokens.refuse" => "close",
-        "tokens.single-use" => "true",
+        "tokens.single-use" | "tokens.open" => "true",
         "issuer.algorithm" => "HS512",
         "issuer.audiences" => "a, b",
         "issuer.key" | "issuer.previous-key" | "api-key.key" => "0123456789abcdef0123456789abcdef",
@@ -546,6 +546,30 @@ fn an_error_of_the_library_is_told_with_keys_and_places() {
         warnings.len() == 1 && warnings[0].starts_with("timeouts.ping-interval-ms (--set) is 0, so"),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn a_server_that_strangers_reach_is_warned_of_until_it_has_tokens_and_tls_or_the_operator_knows() {
+    let warnings = |sets: &[&str]| {
+        sets.iter().fold(Layers::new(), |layers, set| layers.set(set)).resolve().unwrap().warnings().join(" ")
+    };
+    let (role, tls) = ("role.name=anonymous", "tls.self-signed=true");
+    for local in ["127.0.0.1:9000", "[::1]:0", "localhost:9000", "unix:/run/ringsock.sock"] {
+        assert_eq!(warnings(&[&format!("listen.address={local}")]), "", "{local}");
+    }
+    for reached in [":9000", "0.0.0.0:9000", "[::]:9000", "192.0.2.1:9000"] {
+        let listen = &format!("listen.address={reached}");
+        let said = warnings(&[listen]);
+        for part in [reached, "needs no token", "without TLS", "tokens.open = true"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let (alone, encrypted) = (warnings(&[listen, role]), warnings(&[listen, tls]));
+        assert!(!alone.contains("no token") && alone.contains("without TLS"), "{alone}");
+        assert!(encrypted.contains("no token") && !encrypted.contains("without TLS"), "{encrypted}");
+        assert!(warnings(&[listen, tls, "listen.tls=off", role]).contains("without TLS"));
+        assert_eq!(warnings(&[listen, tls, role]), "");
+        assert_eq!(warnings(&[listen, "tokens.open=true"]), "");
+    }
 }
 
 #[test]

@@ -114,6 +114,8 @@ pub struct TokenSettings {
     pub life_ms_max: u64,
     /// A token opens one session.
     pub single_use: bool,
+    /// The operator knows that strangers reach the server without a token, or without TLS.
+    pub open: bool,
     /// How clients without a valid token are refused.
     pub refuse: Refuse,
     /// The time after a token's end over which its sessions end.
@@ -136,6 +138,7 @@ impl Default for TokenSettings {
             // A day: whoever has lost a right has lost it tomorrow, also without a revocation.
             life_ms_max: 24 * 60 * 60 * 1000,
             single_use: false,
+            open: false,
             refuse: Refuse::default(),
             // Time for a client to fetch a new token, as Centrifugo gives it.
             grace_ms: 25_000,
