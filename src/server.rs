@@ -19,7 +19,7 @@ use crate::engine::{
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::reactor::InheritedSocket;
-use crate::service::{Admin, ExtraCounter, Metrics};
+use crate::service::{Admin, ExtraCounter, ExtraGauge, Metrics};
 use crate::tls::Acceptor;
 
 /// A server, whose cores run from [`Builder::start`] on. [`Server::join`] supervises them; a server that is dropped
@@ -33,6 +33,7 @@ pub struct Server<M = ()> {
     status: Arc<Status>,
     admin: Option<Cores>,
     counters: Vec<ExtraCounter>,
+    gauges: Vec<ExtraGauge>,
     signals: Option<Signals>,
     tls: Option<Arc<Acceptor>>,
 }
@@ -54,6 +55,7 @@ impl Server {
             admin: None,
             inherited: Vec::new(),
             counters: Vec::new(),
+            gauges: Vec::new(),
             tls: None,
         }
     }
@@ -101,7 +103,7 @@ impl<M: Send + 'static> Server<M> {
     /// Returns the server's metrics, for Prometheus.
     pub fn metrics(&self) -> Metrics {
         let metrics = Metrics::new(self.counters(), self.status(), self.reactor(), self.cores.limits().clone());
-        let metrics = metrics.with_counters(&self.counters);
+        let metrics = metrics.with_counters(&self.counters).with_gauges(&self.gauges);
         match &self.tls {
             Some(acceptor) => metrics.with_tls(Arc::clone(acceptor)),
             None => metrics,
@@ -223,6 +225,7 @@ pub struct Builder {
     admin: Option<AdminAddress>,
     inherited: Vec<InheritedSocket>,
     counters: Vec<ExtraCounter>,
+    gauges: Vec<ExtraGauge>,
     tls: Option<Arc<Acceptor>>,
 }
 
@@ -342,6 +345,19 @@ impl Builder {
         self
     }
 
+    /// Adds a gauge of the application to the metrics, with a value for each text of a label, which `values` returns
+    /// whenever the metrics are read. Default: none.
+    pub fn gauge(
+        mut self,
+        name: &'static str,
+        help: &'static str,
+        label: &'static str,
+        values: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
+    ) -> Self {
+        self.gauges.push(ExtraGauge { name, help, label, values: Arc::new(values) });
+        self
+    }
+
     /// Sets listening sockets that the parent process passed, as
     /// [`InheritedSockets::take`](crate::reactor::InheritedSockets::take) finds them. Sockets named `admin` replace
     /// [`Builder::admin_listen`], all others replace [`Builder::listen`]; without sockets of a kind, the server listens
@@ -442,8 +458,8 @@ impl Builder {
             acceptor: self.tls.clone(),
         };
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
-        let (counters, tls) = (self.counters, self.tls);
-        let mut server = Server { cores, status, admin: None, counters, signals: signals.clone(), tls };
+        let (counters, gauges, tls) = (self.counters, self.gauges, self.tls);
+        let mut server = Server { cores, status, admin: None, counters, gauges, signals: signals.clone(), tls };
         let Some(admin) = admin else { return Ok(server) };
         let required = admin.required;
         match start_admin(admin, signals, server.metrics()) {

@@ -27,6 +27,25 @@ pub(crate) struct ExtraCounter {
     pub(crate) value: Arc<AtomicU64>,
 }
 
+/// A gauge of the program around the server, with a value for each of some texts of one label.
+#[derive(Clone)]
+pub(crate) struct ExtraGauge {
+    /// The metric's name.
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) label: &'static str,
+    pub(crate) values: GaugeValues,
+}
+
+/// Returns the values of a gauge, each with the text of its label.
+pub(crate) type GaugeValues = Arc<dyn Fn() -> Vec<(String, u64)> + Send + Sync>;
+
+impl fmt::Debug for ExtraGauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtraGauge").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// A server's metrics as text for Prometheus, for an endpoint of the application. Cheap to clone; each text shows the
 /// values at the time of the call, and `docs/metrics.md` describes them.
 #[derive(Clone, Debug)]
@@ -36,6 +55,7 @@ pub struct Metrics {
     reactor: ReactorKind,
     limits: Current<Limits>,
     counters: Vec<ExtraCounter>,
+    gauges: Vec<ExtraGauge>,
     tls: Option<Arc<Acceptor>>,
 }
 
@@ -50,12 +70,17 @@ impl Metrics {
         reactor: ReactorKind,
         limits: Current<Limits>,
     ) -> Self {
-        Self { cores: cores.into(), status, reactor, limits, counters: Vec::new(), tls: None }
+        Self { cores: cores.into(), status, reactor, limits, counters: Vec::new(), gauges: Vec::new(), tls: None }
     }
 
     /// Adds counters that are not of the cores.
     pub(crate) fn with_counters(self, counters: &[ExtraCounter]) -> Self {
         Self { counters: counters.to_vec(), ..self }
+    }
+
+    /// Adds gauges that are not of the cores.
+    pub(crate) fn with_gauges(self, gauges: &[ExtraGauge]) -> Self {
+        Self { gauges: gauges.to_vec(), ..self }
     }
 
     /// Adds metrics of the certificates.
@@ -149,6 +174,10 @@ impl Metrics {
         let help = "The limit of open connections, over all cores.";
         encode_gauge(encoder, "ringsock_connections_max", help, &(self.limits.value().connections_max as u64))?;
         self.encode_reloads(encoder)?;
+        for ExtraGauge { name, help, label, values } in &self.gauges {
+            let values = values().into_iter().map(|(text, value)| ([(*label, text)], value));
+            encode_labelled(encoder, name, help, values)?;
+        }
         let help = "Readiness: 1 if the server accepts load, 0 while it drains or a core is stalled.";
         encode_gauge(encoder, "ringsock_ready", help, &u32::from(self.status.is_ready()))?;
         let help = "Always 1; the labels name the version and the reactor in use.";

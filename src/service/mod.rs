@@ -32,8 +32,8 @@ pub use api::ApiAccess;
 pub use cross_origin::CrossOrigin;
 #[cfg(feature = "services")]
 pub use mail::ServiceMail;
-pub(crate) use metrics::ExtraCounter;
 pub use metrics::Metrics;
+pub(crate) use metrics::{ExtraCounter, ExtraGauge};
 #[cfg(feature = "services")]
 pub use router::Router;
 #[cfg(feature = "services")]
