@@ -54,6 +54,7 @@ fn verifier(secret: &[u8]) -> Verifier {
         iss: Some("a".into()),
         audiences: vec!["chat".into()],
         keys: [key].into(),
+        introspector: None,
         roles: Vec::new(),
     };
     Verifier::new(vec![issuer], TokenRules { leeway_s: LEEWAY_S, life_s_max: LIFE_S_MAX, needs_id: false })

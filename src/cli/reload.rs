@@ -13,7 +13,7 @@ use std::time::Duration;
 use ringsock::config::{Config, Key, Settings};
 use ringsock::engine::Current;
 use ringsock::reactor;
-use ringsock::service::auth::{AccessFault, AccessRules};
+use ringsock::service::auth::{AccessFault, AccessRules, Issuers};
 use ringsock::service::{ApiAccess, ServiceSettings};
 use ringsock::{Controller, Endpoint, Reload};
 use signal_hook::consts::SIGHUP;
@@ -184,23 +184,25 @@ impl Reloadable for Controller {
     }
 }
 
-/// The services, and the addresses at which clients reach them.
+/// The services, the addresses at which clients reach them, and the issuers that are called for them.
 #[derive(Debug)]
 pub struct Services {
     current: Current<ServiceSettings>,
     endpoints: Vec<Endpoint>,
+    issuers: Issuers,
 }
 
 impl Services {
     /// Returns the services of a server that listens on these addresses.
-    pub fn new(current: Current<ServiceSettings>, endpoints: &[Endpoint]) -> Self {
-        Self { current, endpoints: endpoints.to_vec() }
+    pub fn new(current: Current<ServiceSettings>, endpoints: &[Endpoint], issuers: Issuers) -> Self {
+        Self { current, endpoints: endpoints.to_vec(), issuers }
     }
 }
 
 impl Reloadable for Services {
     fn check(&self, settings: &Settings) -> Result<Step, String> {
-        let new = services(&settings.config).map_err(|fault| fault.to_string())?;
+        let before = self.current.value();
+        let new = services(&settings.config, before.access.as_deref()).map_err(|fault| fault.to_string())?;
         // The addresses may be those of sockets that a supervisor passed.
         let reached = self.endpoints.iter().find(|endpoint| !endpoint.is_local());
         if let (ApiAccess::Open, Some(endpoint)) = (&new.api, reached) {
@@ -209,19 +211,22 @@ impl Reloadable for Services {
                  the server listens on {endpoint}. Give an api.key instead."
             ));
         }
-        let current = self.current.clone();
-        Ok(Box::new(move || current.replace(new)))
+        let (current, issuers) = (self.current.clone(), self.issuers.clone());
+        Ok(Box::new(move || {
+            issuers.follow(new.access.as_deref());
+            current.replace(new);
+        }))
     }
 }
 
-/// Returns the settings of the services.
-pub fn services(config: &Config) -> Result<ServiceSettings, AccessFault> {
+/// Returns the settings of the services. `before` are the rules of access in force: what was fetched for them stays.
+pub fn services(config: &Config, before: Option<&AccessRules>) -> Result<ServiceSettings, AccessFault> {
     Ok(ServiceSettings {
         overflow: config.overflow.clone(),
         api: config.api_access(),
         api_origins: config.api_allow_origin.clone(),
         subprotocols: config.subprotocols.names().to_vec(),
-        access: AccessRules::new(&config.access)?.map(Arc::new),
+        access: AccessRules::succeeding(&config.access, before)?.map(Arc::new),
     })
 }
 
@@ -245,7 +250,7 @@ mod tests {
             let families = ringsock::AddressFamilies::Default;
             let endpoint = Endpoint::Tcp { address: address.parse().unwrap(), families };
             let current = Current::new(ServiceSettings::default());
-            let services = Services::new(current.clone(), &[endpoint]);
+            let services = Services::new(current.clone(), &[endpoint], Issuers::default());
             match services.check(&settings) {
                 Ok(step) => step(),
                 Err(fault) => assert!(fault.contains("0.0.0.0:9000"), "{fault}"),
@@ -258,7 +263,7 @@ mod tests {
     fn nothing_is_applied_before_every_part_has_checked() {
         let current = Current::new(ServiceSettings::default());
         let settings = Layers::new().set("handshake.subprotocols=chat").resolve().unwrap();
-        let step = Services::new(current.clone(), &[]).check(&settings).unwrap();
+        let step = Services::new(current.clone(), &[], Issuers::default()).check(&settings).unwrap();
         assert!(current.value().subprotocols.is_empty());
         step();
         assert_eq!(current.value().subprotocols, ["chat"]);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use ringsock::config::{Config, LogFormat, Settings, Source};
 use ringsock::engine::{Current, StartError, TERMINATION_SIGNALS};
+use ringsock::outbound::Outbound;
 use ringsock::reactor::{self, InheritError, InheritedSockets};
 use ringsock::server::Builder;
 use ringsock::service::auth::{AccessSettings, AccessState};
@@ -79,13 +80,13 @@ fn serve(
     let config = &settings.config;
     let filter = log.show_events(config.log_filter.filter(), config.log_format);
     let inherited = passed::accepted(passed?, config)?;
-    let state = Arc::<AccessState>::default();
+    let state = Arc::new(AccessState::new(Outbound::default()));
     let builder = builder(config).inherited(inherited).counter(
         "ringsock_log_lines_dropped",
         "Log lines and startup lines that were dropped because they could not be written in time.",
         log.lines_dropped(),
     );
-    let counters = state.counts().all().into_iter();
+    let counters = state.counts().all().into_iter().chain(state.issuers().counts().all());
     let builder = counters.fold(builder, |builder, (name, help, value)| builder.counter(name, help, value));
     let builder = match &config.admin_listen {
         Some(address) if *settings.source("admin.listen") == Source::Default => builder.admin_listen_if_free(address),
@@ -97,13 +98,24 @@ fn serve(
         Some(acceptor) => builder.tls(acceptor),
         None => builder,
     };
-    let services = Current::new(reload::services(config)?);
+    let issuers = state.issuers().clone();
+    let builder = {
+        let issuers = issuers.clone();
+        builder.gauge(
+            "ringsock_issuer_keys_fetched_timestamp_seconds",
+            "Time when the keys of an issuer were fetched, in seconds since 1970; 0 if there are none.",
+            "issuer",
+            move || issuers.fetched_at_s(),
+        )
+    };
+    let services = Current::new(reload::services(config, None)?);
     let followed = services.clone();
     let hangups = Hangups::catch().map_err(|source| StartError::Signals { source })?;
     reactor::block(&TERMINATION_SIGNALS)?;
     let server = builder.start(move |core| Router::new(core, followed.follow(), Arc::clone(&state)))?;
     let reached = server.addresses().iter().find(|endpoint| !endpoint.is_local()).map(Endpoint::to_string);
     settings.access_warnings(reached.as_deref()).iter().for_each(|warning| tracing::warn!("{warning}"));
+    issuers.follow(services.value().access.as_deref());
     log.print(&Banner { server: &server, config, tls: certificates.settings() }.to_string());
     let controller = server.controller();
     let mut notifier = Notifier::from_environment();
@@ -115,7 +127,7 @@ fn serve(
         let reloader = Reloader::new(args, settings.clone(), controller.clone(), Arc::clone(&notifier), log.printer())
             .with(certificates.clone())
             .with(controller)
-            .with(Services::new(services, server.addresses()))
+            .with(Services::new(services, server.addresses(), issuers))
             .with(filter);
         if let Err(error) = hangups.reload_with(reloader) {
             tracing::warn!("The configuration cannot be reloaded, since a thread could not be created: {error}.");

@@ -1,6 +1,7 @@
 //! `ringsock token`: makes tokens for trials, and says what a token may do, or why it is refused.
 //!
-//! Decides as a server with the same configuration does, but knows neither revocations nor tokens that were used.
+//! Decides as a server with the same configuration does, and asks an issuer where a server would, but knows neither
+//! revocations nor tokens that were used.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -12,7 +13,7 @@ use std::{env, fs, io};
 
 use ringsock::config::{ConfigErrors, Layers};
 use ringsock::service::auth::{
-    AccessRules, AccessSettings, Algorithm, Claims, GrantSet, IssuerSettings, Signer, TOKEN_BYTES_MAX, Verb,
+    AccessRules, AccessSettings, Algorithm, Claims, GrantSet, IssuerSettings, Issuers, Signer, TOKEN_BYTES_MAX, Verb,
 };
 use serde_json::{Map, Value, json};
 
@@ -123,7 +124,7 @@ impl Make {
         let signer = self.signer(issuer)?;
         let token = signer.sign(self.kid.as_deref(), &self.claims(issuer, rules)?)?;
         super::print(&format!("{token}\n"))?;
-        if let Err(reason) = rules.verifier().verify(&token, now_s()) {
+        if let Err(reason) = Issuers::default().judge_waiting(rules, &token, now_s()) {
             super::print_error(format!("A server with this configuration refuses the token. {reason}"));
             return Ok(ExitCode::FAILURE);
         }
@@ -220,7 +221,7 @@ impl Explain {
         let token = if self.token == "-" { from_standard_input()? } else { self.token.clone() };
         let token = token.trim();
         let token = token.strip_prefix("Bearer ").unwrap_or(token);
-        let explained = rules.verifier().verify(token, now_s()).and_then(|claims| {
+        let explained = Issuers::default().judge_waiting(rules, token, now_s()).and_then(|claims| {
             let (roles, grants) = (rules.roles_of(&claims)?, rules.grants_of(&claims)?);
             Ok((claims, roles, GrantSet::new(grants)))
         });

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::key::FILE_UNIT;
 use super::kind::{Kind, NONE, Reason, Unit, quoted, rule, sentence};
 use super::raw_value::RawValue;
+use crate::outbound::{InvalidUrl, Url};
 use crate::service::auth::{Algorithm, GrantTemplate, KEY_FILE_BYTES_MAX, KeyFile, Secret};
 
 /// A property of each element of a list, of another kind.
@@ -133,6 +134,29 @@ impl Kind<Option<Algorithm>> for OptionalAlgorithm {
 
     fn write(&self, value: &Option<Algorithm>) -> String {
         quoted(value.map_or(NONE, Algorithm::name))
+    }
+}
+
+/// A URL that is called, or `none`.
+pub(super) struct OptionalUrl;
+
+impl Unit for OptionalUrl {
+    fn unit(&self) -> String {
+        "URL".to_owned()
+    }
+}
+
+impl Kind<Option<Url>> for OptionalUrl {
+    fn read(&self, raw: &RawValue, value: &mut Option<Url>) -> Result<(), Reason> {
+        *value = match raw.as_str().unwrap_or_default() {
+            NONE => None,
+            text => Some(text.parse().map_err(|error: InvalidUrl| rule(error.to_string()))?),
+        };
+        Ok(())
+    }
+
+    fn write(&self, value: &Option<Url>) -> String {
+        quoted(value.as_ref().map_or(NONE, Url::as_str))
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each key is one row: where its value is kept (and so its default), how it is read, its flag and its meaning. The
 //! file of defaults, `--help`, docs/configuration.md and the names of variables all follow from here.
 
-use super::access::{Grants, Of, OptionalAlgorithm, OptionalFile, OptionalSecret, Text, Texts};
+use super::access::{Grants, Of, OptionalAlgorithm, OptionalFile, OptionalSecret, OptionalUrl, Text, Texts};
 use super::key::{Flag, Key, Section};
 use super::kind::{
     Bytes, Checked, Choice, Count, CountOrUnlimited, Kind, List, Millis, OptionalAddress, Switch, Unit, Window,
@@ -394,6 +394,27 @@ keys! {
         "key-file" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.key_file, OptionalFile);
         /// File with a set of public keys (JWKS)
         "key-set-file" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.key_set_file, OptionalFile);
+        /// URL of a set of public keys (JWKS), https or of this host
+        /// It is fetched at the start, every 15 minutes, and for a key that is new, at most once in 10 s.
+        "key-set-url" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.key_set_url, OptionalUrl);
+        /// Find the key set by the discovery document of iss (OpenID Connect)
+        "discovery" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.discovery, Switch);
+        /// URL at which the issuer is asked about opaque tokens (RFC 7662), https or of this host
+        /// One issuer of a server may have it. It needs client-id and a secret.
+        "introspection-url" => access.issuers as
+            Of(|issuer: &mut IssuerSettings| &mut issuer.introspection_url, OptionalUrl);
+        /// Name of this server at introspection-url
+        "client-id" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.client_id, Text("name"));
+        /// Secret of this server at introspection-url
+        "client-secret" secret true => access.issuers as
+            Of(|issuer: &mut IssuerSettings| &mut issuer.client_secret, OptionalSecret);
+        /// File with the secret of this server at introspection-url
+        "client-secret-file" => access.issuers as
+            Of(|issuer: &mut IssuerSettings| &mut issuer.client_secret_file, OptionalFile);
+        /// Most questions to introspection-url in a second
+        /// A client whose token cannot be asked about gets 503. Answers are kept, so most tokens need no question.
+        "introspection-rate" => access.issuers as
+            Of(|issuer: &mut IssuerSettings| &mut issuer.introspection_rate, Count("questions a second", 1..=U32_MAX));
         /// Roles that each of its tokens has
         "roles" => access.issuers as Of(|issuer: &mut IssuerSettings| &mut issuer.roles, Texts("roles"));
     }

@@ -40,6 +40,12 @@ fn sample(key: &Key) -> &'static str {
         "issuer.algorithm" => "HS512",
         "issuer.audiences" => "a, b",
         "issuer.key" | "issuer.previous-key" | "api-key.key" => "0123456789abcdef0123456789abcdef",
+        "issuer.client-secret" => "s3cret",
+        "issuer.discovery" => "true",
+        "issuer.introspection-rate" => "50",
+        "issuer.iss" => "https://login.example.com",
+        "issuer.key-set-url" | "issuer.introspection-url" => "https://login.example.com/keys",
+        "issuer.client-secret-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE-MIT"),
         "issuer.key-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE-MIT"),
         "issuer.roles" | "api-key.roles" | "role.name" => "user",
         "role.grants" => "subscribe:news",
@@ -100,6 +106,9 @@ fn value(settings: &Settings, key: &Key) -> String {
 fn company(key: &Key) -> &'static [(&'static str, &'static str)] {
     const NAME: (&str, &str) = ("issuer.name", "shop");
     const KEY: (&str, &str) = ("issuer.key", "0123456789abcdef0123456789abcdef");
+    const ASKED: (&str, &str) = ("issuer.introspection-url", "https://login.example.com/introspect");
+    const ID: (&str, &str) = ("issuer.client-id", "ringsock");
+    const CLIENT_SECRET: (&str, &str) = ("issuer.client-secret", "s3cret");
     const API_KEY: (&str, &str) = ("api-key.key", "0123456789abcdef0123456789abcdef");
     match key.to_string().as_str() {
         "listen.mode" | "listen.group" => &[("listen.address", "unix:/run/ringsock.sock")],
@@ -109,6 +118,11 @@ fn company(key: &Key) -> &'static [(&'static str, &'static str)] {
         "issuer.key" => &[NAME],
         "issuer.key-file" => &[NAME, ("issuer.algorithm", "HS256")],
         "issuer.roles" => &[NAME, KEY, ("role.name", "user")],
+        "issuer.key-set-url" => &[NAME],
+        "issuer.discovery" => &[NAME, ("issuer.iss", "https://login.example.com")],
+        "issuer.introspection-url" => &[NAME, ID, CLIENT_SECRET],
+        "issuer.client-id" => &[NAME, ASKED, CLIENT_SECRET],
+        "issuer.client-secret" | "issuer.client-secret-file" => &[NAME, ASKED, ID],
         "role.grants" => &[("role.name", "user")],
         "api-key.name" => &[API_KEY],
         "api-key.key" => &[("api-key.name", "feeder")],
@@ -191,7 +205,8 @@ fn each_fault_of_access_names_its_section() {
         ("[[issuer]]", "issuer \"\": the section has no name; write name = \"...\" in it."),
         (
             "[[issuer]]\nname = \"a\"",
-            "issuer \"a\": give one of key, key-file and key-set-file, so that its tokens can be verified.",
+            "issuer \"a\": give one of key, key-file, key-set-file, key-set-url and discovery, or introspection-url, \
+             so that its tokens can be verified.",
         ),
         (
             "[[issuer]]\nname = \"a\"\nkey = \"short\"",
@@ -199,7 +214,7 @@ fn each_fault_of_access_names_its_section() {
         ),
         (
             "[[issuer]]\nname = \"a\"\nkey = \"SECRET\"\nalgorithm = \"RS256\"",
-            "issuer \"a\": RS256 needs a public key; give a key-file with it in PEM, or a key-set-file.",
+            "issuer \"a\": RS256 needs a public key; give a key-file with it in PEM, or a key set.",
         ),
         (
             "[[issuer]]\nname = \"a\"\nkey = \"SECRET\"\n[[issuer]]\nname = \"b\"\nkey = \"SECRET\"",
@@ -208,6 +223,40 @@ fn each_fault_of_access_names_its_section() {
         (
             "[[issuer]]\nname = \"a\"\nkey = \"SECRET\"\nroles = \"user\"",
             "issuer \"a\": there is no role \"user\"; add a [[role]] with this name, or correct it.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\ndiscovery = true",
+            "issuer \"a\": discovery needs iss, the URL of the issuer; it must be a URL, such as \
+             https://login.example.com/keys.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\ndiscovery = true\niss = \"https://a.example\"\nkey = \"SECRET\"",
+            "issuer \"a\": give one of key, key-file, key-set-file, key-set-url and discovery, or introspection-url, \
+             so that its tokens can be verified.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\nkey-set-url = \"https://a.example\"\nalgorithm = \"HS256\"",
+            "issuer \"a\": a key set has public keys only, and HS256 needs a secret.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\nkey-set-url = \"http://a.example/keys\"",
+            "f:3: issuer.key-set-url is \"http://a.example/keys\", but must begin with https://, or with http:// and \
+             an address of this host, such as http://127.0.0.1:8080/.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\nintrospection-url = \"https://a.example\"\nclient-id = \"b\"",
+            "issuer \"a\": introspection-url needs client-id, and one of client-secret and client-secret-file.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\nkey = \"SECRET\"\nclient-secret = \"b\"",
+            "issuer \"a\": client-id and client-secret are for an issuer with introspection-url.",
+        ),
+        (
+            "[[issuer]]\nname = \"a\"\niss = \"a\"\nintrospection-url = \"https://a.example\"\nclient-id = \"b\"\n\
+             client-secret = \"c\"\n[[issuer]]\nname = \"b\"\nintrospection-url = \"https://b.example\"\n\
+             client-id = \"b\"\nclient-secret = \"c\"",
+            "issuer \"b\": another issuer has introspection-url, and only one can be asked about a token that names no \
+             issuer.",
         ),
         ("[[role]]\nname = \"a\"\n[[role]]\nname = \"a\"", "role \"a\": the name is there twice."),
         (

@@ -119,6 +119,7 @@ impl ApiAccess {
             Some(Ok(())) => Ok(topic),
             Some(Err(Refused::Forbidden)) => Err(ApiError::TopicForbidden),
             Some(Err(Refused::Unauthorized)) => Err(ApiError::KeyWrong),
+            Some(Err(Refused::Unavailable)) => Err(ApiError::TokenNotJudged),
             None if matches!(self, Self::Off) => Err(ApiError::KeyMissing),
             None => Err(error),
         }
@@ -150,7 +151,7 @@ impl fmt::Debug for ApiAccess {
     }
 }
 
-/// A refused request: the client's fault, except for [`ApiError::Dropped`].
+/// A refused request: the client's fault, except for [`ApiError::Dropped`] and [`ApiError::TokenNotJudged`].
 #[derive(Debug, PartialEq, Eq, Error)]
 enum ApiError {
     #[error("Unknown path. Use POST /api/publish, POST /api/revoke, POST /api/tickets or GET /api/cores.")]
@@ -168,6 +169,8 @@ enum ApiError {
     KeyWrong,
     #[error("The key or token does not allow publishing to this topic.")]
     TopicForbidden,
+    #[error("The issuer of the token is being asked, or cannot be. Send the request again.")]
+    TokenNotJudged,
     #[error(
         "A web page may not publish without a key. The operator of the server sets one with api.key, or lists the \
          page's origin in api.allow-origin."
@@ -193,7 +196,7 @@ impl ApiError {
             Self::KeyMissing | Self::KeyWrong => 401,
             Self::FromPage | Self::TopicForbidden => 403,
             Self::TopicMissing | Self::Parameter(_) | Self::Topic(_) | Self::BodyNotText => 400,
-            Self::Dropped => 503,
+            Self::Dropped | Self::TokenNotJudged => 503,
         }
     }
 
@@ -202,7 +205,7 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed { allow } => response.with_header("Allow", *allow),
             Self::KeyMissing | Self::KeyWrong => response.with_header("WWW-Authenticate", "Bearer"),
-            Self::Dropped => response.with_header("Retry-After", "1"),
+            Self::Dropped | Self::TokenNotJudged => response.with_header("Retry-After", "1"),
             _ => response,
         }
     }
@@ -408,6 +411,7 @@ mod tests {
             (400, ApiError::Topic(TopicError::PatternNotPublishable), ""),
             (400, ApiError::BodyNotText, ""),
             (503, ApiError::Dropped, "\r\nRetry-After: 1\r\n"),
+            (503, ApiError::TokenNotJudged, "\r\nRetry-After: 1\r\n"),
         ];
         for (status, error, header) in failures {
             let mut answer = Vec::new();

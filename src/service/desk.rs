@@ -3,8 +3,6 @@
 //! An answer is put down where both sides find it, and the core is told by mail, since nothing else may wake its tasks.
 //! Knows nothing of questions and answers. Invariant: every question ends, with `None` if nobody answers it.
 
-#![expect(dead_code, reason = "key sets and hooks will ask")]
-
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;

@@ -4,10 +4,11 @@
 //! with a subscription belongs to `/topics/`, and one without to `/echo`, unless the gate takes all of its messages.
 
 use std::mem;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::api::{self, TokenCheck};
-use super::auth::{self, AccessState, Arrival, Entrance, Gate, Passage, Refused, Target};
+use super::auth::{self, AccessState, Arrival, Entrance, Gate, Gated, Passage, Refused, Target};
 use super::desk::Desk;
 use super::health;
 use super::mail::ServiceMail;
@@ -25,7 +26,7 @@ pub struct Router {
     status: Arc<Status>,
     settings: Following<ServiceSettings>,
     gate: Gate,
-    desk: Desk,
+    desk: Rc<Desk>,
     /// Scratch space for the name of the topic that is being published to.
     topic: String,
 }
@@ -34,8 +35,9 @@ impl Router {
     /// Creates the handler of a core that follows the settings of the services. `state` has the facts about tokens that
     /// all cores share.
     pub fn new(core: &Context<ServiceMail>, settings: Following<ServiceSettings>, state: Arc<AccessState>) -> Self {
-        let desk = Desk::new(core.server(), core.core());
-        Self { status: core.status(), settings, gate: Gate::new(state), desk, topic: String::new() }
+        let desk = Rc::new(Desk::new(core.server(), core.core()));
+        let gate = Gate::new(state, Rc::clone(&desk));
+        Self { status: core.status(), settings, gate, desk, topic: String::new() }
     }
 
     /// Returns the client's first subprotocol that is supported. Without one the client decides whether to go on.
@@ -102,7 +104,7 @@ impl Handler for Router {
             (_, Some(Err(error))) => return Upgrade::reject(Response::text(400, format!("{error}\n"))),
             (_, None) => return Upgrade::reject(not_found()),
         };
-        let entrance = self.gate.arrive(self.settings.value().access.as_deref(), request, target.as_ref());
+        let entrance = self.gate.arrive(self.settings.value().access.as_ref(), request, target.as_ref());
         enter(entrance, target, self.subprotocol(request))
     }
 
@@ -132,7 +134,7 @@ impl Handler for Router {
     fn message(&mut self, session: &mut Session<'_, Self>, message: Message<'_>) {
         if !self.gate.is_empty() {
             self.settings.refresh();
-            let rules = self.settings.value().access.as_deref();
+            let rules = self.settings.value().access.as_ref();
             if self.gate.message(rules, session, &message) == Passage::Handled {
                 return;
             }
@@ -161,6 +163,12 @@ impl Handler for Router {
             }
             ServiceMail::Answered(question) => self.desk.answered(question),
         }
+    }
+}
+
+impl Gated for Router {
+    fn gate(&mut self) -> &mut Gate {
+        &mut self.gate
     }
 }
 

@@ -9,5 +9,8 @@ mod program;
 mod command;
 mod ends;
 mod entrance;
+mod fetched;
+mod issuer;
+mod opaque;
 mod server;
 mod topics;

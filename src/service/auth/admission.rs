@@ -4,16 +4,26 @@
 //! token. Invariant: a client is admitted only with an identity whose grants cover its topic.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::error::TokenError;
 use super::grants::{GrantSet, GrantSets, Verb};
 use super::identity::{Identity, Now, Purpose, identify};
+use super::issuers::Doubt;
+use super::key_source::{MayWait, Resume};
 use super::rules::AccessRules;
 use super::state::AccessState;
+use super::token;
 use crate::engine::Subscribe;
 use crate::protocol::CloseCode;
 use crate::protocol::http::Response;
+use crate::service::desk::{Desk, Waiting};
+
+/// The longest wait of a client for the issuer of its token: a person notices more. An answer that comes later is there
+/// for the client's next try.
+const ISSUER_WAIT: Duration = Duration::from_secs(1);
 
 /// The step between the shares of the grace that sessions get one after another: the golden ratio of 2^32, which
 /// spreads any number of them evenly.
@@ -26,6 +36,16 @@ pub(in crate::service) enum Refused {
     Unauthorized,
     /// It is accepted, and does not allow this.
     Forbidden,
+    /// It cannot be judged now.
+    Unavailable,
+}
+
+/// The reason for which a client is not admitted at once.
+pub(super) enum Undecided {
+    /// It is refused.
+    Refused(Refused),
+    /// The issuer of its token is asked.
+    Waits(Waiting<()>),
 }
 
 impl Refused {
@@ -33,6 +53,7 @@ impl Refused {
         match self {
             Self::Unauthorized => "A valid token is needed.",
             Self::Forbidden => "The token does not allow this.",
+            Self::Unavailable => "The token cannot be judged now. Try again later.",
         }
     }
 
@@ -42,6 +63,7 @@ impl Refused {
         match self {
             Self::Unauthorized => Response::text(401, text).with_header("WWW-Authenticate", "Bearer"),
             Self::Forbidden => Response::text(403, text),
+            Self::Unavailable => Response::text(503, text).with_header("Retry-After", "1"),
         }
     }
 
@@ -49,6 +71,7 @@ impl Refused {
         match self {
             Self::Unauthorized => CloseCode::UNAUTHORIZED,
             Self::Forbidden => CloseCode::FORBIDDEN,
+            Self::Unavailable => CloseCode::TRY_AGAIN_LATER,
         }
     }
 }
@@ -70,18 +93,31 @@ pub(super) struct Admitted {
     pub(super) renewable_at_ms: u64,
 }
 
+impl Admitted {
+    /// Returns whether a message with this token is a renewal: a token in full is one that nobody means to publish, and
+    /// so is any where the session's own token is opaque.
+    pub(super) fn is_renewed_by(&self, token: &str) -> bool {
+        token::is_compact(token) || self.identity.is_opaque && token::is_opaque(token)
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Admission {
     state: Arc<AccessState>,
+    desk: Rc<Desk>,
     sets: RefCell<GrantSets>,
-    /// The share of the grace that the last session got.
-    share: Cell<u32>,
+    shares: Shares,
 }
 
+/// The shares of the grace that sessions get one after another, so that those of tokens that were issued together do
+/// not end together.
+#[derive(Debug, Default)]
+struct Shares(Cell<u32>);
+
 impl Admission {
-    pub(super) fn new(state: Arc<AccessState>) -> Self {
-        Self { state, sets: RefCell::default(), share: Cell::new(0) }
+    pub(super) fn new(state: Arc<AccessState>, desk: Rc<Desk>) -> Self {
+        Self { state, desk, sets: RefCell::default(), shares: Shares::default() }
     }
 
     /// Returns the facts that all cores share.
@@ -90,9 +126,40 @@ impl Admission {
     }
 
     /// Returns the identity of a token, an API key or a ticket.
-    pub(super) fn identify(&self, rules: &AccessRules, text: &str, purpose: Purpose) -> Result<Identity, Refused> {
-        let identified = identify(rules, &self.state, &mut self.sets.borrow_mut(), text, (now(), purpose));
-        identified.map_err(|_| Refused::Unauthorized)
+    pub(super) fn identify(&self, rules: &AccessRules, text: &str, purpose: Purpose) -> Result<Identity, Undecided> {
+        let mut waiting = None;
+        let mut may_wait = || -> Resume {
+            let (answering, waits) = self.desk.ask();
+            waiting = Some(waits);
+            Box::new(move || answering.give(()))
+        };
+        self.try_identify(rules, text, purpose, Some(&mut may_wait)).map_err(|doubt| match (doubt, waiting) {
+            (Doubt::Waits, Some(waiting)) => Undecided::Waits(waiting),
+            (doubt, _) => Undecided::Refused(refusal(&doubt)),
+        })
+    }
+
+    /// Returns the identity of a token whose issuer is asked, once the issuer has answered or has had its time.
+    pub(super) async fn identify_later(
+        &self,
+        rules: &AccessRules,
+        text: &str,
+        purpose: Purpose,
+        waiting: Waiting<()>,
+    ) -> Result<Identity, Refused> {
+        // The outcome is with the issuers, whether it came in time or not.
+        let _ = monoio::time::timeout(ISSUER_WAIT, waiting).await;
+        self.try_identify(rules, text, purpose, None).map_err(|doubt| refusal(&doubt))
+    }
+
+    fn try_identify(
+        &self,
+        rules: &AccessRules,
+        text: &str,
+        purpose: Purpose,
+        may_wait: MayWait<'_>,
+    ) -> Result<Identity, Doubt> {
+        identify(rules, &self.state, &mut self.sets.borrow_mut(), text, (now(), purpose), may_wait)
     }
 
     /// Returns the identity of a client without a token.
@@ -113,15 +180,25 @@ impl Admission {
             return Err(Refused::Forbidden);
         }
         let may_publish = allows(Verb::Publish);
-        let share_ms = self.share_of(rules.tokens().grace_ms);
+        let share_ms = self.shares.next_of(rules.tokens().grace_ms);
         let ends_at_ms = identity.expires_at_s.map(|s| s.saturating_mul(1000).saturating_add(share_ms));
         Ok(Admitted { identity, may_publish, ends_at_ms, renewable_at_ms: 0 })
     }
+}
 
-    /// Returns the part of the grace that the next session gets, so that tokens issued together do not end together.
-    fn share_of(&self, grace_ms: u64) -> u64 {
-        self.share.set(self.share.get().wrapping_add(SHARE_STEP));
-        ((u128::from(grace_ms) * u128::from(self.share.get())) >> 32) as u64
+impl Shares {
+    /// Returns the share of the next session.
+    fn next_of(&self, grace_ms: u64) -> u64 {
+        self.0.set(self.0.get().wrapping_add(SHARE_STEP));
+        ((u128::from(grace_ms) * u128::from(self.0.get())) >> 32) as u64
+    }
+}
+
+/// Returns what a client is told of a token that is not accepted now.
+fn refusal(doubt: &Doubt) -> Refused {
+    match doubt {
+        Doubt::Refused(TokenError::NotJudged { .. }) | Doubt::Waits => Refused::Unavailable,
+        Doubt::Refused(_) => Refused::Unauthorized,
     }
 }
 
@@ -139,14 +216,14 @@ mod tests {
     fn ten_thousand_sessions_of_one_end_get_even_shares_of_the_grace() {
         const SESSIONS: u64 = 10_000;
         const GRACE_MS: u64 = 25_000;
-        let admission = Admission::new(Arc::default());
-        let mut shares_ms: Vec<u64> = (0..SESSIONS).map(|_| admission.share_of(GRACE_MS)).collect();
+        let shares = Shares::default();
+        let mut shares_ms: Vec<u64> = (0..SESSIONS).map(|_| shares.next_of(GRACE_MS)).collect();
         shares_ms.sort_unstable();
         assert!(shares_ms.iter().all(|share_ms| *share_ms < GRACE_MS));
         let gap_ms = shares_ms.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
         // 2.5 ms on average; the golden ratio leaves no gap of three times as much.
         assert!(gap_ms <= 7, "{gap_ms}");
         assert!(shares_ms[0] <= 7 && GRACE_MS - shares_ms[shares_ms.len() - 1] <= 7);
-        assert!((0..SESSIONS).all(|_| admission.share_of(0) == 0));
+        assert!((0..SESSIONS).all(|_| shares.next_of(0) == 0));
     }
 }

@@ -104,6 +104,20 @@ pub enum TokenError {
     /// One of its grants is invalid.
     #[error("One of its grants is invalid: {0}.")]
     Grant(#[from] GrantError),
+    /// Its issuer says that it is not active.
+    #[error("The issuer {issuer} says that it is not active.")]
+    Inactive {
+        /// The name of the issuer in the configuration.
+        issuer: Box<str>,
+    },
+    /// Its issuer could not be asked about it, or about its key.
+    #[error("The issuer {issuer} could not be asked: {reason}.")]
+    NotJudged {
+        /// The name of the issuer in the configuration.
+        issuer: Box<str>,
+        /// The reason.
+        reason: Box<str>,
+    },
     /// It was revoked.
     #[error("It was revoked.")]
     Revoked,

@@ -10,18 +10,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::admission::{Admission, Admitted, Refused, Target, now};
+use super::admission::{Admission, Admitted, Refused, Target, Undecided, now};
 use super::grants::Verb;
-use super::identity::{Now, Purpose};
+use super::identity::{Identity, Now, Purpose};
 use super::places::{self, Carried};
 use super::revocations::Revocation;
 use super::rules::AccessRules;
 use super::settings::{Refuse, TokenPlace};
 use super::state::AccessState;
-use super::token;
 use crate::engine::{Handler, Session, SessionId, UpgradeRequest};
 use crate::protocol::http::Request;
 use crate::protocol::{CloseCode, Message};
+use crate::service::desk::{Desk, Waiting};
 
 /// The longest time until a session's end is looked at again: the clock of a host may be set meanwhile.
 const LOOK_MS_MAX: u64 = 10 * 60 * 1000;
@@ -39,7 +39,6 @@ pub(in crate::service) enum Entrance {
     /// The handshake is refused.
     Refused(Refused),
     /// The outcome comes later.
-    #[expect(dead_code, reason = "key sets and hooks will be asked")]
     Later(Pin<Box<dyn Future<Output = Entrance>>>),
 }
 
@@ -79,6 +78,12 @@ enum Standing {
     Admitted(Admitted),
 }
 
+/// A handler with a gate, which sessions reach that had to wait.
+pub(in crate::service) trait Gated: Handler {
+    /// Returns the gate of its core.
+    fn gate(&mut self) -> &mut Gate;
+}
+
 /// The gate of one core.
 #[derive(Debug)]
 pub(in crate::service) struct Gate {
@@ -87,8 +92,9 @@ pub(in crate::service) struct Gate {
 }
 
 impl Gate {
-    pub(in crate::service) fn new(state: Arc<AccessState>) -> Self {
-        Self { admission: Rc::new(Admission::new(state)), members: HashMap::new() }
+    /// Returns the gate of the core that has this desk.
+    pub(in crate::service) fn new(state: Arc<AccessState>, desk: Rc<Desk>) -> Self {
+        Self { admission: Rc::new(Admission::new(state, desk)), members: HashMap::new() }
     }
 
     /// Returns the facts that all cores share.
@@ -99,38 +105,45 @@ impl Gate {
     /// Decides about a request for a WebSocket. Without rules everybody is let in.
     pub(in crate::service) fn arrive(
         &self,
-        rules: Option<&AccessRules>,
+        rules: Option<&Arc<AccessRules>>,
         request: &UpgradeRequest<'_>,
         target: Option<&Target>,
     ) -> Entrance {
         let Some(rules) = rules else { return Entrance::Open(Arrival::default()) };
-        match self.decide(rules, request, target) {
-            Ok(standing) => {
-                let is_waiting = matches!(standing, Standing::Waiting { .. });
-                let arrival = Decision::Member(Member { target: target.cloned(), standing }).into();
-                if is_waiting { Entrance::Bare(arrival) } else { Entrance::Open(arrival) }
-            }
-            Err(refused) if rules.tokens().refuse == Refuse::Close => Entrance::Bare(Decision::Refused(refused).into()),
-            Err(refused) => Entrance::Refused(refused),
-        }
-    }
-
-    fn decide(
-        &self,
-        rules: &AccessRules,
-        request: &UpgradeRequest<'_>,
-        target: Option<&Target>,
-    ) -> Result<Standing, Refused> {
         let tokens = rules.tokens();
         let identity = match places::carried(tokens, request, request.protocols()) {
-            Carried::Token(token) => self.admission.identify(rules, &token, Purpose::Session)?,
-            Carried::Unreadable => return Err(Refused::Unauthorized),
+            Carried::Token(token) => match self.admission.identify(rules, &token, Purpose::Session) {
+                Ok(identity) => Ok(identity),
+                Err(Undecided::Refused(refused)) => Err(refused),
+                Err(Undecided::Waits(waiting)) => {
+                    return self.arrive_later(rules, token.into_owned(), waiting, target.cloned());
+                }
+            },
+            Carried::Unreadable => Err(Refused::Unauthorized),
             Carried::Nothing if tokens.from.contains(TokenPlace::FirstMessage) => {
-                return Ok(Standing::Waiting { until_ms: now().ms + tokens.first_message_timeout_ms });
+                let standing = Standing::Waiting { until_ms: now().ms + tokens.first_message_timeout_ms };
+                return entrance(rules, Ok(standing), target.cloned());
             }
-            Carried::Nothing => self.admission.anonymous(rules)?,
+            Carried::Nothing => self.admission.anonymous(rules),
         };
-        self.admission.admit(rules, identity, target).map(Standing::Admitted)
+        let admitted = identity.and_then(|identity| self.admission.admit(rules, identity, target));
+        entrance(rules, admitted.map(Standing::Admitted), target.cloned())
+    }
+
+    /// Decides once the issuer of the token has answered.
+    fn arrive_later(
+        &self,
+        rules: &Arc<AccessRules>,
+        token: String,
+        waiting: Waiting<()>,
+        target: Option<Target>,
+    ) -> Entrance {
+        let (admission, rules) = (Rc::clone(&self.admission), Arc::clone(rules));
+        Entrance::Later(Box::pin(async move {
+            let identity = admission.identify_later(&rules, &token, Purpose::Session, waiting).await;
+            let admitted = identity.and_then(|identity| admission.admit(&rules, identity, target.as_ref()));
+            entrance(&rules, admitted.map(Standing::Admitted), target)
+        }))
     }
 
     /// Begins a session with the decision that was made at its handshake.
@@ -138,12 +151,19 @@ impl Gate {
         match arrival.0.map(|decision| *decision) {
             None => {}
             Some(Decision::Refused(refused)) => session.close(refused.code(), refused.text()),
+            // A decision may be some time old, and the mail about a revocation came for open sessions alone.
+            Some(Decision::Member(member)) if self.is_revoked(&member) => self.revoke(session),
             Some(Decision::Member(member)) => {
                 name_subject(session, &member.standing);
                 look_again(session, &member.standing, now());
                 self.members.insert(session.id(), member);
             }
         }
+    }
+
+    fn is_revoked(&self, member: &Member) -> bool {
+        let Standing::Admitted(admitted) = &member.standing else { return false };
+        self.state().is_revoked(admitted.identity.facts())
     }
 
     /// Ends a session.
@@ -160,9 +180,9 @@ impl Gate {
     }
 
     /// Takes a message of a session: a token, or one for the service if the session may send it.
-    pub(in crate::service) fn message<H: Handler>(
+    pub(in crate::service) fn message<H: Gated>(
         &mut self,
-        rules: Option<&AccessRules>,
+        rules: Option<&Arc<AccessRules>>,
         session: &mut Session<'_, H>,
         message: &Message<'_>,
     ) -> Passage {
@@ -174,28 +194,51 @@ impl Gate {
         let outcome = match (&member.standing, token, rules) {
             (Standing::Waiting { .. }, Some(token), Some(rules)) => self.enter(rules, session, token),
             (Standing::Waiting { .. }, ..) => Err(Refused::Unauthorized),
-            // A text that is a token in full is one that nobody means to publish.
-            (Standing::Admitted(_), Some(token), rules) if token::is_compact(token) => match rules {
+            (Standing::Admitted(admitted), Some(token), rules) if admitted.is_renewed_by(token) => match rules {
                 Some(rules) => self.renew(rules, session, token),
                 None => Ok(()),
             },
             (Standing::Admitted(Admitted { may_publish: true, .. }), ..) => return Passage::Passes,
             (Standing::Admitted(_), ..) => Err(Refused::Forbidden),
         };
-        if let Err(refused) = outcome {
-            session.close(refused.code(), refused.text());
-        }
+        self.settle(session, outcome);
         Passage::Handled
     }
 
+    /// Closes a session that is refused. One that was admitted before stays as it is while its new token cannot be
+    /// judged: it ends with the old one.
+    fn settle<H: Handler>(&self, session: &mut Session<'_, H>, outcome: Result<(), Refused>) {
+        let is_admitted = |member: &Member| matches!(member.standing, Standing::Admitted(_));
+        match outcome {
+            Ok(()) => {}
+            Err(Refused::Unavailable) if self.members.get(&session.id()).is_some_and(is_admitted) => {}
+            Err(refused) => session.close(refused.code(), refused.text()),
+        }
+    }
+
     /// Lets a session in that has sent its token.
-    fn enter<H: Handler>(
+    fn enter<H: Gated>(
         &mut self,
-        rules: &AccessRules,
+        rules: &Arc<AccessRules>,
         session: &mut Session<'_, H>,
         token: &str,
     ) -> Result<(), Refused> {
-        let identity = self.admission.identify(rules, token, Purpose::Session)?;
+        match self.admission.identify(rules, token, Purpose::Session) {
+            Ok(identity) => self.entered(rules, session, identity),
+            Err(Undecided::Refused(refused)) => Err(refused),
+            Err(Undecided::Waits(waiting)) => {
+                self.identify_later(rules, session, (token, waiting), Self::entered);
+                Ok(())
+            }
+        }
+    }
+
+    fn entered<H: Handler>(
+        &mut self,
+        rules: &AccessRules,
+        session: &mut Session<'_, H>,
+        identity: Identity,
+    ) -> Result<(), Refused> {
         let target = self.members.get(&session.id()).and_then(|member| member.target.clone());
         let standing = Standing::Admitted(self.admission.admit(rules, identity, target.as_ref())?);
         name_subject(session, &standing);
@@ -211,20 +254,40 @@ impl Gate {
     }
 
     /// Gives a session the rights of a new token of the same subject.
-    fn renew<H: Handler>(
+    fn renew<H: Gated>(
         &mut self,
-        rules: &AccessRules,
+        rules: &Arc<AccessRules>,
         session: &mut Session<'_, H>,
         token: &str,
     ) -> Result<(), Refused> {
         let now = now();
-        let Some(Member { target, standing: Standing::Admitted(old) }) = self.members.remove(&session.id()) else {
+        let Some(Member { standing: Standing::Admitted(old), .. }) = self.members.get_mut(&session.id()) else {
             return Err(Refused::Unauthorized);
         };
         if now.ms < old.renewable_at_ms {
             return Err(Refused::Forbidden);
         }
-        let new = self.admission.identify(rules, token, Purpose::Session)?;
+        old.renewable_at_ms = now.ms + RENEWAL_MS_MIN;
+        match self.admission.identify(rules, token, Purpose::Session) {
+            Ok(identity) => self.renewed(rules, session, identity),
+            Err(Undecided::Refused(refused)) => Err(refused),
+            Err(Undecided::Waits(waiting)) => {
+                self.identify_later(rules, session, (token, waiting), Self::renewed);
+                Ok(())
+            }
+        }
+    }
+
+    fn renewed<H: Handler>(
+        &mut self,
+        rules: &AccessRules,
+        session: &mut Session<'_, H>,
+        new: Identity,
+    ) -> Result<(), Refused> {
+        let now = now();
+        let Some(Member { target, standing: Standing::Admitted(old) }) = self.members.remove(&session.id()) else {
+            return Err(Refused::Unauthorized);
+        };
         if !old.identity.is_same_subject(&new) {
             return Err(Refused::Forbidden);
         }
@@ -235,6 +298,30 @@ impl Gate {
         look_again(session, &standing, now);
         self.members.insert(session.id(), Member { target, standing });
         Ok(())
+    }
+
+    /// Goes on with a token once its issuer has answered. The session is not read meanwhile, so that nothing overtakes
+    /// the token.
+    fn identify_later<H: Gated>(
+        &self,
+        rules: &Arc<AccessRules>,
+        session: &mut Session<'_, H>,
+        (token, waiting): (&str, Waiting<()>),
+        then: fn(&mut Self, &AccessRules, &mut Session<'_, H>, Identity) -> Result<(), Refused>,
+    ) {
+        session.pause();
+        let (admission, handle) = (Rc::clone(&self.admission), session.handle());
+        let (rules, token) = (Arc::clone(rules), token.to_owned());
+        session.spawn(async move {
+            let identity = admission.identify_later(&rules, &token, Purpose::Session, waiting).await;
+            let go_on = move |handler: &mut H, session: &mut Session<'_, H>| {
+                session.resume();
+                let gate = handler.gate();
+                let outcome = identity.and_then(|identity| then(gate, &rules, session, identity));
+                gate.settle(session, outcome);
+            };
+            handle.run(go_on).await;
+        });
     }
 
     /// Answers a session's timer: closes it if its time is over.
@@ -283,17 +370,32 @@ impl Gate {
             Carried::Unreadable => return Some(Err(Refused::Unauthorized)),
             Carried::Nothing => return None,
         };
-        let identity = self.admission.identify(rules, &token, Purpose::Request);
-        Some(identity.and_then(|identity| {
-            let allows = identity.grants.allows(Verb::Publish, topic);
-            if allows { Ok(()) } else { Err(Refused::Forbidden) }
-        }))
+        Some(match self.admission.identify(rules, &token, Purpose::Request) {
+            Ok(identity) if identity.grants.allows(Verb::Publish, topic) => Ok(()),
+            Ok(_) => Err(Refused::Forbidden),
+            Err(Undecided::Refused(refused)) => Err(refused),
+            // The issuer is asked, and the request comes again: a body that waits would take memory.
+            Err(Undecided::Waits(_)) => Err(Refused::Unavailable),
+        })
     }
 }
 
 impl From<Decision> for Arrival {
     fn from(decision: Decision) -> Self {
         Self(Some(Box::new(decision)))
+    }
+}
+
+/// Returns the outcome of a handshake by the standing of the session, or by its refusal.
+fn entrance(rules: &AccessRules, standing: Result<Standing, Refused>, target: Option<Target>) -> Entrance {
+    match standing {
+        Ok(standing) => {
+            let is_waiting = matches!(standing, Standing::Waiting { .. });
+            let arrival = Decision::Member(Member { target, standing }).into();
+            if is_waiting { Entrance::Bare(arrival) } else { Entrance::Open(arrival) }
+        }
+        Err(refused) if rules.tokens().refuse == Refuse::Close => Entrance::Bare(Decision::Refused(refused).into()),
+        Err(refused) => Entrance::Refused(refused),
     }
 }
 

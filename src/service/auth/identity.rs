@@ -1,13 +1,15 @@
 //! Identities: a token, key or ticket to the rights of its bearer.
 //!
 //! Owns the order of the checks: the token itself, revocations, single use, then its rights. Invariant: whatever the
-//! fault, the outcome for the client is the same.
+//! fault of a token, the outcome for the client is the same.
 
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::error::TokenError;
 use super::grants::{GrantSet, GrantSets};
+use super::issuers::Doubt;
+use super::key_source::MayWait;
 use super::revocations::TokenFacts;
 use super::rules::AccessRules;
 use super::single_use::Use;
@@ -37,13 +39,23 @@ pub(super) struct Identity {
     pub(super) issued_at_s: Option<u64>,
     /// The end; `None` for one without.
     pub(super) expires_at_s: Option<u64>,
+    /// It comes from an opaque token, so that one may renew it.
+    pub(super) is_opaque: bool,
     pub(super) grants: Rc<GrantSet>,
 }
 
 impl Identity {
     /// Returns an identity that nothing is known of but its grants.
     pub(super) fn nameless(grants: Rc<GrantSet>) -> Self {
-        Self { issuer: None, subject: None, token_id: None, issued_at_s: None, expires_at_s: None, grants }
+        Self {
+            issuer: None,
+            subject: None,
+            token_id: None,
+            issued_at_s: None,
+            expires_at_s: None,
+            is_opaque: false,
+            grants,
+        }
     }
 
     /// Returns what revocations are compared with.
@@ -84,13 +96,17 @@ pub(super) fn identify(
     sets: &mut GrantSets,
     text: &str,
     (now, purpose): (Now, Purpose),
-) -> Result<Identity, TokenError> {
-    let identified = if token::is_compact(text) {
-        identify_token(rules, state, sets, text, (now, purpose))
-    } else {
-        identify_other(rules, state, sets, text, (now, purpose)).ok_or(TokenError::Unknown)
+    may_wait: MayWait<'_>,
+) -> Result<Identity, Doubt> {
+    let known = if token::is_compact(text) { None } else { identify_other(rules, state, sets, text, (now, purpose)) };
+    let identified = match known {
+        Some(identity) => Ok(identity),
+        None => identify_token(rules, state, sets, text, (now, purpose), may_wait).map_err(|doubt| match doubt {
+            Doubt::Refused(TokenError::Form) => TokenError::Unknown.into(),
+            doubt => doubt,
+        }),
     };
-    if let Err(reason) = &identified {
+    if let Err(Doubt::Refused(reason)) = &identified {
         state.counts().refused.fetch_add(1, Ordering::Relaxed);
         tracing::debug!("A token was refused. {reason}");
     }
@@ -103,8 +119,9 @@ fn identify_token(
     sets: &mut GrantSets,
     text: &str,
     (now, purpose): (Now, Purpose),
-) -> Result<Identity, TokenError> {
-    let claims = rules.verifier().verify(text, now.s())?;
+    may_wait: MayWait<'_>,
+) -> Result<Identity, Doubt> {
+    let claims = state.issuers().judge(rules, text, now.s(), may_wait)?;
     let grants = rules.grants_of(&claims)?;
     let facts = TokenFacts {
         token_id: claims.token_id.as_deref(),
@@ -112,19 +129,19 @@ fn identify_token(
         issued_at_s: claims.issued_at_s,
     };
     if state.is_revoked(facts) {
-        return Err(TokenError::Revoked);
+        return Err(TokenError::Revoked.into());
     }
     let issuer = rules.verifier().issuers()[claims.issuer].name.clone();
     if rules.tokens().single_use {
         if purpose == Purpose::Request {
-            return Err(TokenError::Used);
+            return Err(TokenError::Used.into());
         }
         let id = claims.token_id.as_deref().unwrap_or_default();
         let until_s = claims.expires_at_s + rules.verifier().rules().leeway_s;
         match state.take(&issuer, id, until_s, now.s()) {
             Use::First => {}
-            Use::Again => return Err(TokenError::Used),
-            Use::Full => return Err(TokenError::UsedFull),
+            Use::Again => return Err(TokenError::Used.into()),
+            Use::Full => return Err(TokenError::UsedFull.into()),
         }
     }
     Ok(Identity {
@@ -133,6 +150,7 @@ fn identify_token(
         token_id: claims.token_id,
         issued_at_s: claims.issued_at_s,
         expires_at_s: Some(claims.expires_at_s),
+        is_opaque: !token::is_compact(text),
         grants: sets.share(GrantSet::new(grants)),
     })
 }

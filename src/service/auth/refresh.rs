@@ -48,7 +48,6 @@ pub struct Refresh {
     unknown: HashMap<Box<str>, u64>,
     /// The same ids, the oldest first.
     oldest: VecDeque<Box<str>>,
-    failures: u64,
 }
 
 #[derive(Debug, Default)]
@@ -83,7 +82,6 @@ impl Refresh {
 
     /// Notes that a fetch has failed, which began at this time: the last set serves on.
     pub fn failed(&mut self, began_at_ms: u64, now_ms: u64) {
-        self.failures += 1;
         self.fetch = Fetch::Ended { began_at_ms };
         self.next_at_ms = now_ms + COOL_DOWN_MS;
     }
@@ -94,9 +92,9 @@ impl Refresh {
         (now_ms < fetched_at_ms + STALE_MS_MAX).then_some(keys)
     }
 
-    /// Returns the number of fetches that have failed.
-    pub fn failures(&self) -> u64 {
-        self.failures
+    /// Returns whether a fetch is under way.
+    pub fn is_under_way(&self) -> bool {
+        matches!(self.fetch, Fetch::UnderWay)
     }
 
     /// Says what to do about a token whose key id the set does not have.
@@ -171,7 +169,6 @@ mod tests {
             now_ms += 1000;
         }
         assert_eq!(fetches, (STALE_MS_MAX - REFRESH_MS) / COOL_DOWN_MS);
-        assert_eq!(refresh.failures(), fetches);
         assert!(id(&refresh, STALE_MS_MAX).is_none());
         refresh.fetched(keys("b"), now_ms, now_ms);
         assert_eq!(id(&refresh, now_ms).as_deref(), Some("b"));

@@ -1,7 +1,8 @@
 //! The rules of access: issuers with their keys, roles and API keys, ready to decide.
 //!
 //! Owns the checks of the settings that they are made from, and the rights that a token gives. Shared by all cores and
-//! never changed: a reload makes new ones. Invariant: rules exist only if every key, role and grant in them is valid.
+//! never changed, but for key sets that are fetched: a reload makes new ones. Invariant: rules exist only if every key,
+//! role and grant in them is valid.
 
 use std::sync::Arc;
 
@@ -10,14 +11,19 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::algorithm::{Algorithm, KeyType};
+use super::discovery::discovery_url;
 use super::error::TokenError;
 use super::grants::{GRANTS_MAX, Grant};
+use super::introspector::Introspector;
+use super::issuer_keys::IssuerKeys;
 use super::json;
 use super::jwks::{KEY_SET_BYTES_MAX, KeySetError, parse_key_set};
 use super::key::{Key, KeyError, SECRET_BYTES_MIN};
+use super::key_source::{KeyPlace, KeySource};
 use super::roles::{ANONYMOUS, Roles};
 use super::settings::{AccessSettings, ApiKeySettings, IssuerSettings, Secret, TokenSettings};
 use super::verifier::{Claims, Issuer, TokenRules, Verifier};
+use crate::outbound::InvalidUrl;
 
 /// The most issuers, roles and API keys each: a request is compared with all of them.
 const ENTRIES_MAX: usize = 256;
@@ -41,11 +47,22 @@ enum Fault {
     NameTwice,
     #[error("another issuer has the same iss, or none as well; give each its own")]
     IssTwice,
-    #[error("give one of key, key-file and key-set-file, so that its tokens can be verified")]
+    #[error(
+        "give one of key, key-file, key-set-file, key-set-url and discovery, or introspection-url, so that its tokens \
+         can be verified"
+    )]
     OneKey,
+    #[error("discovery needs iss, the URL of the issuer; it {0}")]
+    DiscoveryIss(InvalidUrl),
+    #[error("introspection-url needs client-id, and one of client-secret and client-secret-file")]
+    Credentials,
+    #[error("client-id and client-secret are for an issuer with introspection-url")]
+    CredentialsAlone,
+    #[error("another issuer has introspection-url, and only one can be asked about a token that names no issuer")]
+    IntrospectionTwice,
     #[error("give its algorithm, such as ES256: it is never taken from a token")]
     AlgorithmMissing,
-    #[error("{algorithm} needs a public key; give a key-file with it in PEM, or a key-set-file")]
+    #[error("{algorithm} needs a public key; give a key-file with it in PEM, or a key set")]
     SecretForPublic { algorithm: Algorithm },
     #[error("a key set has public keys only, and {algorithm} needs a secret")]
     KeySetForSecret { algorithm: Algorithm },
@@ -78,6 +95,12 @@ impl AccessRules {
     /// Returns the rules that the settings describe; `None` if they have no issuer, role or key, so that everybody may
     /// do everything.
     pub fn new(settings: &AccessSettings) -> Result<Option<Self>, AccessFault> {
+        Self::succeeding(settings, None)
+    }
+
+    /// Returns the rules that the settings describe, after others. An issuer whose key set comes from the same place as
+    /// before keeps it, and one that is asked as before keeps its answers.
+    pub fn succeeding(settings: &AccessSettings, before: Option<&Self>) -> Result<Option<Self>, AccessFault> {
         let AccessSettings { tokens, issuers, roles, api_keys } = settings;
         if issuers.is_empty() && roles.is_empty() && api_keys.is_empty() {
             return Ok(None);
@@ -98,10 +121,13 @@ impl AccessRules {
         }
         let mut made = Vec::new();
         for (at, issuer) in issuers.iter().enumerate() {
-            let is_twice = issuers[..at].iter().any(|other| other.iss == issuer.iss);
-            let fault = is_twice.then_some(Fault::IssTwice).or_else(|| unknown_role(&roles, &issuer.roles));
+            let fault = contradiction(issuer, &issuers[..at]).or_else(|| unknown_role(&roles, &issuer.roles));
             let issued = fault.map_or_else(|| make_issuer(issuer), Err);
-            made.push(issued.map_err(|fault| AccessFault { section: "issuer", name: issuer.name.clone(), fault })?);
+            let issued = issued.map_err(|fault| AccessFault { section: "issuer", name: issuer.name.clone(), fault })?;
+            made.push(match before {
+                Some(before) => issued.succeeding(before.verifier.issuers()),
+                None => issued,
+            });
         }
         let rules = TokenRules {
             leeway_s: tokens.leeway_ms / 1000,
@@ -221,40 +247,91 @@ fn check_api_key(key: &ApiKeySettings, others: &[ApiKeySettings]) -> Option<Faul
     others.iter().any(|other| other.key == key.key).then_some(Fault::ApiKeyTwice)
 }
 
+/// Returns the fault of an issuer beside the others.
+fn contradiction(issuer: &IssuerSettings, others: &[IssuerSettings]) -> Option<Fault> {
+    let is_asked = |issuer: &IssuerSettings| issuer.introspection_url.is_some();
+    if others.iter().any(|other| other.iss == issuer.iss) {
+        return Some(Fault::IssTwice);
+    }
+    (is_asked(issuer) && others.iter().any(is_asked)).then_some(Fault::IntrospectionTwice)
+}
+
 fn make_issuer(settings: &IssuerSettings) -> Result<Issuer, Fault> {
     let texts = |list: &[String]| list.iter().map(|text| text.as_str().into()).collect();
     Ok(Issuer {
         name: settings.name.as_str().into(),
         iss: (!settings.iss.is_empty()).then(|| settings.iss.as_str().into()),
         audiences: texts(&settings.audiences),
-        keys: Arc::from(make_keys(settings)?),
+        keys: make_keys(settings)?,
+        introspector: make_introspector(settings)?.map(Arc::new),
         roles: texts(&settings.roles),
     })
 }
 
-/// Returns the keys of an issuer.
-fn make_keys(settings: &IssuerSettings) -> Result<Vec<Key>, Fault> {
-    let algorithm = settings.algorithm;
-    if settings.previous_key.is_some() && settings.key.is_none() {
+/// Returns what asks an issuer about opaque tokens, if it is asked.
+fn make_introspector(settings: &IssuerSettings) -> Result<Option<Introspector>, Fault> {
+    let IssuerSettings { client_id, client_secret, client_secret_file, .. } = settings;
+    let Some(url) = &settings.introspection_url else {
+        let is_alone = !client_id.is_empty() || client_secret.is_some() || client_secret_file.is_some();
+        return if is_alone { Err(Fault::CredentialsAlone) } else { Ok(None) };
+    };
+    let secret = match (client_secret, client_secret_file) {
+        (Some(secret), None) => &secret.0[..],
+        (None, Some(file)) => file.content.0.trim_ascii_end(),
+        _ => return Err(Fault::Credentials),
+    };
+    let secret = std::str::from_utf8(secret).map_err(|_| Fault::Credentials)?;
+    if client_id.is_empty() || secret.is_empty() {
+        return Err(Fault::Credentials);
+    }
+    let credentials = (client_id.as_str(), secret);
+    Ok(Some(Introspector::new(&settings.name, url.clone(), credentials, settings.introspection_rate)))
+}
+
+/// Returns the keys of an issuer, or the place from which they are fetched.
+fn make_keys(settings: &IssuerSettings) -> Result<IssuerKeys, Fault> {
+    let IssuerSettings { algorithm, key, previous_key, key_file, key_set_file, key_set_url, discovery, .. } = settings;
+    if previous_key.is_some() && key.is_none() {
         return Err(Fault::PreviousAlone);
     }
-    match (&settings.key, &settings.key_file, &settings.key_set_file) {
-        (Some(key), None, None) => {
+    match (key, key_file, key_set_file, key_set_url, discovery) {
+        (Some(key), None, None, None, false) => {
             // Only the algorithms of HMAC have secrets, and HS256 is the one that every library has.
             let algorithm = algorithm.unwrap_or(Algorithm::Hs256);
             if algorithm.key_type() != KeyType::Secret {
                 return Err(Fault::SecretForPublic { algorithm });
             }
-            let secrets = [Some(key), settings.previous_key.as_ref()];
+            let secrets = [Some(key), previous_key.as_ref()];
             let keys = secrets.into_iter().flatten().map(|secret| Key::secret(algorithm, &secret.0));
-            Ok(keys.collect::<Result<_, _>>()?)
+            Ok(IssuerKeys::from(keys.collect::<Result<Vec<Key>, _>>()?))
         }
-        (None, Some(file), None) => Ok(vec![key_of_file(&file.content, algorithm.ok_or(Fault::AlgorithmMissing)?)?]),
-        (None, None, Some(file)) => match algorithm {
-            Some(algorithm) if algorithm.key_type() == KeyType::Secret => Err(Fault::KeySetForSecret { algorithm }),
-            _ => Ok(parse_key_set(&file.content.0, algorithm)?),
-        },
+        (None, Some(file), None, None, false) => {
+            Ok([key_of_file(&file.content, algorithm.ok_or(Fault::AlgorithmMissing)?)?].into())
+        }
+        (None, None, Some(file), None, false) => {
+            let algorithm = public(*algorithm)?;
+            Ok(parse_key_set(&file.content.0, algorithm)?.into())
+        }
+        (None, None, None, Some(url), false) => fetched(settings, KeyPlace::KeySet(url.clone())),
+        (None, None, None, None, true) => {
+            let url = discovery_url(&settings.iss).map_err(Fault::DiscoveryIss)?;
+            fetched(settings, KeyPlace::Discovery { iss: settings.iss.as_str().into(), url })
+        }
+        (None, None, None, None, false) if settings.introspection_url.is_some() => Ok(IssuerKeys::None),
         _ => Err(Fault::OneKey),
+    }
+}
+
+fn fetched(settings: &IssuerSettings, place: KeyPlace) -> Result<IssuerKeys, Fault> {
+    let algorithm = public(settings.algorithm)?;
+    Ok(IssuerKeys::Fetched(Arc::new(KeySource::new(&settings.name, place, algorithm))))
+}
+
+/// Returns the algorithm of the keys of a set, if it is restricted to one.
+fn public(algorithm: Option<Algorithm>) -> Result<Option<Algorithm>, Fault> {
+    match algorithm {
+        Some(algorithm) if algorithm.key_type() == KeyType::Secret => Err(Fault::KeySetForSecret { algorithm }),
+        _ => Ok(algorithm),
     }
 }
 

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use super::algorithm::Algorithm;
 use super::roles::GrantTemplate;
+use crate::outbound::Url;
 
 /// A place where a client may put its token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +168,7 @@ pub struct KeyFile {
 }
 
 /// An issuer of tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSettings {
     /// Its name.
     pub name: String,
@@ -185,8 +186,46 @@ pub struct IssuerSettings {
     pub key_file: Option<KeyFile>,
     /// A file with a key set.
     pub key_set_file: Option<KeyFile>,
+    /// The address of its key set.
+    pub key_set_url: Option<Url>,
+    /// Its key set is found by its discovery document.
+    pub discovery: bool,
+    /// The address at which it is asked about opaque tokens.
+    pub introspection_url: Option<Url>,
+    /// The name of this server at that address.
+    pub client_id: String,
+    /// The secret of this server there.
+    pub client_secret: Option<Secret>,
+    /// A file with that secret.
+    pub client_secret_file: Option<KeyFile>,
+    /// The most questions in a second.
+    pub introspection_rate: u32,
     /// The roles that each of its tokens has.
     pub roles: Vec<String>,
+}
+
+impl Default for IssuerSettings {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            iss: String::new(),
+            audiences: Vec::new(),
+            algorithm: None,
+            key: None,
+            previous_key: None,
+            key_file: None,
+            key_set_file: None,
+            key_set_url: None,
+            discovery: false,
+            introspection_url: None,
+            client_id: String::new(),
+            client_secret: None,
+            client_secret_file: None,
+            // A login of 10,000 clients takes a minute, and a small provider answers as many.
+            introspection_rate: 200,
+            roles: Vec::new(),
+        }
+    }
 }
 
 /// A role.

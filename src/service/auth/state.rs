@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::grants::Grant;
+use super::issuers::Issuers;
 use super::revocations::{Revocation, Revocations, RevocationsFull, TokenFacts};
 use super::single_use::{SingleUse, Use};
 use super::tickets::{TICKET_BYTES, Tickets};
+use crate::outbound::Outbound;
 
 /// The rights that a ticket stands for.
 #[derive(Clone, Debug)]
@@ -28,6 +30,7 @@ pub struct AccessState {
     used: Mutex<SingleUse>,
     revocations: Mutex<Revocations>,
     tickets: Mutex<Tickets<TicketRights>>,
+    issuers: Issuers,
     counts: AccessCounts,
 }
 
@@ -60,6 +63,16 @@ impl AccessCounts {
 }
 
 impl AccessState {
+    /// Returns the facts of a server whose issuers are called on this thread.
+    pub fn new(outbound: Outbound) -> Self {
+        Self { issuers: Issuers::new(outbound), ..Self::default() }
+    }
+
+    /// Returns the issuers, and what is known from them.
+    pub fn issuers(&self) -> &Issuers {
+        &self.issuers
+    }
+
     /// Returns the counters.
     pub fn counts(&self) -> &AccessCounts {
         &self.counts

@@ -41,6 +41,12 @@ pub(super) fn is_compact(text: &str) -> bool {
     text.split('.').count() == 3 && text.split('.').all(is_part)
 }
 
+/// Returns whether a text may be an opaque token (RFC 6750 2.1): visible characters in another form.
+pub(super) fn is_opaque(text: &str) -> bool {
+    let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_visible && text.len() <= TOKEN_BYTES_MAX && !is_compact(text)
+}
+
 /// Parses a token.
 pub(super) fn parse(text: &str) -> Result<Unverified<'_>, TokenError> {
     if text.len() > TOKEN_BYTES_MAX {

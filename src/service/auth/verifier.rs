@@ -9,6 +9,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::error::TokenError;
+use super::introspector::Introspector;
+use super::issuer_keys::IssuerKeys;
 use super::key::Key;
 use super::token::{self, ID_BYTES_MAX, Unverified};
 
@@ -29,7 +31,9 @@ pub struct Issuer {
     /// somebody else (RFC 7519 4.1.3).
     pub audiences: Vec<Box<str>>,
     /// Its keys.
-    pub keys: Arc<[Key]>,
+    pub keys: IssuerKeys,
+    /// Where it is asked about opaque tokens, and about all of its tokens if it has no keys.
+    pub introspector: Option<Arc<Introspector>>,
     /// Roles that each of its tokens has.
     pub roles: Vec<Box<str>>,
 }
@@ -85,14 +89,6 @@ impl Verifier {
         self.rules
     }
 
-    /// Replaces all keys of an issuer: one that is no longer among them verifies nothing from now on. For key sets that
-    /// are fetched.
-    pub fn replace_keys(&mut self, issuer: usize, keys: Arc<[Key]>) {
-        if let Some(issuer) = self.issuers.get_mut(issuer) {
-            issuer.keys = keys;
-        }
-    }
-
     /// Verifies a token at a time, in seconds since 1970.
     pub fn verify(&self, text: &str, now_s: u64) -> Result<Claims, TokenError> {
         let token = token::parse(text)?;
@@ -100,6 +96,21 @@ impl Verifier {
         let issuer = &self.issuers[number];
         issuer.check_signature(&token)?;
         self.check(issuer, number, token.claims, now_s)
+    }
+
+    /// Checks the claims that the issuer of this name has said of a token, as those of one that it has signed.
+    pub(super) fn check_claims(
+        &self,
+        issuer: &str,
+        claims: Map<String, Value>,
+        now_s: u64,
+    ) -> Result<Claims, TokenError> {
+        let number = self.issuers.iter().position(|known| *known.name == *issuer).ok_or(TokenError::Issuer)?;
+        // The answer came from the issuer, so it need not say so; it may not say that the token is another one's.
+        if claims.contains_key("iss") && self.issuer_of(&claims)? != number {
+            return Err(TokenError::Issuer);
+        }
+        self.check(&self.issuers[number], number, claims, now_s)
     }
 
     /// Returns the number of the issuer that a token's `iss` names, which decides only which keys are tried.
@@ -145,13 +156,34 @@ impl Verifier {
 }
 
 impl Issuer {
+    /// Returns where it is asked about tokens, if it is.
+    pub(super) fn introspector(&self) -> Option<&Arc<Introspector>> {
+        self.introspector.as_ref()
+    }
+
+    /// Takes over what others have fetched from the same places for the same issuer.
+    pub(super) fn succeeding(mut self, before: &[Self]) -> Self {
+        if let IssuerKeys::Fetched(own) = &mut self.keys
+            && let Some(same) = before.iter().filter_map(|other| other.keys.source()).find(|other| other.is_same(own))
+        {
+            *own = Arc::clone(same);
+        }
+        if let Some(own) = &mut self.introspector
+            && let Some(same) = before.iter().filter_map(Self::introspector).find(|other| other.is_same(own))
+        {
+            *own = Arc::clone(same);
+        }
+        self
+    }
+
     /// Checks that one of the issuer's keys has signed a token. `kid` only selects among them.
     fn check_signature(&self, token: &Unverified<'_>) -> Result<(), TokenError> {
         let is_candidate = |key: &&Key| {
             let is_named = key.id().is_none() || token.key_id.is_none() || key.id() == token.key_id.as_deref();
             is_named && key.algorithm().is_called(&token.algorithm)
         };
-        let candidates: Vec<&Key> = self.keys.iter().filter(is_candidate).take(KEYS_TRIED_MAX + 1).collect();
+        let keys = self.keys.in_force();
+        let candidates: Vec<&Key> = keys.iter().filter(is_candidate).take(KEYS_TRIED_MAX + 1).collect();
         if candidates.is_empty() {
             let id = token.key_id.as_deref().map(Box::from);
             return Err(TokenError::Key { issuer: self.name.clone(), id });

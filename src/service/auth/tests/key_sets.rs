@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::keys::{By, NOW_S, PAIRS, RS256, claims, token, verifier};
+use super::keys::{By, NOW_S, PAIRS, RS256, claims, token, verifier_with};
 use crate::service::auth::algorithm::Algorithm;
 use crate::service::auth::jwks::{KEY_SET_BYTES_MAX, KEYS_MAX, KeySetError, parse_key_set};
 
@@ -43,8 +43,7 @@ fn read(keys: &[Value], algorithm: Option<Algorithm>) -> Result<Vec<Algorithm>, 
 #[test]
 fn the_keys_of_a_set_verify_the_tokens_of_their_issuer() {
     let document = json!({ "keys": [rsa(), with(p256(), "use", "sig"), ed25519()] }).to_string();
-    let mut verifier = verifier(true);
-    verifier.replace_keys(0, parse_key_set(document.as_bytes(), None).unwrap().into());
+    let verifier = verifier_with(parse_key_set(document.as_bytes(), None).unwrap());
     for (header, by) in [
         (r#"{"alg":"RS256","kid":"r"}"#, RS256),
         (r#"{"alg":"ES256","kid":"e"}"#, By::P256),

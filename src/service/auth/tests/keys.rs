@@ -1,6 +1,6 @@
 //! Keys of two issuers, and tokens signed with them.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::hmac;
@@ -14,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use crate::service::auth::algorithm::Algorithm;
+use crate::service::auth::issuer_keys::IssuerKeys;
 use crate::service::auth::key::Key;
 use crate::service::auth::verifier::{Issuer, TokenRules, Verifier};
 
@@ -128,12 +129,22 @@ pub fn verifier(needs_id: bool) -> Verifier {
     .into_iter()
     .map(|(id, key)| key.unwrap().with_id(id))
     .collect();
+    verifier_of(of_a, needs_id)
+}
+
+/// Returns the verifier of the issuers a, which has these keys, and b.
+pub fn verifier_with(of_a: impl Into<IssuerKeys>) -> Verifier {
+    verifier_of(of_a, true)
+}
+
+fn verifier_of(of_a: impl Into<IssuerKeys>, needs_id: bool) -> Verifier {
     let of_b = Key::secret(Algorithm::Hs256, OTHER_SECRET).unwrap().with_id("b");
-    let issuer = |name: &str, keys: Arc<[Key]>| Issuer {
+    let issuer = |name: &str, keys: IssuerKeys| Issuer {
         name: name.into(),
         iss: Some(format!("https://{name}.example").into()),
         audiences: vec!["chat".into()],
         keys,
+        introspector: None,
         roles: Vec::new(),
     };
     let rules = TokenRules { leeway_s: LEEWAY_S, life_s_max: LIFE_S_MAX, needs_id };

@@ -16,7 +16,8 @@ const NOW_S: u64 = 1_300_819_000;
 
 fn verifier(keys: Vec<Key>) -> Verifier {
     let iss = Some("joe".into());
-    let issuer = Issuer { name: "joe".into(), iss, audiences: Vec::new(), keys: keys.into(), roles: Vec::new() };
+    let (name, keys) = ("joe".into(), keys.into());
+    let issuer = Issuer { name, iss, audiences: Vec::new(), keys, introspector: None, roles: Vec::new() };
     Verifier::new(vec![issuer], TokenRules { leeway_s: 0, life_s_max: 1000, needs_id: false })
 }
 
