@@ -6,6 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::json;
 
+use super::issuer::{Issuer, Key, write};
 use super::program::isolate;
 use super::server::{Server, now_s, signed, token, token_for};
 
@@ -73,6 +74,32 @@ fn a_token_that_a_server_refuses_is_explained_by_the_reason() {
         assert!(text.starts_with("refused: ") && text.contains(reason), "{text}");
         assert_eq!(output.status.code(), Some(1));
     }
+}
+
+#[test]
+fn an_issuer_is_asked_for_an_explanation_and_not_for_a_check_of_the_configuration() {
+    let key = Key::new("1");
+    let issuer = Issuer::with_keys(&[&key]);
+    let section = |iss: &str| {
+        format!(
+            "[[issuer]]\nname = \"idp\"\niss = \"{iss}\"\ndiscovery = true\n[[role]]\nname = \"user\"\ngrants = []\n"
+        )
+    };
+    let config = file("issuer.toml", &section(&issuer.iss()));
+    let explained = printed(&run("explain", &config, &[&issuer.token(&key, "ann")], ""));
+    assert!(explained.starts_with("accepted\n  issuer   idp\n  subject  ann\n"), "{explained}");
+    let other = String::from_utf8(run("explain", &config, &[&issuer.token(&Key::new("2"), "ann")], "").stdout).unwrap();
+    assert_eq!(other, "refused: The issuer idp has no key with its kid and alg.\n");
+    issuer.answer_by(|_, stream| write(stream, "503 Busy", ""));
+    let down = run("explain", &config, &[&issuer.token(&key, "ann")], "");
+    let text = String::from_utf8(down.stdout).unwrap();
+    assert_eq!(text, "refused: The issuer idp could not be asked: it answers with the status 503.\n");
+    assert_eq!(down.status.code(), Some(1));
+    let calls = issuer.calls_in_all();
+    let mut check = Command::new(env!("CARGO_BIN_EXE_ringsock"));
+    isolate(&mut check);
+    let checked = check.args(["config", "check"]).arg(&config).output().unwrap();
+    assert!(checked.status.success() && issuer.calls_in_all() == calls, "{checked:?}");
 }
 
 #[test]
