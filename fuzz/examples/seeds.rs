@@ -48,7 +48,9 @@ fn main() -> io::Result<()> {
     compressed(&mut seeds)?;
     closes(&mut seeds)?;
     tokens(&mut seeds)?;
-    key_sets(&mut seeds)
+    key_sets(&mut seeds)?;
+    discovery(&mut seeds)?;
+    introspection(&mut seeds)
 }
 
 fn tokens(seeds: &mut Seeds) -> io::Result<()> {
@@ -91,6 +93,40 @@ fn key_sets(seeds: &mut Seeds) -> io::Result<()> {
     }
     for document in ["", "{}", "[]", "{\"keys\":[]}", "{\"keys\":[[],1,null,{}]}", "{\"keys\":[],\"keys\":[]}"] {
         seeds.write("key_set", &[&[0], document.as_bytes()])?;
+    }
+    Ok(())
+}
+
+fn discovery(seeds: &mut Seeds) -> io::Result<()> {
+    let uris = [
+        "https://a.example/keys",
+        "http://127.0.0.1:8080/keys",
+        "http://a.example/",
+        "HTTPS://A.EXAMPLE:443/./a/../b?c#d",
+        "https://a:b@a.example/",
+        "keys",
+    ];
+    for (number, iss) in ringsock_fuzz::discovery::ISSUERS.iter().enumerate() {
+        for uri in uris {
+            let document = format!("{{\"issuer\":\"{iss}\",\"jwks_uri\":\"{uri}\",\"x\":[{{}}]}}");
+            seeds.write("discovery", &[&[number as u8], document.as_bytes()])?;
+        }
+    }
+    for document in ["", "{}", "[]", "{\"issuer\":\"https://a.example\",\"issuer\":\"a\",\"jwks_uri\":1}"] {
+        seeds.write("discovery", &[&[0], document.as_bytes()])?;
+    }
+    Ok(())
+}
+
+fn introspection(seeds: &mut Seeds) -> io::Result<()> {
+    let more = ["", ",\"sub\":\"ann\"", ",\"exp\":1700000060,\"x\":{\"a\":[1,1.5e3,null]}", ",\"x\":1,\"x\":2"];
+    for active in ["true", "false", "1", "\"true\"", "null", "[true]"] {
+        for more in more {
+            seeds.write("introspection", &[format!("{{\"active\":{active}{more}}}").as_bytes()])?;
+        }
+    }
+    for document in ["", "{}", "[]", "true", "{\"active\":true,\"\\u0061ctive\":false}"] {
+        seeds.write("introspection", &[document.as_bytes()])?;
     }
     Ok(())
 }

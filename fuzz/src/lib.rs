@@ -7,9 +7,11 @@
 pub mod close;
 pub mod deflate;
 pub mod differential;
+pub mod discovery;
 pub mod frame_stream;
 pub mod handshake;
 pub mod http_body;
+pub mod introspection;
 pub mod key_set;
 pub mod message;
 pub mod request_head;
@@ -37,9 +39,11 @@ pub const TARGETS: &[Target] = &[
     ("close", close::check),
     ("deflate", deflate::check),
     ("differential", differential::check),
+    ("discovery", discovery::check),
     ("frame_stream", frame_stream::check),
     ("handshake", handshake::check),
     ("http_body", http_body::check),
+    ("introspection", introspection::check),
     ("key_set", key_set::check),
     ("message", message::check),
     ("request_head", request_head::check),

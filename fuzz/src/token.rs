@@ -129,7 +129,7 @@ fn check_claims(claims: &[u8]) {
 }
 
 /// Checks that no name was dropped: a parser that takes the last of equal names has fewer colons outside of strings.
-fn assert_names_once(text: &[u8], members: &Map<String, Value>) {
+pub(crate) fn assert_names_once(text: &[u8], members: &Map<String, Value>) {
     let written = serde_json::to_vec(members).expect("it was JSON");
     assert_eq!(colons(text), colons(&written), "a name occurs twice");
 }

@@ -54,4 +54,6 @@ macro_rules! replays {
     };
 }
 
-replays!(close deflate differential frame_stream handshake http_body key_set message request_head token);
+replays!(
+    close deflate differential discovery frame_stream handshake http_body introspection key_set message request_head token
+);
