@@ -175,8 +175,11 @@ impl Records {
             if end > buffer.len() {
                 return Ok((plaintext, consumed));
             }
-            if head.kind == CHANGE_CIPHER_SPEC {
-                return Err(Fault::Unexpected);
+            match head.kind {
+                APPLICATION_DATA => {}
+                CHANGE_CIPHER_SPEC => return Err(Fault::Unexpected),
+                // A record that is sealed has no other type outside (RFC 8446 5.2).
+                _ => return Err(Fault::BadRecord),
             }
             let record = &mut buffer[plaintext..end];
             let at = consumed + HEADER_BYTES - plaintext;
