@@ -14,7 +14,7 @@ use ringsock::server::Builder;
 use ringsock::service::auth::{AccessSettings, AccessState};
 use ringsock::service::{ApiAccess, Router, ServiceMail};
 use ringsock::tune::{self, Goal, Host, Setting};
-use ringsock::{Endpoint, Server, TlsSettings, server};
+use ringsock::{Address, Endpoint, Listen, Server, TlsSettings, server};
 
 use super::certificates::Certificates;
 use super::log::Log;
@@ -171,6 +171,16 @@ struct Banner<'a> {
     tls: Option<TlsSettings>,
 }
 
+impl Banner<'_> {
+    /// Returns whether the endpoint that the summary names speaks TLS: the first one of TCP, or the first one.
+    fn speaks_tls(&self) -> bool {
+        let listen = &self.config.listen;
+        let is_tcp = |listen: &&Listen| !matches!(listen.address, Address::Unix(_));
+        let shown = listen.iter().find(is_tcp).or(listen.first());
+        shown.is_some_and(|shown| shown.tls.is_on(self.tls.is_some()))
+    }
+}
+
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { server, config, tls } = self;
@@ -225,7 +235,8 @@ impl fmt::Display for Banner<'_> {
             "  silence      ping after {} ms, gone after {} ms",
             limits.ping_interval_ms, limits.dead_peer_timeout_ms
         )?;
-        let api = || places::url(endpoints, if tls.is_some() { "https" } else { "http" }, "/api/publish");
+        let (ws, http) = if self.speaks_tls() { ("wss", "https") } else { ("ws", "http") };
+        let api = || places::url(endpoints, http, "/api/publish");
         match config.api_access() {
             ApiAccess::Off => writeln!(out, "  api          off")?,
             ApiAccess::Key(_) => writeln!(out, "  api          {}, with the key", api())?,
@@ -235,7 +246,6 @@ impl fmt::Display for Banner<'_> {
             [] => writeln!(out, "  metrics      none")?,
             admin => writeln!(out, "  metrics      {}", places::url(admin, "http", "/metrics"))?,
         }
-        let (ws, http) = if tls.is_some() { ("wss", "https") } else { ("ws", "http") };
         let (url, to_try_it) = (places::url(endpoints, ws, "/echo"), places::to_try_it(endpoints, http));
         writeln!(out, "ringsock is ready on {url} ({to_try_it})")
     }
