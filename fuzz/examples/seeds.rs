@@ -48,6 +48,7 @@ fn main() -> io::Result<()> {
     compressed(&mut seeds)?;
     closes(&mut seeds)?;
     tokens(&mut seeds)?;
+    tls_records(&mut seeds)?;
     key_sets(&mut seeds)?;
     discovery(&mut seeds)?;
     introspection(&mut seeds)
@@ -75,6 +76,51 @@ fn tokens(seeds: &mut Seeds) -> io::Result<()> {
     // In phrases.
     for phrase in 0x80..0x90 {
         seeds.write("token", &[&[0, 1, 0x80, 0x91, phrase], b"}"])?;
+    }
+    Ok(())
+}
+
+fn tls_records(seeds: &mut Seeds) -> io::Result<()> {
+    let hello: &[u8] = &[0, 5, b'h', b'e', b'l', b'l', b'o'];
+    let acts: [&[u8]; 24] = [
+        // Records of any type: empty, padded, without a type.
+        &[1, 23, 0, 0, 0],
+        &[1, 23, 64, 0, 2, 1, 2],
+        &[1, 0, 0, 9, 0],
+        &[1, 20, 0, 0, 1, 1],
+        &[1, 24, 0, 0, 1, 1],
+        // Alerts.
+        &[1, 21, 0, 0, 2, 1, 0],
+        &[1, 21, 0, 0, 2, 1, 90],
+        &[1, 21, 0, 0, 2, 2, 40],
+        &[1, 21, 0, 0, 2, 3, 40],
+        // Messages.
+        &[1, 22, 0, 0, 5, 24, 0, 0, 1, 2],
+        &[1, 22, 0, 0, 1, 24],
+        &[1, 22, 0, 0, 1, 1],
+        &[3, 0, 0],
+        &[3, 1, 3],
+        // The largest records, and larger ones.
+        &[2, 64, 0],
+        &[2, 64, 1],
+        &[2, 65, 10],
+        // Many in a row.
+        &[4, 31],
+        &[4, 32],
+        &[5, 31],
+        &[5, 32],
+        // Bytes that nobody has sealed, altered and repeated records.
+        &[6, 5, 23, 3, 3, 0, 20],
+        &[7, 1, b'x', 0, 9, 3],
+        &[8],
+    ];
+    for (choice, acts) in acts.iter().enumerate() {
+        let (suite, number) = (choice as u8 % 3, choice as u8 / 3 % 4);
+        let split = &SPLITS[choice % SPLITS.len()];
+        seeds.write("tls_records", &[&[suite, number], split, hello, acts, &[10, 1, 0], acts, hello])?;
+    }
+    for kind in 0..4 {
+        seeds.write("tls_records", &[&[0, 0], &SPLITS[0], &[9, kind, 1], hello, &[10, 80, 0]])?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod introspection;
 pub mod key_set;
 pub mod message;
 pub mod request_head;
+pub mod tls_records;
 pub mod token;
 
 mod ending;
@@ -47,5 +48,6 @@ pub const TARGETS: &[Target] = &[
     ("key_set", key_set::check),
     ("message", message::check),
     ("request_head", request_head::check),
+    ("tls_records", tls_records::check),
     ("token", token::check),
 ];

@@ -9,6 +9,7 @@ use rustls::server::UnbufferedServerConnection;
 use super::connection::Connection;
 use super::fault::{Alert, Fault};
 use super::handshake::{Established, Handshake, Step};
+use super::keys::Suite;
 use super::records::{CONTENT_BYTES_MAX, OVERHEAD_BYTES, Opened, Records};
 
 /// See the module.
@@ -48,6 +49,14 @@ pub enum Progress {
 impl Session {
     pub(super) fn new(handshake: Handshake) -> Self {
         Self { layer: Layer::Handshake(Box::new(handshake)) }
+    }
+
+    /// Makes the open session of a server with TLS 1.3 from the number of its suite, and from the traffic secret of each
+    /// end and the number of its next record. Returns `None` if they do not fit together. A session that a handshake has
+    /// established needs none of it; tests with more inputs than there can be handshakes do.
+    pub fn of_secrets(suite: u16, client: (u64, &[u8]), server: (u64, &[u8])) -> Option<Self> {
+        let records = Records::new(Suite::of(suite.into())?, client, server)?;
+        Some(Self { layer: Layer::Records(Box::new(records)) })
     }
 
     /// Begins the session of a client. Its first message is in what the first [`Session::open`] answers, for which no
