@@ -3,7 +3,8 @@
 
     tests/server.py --reactor uring --cores 2 -- node tests/clients/clients.mjs {address}
 
-What stands before `--` goes to `ringsock serve`; `{address}` in the command becomes host:port, `{pid}` its process.
+What stands before `--` goes to `ringsock serve`; `{address}` in the command becomes host:port, `{pid}` its process, and
+`{admin}` the address of its metrics, if `--admin-listen` asks for one. With a certificate the server speaks TLS.
 As a module it gives `running(flags)` and `reactors()`. Only the standard library is used.
 
 RINGSOCK_BINARY names the binary; the default is target/release/ringsock.
@@ -15,6 +16,7 @@ import os
 import re
 import resource
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -29,7 +31,8 @@ START_SECONDS_MAX = 20
 STOP_SECONDS_MAX = 20
 LOG_LINES_SHOWN = 60
 LOG_BYTES_READ = 1 << 20  # its address is said at the start
-READY = re.compile(rb"ready on ws://([^/]+)/")
+READY = re.compile(rb"ready on ws(s?)://([^/]+)/")
+METRICS = re.compile(rb"metrics +http://([^/]+)/")
 
 IO_URING_SETUP = 425  # the same number on x86-64 and AArch64
 IO_URING_PARAMS_BYTES = 120
@@ -66,16 +69,21 @@ def raise_fd_limit():
 
 
 def address_once_healthy(process, log):
-    """Where it listens, as its log says, once it answers there."""
+    """Where it listens, as its log says, once it answers there; and where its metrics are, or None."""
+    # Whether it answers is the question here, and not who.
+    anyone = ssl._create_unverified_context()
     deadline = time.monotonic() + START_SECONDS_MAX
     while process.poll() is None and time.monotonic() < deadline:
-        said = READY.search(os.pread(log.fileno(), LOG_BYTES_READ, 0))
+        text = os.pread(log.fileno(), LOG_BYTES_READ, 0)
+        said = READY.search(text)
         if said:
-            address = said[1].decode()
+            scheme, address = f"http{said[1].decode()}", said[2].decode()
             with contextlib.suppress(OSError):
-                with urllib.request.urlopen(f"http://{address}/health", timeout=START_SECONDS_MAX) as answer:
+                url = f"{scheme}://{address}/health"
+                with urllib.request.urlopen(url, timeout=START_SECONDS_MAX, context=anyone) as answer:
                     if answer.status == 200:
-                        return address
+                        metrics = METRICS.search(text)
+                        return address, metrics and metrics[1].decode()
         time.sleep(0.02)
     raise SystemExit(f"ringsock did not become healthy (exit code {process.poll()})")
 
@@ -98,19 +106,24 @@ class Running(NamedTuple):
 
     address: str
     pid: int
+    admin: str | None
 
 
 @contextlib.contextmanager
 def running(flags, address=None):
-    """A healthy server with these flags, at an address of its own if none is given; prints its log if anything fails."""
+    """A healthy server with these flags, at an address of its own if none is given, nor a file of settings; prints its
+    log if anything fails.
+    """
     if not BINARY.exists():
         raise SystemExit(f"{BINARY} is missing: run `cargo build --release`")
     raise_fd_limit()
     # Settings of the person who runs the tests must not change what is tested.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RINGSOCK_")}
+    listen = [] if "--config" in flags and address is None else ["--listen", address or "127.0.0.1:0"]
+    admin = [] if "--admin-listen" in flags else ["--admin-listen", "none"]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [BINARY, "serve", "--listen", address or "127.0.0.1:0", "--admin-listen", "none", *flags],
+            [BINARY, "serve", *listen, *admin, *flags],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -118,7 +131,8 @@ def running(flags, address=None):
             preexec_fn=prepare_child,
         )
         try:
-            yield Running(address_once_healthy(process, log), process.pid)
+            address, admin = address_once_healthy(process, log)
+            yield Running(address, process.pid, admin)
             stop(process)
         except BaseException:
             if process.poll() is None:
@@ -145,8 +159,10 @@ def main():
     if "--" not in arguments or arguments[-1] == "--":
         raise SystemExit(__doc__)
     border = arguments.index("--")
-    with running(arguments[:border]) as (address, pid):
-        command = [part.replace("{address}", address).replace("{pid}", str(pid)) for part in arguments[border + 1 :]]
+    with running(arguments[:border]) as started:
+        command = arguments[border + 1 :]
+        for name, value in started._asdict().items():
+            command = [part.replace(f"{{{name}}}", str(value)) for part in command]
         code = subprocess.run(command, cwd=ROOT).returncode
         if code != 0:
             raise SystemExit(code)

@@ -181,7 +181,7 @@ def a_server_that_goes_away_is_joined_again(page):
     flags = ["--reactor", REACTOR, "--cores", "1"]
     # On an address where nobody else takes the port while the server is away.
     own = os.getpid()
-    with server.running(flags, f"127.9.{own >> 8 & 255}.{own & 255}:0") as (address, _):
+    with server.running(flags, f"127.9.{own >> 8 & 255}.{own & 255}:0") as (address, *_):
         page.open(address)
         join(page, "Ada")
     page.wait("a close", lambda: page.text("chat-state").startswith("Closed with 1001 (going away)"))

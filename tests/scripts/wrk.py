@@ -79,7 +79,7 @@ class Loads(unittest.TestCase):
         self.assertEqual(mixed.returncode, 1, mixed.stdout)
 
     def test_a_wrong_key_is_a_failure(self):
-        with wrk.server.running(["--api-key", "right", "--cores", "1"]) as (address, _):
+        with wrk.server.running(["--api-key", "right", "--cores", "1"]) as (address, *_):
             ran = run("--url", f"http://{address}", "publish", key="wrong")
         self.assertEqual(ran.returncode, 1, ran.stdout)
         self.assertIn("401", ran.stderr)
