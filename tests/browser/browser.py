@@ -10,6 +10,7 @@ import chat
 import cores
 import echo
 import reports
+import secure
 from page import SCREENSHOTS, WIDTHS, Page, chromium
 
 def fits_light_dark_and_narrow_screens(page):
@@ -44,7 +45,7 @@ def fill(page):
 
 
 def main():
-    driver = chromium()
+    driver = chromium(secure.HOME)
     try:
         page = Page(driver)
         page.stub = cores.Stub(driver)
@@ -80,6 +81,12 @@ def main():
             reports.shows_a_sweep,
             reports.marks_the_knee,
             has_a_clean_console,
+            secure.the_page_speaks_wss,
+            secure.the_key_exchange_is_the_one_of_today,
+            has_a_clean_console,
+            secure.a_cookie_carries_a_token,
+            secure.a_refused_token_is_1006_to_a_page,
+            secure.a_refused_token_is_a_close_code_if_the_server_says_so,
         ):
             try:
                 test(page)

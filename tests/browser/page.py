@@ -22,7 +22,8 @@ WAIT_SECONDS_MAX = 60
 WIDTHS = (1280, 700, 360)  # a desktop, a tablet or half a screen, a phone
 
 
-def chromium():
+def chromium(home, logs=("browser",)):
+    """Headless Chromium with a directory of its own, whose `.pki/nssdb` names the authorities that it trusts."""
     options = webdriver.ChromeOptions()
     options.binary_location = "/usr/bin/chromium"
     for flag in (
@@ -41,9 +42,10 @@ def chromium():
         "--window-size=1280,900",
     ):
         options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {log: "ALL" for log in logs})
     options.set_capability("webSocketUrl", True)  # BiDi, which can answer in place of the server
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
+    service = Service("/usr/bin/chromedriver", env={**os.environ, "HOME": home})
+    driver = webdriver.Chrome(options=options, service=service)
     driver.get_log("browser")  # the driver's part in the browser has told of its own start
     return driver
 
@@ -66,8 +68,8 @@ class Page:
         self._driver.switch_to.window(self._window)
         return self._driver
 
-    def open(self, address=ADDRESS):
-        self.driver.get(f"http://{address}/")
+    def open(self, address=ADDRESS, scheme="http"):
+        self.driver.get(f"{scheme}://{address}/")
 
     def close(self):
         """The window and what is in it; there must be another."""
