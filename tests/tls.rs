@@ -333,6 +333,38 @@ fn a_trial_needs_one_flag_and_bench_measures_it() {
 }
 
 #[test]
+fn the_summary_names_the_scheme_of_the_address_that_it_shows() {
+    let authority = Authority::new("schemes");
+    let flags = authority.server();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).chain(["--admin-listen", "none"]).collect();
+    for (tls, scheme) in [("auto", "wss"), ("off", "ws")] {
+        let (_server, banner) = serve(&[&flags[..], &["--set", &format!("listen.tls={tls}")]].concat());
+        assert!(banner.contains(&format!("ready on {scheme}://127.0.0.1:")), "{banner}");
+    }
+}
+
+#[test]
+fn every_workload_of_bench_and_the_held_connections_speak_tls() {
+    let authority = Authority::new("workloads");
+    let (_server, port) = start(&authority.server(), &[]);
+    let ca = authority.file("ca.pem");
+    let short = ["-c", "20", "-d", "0.3", "--warm-up", "0.1", "--ca", ca.to_str().unwrap()];
+    for (task, path, more) in [
+        ("echo", "/echo", &["--resume"][..]),
+        ("fanout", "/topics/bench", &[]),
+        ("connect", "/echo", &["--resume"]),
+        ("idle", "/echo", &[]),
+        ("mixed", "/echo", &[]),
+        ("sweep", "/echo", &["--steps", "10,20", "--rate", "100"]),
+    ] {
+        let url = format!("wss://localhost:{port}{path}");
+        let arguments = [&["bench", task, "--url", &url][..], &short, more].concat();
+        let (ok, said) = run(env!("CARGO_BIN_EXE_ringsock"), &arguments, "");
+        assert!(ok && !said.contains("FAULT"), "{task}: {said}");
+    }
+}
+
+#[test]
 fn a_connection_that_sends_nothing_or_rubbish_is_closed() {
     let authority = Authority::new("rubbish");
     let (_server, port) = start(&authority.server(), &["--set", "timeouts.handshake-timeout-ms=1000"]);
