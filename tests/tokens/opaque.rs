@@ -85,6 +85,11 @@ async fn an_opaque_token_opens_a_session_with_the_rights_of_its_claims() {
         assert_eq!(status(&server, refused), 401, "{refused}");
     }
     assert_eq!(status(&server, "words"), 503, "its answer is none");
+    let calls = issuer.calls_in_all();
+    for odd in ["a b", "a\tb", "ü", "a\u{7f}", &"x".repeat(8 * 1024 + 1)] {
+        assert!((400..=431).contains(&status(&server, odd)), "{odd}");
+    }
+    assert_eq!(issuer.calls_in_all(), calls, "no issuer has made them, so it is not asked");
     // Neither keys of programs nor tokens of other issuers are sent to it.
     assert_eq!((status(&server, &token_of("ann")), status(&server, super::server::FEEDER)), (101, 403));
     let calls = issuer.calls("/introspect");

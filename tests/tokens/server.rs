@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -92,14 +92,24 @@ impl Server {
         };
         let before = reloads();
         fs::write(&self.config, format!("{}{more}", CONFIG.replace(from, to))).unwrap();
-        let pid = i32::try_from(self.process.0.id()).unwrap();
-        // SAFETY: takes integers and touches no memory.
-        assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
+        self.signal(libc::SIGHUP);
         let begun = Instant::now();
         while reloads() == before {
             assert!(begun.elapsed() < PATIENCE, "it has not reloaded");
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Sends a signal to the server.
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.process.0.id()).unwrap();
+        // SAFETY: takes integers and touches no memory.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    /// Waits until the server has ended.
+    pub fn end(&mut self) -> ExitStatus {
+        self.process.0.wait().unwrap()
     }
 
     /// Returns the value of a metric.
