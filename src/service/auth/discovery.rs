@@ -12,6 +12,9 @@ use crate::outbound::{InvalidUrl, Url};
 /// The longest document in bytes: ten times that of a large provider.
 pub const DISCOVERY_BYTES_MAX: usize = 64 * 1024;
 
+/// The most characters of another issuer that an error shows: enough for any URL of one.
+const NAMED_CHARS_MAX: usize = 200;
+
 /// The path of the document below the issuer (OpenID Connect Discovery 1.0 4).
 const PATH: &str = "/.well-known/openid-configuration";
 
@@ -29,8 +32,11 @@ pub enum DiscoveryError {
     #[error("the discovery document is no JSON object with issuer and jwks_uri, in which each name occurs once")]
     Malformed,
     /// The document of somebody else.
-    #[error("the issuer of the discovery document is another one than the configured iss")]
-    Issuer,
+    #[error("the discovery document is that of the issuer {named:?}, which is not the configured iss")]
+    Issuer {
+        /// Its issuer, or the beginning of it.
+        named: String,
+    },
     /// An address that is not called.
     #[error("the jwks_uri of the discovery document {0}")]
     Address(#[from] InvalidUrl),
@@ -58,8 +64,9 @@ pub fn parse_discovery(document: &[u8], iss: &str) -> Result<Url, DiscoveryError
     }
     let members = json::object(document).ok_or(DiscoveryError::Malformed)?;
     let text = |name| members.get(name).and_then(Value::as_str).ok_or(DiscoveryError::Malformed);
-    if text("issuer")? != iss {
-        return Err(DiscoveryError::Issuer);
+    let issuer = text("issuer")?;
+    if issuer != iss {
+        return Err(DiscoveryError::Issuer { named: issuer.chars().take(NAMED_CHARS_MAX).collect() });
     }
     let url: Url = text("jwks_uri")?.parse()?;
     if is_encrypted(iss) && !is_encrypted(url.as_str()) {
@@ -109,8 +116,10 @@ mod tests {
             "HTTPS://login.example.com/realms/a",
             "",
         ] {
-            assert_eq!(parse(document(issuer, keys), ISS), Err(DiscoveryError::Issuer), "{issuer}");
+            assert_eq!(parse(document(issuer, keys), ISS), Err(DiscoveryError::Issuer { named: issuer.to_owned() }));
         }
+        let shown = parse(document(&"\\n".repeat(1000), keys), ISS).unwrap_err().to_string();
+        assert!(shown.len() < 500 && !shown.contains('\n'), "{shown}");
         for (uri, fault) in [
             ("http://keys.example.com/", DiscoveryError::Address(InvalidUrl::NotEncrypted)),
             ("http://127.0.0.1:8080/jwks", DiscoveryError::NotEncrypted),
