@@ -197,10 +197,10 @@ pub use service::Metrics;
 #[cfg(feature = "server")]
 pub use tls::{
     Acceptor as TlsAcceptor, Authorities as TlsAuthorities, Certificate as TlsCertificate,
-    CertificateError as TlsCertificateError, ClientCertificates as TlsClientCertificates,
-    RecordLayer as TlsRecordLayer, Replacement as TlsReplacement, Settings as TlsSettings,
-    SettingsError as TlsSettingsError, TicketKeyError as TlsTicketKeyError, TicketKeys as TlsTicketKeys,
-    Tickets as TlsTickets, Versions as TlsVersions,
+    CertificateError as TlsCertificateError, ClientCertificate as TlsClientCertificate,
+    ClientCertificates as TlsClientCertificates, RecordLayer as TlsRecordLayer, Replacement as TlsReplacement,
+    Settings as TlsSettings, SettingsError as TlsSettingsError, TicketKeyError as TlsTicketKeyError,
+    TicketKeys as TlsTicketKeys, Tickets as TlsTickets, Versions as TlsVersions,
 };
 
 /// The examples of the documents, compiled as doc tests.

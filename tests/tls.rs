@@ -241,6 +241,40 @@ fn certificates_of_clients_are_verified_and_revoked_ones_refused() {
 }
 
 #[test]
+fn the_name_in_a_certificate_is_the_subject_and_the_roles_of_certificates_give_its_rights() {
+    let authority = Authority::new("devices");
+    let flags = authority.server();
+    authority.issue("alice", &["alice.test"], KeyPair::generate().unwrap(), 10);
+    let ca = format!("tls.client-authorities={}", authority.file("ca.pem").display());
+    let fixed = ["tls.client-certificates=wanted", &ca, "tokens.from=certificate", "tokens.certificate-roles=device"];
+    let role = ["role.name=device", "role.grants=subscribe:devices/{sub}/*"];
+    let file = |name: &str| authority.file(name).to_str().unwrap().to_owned();
+    let (trusted, certificate, key) = (file("ca.pem"), file("alice.pem"), file("alice.key"));
+    // The certificate has no URI, so its client would have no subject.
+    for (name, subject, own, others) in
+        [("common-name", "alice", "101", "403"), ("dns", "alice.test", "101", "403"), ("uri", "alice", "401", "401")]
+    {
+        let name = format!("tokens.certificate-name={name}");
+        let set: Vec<&str> = fixed.iter().chain(&role).chain([&&*name]).flat_map(|set| ["--set", set]).collect();
+        let (_server, port) = start(&flags, &set);
+        let status = |topic: &str, shown: &[&str]| {
+            let url = format!("https://localhost:{port}/topics/{topic}");
+            let upgrade = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n\
+                           Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+            let headers = upgrade.lines().flat_map(|line| ["-H", line]);
+            let fixed = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "2", "--http1.1", "--cacert"];
+            let all: Vec<&str> =
+                fixed.into_iter().chain([&*trusted]).chain(headers).chain(shown.iter().copied()).collect();
+            run("curl", &[&all[..], &[&url]].concat(), "").1
+        };
+        let shown = ["--cert", &certificate, "--key", &key];
+        assert_eq!(status(&format!("devices/{subject}/7"), &shown), own, "{name}");
+        assert_eq!(status("devices/bob/7", &shown), others, "{name}");
+        assert_eq!(status(&format!("devices/{subject}/7"), &[]), "401", "{name}");
+    }
+}
+
+#[test]
 fn sessions_resume_on_any_core_after_a_reload_and_in_another_process_with_the_same_key_file() {
     let authority = Authority::new("resumption");
     let flags = authority.server();

@@ -2,6 +2,7 @@
 
 use super::error::ConfigError;
 use super::settings::Settings;
+use super::tls::AskClients;
 use super::values::Config;
 use crate::protocol::Origins;
 use crate::service::auth::{AccessRules, TokenPlace};
@@ -37,6 +38,13 @@ impl Settings {
         let config = &self.config;
         if let Err(fault) = AccessRules::new(&config.access) {
             return Some(ConfigError::Together(fault.to_string()));
+        }
+        if config.access.tokens.from.contains(TokenPlace::Certificate) && config.tls.ask_clients == AskClients::Off {
+            return Some(ConfigError::Together(
+                "tokens.from has certificate, but tls.client-certificates is off, so no client shows one. Set it to \
+                 wanted or required, and name the authorities in tls.client-authorities."
+                    .to_owned(),
+            ));
         }
         // A cookie comes with every request of a browser, whichever page has made it.
         let is_for_all = config.access.tokens.from.contains(TokenPlace::Cookie) && config.origins == Origins::any();

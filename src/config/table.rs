@@ -13,7 +13,7 @@ use super::tls::AskClients;
 use super::values::{CompressionMode, LogFormat};
 use crate::engine::{Pinning, ReactorKind};
 use crate::protocol::http::HEADERS_CAPACITY;
-use crate::service::auth::{ApiKeySettings, IssuerSettings, Refuse, RoleSettings};
+use crate::service::auth::{ApiKeySettings, CertificateName, IssuerSettings, Refuse, RoleSettings};
 use crate::tls::{RecordLayer, Versions};
 
 /// The largest message that may be configured: a handler gets it in one piece.
@@ -343,7 +343,8 @@ keys! {
     "tokens", "Tokens of clients. They matter once there is an issuer, an api-key or a role." {
         /// Places where a token is looked for, in this order
         /// header: Authorization: Bearer TOKEN. cookie, query and subprotocol: for web pages. first-message: the
-        /// client connects without one and sends Bearer TOKEN first. docs/tokens.md has the price of each.
+        /// client connects without one and sends Bearer TOKEN first. certificate: that of the client, in its TLS
+        /// handshake. docs/tokens.md has the price of each.
         "from" => access.tokens.from as List("places");
         /// Name of the cookie with the token
         "cookie" => access.tokens.cookie as Text("name");
@@ -363,6 +364,13 @@ keys! {
         "max-life-ms" => access.tokens.life_ms_max as Millis(1_000..=u64::MAX);
         /// A token opens one session; it needs a jti
         "single-use" => access.tokens.single_use as Switch;
+        /// Name in a client's certificate that becomes its subject: common-name, dns or uri
+        /// For tokens.from = "certificate". A certificate without such a name is refused.
+        "certificate-name" => access.tokens.certificate_name as Choice(&[
+            ("common-name", CertificateName::Common), ("dns", CertificateName::Dns), ("uri", CertificateName::Uri),
+        ]);
+        /// Roles of clients that have shown a certificate
+        "certificate-roles" => access.tokens.certificate_roles as Texts("roles");
         /// Do not warn where other hosts reach the server and need no token, or no TLS
         /// A proxy in front may see to both. It changes nothing about who gets in.
         "open" => access.tokens.open as Switch;

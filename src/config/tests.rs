@@ -36,6 +36,7 @@ fn sample(key: &Key) -> &'static str {
         "timeouts.dead-peer-timeout-ms" => "30s",
         "tokens.from" => "header, query",
         "tokens.refuse" => "close",
+        "tokens.certificate-name" => "uri",
         "tokens.single-use" | "tokens.open" => "true",
         "issuer.algorithm" => "HS512",
         "issuer.audiences" => "a, b",
@@ -47,7 +48,7 @@ fn sample(key: &Key) -> &'static str {
         "issuer.key-set-url" | "issuer.introspection-url" => "https://login.example.com/keys",
         "issuer.client-secret-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE-MIT"),
         "issuer.key-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE-MIT"),
-        "issuer.roles" | "api-key.roles" | "role.name" => "user",
+        "issuer.roles" | "api-key.roles" | "role.name" | "tokens.certificate-roles" => "user",
         "role.grants" => "subscribe:news",
         _ => match key.unit().as_str() {
             "bytes" => "12KiB",
@@ -117,6 +118,7 @@ fn company(key: &Key) -> &'static [(&'static str, &'static str)] {
         "issuer.name" => &[KEY],
         "issuer.key" => &[NAME],
         "issuer.key-file" => &[NAME, ("issuer.algorithm", "HS256")],
+        "tokens.certificate-roles" => &[("role.name", "user")],
         "issuer.roles" => &[NAME, KEY, ("role.name", "user")],
         "issuer.key-set-url" => &[NAME],
         "issuer.discovery" => &[NAME, ("issuer.iss", "https://login.example.com")],
@@ -276,8 +278,8 @@ fn each_fault_of_access_names_its_section() {
         ("[[role]]\ngrants = 1", "f:2: role.grants is 1, but must be a list of grants, such as [\"subscribe:news\"]."),
         (
             "[tokens]\nfrom = \"body\"",
-            "f:2: tokens.from: \"body\" is no place for a token; give header, cookie, query, subprotocol or \
-             first-message.",
+            "f:2: tokens.from: \"body\" is no place for a token; give header, cookie, query, subprotocol, \
+             first-message or certificate.",
         ),
         (
             "[tokens]\nfrom = \"cookie\"\n[origin]\nallow = \"*\"",

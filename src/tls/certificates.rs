@@ -91,16 +91,20 @@ impl Certificate {
 
     /// Returns the SHA-256 of the certificate, as browsers and openssl show it: pairs of digits with colons in between.
     pub fn fingerprint(&self) -> String {
-        let first = self.key.cert.first().map(|first| first.as_ref()).unwrap_or_default();
-        let digest = digest::digest(&digest::SHA256, first);
-        let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
-        pairs.join(":")
+        fingerprint(self.key.cert.first().map(|first| first.as_ref()).unwrap_or_default())
     }
 
     /// Returns whether the server's signature costs little: with RSA a handshake takes three times as long.
     fn is_cheap(&self) -> bool {
         self.key.key.algorithm() != SignatureAlgorithm::RSA
     }
+}
+
+/// Returns the SHA-256 of a certificate: pairs of digits with colons in between.
+pub(super) fn fingerprint(der: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA256, der);
+    let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    pairs.join(":")
 }
 
 impl fmt::Debug for Certificate {

@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 
+use super::client_certificate::ClientCertificate;
 use super::connection::{Connection, encode, take_alert};
 use super::fault::Fault;
 use super::keys::{HEADER_BYTES, Suite};
@@ -42,6 +43,16 @@ pub(super) enum Step {
     Blocked,
     /// The handshake is over.
     Done,
+}
+
+/// The outcome of a handshake.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) established: Established,
+    /// The bytes of the client that came behind the handshake.
+    pub(super) behind: Vec<u8>,
+    /// The certificate that the client has shown, if it was asked for one.
+    pub(super) client: Option<ClientCertificate>,
 }
 
 /// The layer of a session whose handshake is over.
@@ -95,18 +106,20 @@ impl Handshake {
         Ok(Step::Blocked)
     }
 
-    /// Returns the layer of the open session, and the bytes of the client that came behind the handshake.
-    pub(super) fn finish(self) -> Result<(Established, Vec<u8>), Fault> {
-        let Self { rustls, secrets, mut input, .. } = self;
-        input.shrink_to_fit();
+    /// Ends the handshake.
+    pub(super) fn finish(self) -> Result<Finished, Fault> {
+        let Self { rustls, secrets, input: mut behind, .. } = self;
+        behind.shrink_to_fit();
+        let client = rustls.peer_certificates().and_then(|chain| chain.first()).map(ClientCertificate::verified);
         let suite = rustls.negotiated_cipher_suite().and_then(|suite| Suite::of(suite.suite()));
         let Some(suite) = suite.filter(|_| !secrets.client.is_empty() && !secrets.server.is_empty()) else {
-            return Ok((Established::Connection(Box::new(Connection::new(rustls))), input));
+            let established = Established::Connection(Box::new(Connection::new(rustls)));
+            return Ok(Finished { established, behind, client });
         };
         let (numbers, _) = rustls.dangerous_into_kernel_connection().map_err(Fault::Handshake)?;
         let (rx, tx) = ((numbers.rx.0, &secrets.client[..]), (numbers.tx.0, &secrets.server[..]));
         let records = Records::new(suite, rx, tx).ok_or(Fault::Crypto)?;
-        Ok((Established::Records(Box::new(records)), input))
+        Ok(Finished { established: Established::Records(Box::new(records)), behind, client })
     }
 
     /// Returns the end of the first record that rustls was not shown, if it is there whole. Bytes that are no record

@@ -6,6 +6,7 @@
 
 mod acceptor;
 mod certificates;
+mod client_certificate;
 mod connection;
 mod connector;
 mod contexts;
@@ -24,6 +25,7 @@ pub use acceptor::{
     Acceptor, Authorities, ClientCertificates, RecordLayer, Replacement, Settings, SettingsError, Tickets, Versions,
 };
 pub use certificates::{Certificate, CertificateError};
+pub use client_certificate::ClientCertificate;
 pub use connector::{Connector, ConnectorError, Trust, client_config};
 pub use fault::{Fault, FaultKind};
 pub use records::Opened;

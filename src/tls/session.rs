@@ -6,9 +6,10 @@
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 
+use super::client_certificate::ClientCertificate;
 use super::connection::Connection;
 use super::fault::{Alert, Fault};
-use super::handshake::{Established, Handshake, Step};
+use super::handshake::{Established, Finished, Handshake, Step};
 use super::keys::Suite;
 use super::records::{CONTENT_BYTES_MAX, OVERHEAD_BYTES, Opened, Records};
 
@@ -38,12 +39,12 @@ enum Layer {
 }
 
 /// The progress of a handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// The handshake needs more bytes of the client.
     Blocked,
-    /// The session is established.
-    Established,
+    /// The session is established, with a client that has shown this certificate.
+    Established(Option<ClientCertificate>),
 }
 
 impl Session {
@@ -101,14 +102,14 @@ impl Session {
     /// Takes a step of the handshake, which may take half a millisecond, and appends the answer. After a fault, the
     /// answer ends with the alert for the client.
     pub fn step(&mut self, answer: &mut Vec<u8>) -> Result<Progress, Fault> {
-        let Layer::Handshake(handshake) = &mut self.layer else { return Ok(Progress::Established) };
+        let Layer::Handshake(handshake) = &mut self.layer else { return Ok(Progress::Established(None)) };
         if matches!(handshake.step(answer)?, Step::Blocked) {
             return Ok(Progress::Blocked);
         }
         let Layer::Handshake(handshake) = std::mem::replace(&mut self.layer, Layer::Failed) else {
-            return Ok(Progress::Established);
+            return Ok(Progress::Established(None));
         };
-        let (established, behind) = handshake.finish()?;
+        let Finished { established, behind, client } = handshake.finish()?;
         self.layer = match established {
             Established::Records(mut records) => {
                 records.keep_unopened(&behind);
@@ -119,7 +120,7 @@ impl Session {
                 Layer::Connection(connection)
             }
         };
-        Ok(Progress::Established)
+        Ok(Progress::Established(client))
     }
 
     /// Returns the bytes of the client that were not opened, since their rest has not arrived. New bytes belong behind

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::plain::{Layer, Received, Stream, Transport};
 use crate::reactor::{Chunks, Sockets, Token};
-use crate::tls::{Fault, Progress, Session};
+use crate::tls::{ClientCertificate, Fault, Progress, Session};
 
 /// Bytes that are sealed at once: a socket that takes no more keeps this much sealed, which no policy can drop.
 pub const SEALED_AT_ONCE_BYTES_MAX: usize = 64 * 1024;
@@ -58,6 +58,8 @@ pub struct TlsSessions {
     truncated: u64,
     /// Connections that speak TLS once a PROXY header has come.
     awaiting_header: HashSet<u32>,
+    /// The certificates of clients that have shown one, until a WebSocket opens.
+    certificates: HashMap<u32, ClientCertificate>,
 }
 
 impl TlsSessions {
@@ -101,6 +103,19 @@ impl TlsSessions {
             && session.take().is_some()
         {
             self.unread.remove(&index);
+            self.forget_certificate(index);
+        }
+    }
+
+    /// Returns the certificate that the client at this index has shown.
+    pub fn certificate(&self, index: u32) -> Option<&ClientCertificate> {
+        self.certificates.get(&index)
+    }
+
+    /// Forgets the certificate of the client at this index.
+    pub fn forget_certificate(&mut self, index: u32) {
+        if !self.certificates.is_empty() {
+            self.certificates.remove(&index);
         }
     }
 
@@ -131,11 +146,12 @@ impl TlsSessions {
     /// Takes a step of the handshake at this index; see [`Session::step`]. The answer is in
     /// [`TlsSessions::take_answer`].
     pub fn step(&mut self, index: u32) -> Result<Progress, Fault> {
-        let Self { sessions, answer, .. } = self;
-        match at(sessions, index) {
-            Some(session) => session.step(answer),
-            None => Err(Fault::Crypto),
+        let Self { sessions, answer, certificates, .. } = self;
+        let progress = at(sessions, index).ok_or(Fault::Crypto)?.step(answer)?;
+        if let Progress::Established(Some(certificate)) = &progress {
+            certificates.insert(index, certificate.clone());
         }
+        Ok(progress)
     }
 
     /// Takes the sealed bytes that the session last used must send. They belong behind all that was sealed before.

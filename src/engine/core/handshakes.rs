@@ -82,7 +82,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             Ok(_) if slot.transport().is_broken() => self.check_end(token),
             Ok(progress) => {
                 let has_more = self.parts.tls.get_mut(token.index).is_some_and(|session| session.has_unopened());
-                if progress == Progress::Established {
+                if let Progress::Established(_) = progress {
                     self.parts.counters().tls_handshakes.add(1);
                 }
                 if has_more || slot.has_unread() {

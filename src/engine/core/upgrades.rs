@@ -69,6 +69,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
                 if let Some(subject) = accept.subject {
                     self.parts.rates.set_subject(token.index, subject);
                 }
+                self.parts.tls.forget_certificate(token.index);
                 self.open(token, accept.state, answer.map(|answer| answer.agreement), profile);
                 self.join(token, &accept.subscriptions);
                 self.call(token, |handler, session| handler.open(session));
@@ -123,8 +124,15 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Self { handler, reactor, sessions, parts, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
         let peer = || slot.transport().peer_address(reactor).ok();
-        let offer =
-            UpgradeRequest { request, handshake: &handshake, peer: &peer, client, limits: parts.session_limits() };
+        let offer = UpgradeRequest {
+            request,
+            handshake: &handshake,
+            peer: &peer,
+            client,
+            limits: parts.session_limits(),
+            is_secure: slot.transport().is_secure(),
+            certificate: parts.tls.certificate(token.index),
+        };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&offer))).ok();
         self.count_panic(&decision);
         let accept_key = handshake::accept_key(handshake.key());

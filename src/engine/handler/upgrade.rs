@@ -12,6 +12,7 @@ use crate::engine::session::SessionLimits;
 use crate::engine::topics::Subscribe;
 use crate::protocol::handshake::{self, Handshake};
 use crate::protocol::http::{Request, Response};
+use crate::tls::ClientCertificate;
 
 /// A request for an upgrade that follows the rules of RFC 6455 4.2.1. It dereferences to the [`Request`], with method,
 /// path, query and headers.
@@ -22,6 +23,8 @@ pub struct UpgradeRequest<'a> {
     /// The client's address, if it is known from elsewhere than the connection.
     pub(in crate::engine) client: Option<IpAddr>,
     pub(in crate::engine) limits: &'a SessionLimits,
+    pub(in crate::engine) is_secure: bool,
+    pub(in crate::engine) certificate: Option<&'a ClientCertificate>,
 }
 
 impl<'a> UpgradeRequest<'a> {
@@ -39,6 +42,18 @@ impl<'a> UpgradeRequest<'a> {
     /// through a Unix socket. Costs a system call.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         (self.peer)()
+    }
+
+    /// Returns whether the connection speaks TLS with this server, and not with a proxy in front of it.
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
+    }
+
+    /// Returns the certificate that the client has shown in its TLS handshake, if the server asked for one. It was
+    /// verified: it is valid now, an authority of the configuration has issued it, and the client has its key. It is
+    /// forgotten once the session is open, so take what is needed of it.
+    pub fn client_certificate(&self) -> Option<&'a ClientCertificate> {
+        self.certificate
     }
 
     /// Returns the server's limits for a session, so that [`Accept::limits`] can change some of them.

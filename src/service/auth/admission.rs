@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::TokenError;
 use super::grants::{GrantSet, GrantSets, Verb};
-use super::identity::{Identity, Now, Purpose, identify};
+use super::identity::{Identity, Now, Purpose, identify, identify_certificate};
 use super::issuers::Doubt;
 use super::key_source::{MayWait, Resume};
 use super::rules::AccessRules;
@@ -20,6 +20,7 @@ use crate::engine::Subscribe;
 use crate::protocol::CloseCode;
 use crate::protocol::http::Response;
 use crate::service::desk::{Desk, Waiting};
+use crate::tls::ClientCertificate;
 
 /// The longest wait of a client for the issuer of its token: a person notices more. An answer that comes later is there
 /// for the client's next try.
@@ -160,6 +161,16 @@ impl Admission {
         may_wait: MayWait<'_>,
     ) -> Result<Identity, Doubt> {
         identify(rules, &self.state, &mut self.sets.borrow_mut(), text, (now(), purpose), may_wait)
+    }
+
+    /// Returns the identity of a client that has shown a certificate.
+    pub(super) fn identify_certificate(
+        &self,
+        rules: &AccessRules,
+        certificate: &ClientCertificate,
+    ) -> Result<Identity, Refused> {
+        let identified = identify_certificate(rules, &self.state, &mut self.sets.borrow_mut(), certificate);
+        identified.map_err(|_| Refused::Unauthorized)
     }
 
     /// Returns the identity of a client without a token.

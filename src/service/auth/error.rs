@@ -118,6 +118,9 @@ pub enum TokenError {
         /// The reason.
         reason: Box<str>,
     },
+    /// A certificate does not have the name that becomes the subject.
+    #[error("The certificate has no name, or several, where tokens.certificate-name expects one.")]
+    CertificateName,
     /// It was revoked.
     #[error("It was revoked.")]
     Revoked,

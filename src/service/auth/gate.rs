@@ -111,7 +111,8 @@ impl Gate {
     ) -> Entrance {
         let Some(rules) = rules else { return Entrance::Open(Arrival::default()) };
         let tokens = rules.tokens();
-        let identity = match places::carried(tokens, request, request.protocols()) {
+        let certificate = request.client_certificate();
+        let identity = match places::carried(tokens, request, request.protocols(), certificate.is_some()) {
             Carried::Token(token) => match self.admission.identify(rules, &token, Purpose::Session) {
                 Ok(identity) => Ok(identity),
                 Err(Undecided::Refused(refused)) => Err(refused),
@@ -119,6 +120,9 @@ impl Gate {
                     return self.arrive_later(rules, token.into_owned(), waiting, target.cloned());
                 }
             },
+            Carried::Certificate => certificate
+                .ok_or(Refused::Unauthorized)
+                .and_then(|certificate| self.admission.identify_certificate(rules, certificate)),
             Carried::Unreadable => Err(Refused::Unauthorized),
             Carried::Nothing if tokens.from.contains(TokenPlace::FirstMessage) => {
                 let standing = Standing::Waiting { until_ms: now().ms + tokens.first_message_timeout_ms };
@@ -368,7 +372,7 @@ impl Gate {
         let token = match places::in_header(request) {
             Carried::Token(token) => token,
             Carried::Unreadable => return Some(Err(Refused::Unauthorized)),
-            Carried::Nothing => return None,
+            Carried::Nothing | Carried::Certificate => return None,
         };
         Some(match self.admission.identify(rules, &token, Purpose::Request) {
             Ok(identity) if identity.grants.allows(Verb::Publish, topic) => Ok(()),

@@ -12,9 +12,11 @@ use super::issuers::Doubt;
 use super::key_source::MayWait;
 use super::revocations::TokenFacts;
 use super::rules::AccessRules;
+use super::settings::CertificateName;
 use super::single_use::Use;
 use super::state::AccessState;
-use super::token;
+use super::token::{self, ID_BYTES_MAX};
+use crate::tls::ClientCertificate;
 
 /// A time, in the units that tokens and sessions need.
 #[derive(Clone, Copy, Debug)]
@@ -107,10 +109,45 @@ pub(super) fn identify(
         }),
     };
     if let Err(Doubt::Refused(reason)) = &identified {
-        state.counts().refused.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!("A token was refused. {reason}");
+        note_refusal(state, reason);
     }
     identified
+}
+
+/// Returns the identity of a client that has shown a certificate, which TLS has verified. Its subject is the name that
+/// the settings choose, its id the fingerprint, and it ends with the certificate.
+pub(super) fn identify_certificate(
+    rules: &AccessRules,
+    state: &AccessState,
+    sets: &mut GrantSets,
+    certificate: &ClientCertificate,
+) -> Result<Identity, TokenError> {
+    let tokens = rules.tokens();
+    let name = match tokens.certificate_name {
+        CertificateName::Common => certificate.common_name(),
+        CertificateName::Dns => certificate.dns_names().into_iter().next(),
+        CertificateName::Uri => certificate.uris().into_iter().next(),
+    };
+    let named = name.filter(|name| (1..=ID_BYTES_MAX).contains(&name.len())).ok_or(TokenError::CertificateName);
+    let identified = named.and_then(|subject| {
+        let grants = rules.grants_of_roles(&tokens.certificate_roles, Some(&subject));
+        let identity = Identity {
+            subject: Some(subject.into()),
+            token_id: Some(certificate.fingerprint().into()),
+            expires_at_s: certificate.expires_s().map(|seconds| u64::try_from(seconds).unwrap_or(0)),
+            ..Identity::nameless(sets.share(GrantSet::new(grants)))
+        };
+        if state.is_revoked(identity.facts()) { Err(TokenError::Revoked) } else { Ok(identity) }
+    });
+    if let Err(reason) = &identified {
+        note_refusal(state, reason);
+    }
+    identified
+}
+
+fn note_refusal(state: &AccessState, reason: &TokenError) {
+    state.counts().refused.fetch_add(1, Ordering::Relaxed);
+    tracing::debug!("A token was refused. {reason}");
 }
 
 fn identify_token(

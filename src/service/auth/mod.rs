@@ -60,8 +60,8 @@ pub use revocations::{Revocation, Revocations, RevocationsFull, TokenFacts};
 pub use roles::{ANONYMOUS, GrantTemplate, Roles};
 pub use rules::{AccessFault, AccessRules, KEY_FILE_BYTES_MAX};
 pub use settings::{
-    AccessSettings, ApiKeySettings, IssuerSettings, KeyFile, Refuse, RoleSettings, Secret, TokenPlace, TokenPlaces,
-    TokenSettings,
+    AccessSettings, ApiKeySettings, CertificateName, IssuerSettings, KeyFile, Refuse, RoleSettings, Secret, TokenPlace,
+    TokenPlaces, TokenSettings,
 };
 pub use signing::{Signer, SigningError};
 pub use single_use::{SingleUse, Use};

@@ -19,16 +19,19 @@ pub(super) enum Carried<'r> {
     Token(Cow<'r, str>),
     /// A place whose content is no single text.
     Unreadable,
+    /// The certificate that the client has shown.
+    Certificate,
     /// Nothing in any of the places.
     Nothing,
 }
 
 /// Returns the token that a request for a WebSocket carries, in the first of the places that has one. `offered` are the
-/// subprotocols.
+/// subprotocols, and `has_certificate` tells whether the client has shown a certificate.
 pub(super) fn carried<'r>(
     settings: &TokenSettings,
     request: &Request<'r>,
     offered: impl Iterator<Item = &'r str>,
+    has_certificate: bool,
 ) -> Carried<'r> {
     let mut offered = offered.filter_map(|offered| offered.strip_prefix(&*settings.subprotocol));
     for place in &settings.from.0 {
@@ -37,7 +40,8 @@ pub(super) fn carried<'r>(
             TokenPlace::Cookie => single(cookies(request, &settings.cookie).map(|value| Some(value.into()))),
             TokenPlace::Query => single(query::values(request.query(), &settings.query).map(query::decode)),
             TokenPlace::Subprotocol => single(offered.by_ref().map(|token| Some(token.into()))),
-            TokenPlace::FirstMessage => Carried::Nothing,
+            TokenPlace::Certificate if has_certificate => Carried::Certificate,
+            TokenPlace::FirstMessage | TokenPlace::Certificate => Carried::Nothing,
         };
         if found != Carried::Nothing {
             return found;
@@ -95,9 +99,10 @@ mod tests {
         let mut headers = Headers::default();
         let request = parse_request(head.as_bytes(), &mut headers).unwrap();
         let offered: Vec<String> = offered.iter().map(|offered| (*offered).to_owned()).collect();
-        match carried(&settings, &request, offered.iter().map(|offered| &*Box::leak(offered.clone().into_boxed_str())))
-        {
+        let offered = offered.iter().map(|offered| &*Box::leak(offered.clone().into_boxed_str()));
+        match carried(&settings, &request, offered, false) {
             Carried::Token(token) => token.into_owned(),
+            Carried::Certificate => "certificate".to_owned(),
             Carried::Unreadable => "unreadable".to_owned(),
             Carried::Nothing => "nothing".to_owned(),
         }
@@ -123,6 +128,25 @@ mod tests {
             }
         }
         assert_eq!(read("cookie, header", "/", "Authorization: Bearer a\r\nCookie: token=b\r\n", &[]), "b");
+    }
+
+    #[test]
+    fn a_certificate_counts_where_it_is_enabled_and_in_its_order() {
+        let carried = |from: &str, has_certificate| {
+            let settings = TokenSettings { from: from.parse().unwrap(), ..TokenSettings::default() };
+            let mut headers = Headers::default();
+            let head = b"GET / HTTP/1.1\r\nHost: a\r\nX-API-Key: t.o.k\r\n\r\n";
+            let request = parse_request(head, &mut headers).unwrap();
+            match carried(&settings, &request, [].into_iter(), has_certificate) {
+                Carried::Token(_) => "token",
+                Carried::Certificate => "certificate",
+                Carried::Unreadable | Carried::Nothing => "nothing",
+            }
+        };
+        assert_eq!(carried("header", true), "token");
+        assert_eq!(carried("header, certificate", true), "token");
+        assert_eq!(carried("certificate, header", true), "certificate");
+        assert_eq!((carried("certificate, header", false), carried("certificate", false)), ("token", "nothing"));
     }
 
     #[test]

@@ -119,6 +119,9 @@ impl AccessRules {
                 return Err(AccessFault { section: "api-key", name: key.name.clone(), fault });
             }
         }
+        if let Some(fault) = unknown_role(&roles, &tokens.certificate_roles) {
+            return Err(AccessFault { section: "tokens", name: "certificate-roles".to_owned(), fault });
+        }
         let mut made = Vec::new();
         for (at, issuer) in issuers.iter().enumerate() {
             let fault = contradiction(issuer, &issuers[..at]).or_else(|| unknown_role(&roles, &issuer.roles));

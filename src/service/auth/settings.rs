@@ -25,6 +25,8 @@ pub enum TokenPlace {
     Subprotocol,
     /// The first message of the session.
     FirstMessage,
+    /// The certificate that the client has shown in its TLS handshake, which takes the place of a token.
+    Certificate,
 }
 
 impl TokenPlace {
@@ -35,6 +37,7 @@ impl TokenPlace {
         ("query", Self::Query),
         ("subprotocol", Self::Subprotocol),
         ("first-message", Self::FirstMessage),
+        ("certificate", Self::Certificate),
     ];
 }
 
@@ -64,7 +67,10 @@ impl FromStr for TokenPlaces {
         for given in text.split(',').map(str::trim) {
             let found = TokenPlace::NAMES.iter().find(|(name, _)| *name == given).map(|(_, place)| *place);
             let place = found.ok_or_else(|| {
-                format!("{given:?} is no place for a token; give header, cookie, query, subprotocol or first-message")
+                format!(
+                    "{given:?} is no place for a token; give header, cookie, query, subprotocol, first-message or \
+                     certificate"
+                )
             })?;
             if places.contains(&place) {
                 return Err(format!("{given:?} is there twice; give it once"));
@@ -82,6 +88,18 @@ impl fmt::Display for TokenPlaces {
         let names: Vec<&str> = self.0.iter().filter_map(name).collect();
         f.write_str(&names.join(", "))
     }
+}
+
+/// The name in a client's certificate that becomes its subject.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The common name.
+    #[default]
+    Common,
+    /// The first DNS name.
+    Dns,
+    /// The first URI.
+    Uri,
 }
 
 /// The way in which a client without a valid token is refused.
@@ -105,6 +123,10 @@ pub struct TokenSettings {
     pub query: String,
     /// The text before the token in the subprotocol.
     pub subprotocol: String,
+    /// The name in a certificate that becomes the subject.
+    pub certificate_name: CertificateName,
+    /// The roles of clients that have shown a certificate.
+    pub certificate_roles: Vec<String>,
     /// The claim with names of roles.
     pub roles_claim: String,
     /// The claim with grants.
@@ -132,6 +154,8 @@ impl Default for TokenSettings {
             cookie: "token".to_owned(),
             query: "token".to_owned(),
             subprotocol: "bearer.".to_owned(),
+            certificate_name: CertificateName::default(),
+            certificate_roles: Vec::new(),
             roles_claim: "roles".to_owned(),
             grants_claim: "grants".to_owned(),
             // Hosts whose clocks are synchronized differ by milliseconds.

@@ -133,7 +133,7 @@ impl Pair {
                 let mut answer = Vec::new();
                 let result = self.server.step(&mut answer);
                 self.from_server.extend(answer);
-                if result? == Progress::Established {
+                if matches!(result?, Progress::Established(_)) {
                     break;
                 }
             }
