@@ -580,30 +580,64 @@ def plain_data_before_finished():
     return greeting(before)
 
 
+def ticket():
+    """A session of TLS that can be resumed."""
+    client = handshaken()
+    assert client.request().outcome() == SERVED
+    assert client.session.tickets, "there was no ticket"
+    return client.session
+
+
+@attack(SERVED)
+def a_ticket_that_was_altered():
+    session = ticket()
+    session.tickets[0].ticket[20] ^= 1
+    client = Client().shake_hands(session=session)
+    assert not client.resumed
+    return client.request().outcome()
+
+
+@attack(SERVED)
+def a_ticket_that_is_used_twice():
+    session = ticket()
+    for _ in range(2):
+        client = Client().shake_hands(session=session)
+        assert client.resumed
+        outcome = client.request().outcome()
+    return outcome
+
+
 @attack(SERVED)
 def early_data():
-    first = handshaken()
-    assert first.request().outcome() == SERVED
-    assert first.session.tickets, "there was no ticket"
+    # The server does not take it, and goes on.
+    return offering_early_data(1000)
+
+
+@attack(BAD_RECORD_MAC, "bad_record")
+def more_early_data_than_is_skipped():
+    return offering_early_data(CONTENT_BYTES_MAX, CONTENT_BYTES_MAX)
+
+
+def offering_early_data(*sizes):
+    """Resumes a session and offers early data, of which the server can open nothing."""
     usual = HandshakeHelpers.update_binders
 
     def offering(hello, *arguments, **named):
         hello.extensions.insert(-1, TLSExtension(extType=EARLY_DATA).create(EARLY_DATA, bytearray()))
         return usual(hello, *arguments, **named)
 
+    def before(client, message):
+        if isinstance(message, Finished):
+            client.send(*(bytes([DATA, 3, 3]) + size.to_bytes(2, "big") + bytes(size) for size in sizes))
+
+    session = ticket()
     HandshakeHelpers.update_binders = staticmethod(offering)
     try:
-        client = Client(early_data_behind_the_hello)
-        client.shake_hands(session=first.session)
+        client = Client(before).shake_hands(session=session)
     finally:
         HandshakeHelpers.update_binders = staticmethod(usual)
+    assert client.resumed
     return client.request().outcome()
-
-
-def early_data_behind_the_hello(client, message):
-    """Sends a request that nobody can open between the hello and what follows it."""
-    if isinstance(message, Finished):
-        client.send(bytes([DATA, 3, 3, 0, 100]) + bytes(100))
 
 
 @attack(NO_RENEGOTIATION)
