@@ -79,6 +79,11 @@ impl Server {
         Self::run(Self::command_at(&address.to_string(), reactor, "2", &flags), None, Stdio::piped())
     }
 
+    /// Starts it with a file of settings, which has its addresses.
+    pub fn start_with_file(reactor: &str, file: &str) -> Self {
+        Self::run(Self::command_anywhere(reactor, "2", &["--config", file]), None, Stdio::piped())
+    }
+
     /// Starts it with its log written to `log`, including the messages at debug level.
     pub fn start_with_log(reactor: &str, log: Stdio) -> Self {
         Self::run(Self::command(reactor, "2", &["--log", "debug"]), None, log)
@@ -100,6 +105,13 @@ impl Server {
     }
 
     fn command_at(address: &str, reactor: &str, cores: &str, flags: &[&str]) -> Command {
+        let mut command = Self::command_anywhere(reactor, cores, flags);
+        command.args(["--listen", address]);
+        command
+    }
+
+    /// Returns a command whose flags or settings say where it listens.
+    fn command_anywhere(reactor: &str, cores: &str, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ringsock"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RINGSOCK_")) {
             command.env_remove(name);
@@ -111,7 +123,7 @@ impl Server {
             command.env("RINGSOCK_PING_INTERVAL_MS", "0").env("RINGSOCK_DEAD_PEER_TIMEOUT_MS", "0");
         }
         // The counters are read at the admin listener.
-        command.args(["serve", "--listen", address, "--admin-listen", "127.0.0.1:0", "--cores", cores]);
+        command.args(["serve", "--admin-listen", "127.0.0.1:0", "--cores", cores]);
         command.args(["--reactor", reactor]).args(flags);
         command
     }
