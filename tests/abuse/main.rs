@@ -34,6 +34,7 @@
 //! | 57 | silent clients, of which half read slowly | no reader is cut off, the others within 6 s |
 //! | 58 | a hand-over under a crowd; goodbyes over 2 s; every signal | 0 without an answer; none early, 5 to 15 % in each tenth; 1001 to all |
 //! | 60 | storms of TLS handshakes: half ones, clients that have left, broken off at each step | honest p99 at most 5 ms; 40 µs for one who has left; memory flat |
+//! | 61 | 100 reloads of good and bad certificates under 1,000 sessions | 0 sessions end; a new certificate is seen within 1 s |
 //!
 //! Each attack on each reactor prints a line ([`table`]); docs/abuse.md explains it. Counts are scaled by
 //! `RINGSOCK_ABUSE_SCALE`, in percent. 100 is the full table, which `scripts/abuse` runs: a row at a time, with every bound
@@ -60,6 +61,8 @@ mod liveness;
 mod log;
 mod misbehaving;
 mod races;
+mod reloads;
+mod secure;
 mod server;
 #[path = "../program/sink.rs"]
 #[allow(dead_code, reason = "shared with the tests of the program, which use all of it")]
