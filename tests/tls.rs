@@ -21,6 +21,9 @@ use rcgen::{
 
 use program::{Process, between, serve};
 
+/// The serial number of certificates that have expired.
+const EXPIRED: u64 = 99;
+
 /// A directory with a certificate authority and what it has signed.
 struct Authority {
     path: PathBuf,
@@ -51,6 +54,9 @@ impl Authority {
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(DnType::CommonName, file);
         params.serial_number = Some(SerialNumber::from(serial));
+        if serial == EXPIRED {
+            params.not_after = date_time_ymd(2024, 1, 1);
+        }
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let (certificate_file, key_file) = (self.file(&format!("{file}.pem")), self.file(&format!("{file}.key")));
         fs::write(&certificate_file, certificate.pem()).unwrap();
@@ -319,6 +325,10 @@ fn a_new_certificate_is_in_use_within_a_second_of_a_reload_and_a_bad_one_changes
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(serial(), "serial=01", "{} bytes", bad.len());
     }
+    authority.issue("server", &["localhost"], KeyPair::generate().unwrap(), EXPIRED);
+    reload();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(serial(), "serial=01", "expired");
     fs::remove_file(&certificate).unwrap();
     reload();
     std::thread::sleep(Duration::from_millis(300));
@@ -339,12 +349,16 @@ fn config_check_reads_the_files_and_says_which_is_at_fault() {
     let file = authority.file("ringsock.toml");
     let certificate = authority.file("server.pem");
     let (good, bad) = (authority.file("server.key"), authority.file("other.key"));
-    let check = |key: &Path| {
+    let check_both = |certificate: &Path, key: &Path| {
         let text = format!("[tls]\ncertificates = \"{}\"\nkeys = \"{}\"\n", certificate.display(), key.display());
         fs::write(&file, text).unwrap();
         run(env!("CARGO_BIN_EXE_ringsock"), &["config", "check", file.to_str().unwrap()], "")
     };
+    let check = |key: &Path| check_both(&certificate, key);
     assert_eq!(check(&good), (true, "ok\n".to_owned()));
+    authority.issue("expired", &["localhost"], KeyPair::generate().unwrap(), EXPIRED);
+    let (ok, said) = check_both(&authority.file("expired.pem"), &authority.file("expired.key"));
+    assert!(ok && said.contains("The certificate for localhost expired") && said.contains("days ago"), "{said}");
     let (ok, said) = check(&bad);
     assert!(!ok && said.contains("other.key") && said.contains("does not belong to the certificate"), "{said}");
 }

@@ -10,10 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ringsock::config::{Settings, TlsConfig};
-use ringsock::{TlsAcceptor, TlsReplacement, TlsSettings};
+use ringsock::{TlsAcceptor, TlsCertificate, TlsReplacement, TlsSettings};
 
 use super::reload::{Reloadable, Step};
 
@@ -37,6 +37,10 @@ impl Certificates {
     /// Reads the files of a configuration.
     pub fn read(config: &TlsConfig) -> Result<Self, Box<dyn std::error::Error>> {
         let settings = config.is_on().then(|| config.load(None)).transpose()?;
+        // A server that begins with it may be the lesser evil; one that serves keeps what it has.
+        if let Some(fault) = settings.as_ref().and_then(expired) {
+            tracing::error!("{fault}");
+        }
         let acceptor = settings.as_ref().map(|settings| TlsAcceptor::new(settings).map(Arc::new)).transpose()?;
         let in_force = InForce { config: config.clone(), settings };
         Ok(Self { acceptor, in_force: Arc::new(Mutex::new(in_force)) })
@@ -122,9 +126,34 @@ fn check(
     let read = config.load(before).map_err(|error| error.to_string());
     let checked = read.and_then(|new| {
         let replacement = acceptor.check(&new).map_err(|error| error.to_string())?;
-        Ok((new, replacement))
+        match expired(&new) {
+            Some(fault) if before.and_then(expired).is_none() => Err(fault),
+            _ => Ok((new, replacement)),
+        }
     });
     checked.inspect_err(|_| acceptor.note_refused())
+}
+
+/// Returns the fault of a certificate that has expired, in a sentence.
+pub fn expired(settings: &TlsSettings) -> Option<String> {
+    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let age_s = |certificate: &TlsCertificate| Some(now_s.saturating_sub(u64::try_from(certificate.expires_s()).ok()?));
+    let (names, age_s) = settings
+        .certificates
+        .iter()
+        .filter_map(|certificate| Some((certificate.names().join(" "), age_s(certificate)?)))
+        .find(|(_, age_s)| *age_s > 0)?;
+    Some(format!("The certificate for {names} expired {} ago: clients refuse it. Renew it.", plain_time(age_s)))
+}
+
+/// Returns a time in its largest unit.
+fn plain_time(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// The properties of a file by which a change is noticed.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use ringsock::config::{self, Layers};
 
+use super::certificates;
 use super::settings::SettingsArgs;
 
 /// `ringsock config`.
@@ -49,11 +50,14 @@ impl Config {
 fn check(file: &std::path::Path) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match Layers::new().file(Some(file)).resolve() {
         Ok(settings) => {
-            if settings.config.tls.is_on()
-                && let Err(error) = settings.config.tls.load(None)
-            {
-                super::print_error(settings.explain(&error.to_string()));
-                return Ok(ExitCode::FAILURE);
+            if settings.config.tls.is_on() {
+                match settings.config.tls.load(None) {
+                    Ok(tls) => certificates::expired(&tls).iter().for_each(super::print_error),
+                    Err(error) => {
+                        super::print_error(settings.explain(&error.to_string()));
+                        return Ok(ExitCode::FAILURE);
+                    }
+                }
             }
             settings.warnings().iter().for_each(super::print_error);
             super::print("ok\n")?;

@@ -230,6 +230,11 @@ impl Acceptor {
     }
 }
 
+/// Begins a session of a server, without an engine.
+pub fn accept(acceptor: &Acceptor) -> Result<Session, Fault> {
+    acceptor.accept()
+}
+
 impl fmt::Debug for Replacement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Replacement").finish_non_exhaustive()

@@ -23,6 +23,7 @@ mod tickets;
 
 pub use acceptor::{
     Acceptor, Authorities, ClientCertificates, RecordLayer, Replacement, Settings, SettingsError, Tickets, Versions,
+    accept,
 };
 pub use certificates::{Certificate, CertificateError};
 pub use client_certificate::ClientCertificate;

@@ -1,7 +1,7 @@
 // uWebSockets through the C interface of its build in the Python package socketify, whose event loop is libuv. No
 // interpreter runs. The declarations say what socketify's native.py says; only what is used is here.
 //
-//     server PORT        /echo sends back, /topics/… publishes to all who are there
+//     server PORT [CERTIFICATE KEY]     /echo sends back, /topics/… publishes to all who are there; TLS with files
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NO_TLS = 0, RUN_UNTIL_ENDED = 0 };
+enum { RUN_UNTIL_ENDED = 0 };
 
 typedef struct uws_app_s uws_app_t;
 typedef struct uws_req_s uws_req_t;
@@ -59,20 +59,21 @@ bool uws_publish(int tls, uws_app_t *, const char *topic, size_t, const char *, 
 
 static const char TOPIC[] = "all";
 static uws_app_t *app;
+static int tls;
 
 static void echo(uws_websocket_t *socket, const char *message, size_t bytes, int opcode, void *unused) {
     (void)unused;
-    uws_ws_send(NO_TLS, socket, message, bytes, opcode);
+    uws_ws_send(tls, socket, message, bytes, opcode);
 }
 
 static void subscribe(uws_websocket_t *socket, void *unused) {
     (void)unused;
-    uws_ws_subscribe(NO_TLS, socket, TOPIC, strlen(TOPIC));
+    uws_ws_subscribe(tls, socket, TOPIC, strlen(TOPIC));
 }
 
 static void publish(uws_websocket_t *socket, const char *message, size_t bytes, int opcode, void *unused) {
     (void)socket, (void)unused;
-    uws_publish(NO_TLS, app, TOPIC, strlen(TOPIC), message, bytes, opcode, false);
+    uws_publish(tls, app, TOPIC, strlen(TOPIC), message, bytes, opcode, false);
 }
 
 static void listening(void *socket, uws_app_listen_config_t config, void *unused) {
@@ -84,13 +85,16 @@ static void listening(void *socket, uws_app_listen_config_t config, void *unused
 }
 
 int main(int count, char **arguments) {
-    if (count != 2) {
-        fprintf(stderr, "Give a port to listen on.\n");
+    if (count != 2 && count != 4) {
+        fprintf(stderr, "Give a port to listen on, and for TLS the files of a certificate and its key.\n");
         return 2;
     }
+    tls = count == 4;
+    const tls_options_t secrets = tls ? (tls_options_t){.cert_file_name = arguments[2], .key_file_name = arguments[3]}
+                                      : (tls_options_t){0};
     void *loop = socketify_create_loop();
     uws_get_loop_with_native(socketify_get_native_loop(loop));
-    app = uws_create_app(NO_TLS, (tls_options_t){0});
+    app = uws_create_app(tls, secrets);
     const uws_socket_behavior_t common = {
         .max_payload_bytes = 64 << 10,
         .idle_timeout_s = 120,
@@ -101,9 +105,9 @@ int main(int count, char **arguments) {
     echoing.message = echo;
     publishing.open = subscribe;
     publishing.message = publish;
-    uws_ws(NO_TLS, app, "/echo", echoing, NULL);
-    uws_ws(NO_TLS, app, "/topics/:name", publishing, NULL);
+    uws_ws(tls, app, "/echo", echoing, NULL);
+    uws_ws(tls, app, "/topics/:name", publishing, NULL);
     const uws_app_listen_config_t config = {.port = atoi(arguments[1]), .host = "127.0.0.1"};
-    uws_app_listen_with_config(NO_TLS, app, config, listening, NULL);
+    uws_app_listen_with_config(tls, app, config, listening, NULL);
     return socketify_loop_run(loop, RUN_UNTIL_ENDED);
 }
