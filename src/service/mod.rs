@@ -11,6 +11,8 @@ mod cross_origin;
 mod desk;
 mod health;
 #[cfg(feature = "services")]
+pub mod hooks;
+#[cfg(feature = "services")]
 mod mail;
 mod methods;
 mod metrics;
