@@ -3,9 +3,11 @@
 //! Each kind reads into all elements of a list: the one of a section of a file, or all of the server where a variable
 //! says it, which makes a first one if there is none. Invariant: the text of a secret is in no error and no output.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
+use std::str::FromStr;
 
 use super::key::FILE_UNIT;
 use super::kind::{Kind, NONE, Reason, Unit, quoted, rule, sentence};
@@ -150,6 +152,11 @@ impl Kind<Option<Url>> for OptionalUrl {
     fn read(&self, raw: &RawValue, value: &mut Option<Url>) -> Result<(), Reason> {
         *value = match raw.as_str().unwrap_or_default() {
             NONE => None,
+            // A password may be in it, and is not repeated.
+            text if text.contains('@') => {
+                let fault = |error: InvalidUrl| Reason::Sentence(format!("The URL {error}."));
+                Some(text.parse().map_err(fault)?)
+            }
             text => Some(text.parse().map_err(|error: InvalidUrl| rule(error.to_string()))?),
         };
         Ok(())
@@ -180,6 +187,29 @@ impl Kind<Option<Secret>> for OptionalSecret {
 
     fn write(&self, value: &Option<Secret>) -> String {
         quoted(if value.is_some() { "hidden" } else { NONE })
+    }
+}
+
+/// A value that its type parses, with the word for it, or `none`.
+pub(super) struct Optional(pub(super) &'static str);
+
+impl Unit for Optional {
+    fn unit(&self) -> String {
+        self.0.to_owned()
+    }
+}
+
+impl<T: FromStr<Err: Display> + Display> Kind<Option<T>> for Optional {
+    fn read(&self, raw: &RawValue, value: &mut Option<T>) -> Result<(), Reason> {
+        *value = match raw.as_str().ok_or_else(|| rule(format!("must be a {}, in quotes", self.0)))? {
+            NONE => None,
+            text => Some(text.parse().map_err(|error: T::Err| rule(error.to_string()))?),
+        };
+        Ok(())
+    }
+
+    fn write(&self, value: &Option<T>) -> String {
+        quoted(&value.as_ref().map_or(NONE.to_owned(), T::to_string))
     }
 }
 

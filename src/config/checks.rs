@@ -6,6 +6,7 @@ use super::tls::AskClients;
 use super::values::Config;
 use crate::protocol::Origins;
 use crate::service::auth::{AccessRules, TokenPlace};
+use crate::service::hooks::HookRules;
 
 impl Settings {
     /// Returns what does not go together.
@@ -30,6 +31,7 @@ impl Settings {
         }
         errors.extend(api_fault(config));
         errors.extend(self.access_fault());
+        errors.extend(hook_fault(config).map(ConfigError::Together));
         errors
     }
 
@@ -56,6 +58,19 @@ impl Settings {
             )
         })
     }
+}
+
+/// Returns the fault of the settings of hooks.
+fn hook_fault(config: &Config) -> Option<String> {
+    if let Err(fault) = HookRules::new(&config.hooks) {
+        return Some(fault.to_string());
+    }
+    let asks_at_handshake = config.hooks.connect.url.is_some() || config.hooks.subscribe.url.is_some();
+    (asks_at_handshake && config.access.tokens.from.contains(TokenPlace::FirstMessage)).then(|| {
+        "tokens.from has first-message, but hooks.connect and hooks.subscribe are asked at the handshake, when there \
+         is no token yet. Leave one of them out."
+            .to_owned()
+    })
 }
 
 fn api_fault(config: &Config) -> Option<ConfigError> {

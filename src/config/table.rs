@@ -3,7 +3,7 @@
 //! Each key is one row: where its value is kept (and so its default), how it is read, its flag and its meaning. The
 //! file of defaults, `--help`, docs/configuration.md and the names of variables all follow from here.
 
-use super::access::{Grants, Of, OptionalAlgorithm, OptionalFile, OptionalSecret, OptionalUrl, Text, Texts};
+use super::access::{Grants, Of, Optional, OptionalAlgorithm, OptionalFile, OptionalSecret, OptionalUrl, Text, Texts};
 use super::key::{Flag, Key, Section};
 use super::kind::{
     Bytes, Checked, Choice, Count, CountOrUnlimited, Kind, List, Millis, OptionalAddress, Switch, Unit, Window,
@@ -14,6 +14,7 @@ use super::values::{CompressionMode, LogFormat};
 use crate::engine::{Pinning, ReactorKind};
 use crate::protocol::http::HEADERS_CAPACITY;
 use crate::service::auth::{ApiKeySettings, CertificateName, IssuerSettings, Refuse, RoleSettings};
+use crate::service::hooks::FallbackChoice;
 use crate::tls::{RecordLayer, Versions};
 
 /// The largest message that may be configured: a handler gets it in one piece.
@@ -55,6 +56,18 @@ const LEEWAY_MS_MAX: u64 = 5 * 60 * 1000;
 
 /// The longest grace that may be configured: a session without rights for longer needs a longer token.
 const GRACE_MS_MAX: u64 = 60 * 60 * 1000;
+
+/// The longest time for a call of a hook that may be configured: a client waits for its answer.
+const HOOK_TIMEOUT_MS_MAX: u64 = 60_000;
+
+/// The most calls of a hook at once, and calls before its breaker may open, that may be configured.
+const HOOK_CALLS_MAX: u64 = 10_000;
+
+/// The longest time for which a last verdict may hold: a day.
+const LAST_VERDICT_MS_MAX: u64 = 86_400_000;
+
+/// The most facts that may wait: some 300 MB.
+const FACTS_MAX: u64 = 1_000_000;
 
 /// The largest number that a limit of 32 bits takes.
 const U32_MAX: u64 = u32::MAX as u64;
@@ -441,6 +454,53 @@ keys! {
         "key" secret true => access.api_keys as Of(|key: &mut ApiKeySettings| &mut key.key, OptionalSecret);
         /// Roles of the program
         "roles" => access.api_keys as Of(|key: &mut ApiKeySettings| &mut key.roles, Texts("roles"));
+    }
+    "hooks", "A backend that decides over HTTP, and that is told what happens. docs/hooks.md has its part." {
+        /// URL that is asked before a session opens; none: nobody is asked
+        /// https://, or http:// to an address of this host. Its answer may bring a subject, roles and grants.
+        "connect" => hooks.connect.url as OptionalUrl;
+        /// URL that is asked before a session subscribes
+        "subscribe" => hooks.subscribe.url as OptionalUrl;
+        /// URL that is asked before a message of a client is published
+        /// Messages of a session wait for the answers, in their order. Messages by api.key are published without a
+        /// question.
+        "publish" => hooks.publish.url as OptionalUrl;
+        /// URL that is told what happens: facts, at least once and in order
+        "facts" restart true => hooks.facts as OptionalUrl;
+        /// Kinds of facts: connected, disconnected, subscribed, unsubscribed, occupied, vacated
+        /// occupied and vacated: a topic has its first subscriber on this server, or has lost its last one.
+        "fact-kinds" restart true => hooks.fact_kinds as List("kinds");
+        /// Facts that may wait for the backend; further ones are dropped and counted
+        "fact-queue" restart true => hooks.facts_max as Count("facts", 1..=FACTS_MAX);
+        /// Secret that signs calls (Standard Webhooks): whsec_ and 24 to 64 bytes in base64
+        "secret" secret true => hooks.secret as Optional("secret");
+        /// Secret before, which signs as well while the backend changes to the new one
+        "previous-secret" secret true => hooks.previous_secret as Optional("secret");
+        /// File with the secret, or with several, one in a line
+        "secret-file" => hooks.secret_file as OptionalFile;
+        /// Headers of the handshake that connect and subscribe are told, such as cookie
+        "forward-headers" => hooks.forward_headers as List("headers");
+        /// Time for a call; after it the fallback decides
+        "timeout-ms" => hooks.timeout_ms as Millis(1..=HOOK_TIMEOUT_MS_MAX);
+        /// Calls of each hook at once; for further ones the fallback decides
+        "calls-at-once" => hooks.breaker.calls_at_once_max as Count("calls", 1..=HOOK_CALLS_MAX);
+        /// Calls within 10 s from which on failures can open the breaker of a hook
+        /// While it is open, nobody is asked, and the fallback decides.
+        "breaker-calls" => hooks.breaker.calls_min as Count("calls", 1..=HOOK_CALLS_MAX);
+        /// Share of them that must fail, in percent
+        "breaker-percent" => hooks.breaker.failures_percent as Count("percent", 1..=100);
+        /// Time after which an open breaker lets one call through, which may close it
+        "breaker-pause-ms" => hooks.breaker.pause_ms as Millis(100..=3_600_000);
+        /// Decision where connect does not answer: deny, allow or last-verdict
+        /// deny: 503, or 1013 with tokens.refuse = "close". last-verdict: as the same question was answered last.
+        "fallback-connect" => hooks.connect.fallback as Choice(FallbackChoice::NAMES);
+        /// Decision where subscribe does not answer
+        "fallback-subscribe" => hooks.subscribe.fallback as Choice(FallbackChoice::NAMES);
+        /// Decision where publish does not answer
+        /// deny: the session is closed with 1013.
+        "fallback-publish" => hooks.publish.fallback as Choice(FallbackChoice::NAMES);
+        /// How long a last verdict holds
+        "last-verdict-ms" => hooks.last_verdict_ms as Millis(1..=LAST_VERDICT_MS_MAX);
     }
     "log", "The log on standard error." {
         /// Events to log: info, debug or ringsock=trace

@@ -50,9 +50,15 @@ fn sample(key: &Key) -> &'static str {
         "issuer.key-file" => concat!(env!("CARGO_MANIFEST_DIR"), "/LICENSE-MIT"),
         "issuer.roles" | "api-key.roles" | "role.name" | "tokens.certificate-roles" => "user",
         "role.grants" => "subscribe:news",
+        "hooks.fact-kinds" => "occupied, vacated",
+        "hooks.secret" | "hooks.previous-secret" => "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "hooks.forward-headers" => "cookie",
+        "hooks.fallback-connect" | "hooks.fallback-subscribe" => "last-verdict",
+        "hooks.fallback-publish" => "allow",
         _ => match key.unit().as_str() {
             "bytes" => "12KiB",
             "ms" => "4s",
+            "URL" => "https://app.example.com/hooks",
             "name" | "text" | "claim" => "other",
             "files" => "/etc/a.pem, /etc/b.pem",
             _ => "7",
@@ -126,6 +132,7 @@ fn company(key: &Key) -> &'static [(&'static str, &'static str)] {
         "issuer.client-id" => &[NAME, ASKED, CLIENT_SECRET],
         "issuer.client-secret" | "issuer.client-secret-file" => &[NAME, ASKED, ID],
         "role.grants" => &[("role.name", "user")],
+        "hooks.previous-secret" => &[("hooks.secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")],
         "api-key.name" => &[API_KEY],
         "api-key.key" => &[("api-key.name", "feeder")],
         "api-key.roles" => &[("api-key.name", "feeder"), API_KEY, ("role.name", "user")],
@@ -151,8 +158,8 @@ fn file_with(key: &Key) -> String {
 
 #[test]
 fn every_key_is_reached_by_a_file_a_variable_set_and_its_flag() {
-    // A set of public keys has no place in a test of all keys.
-    for key in KEYS.iter().filter(|key| key.name != "key-set-file") {
+    // A set of public keys and a file of secrets have no place in a test of all keys.
+    for key in KEYS.iter().filter(|key| !["key-set-file", "secret-file"].contains(&key.name)) {
         let in_file = Layers::of_file(super::file::File::read(Path::new("f"), &file_with(key))).resolve().unwrap();
         let with_company = |layers: Layers| {
             company(key).iter().fold(layers, |layers, (name, value)| layers.set(&format!("{name}={value}")))
@@ -289,6 +296,49 @@ fn each_fault_of_access_names_its_section() {
     ] {
         assert_eq!(faults(&text.replace("SECRET", secret)), [says], "{text}");
     }
+}
+
+#[test]
+fn each_fault_of_a_hook_is_told_without_secret_and_url() {
+    for (text, says) in [
+        (
+            "connect = \"http://app.example.com/\"",
+            "f:2: hooks.connect is \"http://app.example.com/\", but must begin with https://, or with http:// and an \
+             address of this host, such as http://127.0.0.1:8080/.",
+        ),
+        (
+            "facts = \"https://me:password@app.example.com/\"",
+            "f:2: hooks.facts: The URL must not have a user or a password in it, since URLs are shown in logs.",
+        ),
+        (
+            "secret = \"whsec_secret\"",
+            "f:2: hooks.secret must be whsec_ and 24 to 64 bytes in base64, such as whsec_ and what openssl rand \
+             -base64 32 prints.",
+        ),
+        (
+            "previous-secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"",
+            "hooks.previous-secret is given without hooks.secret; give the secret that replaces it, too.",
+        ),
+        (
+            "fact-kinds = \"left\"",
+            "f:2: hooks.fact-kinds: \"left\" is no kind of facts; give connected, disconnected, subscribed, \
+             unsubscribed, occupied, vacated.",
+        ),
+    ] {
+        assert_eq!(faults(&format!("[hooks]\n{text}")), [says], "{text}");
+    }
+}
+
+#[test]
+fn hooks_without_a_secret_or_that_take_longer_than_a_handshake_are_warned_of() {
+    let warnings = |sets: &[&str]| {
+        let layers = sets.iter().fold(Layers::new(), |layers, set| layers.set(set));
+        layers.resolve().unwrap().warnings()
+    };
+    let secret = "hooks.secret=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    assert!(warnings(&[]).is_empty() && warnings(&["hooks.connect=http://[::1]:1/", secret]).is_empty());
+    assert!(warnings(&["hooks.connect=http://[::1]:1/"])[0].contains("hooks.secret is none"));
+    assert!(warnings(&["hooks.facts=http://[::1]:1/", secret, "hooks.timeout-ms=30s"])[0].contains("408"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::engine::{Limits, Pinning, ReactorKind, STALL_TIMEOUT_MS};
 use crate::protocol::deflate::Compression;
 use crate::protocol::{Origins, TrustedProxies};
 use crate::service::auth::AccessSettings;
+use crate::service::hooks::HookSettings;
 use crate::service::{ApiAccess, CrossOrigin, OverflowRules};
 
 /// The port of the administrator's listener, the one after that of clients.
@@ -81,6 +82,8 @@ pub struct Config {
     pub api_allow_origin: CrossOrigin,
     /// Where tokens come from, issuers, roles, and keys of programs.
     pub access: AccessSettings,
+    /// The backend that decides and is told.
+    pub hooks: HookSettings,
     /// Events that the log shows.
     pub log_filter: LogFilter,
     /// The form of a line of the log.
@@ -108,6 +111,7 @@ impl Default for Config {
             api_insecure: false,
             api_allow_origin: CrossOrigin::default(),
             access: AccessSettings::default(),
+            hooks: HookSettings::default(),
             log_filter: LogFilter::default(),
             log_format: LogFormat::default(),
         }

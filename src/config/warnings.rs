@@ -5,6 +5,7 @@
 use super::settings::Settings;
 use crate::address::Listen;
 use crate::service::auth::TokenPlace;
+use crate::service::hooks::HookRules;
 
 impl Settings {
     /// Returns what may not be meant.
@@ -25,13 +26,38 @@ impl Settings {
         let has_unchosen = self.config.access.tokens.from.contains(TokenPlace::Subprotocol)
             && self.config.subprotocols.names().is_empty();
         let unchosen = has_unchosen.then(|| unchosen.to_owned());
-        unchosen.into_iter().chain(reached.and_then(|reached| self.stranger_warning(reached))).collect()
+        let strangers = reached.and_then(|reached| self.stranger_warning(reached));
+        unchosen.into_iter().chain(strangers).chain(self.hook_warnings()).collect()
+    }
+
+    /// Returns what may not be meant about hooks.
+    fn hook_warnings(&self) -> Vec<String> {
+        let Ok(Some(rules)) = HookRules::new(&self.config.hooks) else { return Vec::new() };
+        let mut warnings = Vec::new();
+        if rules.secrets().is_empty() {
+            warnings.push(
+                "hooks.secret is none: the backend cannot tell calls of this server from those of others. Give one: \
+                 whsec_ and what openssl rand -base64 32 prints."
+                    .to_owned(),
+            );
+        }
+        // A handshake waits for two answers, one after the other.
+        let (call_ms, handshake_ms) = (rules.timeout_ms(), self.config.limits.handshake_timeout_ms);
+        if call_ms.saturating_mul(2) >= handshake_ms {
+            warnings.push(format!(
+                "hooks.timeout-ms is {call_ms}, but a handshake may wait for two calls, and \
+                 timeouts.handshake-timeout-ms is {handshake_ms}: clients get 408 before the fallback decides."
+            ));
+        }
+        warnings
     }
 
     /// Returns what strangers can do at an address that they reach, unless the operator has said that they may.
     fn stranger_warning(&self, reached: &str) -> Option<String> {
         let (access, tls) = (&self.config.access, self.config.tls.is_on());
         let needs_tokens = !access.issuers.is_empty() || !access.roles.is_empty() || !access.api_keys.is_empty();
+        // The backend decides about everybody.
+        let needs_tokens = needs_tokens || self.config.hooks.connect.url.is_some();
         let is_plain = |listen: &Listen| !listen.address.is_local() && !listen.tls.is_on(tls);
         let all_are_local = self.config.listen.iter().all(|listen| listen.address.is_local());
         // Where the address is a socket that a supervisor passed, the settings of any listener are its own.

@@ -39,6 +39,12 @@ pub(super) fn values<'a>(query: Option<&'a str>, name: &str) -> impl Iterator<It
     pairs.filter(move |(key, _)| percent_decode_str(key).eq(name.bytes())).map(|(_, value)| value)
 }
 
+/// Returns the query without the parameter `name`, however that is encoded. The others stay as they are.
+pub(super) fn without(query: &str, name: &str) -> String {
+    let is_other = |pair: &&str| !percent_decode_str(pair.split('=').next().unwrap_or_default()).eq(name.bytes());
+    query.split('&').filter(is_other).collect::<Vec<_>>().join("&")
+}
+
 /// Percent-decodes a text, or returns `None` if the result is not UTF-8.
 pub(super) fn decode(encoded: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(encoded).decode_utf8().ok()
@@ -79,6 +85,18 @@ mod tests {
             for query in [format!("{others}&topic=news"), format!("topic=news&{others}")] {
                 assert_eq!(topic(&query), Ok(Some("news".to_owned())), "{query}");
             }
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_left_out_however_it_is_encoded() {
+        for (query, rest) in [
+            ("token=a", ""),
+            ("a=b&token=c", "a=b"),
+            ("%74oken=a&a=%ff&&token&token=b=c", "a=%ff&"),
+            ("tokens=a&Token=b&x=token=c", "tokens=a&Token=b&x=token=c"),
+        ] {
+            assert_eq!(without(query, "token"), rest, "{query}");
         }
     }
 

@@ -59,6 +59,11 @@ impl Verbs {
         self.0 & (1 << verb as u8) != 0
     }
 
+    /// Returns all verbs.
+    pub(super) fn all() -> Self {
+        Verb::ALL.into_iter().fold(Self::default(), Self::with)
+    }
+
     fn with(self, verb: Verb) -> Self {
         Self(self.0 | 1 << verb as u8)
     }
@@ -174,6 +179,8 @@ impl fmt::Display for Grant {
 pub struct GrantSet {
     /// Sorted by pattern, each pattern once, so that equal rights are equal sets.
     grants: Box<[Grant]>,
+    /// The names of the roles, where a backend is told them.
+    roles: Box<[String]>,
 }
 
 impl GrantSet {
@@ -188,7 +195,17 @@ impl GrantSet {
             }
             is_same
         });
-        Self { grants: grants.into() }
+        Self { grants: grants.into(), roles: Box::default() }
+    }
+
+    /// Adds the names of the roles that the grants come from.
+    pub fn with_roles(self, roles: Vec<String>) -> Self {
+        Self { roles: roles.into(), ..self }
+    }
+
+    /// Returns the names of the roles that a backend is told.
+    pub fn roles(&self) -> &[String] {
+        &self.roles
     }
 
     /// Returns whether the verb is allowed on a topic, or on all topics that a pattern stands for.

@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 
 /// Parses an object. Returns `None` if the text is no JSON, no object, or repeats a name.
-pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
+pub(in crate::service) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     match serde_json::from_slice::<Unique>(text) {
         Ok(Unique(Value::Object(members))) => Some(members),
         _ => None,

@@ -7,6 +7,7 @@
 
 mod admission;
 mod algorithm;
+mod allowed;
 mod answers;
 mod calls;
 mod discovery;
@@ -42,6 +43,7 @@ mod verifier;
 
 pub(in crate::service) use admission::{Refused, Target};
 pub use algorithm::Algorithm;
+pub use allowed::Allowed;
 pub use discovery::{DISCOVERY_BYTES_MAX, DiscoveryError, discovery_url, parse_discovery};
 pub use error::TokenError;
 pub use gate::Arrival;
@@ -52,6 +54,7 @@ pub use introspection::{INTROSPECTION_BYTES_MAX, Introspection, IntrospectionErr
 pub use introspector::Introspector;
 pub use issuer_keys::IssuerKeys;
 pub use issuers::{IssuerCounts, Issuers};
+pub(in crate::service) use json::object as json_object;
 pub use jwks::{KEY_SET_BYTES_MAX, KEYS_MAX, KeySetError, parse_key_set};
 pub use key::{Key, KeyError, SECRET_BYTES_MIN};
 pub use key_source::{KeyPlace, KeySource};
@@ -67,5 +70,6 @@ pub use signing::{Signer, SigningError};
 pub use single_use::{SingleUse, Use};
 pub use state::{AccessCounts, AccessState};
 pub use tickets::{TICKET_BYTES, Tickets};
+pub(in crate::service) use token::ID_BYTES_MAX as SUBJECT_BYTES_MAX;
 pub use token::TOKEN_BYTES_MAX;
 pub use verifier::{Claims, Issuer, TokenRules, Verifier};

@@ -15,7 +15,7 @@ use super::json;
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// The longest `kid`, `jti` or `sub` in bytes: four times a hash in hexadecimal digits.
-pub(super) const ID_BYTES_MAX: usize = 256;
+pub(in crate::service) const ID_BYTES_MAX: usize = 256;
 
 /// Header parameters that name a key, change the rules, or belong to another kind of token. `x5t` is only a hash.
 const REFUSED: &[&str] = &["crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc", "cty"];

@@ -1,11 +1,30 @@
-//! Parts of hooks, by which a backend decides over HTTP: when it is asked, and how calls to it are signed.
+//! Hooks: a backend that decides over HTTP who may connect, subscribe and publish, and that is told what happens.
 //!
-//! Never makes a call itself.
+//! Owns when the backend is asked, what it is asked, and what holds when it does not answer. Never lets a core wait.
+//! Only `calls` and `courier` make calls, on the thread of `outbound`, and only they and `attendance` read a clock.
 
+mod answer;
 mod breaker;
+mod fact;
+mod fact_queue;
+mod facts;
 mod fallback;
+mod occupancy;
+mod point;
+mod question;
+mod rules;
+mod settings;
 mod signature;
 
+pub use answer::{ANSWER_BYTES_MAX, Denied, InvalidAnswer, REASON_BYTES_MAX, Verdict};
 pub use breaker::{Breaker, BreakerLimits, Call, NotCalled, Outcome, State};
+pub use fact::{About, Departure, Fact, FactKind, FactKinds};
+pub use fact_queue::{BATCH_MAX, Batch, FactCounts, FactQueue, Numbered, Step};
+pub use facts::Facts;
 pub use fallback::{Decision, Fallback, Verdicts};
+pub use occupancy::Occupancy;
+pub use point::{CALL_ENDS, FALLBACKS, Pass, Point, PointCounts, PointRules, REJECTIONS, Ruling};
+pub use question::{Asker, Event, Held, Question, Visit};
+pub use rules::{HookFault, HookRules};
+pub use settings::{DecidingHook, FallbackChoice, HeaderNames, HookSettings, WrittenSecret};
 pub use signature::{InvalidSecret, SigningSecret, sign};
