@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
+use prometheus_client::collector::Collector;
 use thiserror::Error;
 
 use crate::address::{self, Address, AddressError, Endpoint, Listen, ListenTls, Place};
@@ -19,7 +20,7 @@ use crate::engine::{
 };
 use crate::protocol::{Origins, TrustedProxies};
 use crate::reactor::InheritedSocket;
-use crate::service::{Admin, ExtraCounter, ExtraGauge, Metrics};
+use crate::service::{Admin, ExtraCounter, ExtraGauge, Extras, Metrics};
 use crate::tls::Acceptor;
 
 /// A server, whose cores run from [`Builder::start`] on. [`Server::join`] supervises them; a server that is dropped
@@ -32,8 +33,7 @@ pub struct Server<M = ()> {
     cores: Cores<M>,
     status: Arc<Status>,
     admin: Option<Cores>,
-    counters: Vec<ExtraCounter>,
-    gauges: Vec<ExtraGauge>,
+    extras: Extras,
     signals: Option<Signals>,
     tls: Option<Arc<Acceptor>>,
 }
@@ -54,8 +54,7 @@ impl Server {
             drain_on_hangup: true,
             admin: None,
             inherited: Vec::new(),
-            counters: Vec::new(),
-            gauges: Vec::new(),
+            extras: Extras::default(),
             tls: None,
         }
     }
@@ -103,7 +102,7 @@ impl<M: Send + 'static> Server<M> {
     /// Returns the server's metrics, for Prometheus.
     pub fn metrics(&self) -> Metrics {
         let metrics = Metrics::new(self.counters(), self.status(), self.reactor(), self.cores.limits().clone());
-        let metrics = metrics.with_counters(&self.counters).with_gauges(&self.gauges);
+        let metrics = metrics.with_extras(self.extras.clone());
         match &self.tls {
             Some(acceptor) => metrics.with_tls(Arc::clone(acceptor)),
             None => metrics,
@@ -224,8 +223,7 @@ pub struct Builder {
     drain_on_hangup: bool,
     admin: Option<AdminAddress>,
     inherited: Vec<InheritedSocket>,
-    counters: Vec<ExtraCounter>,
-    gauges: Vec<ExtraGauge>,
+    extras: Extras,
     tls: Option<Arc<Acceptor>>,
 }
 
@@ -341,7 +339,7 @@ impl Builder {
     /// Adds a counter of the application to the metrics, under a name without `_total`, such as `app_orders`. Default:
     /// none.
     pub fn counter(mut self, name: &'static str, help: &'static str, value: Arc<AtomicU64>) -> Self {
-        self.counters.push(ExtraCounter { name, help, value });
+        self.extras.counters.push(ExtraCounter { name, help, value });
         self
     }
 
@@ -354,7 +352,14 @@ impl Builder {
         label: &'static str,
         values: impl Fn() -> Vec<(String, u64)> + Send + Sync + 'static,
     ) -> Self {
-        self.gauges.push(ExtraGauge { name, help, label, values: Arc::new(values) });
+        self.extras.gauges.push(ExtraGauge { name, help, label, values: Arc::new(values) });
+        self
+    }
+
+    /// Adds metrics of other parts of the program.
+    #[cfg(feature = "unstable")]
+    pub fn collector(mut self, collector: Arc<dyn Collector>) -> Self {
+        self.extras.collectors.push(collector);
         self
     }
 
@@ -458,8 +463,8 @@ impl Builder {
             acceptor: self.tls.clone(),
         };
         let cores = Cores::start(setup, Arc::clone(&status), handler)?;
-        let (counters, gauges, tls) = (self.counters, self.gauges, self.tls);
-        let mut server = Server { cores, status, admin: None, counters, gauges, signals: signals.clone(), tls };
+        let (extras, tls) = (self.extras, self.tls);
+        let mut server = Server { cores, status, admin: None, extras, signals: signals.clone(), tls };
         let Some(admin) = admin else { return Ok(server) };
         let required = admin.required;
         match start_admin(admin, signals, server.metrics()) {

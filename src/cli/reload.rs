@@ -13,7 +13,8 @@ use std::time::Duration;
 use ringsock::config::{Config, Key, Settings};
 use ringsock::engine::Current;
 use ringsock::reactor;
-use ringsock::service::auth::{AccessFault, AccessRules, Issuers};
+use ringsock::service::auth::{AccessRules, Issuers};
+use ringsock::service::hooks::{Event, HookRules, Hooks};
 use ringsock::service::{ApiAccess, ServiceSettings};
 use ringsock::{Controller, Endpoint, Reload};
 use signal_hook::consts::SIGHUP;
@@ -184,25 +185,31 @@ impl Reloadable for Controller {
     }
 }
 
-/// The services, the addresses at which clients reach them, and the issuers that are called for them.
+/// The services, the addresses at which clients reach them, and those that are called for them.
 #[derive(Debug)]
 pub struct Services {
     current: Current<ServiceSettings>,
     endpoints: Vec<Endpoint>,
     issuers: Issuers,
+    hooks: Arc<Hooks>,
 }
 
 impl Services {
     /// Returns the services of a server that listens on these addresses.
-    pub fn new(current: Current<ServiceSettings>, endpoints: &[Endpoint], issuers: Issuers) -> Self {
-        Self { current, endpoints: endpoints.to_vec(), issuers }
+    pub fn new(
+        current: Current<ServiceSettings>,
+        endpoints: &[Endpoint],
+        (issuers, hooks): (Issuers, Arc<Hooks>),
+    ) -> Self {
+        Self { current, endpoints: endpoints.to_vec(), issuers, hooks }
     }
 }
 
 impl Reloadable for Services {
     fn check(&self, settings: &Settings) -> Result<Step, String> {
         let before = self.current.value();
-        let new = services(&settings.config, before.access.as_deref()).map_err(|fault| fault.to_string())?;
+        let new = services(&settings.config, before.access.as_deref())?;
+        self.hooks.prepare(new.hooks.as_deref()).map_err(|error| error.to_string())?;
         // The addresses may be those of sockets that a supervisor passed.
         let reached = self.endpoints.iter().find(|endpoint| !endpoint.is_local());
         if let (ApiAccess::Open, Some(endpoint)) = (&new.api, reached) {
@@ -219,14 +226,25 @@ impl Reloadable for Services {
     }
 }
 
-/// Returns the settings of the services. `before` are the rules of access in force: what was fetched for them stays.
-pub fn services(config: &Config, before: Option<&AccessRules>) -> Result<ServiceSettings, AccessFault> {
+/// Returns the settings of the services, or their fault in a sentence. `before` are the rules of access in force: what
+/// was fetched for them stays.
+pub fn services(config: &Config, before: Option<&AccessRules>) -> Result<ServiceSettings, String> {
+    let access = AccessRules::succeeding(&config.access, before).map_err(|fault| fault.to_string())?;
+    let hooks = HookRules::new(&config.hooks).map_err(|fault| fault.to_string())?;
+    let access = match hooks.as_ref().filter(|hooks| hooks.decides()) {
+        Some(hooks) => {
+            let connects = hooks.point(Event::Connect).is_some();
+            Some(AccessRules::with_backend(access, &config.access, connects))
+        }
+        None => access,
+    };
     Ok(ServiceSettings {
         overflow: config.overflow.clone(),
         api: config.api_access(),
         api_origins: config.api_allow_origin.clone(),
         subprotocols: config.subprotocols.names().to_vec(),
-        access: AccessRules::succeeding(&config.access, before)?.map(Arc::new),
+        access: access.map(Arc::new),
+        hooks: hooks.map(Arc::new),
     })
 }
 
@@ -243,6 +261,10 @@ mod tests {
 
     use super::*;
 
+    fn others() -> (Issuers, Arc<Hooks>) {
+        (Issuers::default(), Arc::new(Hooks::new(ringsock::outbound::Outbound::default())))
+    }
+
     #[test]
     fn the_api_is_not_opened_to_everyone_at_an_address_that_a_supervisor_passed() {
         let settings = Layers::new().set("api.insecure=true").resolve().unwrap();
@@ -250,7 +272,7 @@ mod tests {
             let families = ringsock::AddressFamilies::Default;
             let endpoint = Endpoint::Tcp { address: address.parse().unwrap(), families };
             let current = Current::new(ServiceSettings::default());
-            let services = Services::new(current.clone(), &[endpoint], Issuers::default());
+            let services = Services::new(current.clone(), &[endpoint], others());
             match services.check(&settings) {
                 Ok(step) => step(),
                 Err(fault) => assert!(fault.contains("0.0.0.0:9000"), "{fault}"),
@@ -263,7 +285,7 @@ mod tests {
     fn nothing_is_applied_before_every_part_has_checked() {
         let current = Current::new(ServiceSettings::default());
         let settings = Layers::new().set("handshake.subprotocols=chat").resolve().unwrap();
-        let step = Services::new(current.clone(), &[], Issuers::default()).check(&settings).unwrap();
+        let step = Services::new(current.clone(), &[], others()).check(&settings).unwrap();
         assert!(current.value().subprotocols.is_empty());
         step();
         assert_eq!(current.value().subprotocols, ["chat"]);

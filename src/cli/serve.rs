@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use ringsock::config::{Config, LogFormat, Settings, Source};
 use ringsock::engine::{Current, StartError, TERMINATION_SIGNALS};
@@ -12,7 +13,8 @@ use ringsock::outbound::Outbound;
 use ringsock::reactor::{self, InheritError, InheritedSockets};
 use ringsock::server::Builder;
 use ringsock::service::auth::{AccessSettings, AccessState};
-use ringsock::service::{ApiAccess, Router, ServiceMail};
+use ringsock::service::hooks::{Courier, Event, HookMetrics, HookSettings, Hooks};
+use ringsock::service::{ApiAccess, Router, ServiceMail, ServiceSettings};
 use ringsock::tune::{self, Goal, Host, Setting};
 use ringsock::{Address, Endpoint, Listen, Server, TlsSettings, server};
 
@@ -25,6 +27,9 @@ use super::{passed, places, signals};
 
 /// Host settings that are certainly sufficient once a server has started.
 const NEEDED_TO_START: &[&str] = &["open files (RLIMIT_NOFILE)", "locked memory (RLIMIT_MEMLOCK)", "fs.nr_open"];
+
+/// The least time for the last facts once all sessions have ended.
+const FACTS_LAST: Duration = Duration::from_millis(500);
 
 /// The number of missing host settings that one line of the log names.
 const MISSING_NAMED_MAX: usize = 3;
@@ -80,7 +85,8 @@ fn serve(
     let config = &settings.config;
     let filter = log.show_events(config.log_filter.filter(), config.log_format);
     let inherited = passed::accepted(passed?, config)?;
-    let state = Arc::new(AccessState::new(Outbound::default()));
+    let outbound = Outbound::default();
+    let state = Arc::new(AccessState::new(outbound.clone()));
     let builder = builder(config).inherited(inherited).counter(
         "ringsock_log_lines_dropped",
         "Log lines and startup lines that were dropped because they could not be written in time.",
@@ -110,9 +116,17 @@ fn serve(
     };
     let services = Current::new(reload::services(config, None)?);
     let followed = services.clone();
+    let hooks = Arc::new(Hooks::new(outbound));
+    hooks.prepare(services.value().hooks.as_deref())?;
     let hangups = Hangups::catch().map_err(|source| StartError::Signals { source })?;
     reactor::block(&TERMINATION_SIGNALS)?;
-    let server = builder.start(move |core| Router::new(core, followed.follow(), Arc::clone(&state)))?;
+    let courier = courier(config, &hooks, &services)?;
+    let facts = courier.as_ref().map(Courier::facts);
+    let builder = builder.collector(Arc::new(HookMetrics::new(Arc::clone(&hooks), facts.clone())));
+    let asked = Arc::clone(&hooks);
+    let server = builder.start(move |core| {
+        Router::new(core, followed.follow(), Arc::clone(&state), (Arc::clone(&asked), facts.clone()))
+    })?;
     let reached = server.addresses().iter().find(|endpoint| !endpoint.is_local()).map(Endpoint::to_string);
     settings.access_warnings(reached.as_deref()).iter().for_each(|warning| tracing::warn!("{warning}"));
     issuers.follow(services.value().access.as_deref());
@@ -127,7 +141,7 @@ fn serve(
         let reloader = Reloader::new(args, settings.clone(), controller.clone(), Arc::clone(&notifier), log.printer())
             .with(certificates.clone())
             .with(controller)
-            .with(Services::new(services, server.addresses(), issuers))
+            .with(Services::new(services, server.addresses(), (issuers, hooks)))
             .with(filter);
         if let Err(error) = hangups.reload_with(reloader) {
             tracing::warn!("The configuration cannot be reloaded, since a thread could not be created: {error}.");
@@ -137,11 +151,39 @@ fn serve(
         tracing::warn!("Changes of certificates are not noticed, since a thread could not be created: {error}.");
     }
     compare_with_host(&server, settings);
-    Ok(server.join_observed(|heartbeat| {
+    let mut ends_at = None;
+    let ended = server.join_observed(|heartbeat| {
+        ends_at = ends_at.or(heartbeat.drain_left.map(|left| Instant::now() + left));
         if let Some(notifier) = &mut *reload::lock(&notifier) {
             notifier.observe(heartbeat);
         }
-    })?)
+    });
+    if let Some(courier) = courier {
+        // The last facts are about the ends of the last sessions, so they have a moment even after a whole drain. A
+        // server that has to end at once leaves them.
+        let (now, least) = (Instant::now(), Instant::now() + FACTS_LAST);
+        let until = if ended.is_ok() { ends_at.map_or(least, |ends_at| ends_at.max(least)) } else { now };
+        let left = courier.finish(until);
+        if left > 0 {
+            tracing::warn!("Facts that could not be delivered before the server ended are lost: {left}.");
+        }
+    }
+    Ok(ended?)
+}
+
+/// Returns the sender of facts, if there is a backend that is told them.
+fn courier(
+    config: &Config,
+    hooks: &Arc<Hooks>,
+    services: &Current<ServiceSettings>,
+) -> Result<Option<Courier>, String> {
+    if config.hooks.facts.is_none() {
+        return Ok(None);
+    }
+    let services = services.clone();
+    let rules = Box::new(move || services.value().hooks.clone());
+    let courier = Courier::begin(Arc::clone(hooks), config.hooks.fact_kinds, config.hooks.facts_max, rules);
+    courier.map(Some).map_err(|error| format!("Facts cannot be sent, since a thread could not be created: {error}."))
 }
 
 /// Returns whether a signal ended the server before it had started.
@@ -204,7 +246,10 @@ impl fmt::Display for Banner<'_> {
             limits.connections_max, limits.handshake_timeout_ms, limits.close_timeout_ms
         )?;
         writeln!(out, "  origins      {}", config.origins)?;
-        writeln!(out, "  access       {}", access(&config.access))?;
+        writeln!(out, "  access       {}", access(config))?;
+        if let Some(hooks) = hooks(&config.hooks) {
+            writeln!(out, "  hooks        {hooks}")?;
+        }
         writeln!(out, "  subprotocols {}", config.subprotocols)?;
         writeln!(out, "  proxies      {}{}", config.trusted_proxies, proxy_headers(config))?;
         writeln!(
@@ -252,18 +297,34 @@ impl fmt::Display for Banner<'_> {
 }
 
 /// Returns which clients get in.
-fn access(access: &AccessSettings) -> String {
+fn access(config: &Config) -> String {
+    let AccessSettings { issuers, api_keys, roles, .. } = &config.access;
     let list = |kind: &str, names: Vec<&str>| match names.len() {
         0 => String::new(),
         _ => format!("{kind} {}", names.join(", ")),
     };
     let parts = [
-        list("tokens of", access.issuers.iter().map(|issuer| issuer.name.as_str()).collect()),
-        list("keys of", access.api_keys.iter().map(|key| key.name.as_str()).collect()),
-        list("roles", access.roles.iter().map(|role| role.name.as_str()).collect()),
+        list("tokens of", issuers.iter().map(|issuer| issuer.name.as_str()).collect()),
+        list("keys of", api_keys.iter().map(|key| key.name.as_str()).collect()),
+        list("roles", roles.iter().map(|role| role.name.as_str()).collect()),
+        config.hooks.connect.url.as_ref().map_or(String::new(), |_| "whom the backend allows".to_owned()),
     ];
     let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     if parts.is_empty() { "everyone, to every topic".to_owned() } else { parts.join("; ") }
+}
+
+/// Returns the hooks that there are, with the addresses that they call.
+fn hooks(settings: &HookSettings) -> Option<String> {
+    let HookSettings { connect, subscribe, publish, facts, .. } = settings;
+    let named = [
+        (Event::Connect.name(), &connect.url),
+        (Event::Subscribe.name(), &subscribe.url),
+        (Event::Publish.name(), &publish.url),
+        ("facts", facts),
+    ];
+    let named = named.into_iter().filter_map(|(name, url)| Some(format!("{name} {}", url.as_ref()?)));
+    let hooks: Vec<String> = named.collect();
+    (!hooks.is_empty()).then(|| hooks.join(", "))
 }
 
 /// Returns the part of a line that says which listeners expect PROXY headers.

@@ -15,7 +15,7 @@ use super::auth::Refused;
 use super::cross_origin::CrossOrigin;
 use super::methods;
 use super::query::{ParameterError, parameter};
-use crate::engine::{Counters, Handler, Hub, Sent, TopicError};
+use crate::engine::{Counters, Handler, Hub, Sent, ServerHandle, TopicError};
 use crate::protocol::Message;
 use crate::protocol::http::{Request, Response};
 
@@ -63,6 +63,37 @@ pub(super) fn answer<H: Handler>(
         _ => return None,
     };
     Some(pages.label(request, answer.unwrap_or_else(|error| error.response())))
+}
+
+/// Returns the topic and the message of a request that may publish by a token or the key of a program, and not by the
+/// key of the API.
+pub(super) fn published_by_token<'r>(
+    request: &'r Request<'_>,
+    access: &ApiAccess,
+    pages: &CrossOrigin,
+    tokens: TokenCheck<'_>,
+) -> Option<(Cow<'r, str>, Message<'r>)> {
+    if !reads_body(request) || access.admit(request, pages).is_ok() {
+        return None;
+    }
+    let topic = access.admit_publisher(request, pages, tokens).ok()?;
+    Some((topic, message(request).ok()?))
+}
+
+/// Publishes a message that was decided about, and returns the answer.
+pub(super) fn publish_from<M: Send + 'static>(server: &ServerHandle<M>, topic: &str, message: Message<'_>) -> Response {
+    let published = server.publish(topic, message).map_err(ApiError::Topic);
+    published.and_then(|sent| told(topic, sent)).unwrap_or_else(|error| error.response())
+}
+
+/// Returns the answer to a request whose message the backend has denied.
+pub(super) fn denied(reason: Option<&str>) -> Response {
+    ApiError::Denied { reason: reason.unwrap_or("The backend does not allow this message.").to_owned() }.response()
+}
+
+/// Returns the answer to a request about which nobody has decided.
+pub(super) fn undecided() -> Response {
+    ApiError::Undecided.response()
 }
 
 /// Returns whether the server has to read a request's body.
@@ -151,7 +182,7 @@ impl fmt::Debug for ApiAccess {
     }
 }
 
-/// A refused request: the client's fault, except for [`ApiError::Dropped`] and [`ApiError::TokenNotJudged`].
+/// A refused request: the client's fault, except for those with the status 503.
 #[derive(Debug, PartialEq, Eq, Error)]
 enum ApiError {
     #[error("Unknown path. Use POST /api/publish, POST /api/revoke, POST /api/tickets or GET /api/cores.")]
@@ -184,6 +215,10 @@ enum ApiError {
     Topic(#[from] TopicError),
     #[error("The body is declared as text, but is not UTF-8. Send bytes as application/octet-stream.")]
     BodyNotText,
+    #[error("{reason}")]
+    Denied { reason: String },
+    #[error("The backend that decides about messages does not answer. Try again later.")]
+    Undecided,
     #[error("The message was dropped, at least in part: too much is waiting to be delivered. Try again later.")]
     Dropped,
 }
@@ -194,9 +229,9 @@ impl ApiError {
             Self::NotFound | Self::Off => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::KeyMissing | Self::KeyWrong => 401,
-            Self::FromPage | Self::TopicForbidden => 403,
+            Self::FromPage | Self::TopicForbidden | Self::Denied { .. } => 403,
             Self::TopicMissing | Self::Parameter(_) | Self::Topic(_) | Self::BodyNotText => 400,
-            Self::Dropped | Self::TokenNotJudged => 503,
+            Self::Dropped | Self::TokenNotJudged | Self::Undecided => 503,
         }
     }
 
@@ -205,7 +240,7 @@ impl ApiError {
         match self {
             Self::MethodNotAllowed { allow } => response.with_header("Allow", *allow),
             Self::KeyMissing | Self::KeyWrong => response.with_header("WWW-Authenticate", "Bearer"),
-            Self::Dropped | Self::TokenNotJudged => response.with_header("Retry-After", "1"),
+            Self::Dropped | Self::TokenNotJudged | Self::Undecided => response.with_header("Retry-After", "1"),
             _ => response,
         }
     }
@@ -266,8 +301,14 @@ fn publish<H: Handler>(
     tokens: TokenCheck<'_>,
 ) -> Result<Response, ApiError> {
     let topic = access.admit_publisher(request, pages, tokens)?;
-    match hub.publish(&topic, message(request)?)? {
-        Sent::Queued | Sent::Backpressure => Ok(json(200, &Published { topic: &topic, sent: "queued" })),
+    let sent = hub.publish(&topic, message(request)?)?;
+    told(&topic, sent)
+}
+
+/// Returns the answer about a message that was published.
+fn told(topic: &str, sent: Sent) -> Result<Response, ApiError> {
+    match sent {
+        Sent::Queued | Sent::Backpressure => Ok(json(200, &Published { topic, sent: "queued" })),
         Sent::Dropped => Err(ApiError::Dropped),
     }
 }
@@ -410,7 +451,9 @@ mod tests {
             (400, ApiError::Parameter(ParameterError::NotText { name: "topic" }), ""),
             (400, ApiError::Topic(TopicError::PatternNotPublishable), ""),
             (400, ApiError::BodyNotText, ""),
+            (403, ApiError::Denied { reason: "Be polite.".to_owned() }, ""),
             (503, ApiError::Dropped, "\r\nRetry-After: 1\r\n"),
+            (503, ApiError::Undecided, "\r\nRetry-After: 1\r\n"),
             (503, ApiError::TokenNotJudged, "\r\nRetry-After: 1\r\n"),
         ];
         for (status, error, header) in failures {

@@ -47,19 +47,17 @@ impl CrossOrigin {
 
     /// Adds the headers that tell the browser whether the page may read the answer.
     pub(super) fn label(&self, request: &Request<'_>, response: Response) -> Response {
-        if self.0.is_none() {
-            return response;
-        }
-        let vary = if request.method() == "OPTIONS" {
+        self.headers(request).add_to(response)
+    }
+
+    /// Returns these headers, for an answer that comes later.
+    pub(super) fn headers(&self, request: &Request<'_>) -> Labels {
+        let vary = self.0.is_some().then_some(if request.method() == "OPTIONS" {
             "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
         } else {
             "Origin"
-        };
-        let response = response.with_header("Vary", vary);
-        match self.allowed_origin(request) {
-            Some(origin) => response.with_header("Access-Control-Allow-Origin", origin),
-            None => response,
-        }
+        });
+        Labels { vary, origin: self.allowed_origin(request) }
     }
 
     /// Returns the value of Access-Control-Allow-Origin: the page's origin, or `*` if every page is allowed.
@@ -67,6 +65,27 @@ impl CrossOrigin {
         let origin = request.header_text("Origin")?;
         let origins = self.0.as_ref().filter(|origins| origins.allow(Some(origin.as_bytes()), request.host()))?;
         Some(if *origins == Origins::any() { "*" } else { origin }.to_owned())
+    }
+}
+
+/// The headers that tell a browser whether the page may read an answer.
+#[derive(Debug)]
+pub(super) struct Labels {
+    vary: Option<&'static str>,
+    origin: Option<String>,
+}
+
+impl Labels {
+    /// Adds them to an answer.
+    pub(super) fn add_to(self, response: Response) -> Response {
+        let response = match self.vary {
+            Some(vary) => response.with_header("Vary", vary),
+            None => response,
+        };
+        match self.origin {
+            Some(origin) => response.with_header("Access-Control-Allow-Origin", origin),
+            None => response,
+        }
     }
 }
 

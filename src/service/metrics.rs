@@ -18,6 +18,15 @@ use super::process::Process;
 use crate::engine::{CounterFamily, Counters, Current, Limits, ReactorKind, Reloads, Status};
 use crate::tls::Acceptor;
 
+/// The metrics of the program around the server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Extras {
+    pub(crate) counters: Vec<ExtraCounter>,
+    pub(crate) gauges: Vec<ExtraGauge>,
+    /// Metrics of other parts of the program.
+    pub(crate) collectors: Vec<Arc<dyn Collector>>,
+}
+
 /// A counter of the program around the server, for the metrics.
 #[derive(Clone, Debug)]
 pub(crate) struct ExtraCounter {
@@ -54,8 +63,7 @@ pub struct Metrics {
     status: Arc<Status>,
     reactor: ReactorKind,
     limits: Current<Limits>,
-    counters: Vec<ExtraCounter>,
-    gauges: Vec<ExtraGauge>,
+    extras: Extras,
     tls: Option<Arc<Acceptor>>,
 }
 
@@ -70,17 +78,12 @@ impl Metrics {
         reactor: ReactorKind,
         limits: Current<Limits>,
     ) -> Self {
-        Self { cores: cores.into(), status, reactor, limits, counters: Vec::new(), gauges: Vec::new(), tls: None }
+        Self { cores: cores.into(), status, reactor, limits, extras: Extras::default(), tls: None }
     }
 
-    /// Adds counters that are not of the cores.
-    pub(crate) fn with_counters(self, counters: &[ExtraCounter]) -> Self {
-        Self { counters: counters.to_vec(), ..self }
-    }
-
-    /// Adds gauges that are not of the cores.
-    pub(crate) fn with_gauges(self, gauges: &[ExtraGauge]) -> Self {
-        Self { gauges: gauges.to_vec(), ..self }
+    /// Adds metrics that are not of the cores.
+    pub(crate) fn with_extras(self, extras: Extras) -> Self {
+        Self { extras, ..self }
     }
 
     /// Adds metrics of the certificates.
@@ -107,6 +110,9 @@ impl Metrics {
     fn text_of(&self, scope: Scope) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Scoped { metrics: self.clone(), scope }));
+        for collector in &self.extras.collectors {
+            registry.register_collector(Box::new(Shared(Arc::clone(collector))));
+        }
         let mut text = String::new();
         prometheus_text::encode(&mut text, &registry)?;
         Ok(text)
@@ -138,7 +144,7 @@ impl Metrics {
                 }
             }
         }
-        for ExtraCounter { name, help, value } in &self.counters {
+        for ExtraCounter { name, help, value } in &self.extras.counters {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             metric.encode_counter::<NoLabelSet, _, u64>(&value.load(Ordering::Relaxed), None)?;
         }
@@ -174,7 +180,7 @@ impl Metrics {
         let help = "The limit of open connections, over all cores.";
         encode_gauge(encoder, "ringsock_connections_max", help, &(self.limits.value().connections_max as u64))?;
         self.encode_reloads(encoder)?;
-        for ExtraGauge { name, help, label, values } in &self.gauges {
+        for ExtraGauge { name, help, label, values } in &self.extras.gauges {
             let values = values().into_iter().map(|(text, value)| ([(*label, text)], value));
             encode_labelled(encoder, name, help, values)?;
         }
@@ -242,6 +248,16 @@ impl Collector for Scoped {
         self.metrics.encode_certificates(&mut encoder)?;
         self.metrics.encode_gauges(self.scope, &mut encoder)?;
         encode_process(&mut encoder, &Process::read())
+    }
+}
+
+/// A collector of another part of the program.
+#[derive(Debug)]
+struct Shared(Arc<dyn Collector>);
+
+impl Collector for Shared {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.encode(encoder)
     }
 }
 
@@ -392,7 +408,7 @@ mod tests {
         let (metrics, value) = (two_cores().0, Arc::new(AtomicU64::new(0)));
         assert!(!metrics.text().unwrap().contains("app_orders"));
         let counter = ExtraCounter { name: "app_orders", help: "Orders.", value: Arc::clone(&value) };
-        let metrics = metrics.with_counters(&[counter]);
+        let metrics = metrics.with_extras(Extras { counters: vec![counter], ..Extras::default() });
         value.store(7, Ordering::Relaxed);
         assert!(metrics.text().unwrap().contains("\n# TYPE app_orders_total counter\napp_orders_total 7\n"));
     }

@@ -9,6 +9,8 @@ pub mod auth;
 mod cross_origin;
 #[cfg(feature = "services")]
 mod desk;
+#[cfg(feature = "services")]
+mod entrance;
 mod health;
 #[cfg(feature = "services")]
 pub mod hooks;
@@ -35,7 +37,7 @@ pub use cross_origin::CrossOrigin;
 #[cfg(feature = "services")]
 pub use mail::ServiceMail;
 pub use metrics::Metrics;
-pub(crate) use metrics::{ExtraCounter, ExtraGauge};
+pub(crate) use metrics::{ExtraCounter, ExtraGauge, Extras};
 #[cfg(feature = "services")]
 pub use router::Router;
 #[cfg(feature = "services")]

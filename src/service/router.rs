@@ -8,15 +8,21 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::api::{self, TokenCheck};
-use super::auth::{self, AccessState, Arrival, Entrance, Gate, Gated, Passage, Refused, Target};
+use super::auth::{self, AccessState, Arrival, Gate, Gated, Passage, Refused, Target};
 use super::desk::Desk;
+use super::entrance::{DENIED, Questions, UNAVAILABLE, enter};
 use super::health;
+use super::hooks::{
+    Asked, Asker, Attendance, BackendDesk, Denied, Event, Facts, Held, Hooks, Question, Ruling, Verdict, Visit,
+};
 use super::mail::ServiceMail;
 use super::methods;
 use super::page::{PAGE, PAGE_POLICY};
 use super::settings::ServiceSettings;
 use super::topics::Join;
-use crate::engine::{Accept, Context, Ended, Following, Handler, Hub, Reply, Session, Status, Upgrade, UpgradeRequest};
+use crate::engine::{
+    Context, Ended, Following, Handler, Hub, Reply, ServerHandle, Session, Status, Upgrade, UpgradeRequest,
+};
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
 
@@ -27,17 +33,34 @@ pub struct Router {
     settings: Following<ServiceSettings>,
     gate: Gate,
     desk: Rc<Desk>,
+    backend: BackendDesk,
+    /// The sessions that facts are told about, if facts are told.
+    attendance: Option<Attendance>,
+    server: ServerHandle<ServiceMail>,
     /// Scratch space for the name of the topic that is being published to.
     topic: String,
 }
 
 impl Router {
-    /// Creates the handler of a core that follows the settings of the services. `state` has the facts about tokens that
-    /// all cores share.
-    pub fn new(core: &Context<ServiceMail>, settings: Following<ServiceSettings>, state: Arc<AccessState>) -> Self {
+    /// Creates the handler of a core that follows the settings of the services. All cores share `state`, the facts
+    /// about tokens, and `hooks`. `facts` are told if there are any.
+    pub fn new(
+        core: &Context<ServiceMail>,
+        settings: Following<ServiceSettings>,
+        state: Arc<AccessState>,
+        (hooks, facts): (Arc<Hooks>, Option<Arc<Facts>>),
+    ) -> Self {
         let desk = Rc::new(Desk::new(core.server(), core.core()));
-        let gate = Gate::new(state, Rc::clone(&desk));
-        Self { status: core.status(), settings, gate, desk, topic: String::new() }
+        Self {
+            status: core.status(),
+            settings,
+            gate: Gate::new(state, Rc::clone(&desk)),
+            backend: BackendDesk::new(hooks, Rc::clone(&desk)),
+            desk,
+            attendance: facts.map(Attendance::new),
+            server: core.server(),
+            topic: String::new(),
+        }
     }
 
     /// Returns the client's first subprotocol that is supported. Without one the client decides whether to go on.
@@ -46,6 +69,88 @@ impl Router {
         // The header is skipped if the server supports no subprotocol.
         let is_spoken = |offered: &&str| subprotocols.iter().any(|own| own == offered);
         (!subprotocols.is_empty()).then(|| request.protocols().find(is_spoken)).flatten().map(str::to_owned)
+    }
+
+    /// Returns the questions about a client that arrives, if a hook decides.
+    fn questions(&self, request: &UpgradeRequest<'_>, target: Option<&Target>) -> Option<Questions> {
+        let ServiceSettings { access, hooks, .. } = self.settings.value();
+        let (access, hooks) = (access.as_ref()?, hooks.as_ref()?);
+        let concerns =
+            hooks.point(Event::Connect).is_some() || target.is_some() && hooks.point(Event::Subscribe).is_some();
+        concerns.then(|| Questions {
+            backend: self.backend.clone(),
+            hooks: Arc::clone(hooks),
+            access: Arc::clone(access),
+            admission: self.gate.admission(),
+            visit: Visit::new(request, hooks.forward_headers(), Some(&access.tokens().query)),
+            topic: target.map(|target| target.topic.clone()),
+        })
+    }
+
+    /// Asks whether a message of a session may be published, and pauses the session until that is decided. Returns
+    /// false if nobody is asked.
+    fn ask_to_publish(&mut self, session: &mut Session<'_, Self>, message: &Message<'_>) -> bool {
+        let ServiceSettings { hooks, .. } = self.settings.value();
+        let Some(hooks) = hooks.as_ref().filter(|hooks| hooks.point(Event::Publish).is_some()) else { return false };
+        self.topic.clear();
+        self.topic.extend(session.topics().next());
+        let (subject, roles) = self.gate.bearer(session.id());
+        let asker = Asker { session: Some(session.id()), subject, roles };
+        let question = Question::publishing(asker, &self.topic, session.client_address(), *message);
+        match self.backend.ask(hooks, Event::Publish, &question) {
+            Asked::Now(ruling) => self.publish_by(session, ruling, *message),
+            asked => {
+                let (held, handle) = (Held::from(*message), session.handle());
+                session.pause();
+                session.spawn(async move {
+                    let ruling = asked.ruling().await;
+                    let publish = move |router: &mut Self, session: &mut Session<'_, Self>| {
+                        router.publish_by(session, ruling, held.message());
+                        session.resume();
+                    };
+                    // A session that has ended meanwhile publishes nothing.
+                    let _ = handle.run(publish).await;
+                });
+            }
+        }
+        true
+    }
+
+    /// Publishes a message of a session, if the ruling allows that.
+    fn publish_by(&mut self, session: &mut Session<'_, Self>, ruling: Ruling, message: Message<'_>) {
+        match ruling {
+            Ruling::Verdict(Verdict::Allowed(_)) => self.publish(session, message),
+            Ruling::Verdict(Verdict::Denied(Denied { code: Some(code), reason })) => {
+                session.close(code, reason.as_deref().unwrap_or(DENIED));
+            }
+            // The message alone is dropped, and counted as denied.
+            Ruling::Verdict(Verdict::Denied(Denied { code: None, .. })) => {}
+            Ruling::Unavailable => session.close(CloseCode::TRY_AGAIN_LATER, UNAVAILABLE),
+        }
+    }
+
+    /// Answers a request that publishes by the token of a user once the backend has decided. Returns `None` for any
+    /// other request, and if nobody is asked.
+    fn publish_later(&self, request: &Request<'_>) -> Option<Reply> {
+        let ServiceSettings { api, api_origins, access, hooks, .. } = self.settings.value();
+        let hooks = hooks.as_ref().filter(|hooks| hooks.point(Event::Publish).is_some())?;
+        let rules = access.as_deref()?;
+        let mut check = self.gate.publishing(Some(rules));
+        let (topic, message) = api::published_by_token(request, api, api_origins, dynamic(&mut check))?;
+        let user = self.gate.user(rules, request)?;
+        let asker = Asker { session: None, subject: user.subject(), roles: user.roles() };
+        let question = Question::publishing(asker, &topic, None, message);
+        let asked = self.backend.ask(hooks, Event::Publish, &question);
+        let (server, topic, held) = (self.server.clone(), topic.into_owned(), Held::from(message));
+        let headers = api_origins.headers(request);
+        Some(Reply::later(async move {
+            let answer = match asked.ruling().await {
+                Ruling::Verdict(Verdict::Allowed(_)) => api::publish_from(&server, &topic, held.message()),
+                Ruling::Verdict(Verdict::Denied(Denied { reason, .. })) => api::denied(reason.as_deref()),
+                Ruling::Unavailable => api::undecided(),
+            };
+            headers.add_to(answer)
+        }))
     }
 
     /// Publishes a message of a session to its topic.
@@ -105,17 +210,32 @@ impl Handler for Router {
             (_, None) => return Upgrade::reject(not_found()),
         };
         let entrance = self.gate.arrive(self.settings.value().access.as_ref(), request, target.as_ref());
+        let entrance = match self.questions(request, target.as_ref()) {
+            Some(questions) => questions.about(entrance),
+            None => entrance,
+        };
         enter(entrance, target, self.subprotocol(request))
     }
 
     fn open(&mut self, session: &mut Session<'_, Self>) {
         let arrival = mem::take(session.state());
-        self.gate.open(session, arrival);
+        if self.gate.open(session, arrival)
+            && let Some(attendance) = &mut self.attendance
+        {
+            attendance.open(session, self.gate.bearer(session.id()).0);
+        }
+    }
+
+    fn subscribed(&mut self, session: &mut Session<'_, Self>, topic: &str) {
+        if let Some(attendance) = &mut self.attendance {
+            attendance.name(session.id(), self.gate.bearer(session.id()).0);
+            attendance.subscribed(session.id(), topic);
+        }
     }
 
     fn request(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Reply {
         self.settings.refresh();
-        self.answer(request, hub).into()
+        self.publish_later(request).unwrap_or_else(|| self.answer(request, hub).into())
     }
 
     fn before_body(&mut self, request: &Request<'_>, hub: &mut Hub<'_, Self>) -> Option<Response> {
@@ -138,6 +258,9 @@ impl Handler for Router {
             if self.gate.message(rules, session, &message) == Passage::Handled {
                 return;
             }
+            if session.subscriptions() > 0 && self.ask_to_publish(session, &message) {
+                return;
+            }
         }
         if session.subscriptions() > 0 {
             self.publish(session, message);
@@ -150,8 +273,11 @@ impl Handler for Router {
         self.gate.wake(session);
     }
 
-    fn close(&mut self, session: &mut Session<'_, Self>, _ended: Ended<'_>) {
+    fn close(&mut self, session: &mut Session<'_, Self>, ended: Ended<'_>) {
         self.gate.close(session.id());
+        if let Some(attendance) = &mut self.attendance {
+            attendance.close(session.id(), ended);
+        }
     }
 
     fn mail(&mut self, mail: ServiceMail, hub: &mut Hub<'_, Self>) {
@@ -170,26 +296,6 @@ impl Gated for Router {
     fn gate(&mut self) -> &mut Gate {
         &mut self.gate
     }
-}
-
-/// Returns the answer to a request for a WebSocket that the gate has decided about.
-fn enter(entrance: Entrance, target: Option<Target>, subprotocol: Option<String>) -> Upgrade<Arrival> {
-    let (arrival, target) = match entrance {
-        Entrance::Open(arrival) => (arrival, target),
-        Entrance::Bare(arrival) => (arrival, None),
-        Entrance::Refused(refused) => return Upgrade::reject(refused.response()),
-        Entrance::Later(entrance) => {
-            return Upgrade::later(async move { enter(entrance.await, target, subprotocol) });
-        }
-    };
-    let mut accept = Accept::with(arrival);
-    if let Some(subprotocol) = subprotocol {
-        accept = accept.protocol(subprotocol);
-    }
-    if let Some(Target { topic, subscribe }) = target {
-        accept = accept.subscribe(topic, subscribe);
-    }
-    accept.into()
 }
 
 /// Returns a check as the API takes it.

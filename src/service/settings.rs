@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::api::ApiAccess;
 use super::auth::AccessRules;
 use super::cross_origin::CrossOrigin;
+use super::hooks::HookRules;
 use super::topics::OverflowRules;
 
 /// The settings of the services of one server. Each request is answered by the settings in force when it comes; a
@@ -21,4 +22,6 @@ pub struct ServiceSettings {
     pub subprotocols: Vec<String>,
     /// The rules of access; `None` lets everybody in.
     pub access: Option<Arc<AccessRules>>,
+    /// The rules of hooks; `None` without hooks. With a hook that decides there are rules of access, too.
+    pub hooks: Option<Arc<HookRules>>,
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::allowed::Allowed;
 use super::error::TokenError;
 use super::grants::{GrantSet, GrantSets, Verb};
 use super::identity::{Identity, Now, Purpose, identify, identify_certificate};
@@ -90,7 +91,7 @@ pub(super) struct Admitted {
     pub(super) identity: Identity,
     pub(super) may_publish: bool,
     pub(super) ends_at_ms: Option<u64>,
-    /// The time from which on it may be renewed.
+    /// The time from which on it may be renewed; the greatest number for never.
     pub(super) renewable_at_ms: u64,
 }
 
@@ -104,7 +105,7 @@ impl Admitted {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(in crate::service) struct Admission {
     state: Arc<AccessState>,
     desk: Rc<Desk>,
     sets: RefCell<GrantSets>,
@@ -194,6 +195,35 @@ impl Admission {
         let share_ms = self.shares.next_of(rules.tokens().grace_ms);
         let ends_at_ms = identity.expires_at_s.map(|s| s.saturating_mul(1000).saturating_add(share_ms));
         Ok(Admitted { identity, may_publish, ends_at_ms, renewable_at_ms: 0 })
+    }
+}
+
+impl Admission {
+    /// Admits a client that arrives. Where the backend may give it other rights, its topic is checked after the answer:
+    /// see [`Admission::admit_by`].
+    pub(super) fn admit_arriving(
+        &self,
+        rules: &AccessRules,
+        identity: Identity,
+        target: Option<&Target>,
+    ) -> Result<Admitted, Refused> {
+        self.admit(rules, identity, target.filter(|_| !rules.awaits_backend()))
+    }
+
+    /// Admits a session that the backend has allowed, with the rights that the backend has given.
+    pub(super) fn admit_by(
+        &self,
+        rules: &AccessRules,
+        (admitted, allowed): (Admitted, &Allowed),
+        target: Option<&Target>,
+    ) -> Result<Admitted, Refused> {
+        let identity = allowed.applied_to(admitted.identity, rules, &mut self.sets.borrow_mut(), now());
+        let mut admitted = self.admit(rules, identity, target)?;
+        if !allowed.is_bare() {
+            // A renewed token would bring rights and an end of which the backend knows nothing.
+            admitted.renewable_at_ms = u64::MAX;
+        }
+        Ok(admitted)
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::admission::{Admission, Admitted, Refused, Target, Undecided, now};
+use super::allowed::Allowed;
 use super::grants::Verb;
 use super::identity::{Identity, Now, Purpose};
 use super::places::{self, Carried};
@@ -19,7 +20,7 @@ use super::rules::AccessRules;
 use super::settings::{Refuse, TokenPlace};
 use super::state::AccessState;
 use crate::engine::{Handler, Session, SessionId, UpgradeRequest};
-use crate::protocol::http::Request;
+use crate::protocol::http::{Request, Response};
 use crate::protocol::{CloseCode, Message};
 use crate::service::desk::{Desk, Waiting};
 
@@ -38,6 +39,8 @@ pub(in crate::service) enum Entrance {
     Bare(Arrival),
     /// The handshake is refused.
     Refused(Refused),
+    /// The handshake is answered with this response.
+    Rejected(Response),
     /// The outcome comes later.
     Later(Pin<Box<dyn Future<Output = Entrance>>>),
 }
@@ -60,6 +63,8 @@ enum Decision {
     Member(Member),
     /// The session is closed at once.
     Refused(Refused),
+    /// The session is closed at once, with the words of a backend.
+    Closed(CloseCode, String),
 }
 
 /// A session of a server with rules of access.
@@ -130,7 +135,7 @@ impl Gate {
             }
             Carried::Nothing => self.admission.anonymous(rules),
         };
-        let admitted = identity.and_then(|identity| self.admission.admit(rules, identity, target));
+        let admitted = identity.and_then(|identity| self.admission.admit_arriving(rules, identity, target));
         entrance(rules, admitted.map(Standing::Admitted), target.cloned())
     }
 
@@ -145,24 +150,37 @@ impl Gate {
         let (admission, rules) = (Rc::clone(&self.admission), Arc::clone(rules));
         Entrance::Later(Box::pin(async move {
             let identity = admission.identify_later(&rules, &token, Purpose::Session, waiting).await;
-            let admitted = identity.and_then(|identity| admission.admit(&rules, identity, target.as_ref()));
+            let admitted = identity.and_then(|identity| admission.admit_arriving(&rules, identity, target.as_ref()));
             entrance(&rules, admitted.map(Standing::Admitted), target)
         }))
     }
 
-    /// Begins a session with the decision that was made at its handshake.
-    pub(in crate::service) fn open<H: Handler>(&mut self, session: &mut Session<'_, H>, arrival: Arrival) {
+    /// Returns the part that decides about clients, for a task that does so later.
+    pub(in crate::service) fn admission(&self) -> Rc<Admission> {
+        Rc::clone(&self.admission)
+    }
+
+    /// Begins a session with the decision that was made at its handshake. Returns whether it stays open.
+    pub(in crate::service) fn open<H: Handler>(&mut self, session: &mut Session<'_, H>, arrival: Arrival) -> bool {
         match arrival.0.map(|decision| *decision) {
-            None => {}
+            None => return true,
             Some(Decision::Refused(refused)) => session.close(refused.code(), refused.text()),
+            Some(Decision::Closed(code, reason)) => session.close(code, &reason),
             // A decision may be some time old, and the mail about a revocation came for open sessions alone.
             Some(Decision::Member(member)) if self.is_revoked(&member) => self.revoke(session),
             Some(Decision::Member(member)) => {
                 name_subject(session, &member.standing);
                 look_again(session, &member.standing, now());
                 self.members.insert(session.id(), member);
+                return true;
             }
         }
+        false
+    }
+
+    /// Returns the subject and the roles of a session, as far as they are known.
+    pub(in crate::service) fn bearer(&self, id: SessionId) -> (Option<&str>, &[String]) {
+        self.members.get(&id).map_or((None, &[]), |member| member.standing.bearer())
     }
 
     fn is_revoked(&self, member: &Member) -> bool {
@@ -359,6 +377,13 @@ impl Gate {
         session.close(CloseCode::UNAUTHORIZED, "The token was revoked.");
     }
 
+    /// Returns the user whose token an HTTP request carries; `None` for the key of a program.
+    pub(in crate::service) fn user(&self, rules: &AccessRules, request: &Request<'_>) -> Option<User> {
+        let Carried::Token(token) = places::in_header(request) else { return None };
+        let identity = self.admission.identify(rules, &token, Purpose::Request).ok()?;
+        (identity.issuer.is_some() || identity.subject.is_some()).then_some(User(identity))
+    }
+
     /// Returns the check whether an HTTP request may publish to a topic; `None` without rules.
     pub(in crate::service) fn publishing<'g>(
         &'g self,
@@ -384,6 +409,70 @@ impl Gate {
     }
 }
 
+impl Entrance {
+    /// Refuses a client in the way that the rules say.
+    pub(in crate::service) fn refuse(rules: &AccessRules, refused: Refused) -> Self {
+        match rules.tokens().refuse {
+            Refuse::Close => Self::Bare(Decision::Refused(refused).into()),
+            Refuse::Status => Self::Refused(refused),
+        }
+    }
+}
+
+impl Arrival {
+    /// Returns the decision that a session is closed at once, with these words.
+    pub(in crate::service) fn closing(code: CloseCode, reason: String) -> Self {
+        Decision::Closed(code, reason).into()
+    }
+
+    /// Returns the subject and the roles of the client, as far as they are known.
+    pub(in crate::service) fn bearer(&self) -> (Option<&str>, &[String]) {
+        match self.0.as_deref() {
+            Some(Decision::Member(member)) => member.standing.bearer(),
+            _ => (None, &[]),
+        }
+    }
+
+    /// Gives the session the rights that a backend has given, and checks that they cover its topic.
+    pub(in crate::service) fn settle(
+        self,
+        admission: &Admission,
+        rules: &AccessRules,
+        allowed: &Allowed,
+    ) -> Result<Self, Refused> {
+        match self.0.map(|decision| *decision) {
+            Some(Decision::Member(Member { target, standing: Standing::Admitted(admitted) })) => {
+                let admitted = admission.admit_by(rules, (admitted, allowed), target.as_ref())?;
+                Ok(Decision::Member(Member { target, standing: Standing::Admitted(admitted) }).into())
+            }
+            decision => Ok(Self(decision.map(Box::new))),
+        }
+    }
+}
+
+impl Standing {
+    fn bearer(&self) -> (Option<&str>, &[String]) {
+        match self {
+            Self::Waiting { .. } => (None, &[]),
+            Self::Admitted(Admitted { identity, .. }) => (identity.subject.as_deref(), identity.grants.roles()),
+        }
+    }
+}
+
+/// A user who asks over HTTP.
+#[derive(Debug)]
+pub(in crate::service) struct User(Identity);
+
+impl User {
+    pub(in crate::service) fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
+    pub(in crate::service) fn roles(&self) -> &[String] {
+        self.0.grants.roles()
+    }
+}
+
 impl From<Decision> for Arrival {
     fn from(decision: Decision) -> Self {
         Self(Some(Box::new(decision)))
@@ -398,8 +487,7 @@ fn entrance(rules: &AccessRules, standing: Result<Standing, Refused>, target: Op
             let arrival = Decision::Member(Member { target, standing }).into();
             if is_waiting { Entrance::Bare(arrival) } else { Entrance::Open(arrival) }
         }
-        Err(refused) if rules.tokens().refuse == Refuse::Close => Entrance::Bare(Decision::Refused(refused).into()),
-        Err(refused) => Entrance::Refused(refused),
+        Err(refused) => Entrance::refuse(rules, refused),
     }
 }
 

@@ -159,7 +159,7 @@ fn identify_token(
     may_wait: MayWait<'_>,
 ) -> Result<Identity, Doubt> {
     let claims = state.issuers().judge(rules, text, now.s(), may_wait)?;
-    let grants = rules.grants_of(&claims)?;
+    let grants = GrantSet::new(rules.grants_of(&claims)?).with_roles(rules.roles_to_tell(&claims)?);
     let facts = TokenFacts {
         token_id: claims.token_id.as_deref(),
         subject: claims.subject.as_deref(),
@@ -188,7 +188,7 @@ fn identify_token(
         issued_at_s: claims.issued_at_s,
         expires_at_s: Some(claims.expires_at_s),
         is_opaque: !token::is_compact(text),
-        grants: sets.share(GrantSet::new(grants)),
+        grants: sets.share(grants),
     })
 }
 

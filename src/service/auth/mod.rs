@@ -41,7 +41,7 @@ mod tickets;
 mod token;
 mod verifier;
 
-pub(in crate::service) use admission::{Refused, Target};
+pub(in crate::service) use admission::{Admission, Refused, Target};
 pub use algorithm::Algorithm;
 pub use allowed::Allowed;
 pub use discovery::{DISCOVERY_BYTES_MAX, DiscoveryError, discovery_url, parse_discovery};

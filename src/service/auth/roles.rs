@@ -35,6 +35,11 @@ enum Part {
 }
 
 impl GrantTemplate {
+    /// Returns the template of a grant of all verbs on all topics.
+    pub(super) fn everything() -> Self {
+        Self { verbs: Verbs::all(), pattern: vec![Part::Text("*".to_owned())] }
+    }
+
     /// Returns the grant for a subject and its claims, or `None` if a placeholder has no value that is safe.
     fn expand(&self, subject: Option<&str>, claims: &Map<String, Value>) -> Option<Grant> {
         let mut pattern = String::new();

@@ -20,7 +20,7 @@ use super::json;
 use super::jwks::{KEY_SET_BYTES_MAX, KeySetError, parse_key_set};
 use super::key::{Key, KeyError, SECRET_BYTES_MIN};
 use super::key_source::{KeyPlace, KeySource};
-use super::roles::{ANONYMOUS, Roles};
+use super::roles::{ANONYMOUS, GrantTemplate, Roles};
 use super::settings::{AccessSettings, ApiKeySettings, IssuerSettings, Secret, TokenSettings};
 use super::verifier::{Claims, Issuer, TokenRules, Verifier};
 use crate::outbound::InvalidUrl;
@@ -89,6 +89,18 @@ pub struct AccessRules {
     verifier: Verifier,
     roles: Roles,
     api_keys: Vec<ApiKeySettings>,
+    backend: Backend,
+}
+
+/// The part of a backend in the decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    /// There is none that decides.
+    None,
+    /// It decides about topics or messages, and is told the roles of sessions.
+    Told,
+    /// It is told them, and decides who may connect, with which rights.
+    Decides,
 }
 
 impl AccessRules {
@@ -138,7 +150,38 @@ impl AccessRules {
             needs_id: tokens.single_use,
         };
         let verifier = Verifier::new(made, rules);
-        Ok(Some(Self { tokens: tokens.clone(), verifier, roles, api_keys: api_keys.clone() }))
+        Ok(Some(Self { tokens: tokens.clone(), verifier, roles, api_keys: api_keys.clone(), backend: Backend::None }))
+    }
+
+    /// Returns these rules, or open ones in the place of none, for a server with a backend that decides: also about who
+    /// may connect if `connects`. Without issuers, roles and keys everybody has all rights that the backend does not
+    /// take.
+    pub fn with_backend(rules: Option<Self>, settings: &AccessSettings, connects: bool) -> Self {
+        let backend = if connects { Backend::Decides } else { Backend::Told };
+        Self { backend, ..rules.unwrap_or_else(|| Self::open(settings)) }
+    }
+
+    /// Returns whether the backend decides who may connect, so that the rights of a client are known only then.
+    pub(super) fn awaits_backend(&self) -> bool {
+        self.backend == Backend::Decides
+    }
+
+    /// Returns the names of the roles of a verified token, if a backend is told them.
+    pub(super) fn roles_to_tell(&self, claims: &Claims) -> Result<Vec<String>, TokenError> {
+        if self.backend == Backend::None { Ok(Vec::new()) } else { self.roles_of(claims) }
+    }
+
+    /// Returns rules that allow everybody everything.
+    fn open(settings: &AccessSettings) -> Self {
+        let all = GrantTemplate::everything();
+        let rules = TokenRules { leeway_s: 0, life_s_max: settings.tokens.life_ms_max / 1000, needs_id: false };
+        Self {
+            tokens: settings.tokens.clone(),
+            verifier: Verifier::new(Vec::new(), rules),
+            roles: Roles::new([(ANONYMOUS.to_owned(), vec![all])]),
+            api_keys: Vec::new(),
+            backend: Backend::None,
+        }
     }
 
     /// Returns the settings of all tokens.
@@ -202,7 +245,9 @@ impl AccessRules {
 
     /// Returns the grants of clients without a token, if they may connect at all.
     pub(super) fn anonymous_grants(&self) -> Option<Vec<Grant>> {
-        self.roles.contains(ANONYMOUS).then(|| self.roles.grants(ANONYMOUS, None, &Map::new()).collect())
+        // The backend may know who a client without a token is.
+        let may_enter = self.roles.contains(ANONYMOUS) || self.awaits_backend();
+        may_enter.then(|| self.roles.grants(ANONYMOUS, None, &Map::new()).collect())
     }
 }
 
