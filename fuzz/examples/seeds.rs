@@ -51,7 +51,8 @@ fn main() -> io::Result<()> {
     tls_records(&mut seeds)?;
     key_sets(&mut seeds)?;
     discovery(&mut seeds)?;
-    introspection(&mut seeds)
+    introspection(&mut seeds)?;
+    hook_answers(&mut seeds)
 }
 
 fn tokens(seeds: &mut Seeds) -> io::Result<()> {
@@ -173,6 +174,27 @@ fn introspection(seeds: &mut Seeds) -> io::Result<()> {
     }
     for document in ["", "{}", "[]", "true", "{\"active\":true,\"\\u0061ctive\":false}"] {
         seeds.write("introspection", &[document.as_bytes()])?;
+    }
+    Ok(())
+}
+
+fn hook_answers(seeds: &mut Seeds) -> io::Result<()> {
+    for body in [
+        "",
+        "[]",
+        "{\"allow\":true}",
+        "{\"allow\":false,\"code\":4001,\"reason\":\"No.\"}",
+        "{\"allow\":true,\"subject\":\"ann\",\"roles\":[\"user\"],\"grants\":[\"subscribe:news\"],\"expires\":60}",
+        "{\"allow\":false,\"allow\":true}",
+        "{\"allow\":true,\"x\":{\"a\":1,\"a\":2}}",
+        "{\"allow\":true,\"grants\":[\"subscribe:\"]}",
+    ] {
+        seeds.write("hook_answer", &[&[1], body.as_bytes()])?;
+    }
+    // In phrases: each alone, and each with its neighbours.
+    for phrase in 0x83..0x8f {
+        seeds.write("hook_answer", &[&[0, 0x80, phrase, 0x8f]])?;
+        seeds.write("hook_answer", &[&[0, 0x81, phrase, phrase + 1, 0x8f]])?;
     }
     Ok(())
 }

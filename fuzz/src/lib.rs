@@ -10,6 +10,7 @@ pub mod differential;
 pub mod discovery;
 pub mod frame_stream;
 pub mod handshake;
+pub mod hook_answer;
 pub mod http_body;
 pub mod introspection;
 pub mod key_set;
@@ -43,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     ("discovery", discovery::check),
     ("frame_stream", frame_stream::check),
     ("handshake", handshake::check),
+    ("hook_answer", hook_answer::check),
     ("http_body", http_body::check),
     ("introspection", introspection::check),
     ("key_set", key_set::check),

@@ -55,6 +55,6 @@ macro_rules! replays {
 }
 
 replays!(
-    close deflate differential discovery frame_stream handshake http_body introspection key_set message request_head
-    tls_records token
+    close deflate differential discovery frame_stream handshake hook_answer http_body introspection key_set message
+    request_head tls_records token
 );
