@@ -76,8 +76,8 @@ def verify_signatures():
     url = f"http://127.0.0.1:{backend.server_address[1]}/"
     sets = [f"hooks.{name}={url}" for name in ("connect", "subscribe", "publish", "facts")]
     sets += [f"hooks.secret={SECRET}", f"hooks.previous-secret={PREVIOUS}"]
-    with running(["--reactor", REACTOR, *(flag for pair in sets for flag in ("--set", pair))]) as (address, _):
-        with connect(f"ws://{address}/topics/a") as client:
+    with running(["--reactor", REACTOR, *(flag for pair in sets for flag in ("--set", pair))]) as server:
+        with connect(f"ws://{server.address}/topics/a") as client:
             client.send("grüße")
             check("a message comes back", client.recv(SECONDS_MAX) == "grüße")
             client.send(b"\x00\xff")
@@ -111,8 +111,8 @@ def run_the_backend_of_the_document():
     backend = subprocess.Popen([sys.executable, "-c", program.replace("8000", str(port))], stderr=subprocess.DEVNULL)
     try:
         wait_for(port)
-        with running(["--reactor", REACTOR, "--config", str(file)]) as (address, _):
-            try_the_backend(address)
+        with running(["--reactor", REACTOR, "--config", str(file)]) as server:
+            try_the_backend(server.address)
     finally:
         backend.kill()
         backend.wait()

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Mode};
+use crate::program::http::HttpClient;
 use crate::server::Server;
 
 /// The time that a decision may take beyond that of its call: 50 ms, and the noise of a machine that runs all tests.
@@ -13,6 +14,9 @@ const SLACK: Duration = Duration::from_millis(50 + 450);
 
 /// The time within which a decision without a call counts as immediate on such a machine.
 const AT_ONCE: Duration = Duration::from_millis(400);
+
+const HANDSHAKE: &str = "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
 fn start(backend: &Backend, more: &str) -> Server {
     Server::start(&format!("connect = \"{}\"\n{more}", backend.url("/connect")))
@@ -161,13 +165,10 @@ async fn sessions_that_are_open_go_on_while_the_backend_hangs() {
     let server = start(&backend, "timeout-ms = 5000\ncalls-at-once = 100\n");
     let mut client = server.open("/echo").await;
     backend.set(Mode::Hang);
-    let mut waiting: Vec<crate::program::http::HttpClient> = Vec::new();
+    let mut waiting: Vec<HttpClient> = Vec::new();
     for _ in 0..50 {
-        let mut http = crate::program::http::HttpClient::new(&server.address);
-        http.write(
-            "GET /echo HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        );
+        let mut http = HttpClient::new(&server.address);
+        http.write(HANDSHAKE);
         waiting.push(http);
     }
     backend.wait_for_calls("/connect", 51);
@@ -176,4 +177,16 @@ async fn sessions_that_are_open_go_on_while_the_backend_hangs() {
         client.echo(&number.to_string()).await;
     }
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_handshake_that_waits_for_the_backend_is_answered_when_the_server_ends() {
+    let backend = Backend::start(Mode::Hang);
+    let mut server = start(&backend, "[drain]\ndelay-ms = 0\nspread-ms = 0\ntimeout-ms = 5000\n");
+    let mut client = HttpClient::new(&server.address);
+    client.write(HANDSHAKE);
+    backend.wait_for_calls("/connect", 1);
+    server.signal(libc::SIGTERM);
+    assert_eq!(client.answer().status, 503);
+    assert!(server.ends_well());
 }
