@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use ringsock::tls::{Connector, Trust};
 
 use crate::secure::{Secure, start};
@@ -32,15 +32,16 @@ fn row_61_certificates_change_under_open_sessions_and_bad_ones_do_not_count() {
         for number in 0..reloads {
             let refused = count(&server, "refused");
             let good = ["certificate", "key"].map(|name| fs::read(files.path(name)).unwrap());
-            match number % 4 {
+            match number % 5 {
                 0 => trusting = files.renew(),
                 1 => fs::write(files.path("certificate"), &good[0][..good[0].len() / 2]).unwrap(),
                 2 => fs::write(files.path("key"), KeyPair::generate().unwrap().serialize_pem()).unwrap(),
+                3 => files.write_expired(),
                 _ => fs::remove_file(files.path("key")).unwrap(),
             }
             let begun = Instant::now();
             server.signal("HUP");
-            if number % 4 == 0 {
+            if number % 5 == 0 {
                 while Secure::open(secure, &trusting).is_none() {
                     assert!(begun.elapsed() < patience(), "the new certificate is not in use");
                 }
@@ -85,12 +86,27 @@ impl Files {
 
     /// Writes a new certificate, and returns a client that trusts no other.
     fn renew(&self) -> Connector {
+        self.write(params())
+    }
+
+    /// Writes a certificate that has expired.
+    fn write_expired(&self) {
+        let mut params = params();
+        params.not_after = date_time_ymd(2024, 1, 1);
+        self.write(params);
+    }
+
+    fn write(&self, params: CertificateParams) -> Connector {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
         fs::write(self.path("key"), key.serialize_pem()).unwrap();
         fs::write(self.path("certificate"), certificate.pem()).unwrap();
         Connector::new(&Trust::Authorities(certificate.pem().into_bytes()), "localhost", false).unwrap()
     }
+}
+
+fn params() -> CertificateParams {
+    CertificateParams::new(vec!["localhost".to_owned()]).unwrap()
 }
 
 impl Drop for Files {
