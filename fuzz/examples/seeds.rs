@@ -118,7 +118,10 @@ fn tls_records(seeds: &mut Seeds) -> io::Result<()> {
     for (choice, acts) in acts.iter().enumerate() {
         let (suite, number) = (choice as u8 % 3, choice as u8 / 3 % 4);
         let split = &SPLITS[choice % SPLITS.len()];
-        seeds.write("tls_records", &[&[suite, number], split, hello, acts, &[10, 1, 0], acts, hello])?;
+        let seal: &[u8] = &[10, 1, 0];
+        // Data behind each act, so that a rule that does not hold lets it through.
+        let parts = [&[suite, number], &split[..], hello, acts, hello, seal, seal, acts, hello, seal];
+        seeds.write("tls_records", &parts)?;
     }
     for kind in 0..4 {
         seeds.write("tls_records", &[&[0, 0], &SPLITS[0], &[9, kind, 1], hello, &[10, 80, 0]])?;
