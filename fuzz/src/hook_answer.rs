@@ -3,7 +3,8 @@
 //! Rules: a body is an answer only if it is one object in which no name occurs twice and `allow` is true or false; no
 //! right is in an answer that is not written in it, and a denial has a code that applications may send.
 
-use ringsock::service::hooks::{ANSWER_BYTES_MAX, Allowed, Denied, REASON_BYTES_MAX, Verdict};
+use ringsock::service::auth::Allowed;
+use ringsock::service::hooks::{ANSWER_BYTES_MAX, Denied, REASON_BYTES_MAX, Verdict};
 use serde_json::{Map, Value};
 
 use crate::input::Input;
@@ -56,8 +57,17 @@ fn check_allowed(members: &Map<String, Value>, Allowed { subject, roles, grants,
     let written = |name: &str| members.get(name).filter(|value| !value.is_null());
     assert_eq!(written("subject").and_then(Value::as_str), subject.as_deref());
     assert!(subject.as_ref().is_none_or(|subject| (1..=256).contains(&subject.len())));
-    assert_eq!(written("roles").map(|roles| roles.as_array().expect("it is a list").len()), roles.as_ref().map(Vec::len));
-    assert!(roles.iter().flatten().zip(written("roles").into_iter().flat_map(|list| list.as_array().expect("it is one"))).all(|(role, written)| written == role));
+    assert_eq!(
+        written("roles").map(|roles| roles.as_array().expect("it is a list").len()),
+        roles.as_ref().map(Vec::len)
+    );
+    assert!(
+        roles
+            .iter()
+            .flatten()
+            .zip(written("roles").into_iter().flat_map(|list| list.as_array().expect("it is one")))
+            .all(|(role, written)| written == role)
+    );
     assert_eq!(
         written("grants").map(|grants| grants.as_array().expect("it is a list").len()),
         grants.as_ref().map(Vec::len)
