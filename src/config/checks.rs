@@ -66,11 +66,16 @@ fn hook_fault(config: &Config) -> Option<String> {
         return Some(fault.to_string());
     }
     let asks_at_handshake = config.hooks.connect.url.is_some() || config.hooks.subscribe.url.is_some();
-    (asks_at_handshake && config.access.tokens.from.contains(TokenPlace::FirstMessage)).then(|| {
+    let fault = if asks_at_handshake && config.access.tokens.from.contains(TokenPlace::FirstMessage) {
         "tokens.from has first-message, but hooks.connect and hooks.subscribe are asked at the handshake, when there \
          is no token yet. Leave one of them out."
-            .to_owned()
-    })
+    } else if config.hooks.forward_headers.has_cookie() && config.origins == Origins::any() {
+        "hooks.forward-headers has cookie, but origin.allow is *, so any web page could act as its visitor. List the \
+         origins of your pages in origin.allow."
+    } else {
+        return None;
+    };
+    Some(fault.to_owned())
 }
 
 fn api_fault(config: &Config) -> Option<ConfigError> {

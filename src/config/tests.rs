@@ -320,6 +320,16 @@ fn each_fault_of_a_hook_is_told_without_secret_and_url() {
             "hooks.previous-secret is given without hooks.secret; give the secret that replaces it, too.",
         ),
         (
+            "connect = \"http://[::1]:1/\"\n[tokens]\nfrom = \"first-message\"",
+            "tokens.from has first-message, but hooks.connect and hooks.subscribe are asked at the handshake, when \
+             there is no token yet. Leave one of them out.",
+        ),
+        (
+            "forward-headers = \"cookie\"\n[origin]\nallow = \"*\"",
+            "hooks.forward-headers has cookie, but origin.allow is *, so any web page could act as its visitor. List \
+             the origins of your pages in origin.allow.",
+        ),
+        (
             "fact-kinds = \"left\"",
             "f:2: hooks.fact-kinds: \"left\" is no kind of facts; give connected, disconnected, subscribed, \
              unsubscribed, occupied, vacated.",

@@ -54,6 +54,13 @@ impl fmt::Display for WrittenSecret {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderNames(pub Vec<String>);
 
+impl HeaderNames {
+    /// Returns whether cookies are among them, which a browser sends whichever page has made it.
+    pub fn has_cookie(&self) -> bool {
+        self.0.iter().any(|name| name == "cookie")
+    }
+}
+
 impl FromStr for HeaderNames {
     type Err = String;
 
