@@ -79,7 +79,7 @@ async fn a_denial_is_a_status_or_a_close_code_as_tokens_refuse_says() {
 async fn the_backend_gives_subject_roles_grants_and_an_end() {
     let roles = "[[role]]\nname = \"user\"\ngrants = [\"subscribe,publish:users/{sub}/*\"]\n\
                  [[role]]\nname = \"reader\"\ngrants = [\"subscribe:news\"]\n\
-                 [api]\nkey = \"operator\"\n[tokens]\ngrace-ms = 0\n";
+                 [tokens]\ngrace-ms = 0\n";
     let backend = Backend::start(answer(json!({ "allow": true, "subject": "ann", "roles": ["user", "unknown"] })));
     let server = Server::start(&format!("{}{roles}", hooks(&backend, &["connect", "publish"])));
     assert_eq!(server.ask("/topics/news", "").status, 403, "no role has a grant for it");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::backend::{Backend, Mode};
+use crate::program::client::Client;
 use crate::program::run::PATIENCE;
 use crate::server::Server;
 
@@ -121,6 +122,48 @@ async fn over_an_outage_the_queue_is_bounded_and_each_loss_is_counted() {
     firsts.dedup();
     assert!(firsts.len() >= in_order.len() && distinct.contains(&162));
     assert_eq!(distinct, (1..=50).chain([161, 162]).collect(), "the gap in the numbers is what was counted");
+}
+
+#[tokio::test]
+async fn while_sessions_come_and_go_and_the_backend_fails_in_every_way_each_missing_fact_is_counted() {
+    const CLIENTS: usize = 4;
+    const ROUNDS: usize = 80;
+    let backend = Backend::start(Mode::Status(204));
+    let more = "fact-queue = 120\ntimeout-ms = 100\nfact-kinds = [\"connected\", \"disconnected\"]\n";
+    let server = start(&backend, more);
+    std::thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    // It leaves without a word.
+                    let _ = Client::open(&server.address, "/echo");
+                }
+            });
+        }
+        for mode in [Mode::Status(500), Mode::Hang, Mode::Slam, Mode::Status(204), Mode::Endless, Mode::Status(404)] {
+            std::thread::sleep(Duration::from_millis(80));
+            backend.set(mode);
+        }
+        backend.down();
+        std::thread::sleep(Duration::from_millis(80));
+        backend.set(Mode::Status(204));
+        backend.up();
+    });
+    let all = (2 * CLIENTS * ROUNDS) as u64;
+    server.wait_for("ringsock_facts_total", all);
+    let lost = server.metric("ringsock_facts_lost_total{reason=\"full\"}");
+    server.wait_for("ringsock_facts_delivered_total", all - lost);
+    assert_eq!(server.metric("ringsock_facts_waiting"), 0);
+    // Each comes at least once, and for the first time in the order of the numbers.
+    let (mut seen, mut highest) = (BTreeSet::new(), 0);
+    for fact in told(&backend) {
+        let sequence = fact["sequence"].as_u64().unwrap();
+        if seen.insert(sequence) {
+            assert!(sequence > highest, "{sequence} comes after {highest}");
+            highest = sequence;
+        }
+    }
+    assert_eq!(all - seen.len() as u64, lost, "of {all}");
 }
 
 #[tokio::test]

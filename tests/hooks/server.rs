@@ -28,6 +28,9 @@ count = 2
 [admin]
 listen = "127.0.0.1:0"
 
+[api]
+key = "operator"
+
 [hooks]
 secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 "#;
@@ -133,6 +136,18 @@ impl Server {
         client.write(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n{headers}\r\n{body}"));
         let answer = client.answer();
         (answer.status, serde_json::from_str(&answer.body).unwrap_or_else(|_| panic!("{answer:?}")))
+    }
+
+    /// Waits until a session hears what is published to its topic on any core.
+    pub async fn wait_until_heard(&self, topic: &str, session: &mut Client) {
+        loop {
+            self.post(&format!("/api/publish?topic={topic}"), "X-API-Key: operator\r\n", "ready");
+            if session.next_within(Duration::from_millis(100)).await.is_some() {
+                break;
+            }
+        }
+        // A message that came late has another one behind it.
+        while session.next_within(Duration::from_millis(100)).await.is_some() {}
     }
 
     /// Opens a session.
