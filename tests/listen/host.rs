@@ -47,8 +47,8 @@ fn said(mut command: Command) -> String {
 fn a_host_without_ipv6_is_listened_on_by_ipv4_with_one_line() {
     for (listen, skipped) in [("localhost:0", "[::1]:0"), (":0", "[::]:0")] {
         for reactor in REACTORS {
-            let mut command =
-                ringsock(&["serve", "--listen", listen, "--reactor", reactor, "--max-connections", "100"]);
+            let few = ["--max-connections", "100", "--set", "tokens.open=true"];
+            let mut command = ringsock(&[&["serve", "--listen", listen, "--reactor", reactor], &few[..]].concat());
             without_ipv6(&mut command);
             let mut run = Run::new(command);
             let listen = line(&run.banner(), "listen ");
