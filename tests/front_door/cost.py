@@ -91,8 +91,10 @@ def uwebsockets(certificates):
 def memory(certificates, rounds):
     """Bytes of an idle connection, of one that shakes hands, and what handshakes leave that were broken off."""
     for name, tls, bound in (("ws", False, 139), ("wss", True, IDLE_BYTES_MAX)):
-        few, many = (held_bytes(certificates, count, tls) for count in HELD)
+        few, many = (held_bytes(measure.serving(certificates, tls=tls), count, tls) for count in HELD)
         yield f"bytes of an idle {name} connection", (many - few) / (HELD[1] - HELD[0]), bound
+    few, many = (held_bytes(uwebsockets(certificates), count, True) for count in HELD)
+    yield "bytes of an idle wss connection of uWebSockets", (many - few) / (HELD[1] - HELD[0]), None
     hello = client_hello()
     with measure.serving(certificates, "--set", "timeouts.handshake-timeout-ms=120s") as running:
         before = measure.private_bytes(running.pid)
@@ -116,8 +118,8 @@ def settled(pid):
     return measure.private_bytes(pid)
 
 
-def held_bytes(certificates, count, tls):
-    with measure.serving(certificates, tls=tls) as running:
+def held_bytes(starting, count, tls):
+    with starting as running:
         flags = ("-c", str(count), "-d", "6", "--warm-up", "0.1")
         load = subprocess.Popen(measure.bench("idle", running.address, *flags, tls=tls), stdout=subprocess.DEVNULL)
         descriptors = Path(f"/proc/{running.pid}/fd")
