@@ -281,6 +281,49 @@ fn the_name_in_a_certificate_is_the_subject_and_the_roles_of_certificates_give_i
 }
 
 #[test]
+fn a_certificate_that_was_shown_before_a_reload_opens_no_session_after_it() {
+    let authority = Authority::new("stale");
+    let flags = authority.server();
+    authority.issue("alice", &["alice.test"], KeyPair::generate().unwrap(), 10);
+    let file = |name: &str| authority.file(name).to_str().unwrap().to_owned();
+    let ca = format!("tls.client-authorities={}", file("ca.pem"));
+    let sets = ["tls.client-certificates=wanted", &ca, "tokens.from=certificate", "tokens.certificate-roles=device"];
+    let role = ["role.name=device", "role.grants=subscribe:*"];
+    let set: Vec<&str> = sets.iter().chain(&role).flat_map(|set| ["--set", set]).collect();
+    let (server, port) = start(&flags, &set);
+    let connect = format!("localhost:{port}");
+    let (trusted, certificate, key) = (file("ca.pem"), file("alice.pem"), file("alice.key"));
+    for (reloads, expected) in [(false, "HTTP/1.1 101 "), (true, "HTTP/1.1 401 ")] {
+        let shown = ["-CAfile", &trusted, "-cert", &certificate, "-key", &key];
+        let mut client = Command::new("timeout")
+            .args(["20", "openssl", "s_client", "-quiet", "-connect", &connect])
+            .args(shown)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (mut input, mut output) = (client.stdin.take().unwrap(), client.stdout.take().unwrap());
+        let mut ask = |request: &str| {
+            input.write_all(request.as_bytes()).unwrap();
+            let mut answer = [0; 4096];
+            let count = output.read(&mut answer).unwrap();
+            String::from_utf8_lossy(&answer[..count]).into_owned()
+        };
+        assert!(ask("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n").starts_with("HTTP/1.1 200 "));
+        if reloads {
+            hang_up(&server);
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let answer = ask("GET /topics/a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+        assert!(answer.starts_with(expected), "{answer}");
+        client.kill().unwrap();
+        let _ = client.wait();
+    }
+}
+
+#[test]
 fn sessions_resume_on_any_core_after_a_reload_and_in_another_process_with_the_same_key_file() {
     let authority = Authority::new("resumption");
     let flags = authority.server();

@@ -31,18 +31,21 @@ pub struct Certificates {
 struct InForce {
     config: TlsConfig,
     settings: Option<TlsSettings>,
+    /// The files as they were before they were read.
+    seen: Vec<Stamp>,
 }
 
 impl Certificates {
     /// Reads the files of a configuration.
     pub fn read(config: &TlsConfig) -> Result<Self, Box<dyn std::error::Error>> {
+        let seen = stamps(config);
         let settings = config.is_on().then(|| config.load(None)).transpose()?;
         // A server that begins with it may be the lesser evil; one that serves keeps what it has.
         if let Some(fault) = settings.as_ref().and_then(expired) {
             tracing::error!("{fault}");
         }
         let acceptor = settings.as_ref().map(|settings| TlsAcceptor::new(settings).map(Arc::new)).transpose()?;
-        let in_force = InForce { config: config.clone(), settings };
+        let in_force = InForce { config: config.clone(), settings, seen };
         Ok(Self { acceptor, in_force: Arc::new(Mutex::new(in_force)) })
     }
 
@@ -61,21 +64,22 @@ impl Certificates {
         let Some(acceptor) = self.acceptor.clone() else { return Ok(()) };
         let this = self.clone();
         let watch = move || {
-            let mut seen = stamps(&this.lock().config);
             loop {
                 thread::sleep(LOOK_INTERVAL);
-                let now = stamps(&this.lock().config);
-                if now != seen {
-                    seen = now;
-                    this.read_again(&acceptor);
-                }
+                this.read_again(&acceptor);
             }
         };
         thread::Builder::new().name("ringsock-certs".to_owned()).spawn(watch).map(drop)
     }
 
+    /// Reads the files again if they have changed.
     fn read_again(&self, acceptor: &TlsAcceptor) {
         let mut in_force = self.lock();
+        let now = stamps(&in_force.config);
+        if now == in_force.seen {
+            return;
+        }
+        in_force.seen = now;
         match check(acceptor, &in_force.config, in_force.settings.as_ref()) {
             Ok((new, replacement)) => {
                 acceptor.apply(replacement);
@@ -107,12 +111,13 @@ impl Reloadable for Certificates {
         if !config.is_on() {
             return Err("The server was started with certificates: a restart is needed to speak plain.".to_owned());
         }
+        let seen = stamps(&config);
         let checked = check(&acceptor, &config, self.lock().settings.as_ref());
         let (new, replacement) = checked.map_err(|error| settings.explain(&error))?;
         let this = self.clone();
         Ok(Box::new(move || {
             acceptor.apply(replacement);
-            *this.lock() = InForce { config, settings: Some(new) };
+            *this.lock() = InForce { config, settings: Some(new), seen };
         }))
     }
 }

@@ -4,8 +4,7 @@ use super::error::ConfigError;
 use super::settings::Settings;
 use super::tls::AskClients;
 use super::values::Config;
-use crate::protocol::Origins;
-use crate::service::auth::{AccessRules, TokenPlace};
+use crate::service::auth::{AccessRules, AccessSettings, TokenPlace};
 use crate::service::hooks::HookRules;
 
 impl Settings {
@@ -48,15 +47,26 @@ impl Settings {
                     .to_owned(),
             ));
         }
-        // A cookie comes with every request of a browser, whichever page has made it.
-        let is_for_all = config.access.tokens.from.contains(TokenPlace::Cookie) && config.origins == Origins::any();
-        is_for_all.then(|| {
-            ConfigError::Together(
-                "tokens.from has cookie, but origin.allow is *, so any web page could act as its visitor. List the \
-                 origins of your pages in origin.allow."
+        let AccessSettings { issuers, roles, api_keys, .. } = &config.access;
+        let has_rights = !issuers.is_empty() || !roles.is_empty() || !api_keys.is_empty();
+        if config.access.tokens.from.contains(TokenPlace::Certificate)
+            && !has_rights
+            && config.hooks.connect.url.is_none()
+        {
+            return Some(ConfigError::Together(
+                "tokens.from has certificate, but there is no [[role]], so clients without a certificate would get in \
+                 as well. Add one, and name it in tokens.certificate-roles."
                     .to_owned(),
-            )
-        })
+            ));
+        }
+        // A browser sends cookies and certificates with every request, whichever page has made it.
+        let places = [(TokenPlace::Cookie, "cookie"), (TokenPlace::Certificate, "certificate")];
+        let (_, place) = places.into_iter().find(|(place, _)| config.access.tokens.from.contains(*place))?;
+        let word = any_page(config)?;
+        Some(ConfigError::Together(format!(
+            "tokens.from has {place}, but origin.allow has {word}, so any web page could act as its visitor. List the \
+             origins of your pages in origin.allow."
+        )))
     }
 }
 
@@ -69,13 +79,20 @@ fn hook_fault(config: &Config) -> Option<String> {
     let fault = if asks_at_handshake && config.access.tokens.from.contains(TokenPlace::FirstMessage) {
         "tokens.from has first-message, but hooks.connect and hooks.subscribe are asked at the handshake, when there \
          is no token yet. Leave one of them out."
-    } else if config.hooks.forward_headers.has_cookie() && config.origins == Origins::any() {
+    } else if config.hooks.forward_headers.has_cookie() && any_page(config).is_some() {
         "hooks.forward-headers has cookie, but origin.allow is *, so any web page could act as its visitor. List the \
          origins of your pages in origin.allow."
     } else {
         return None;
     };
     Some(fault.to_owned())
+}
+
+/// Returns the word in the allowed origins that any web page can be. Sandboxed pages are all null.
+fn any_page(config: &Config) -> Option<&'static str> {
+    let origins = config.origins.to_string();
+    let is_listed = |word: &&str| origins.split(',').any(|listed| listed.trim() == *word);
+    ["*", "null"].into_iter().find(is_listed)
 }
 
 fn api_fault(config: &Config) -> Option<ConfigError> {

@@ -289,9 +289,36 @@ fn each_fault_of_access_names_its_section() {
              first-message or certificate.",
         ),
         (
+            "[tokens]\nfrom = \"cookie\"\n[origin]\nallow = \"same-host, null\"",
+            "tokens.from has cookie, but origin.allow has null, so any web page could act as its visitor. List the \
+             origins of your pages in origin.allow.",
+        ),
+        (
+            "[tokens]\nfrom = \"certificate\"",
+            "tokens.from has certificate, but tls.client-certificates is off, so no client shows one. Set it to wanted \
+             or required, and name the authorities in tls.client-authorities.",
+        ),
+        (
+            "[tls]\nclient-certificates = \"wanted\"\nclient-authorities = \"ca.pem\"\n\
+             [tokens]\nfrom = \"certificate\"",
+            "tokens.from has certificate, but there is no [[role]], so clients without a certificate would get in as \
+             well. Add one, and name it in tokens.certificate-roles.",
+        ),
+        (
+            "[tls]\nclient-certificates = \"wanted\"\nclient-authorities = \"ca.pem\"\n\
+             [tokens]\nfrom = \"certificate\"\n[[role]]\nname = \"a\"\n\
+             [origin]\nallow = [\"same-host\", \"*\"]",
+            "tokens.from has certificate, but origin.allow has *, so any web page could act as its visitor. List the \
+             origins of your pages in origin.allow.",
+        ),
+        (
+            "[tokens]\ncertificate-roles = \"nobody\"",
+            "tokens \"certificate-roles\": there is no role \"nobody\"; add a [[role]] with this name, or correct it.",
+        ),
+        (
             "[tokens]\nfrom = \"cookie\"\n[origin]\nallow = \"*\"",
-            "tokens.from has cookie, but origin.allow is *, so any web page could act as its visitor. List the origins \
-             of your pages in origin.allow.",
+            "tokens.from has cookie, but origin.allow has *, so any web page could act as its visitor. List the \
+             origins of your pages in origin.allow.",
         ),
     ] {
         assert_eq!(faults(&text.replace("SECRET", secret)), [says], "{text}");

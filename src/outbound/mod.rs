@@ -17,6 +17,10 @@ use tokio::sync::oneshot::{self, Receiver, Sender};
 pub use call::{Answer, Call, CallError, Client, ClientError, Method};
 pub use url::{InvalidUrl, Url};
 
+/// The threads that look up names at once. A resolver that does not answer keeps each for long, and a call that has
+/// given up cannot stop it.
+const LOOKUPS_MAX: usize = 4;
+
 /// The thread that makes calls. It begins with its first task, and ends with the last clone of this value; tasks that
 /// are under way then end unfinished.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +53,8 @@ impl Outbound {
 }
 
 fn start() -> io::Result<Running> {
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    let mut runtime = Builder::new_current_thread();
+    let runtime = runtime.enable_io().enable_time().max_blocking_threads(LOOKUPS_MAX).build()?;
     let handle = runtime.handle().clone();
     let (ends, ended): (_, Receiver<()>) = oneshot::channel();
     let serve = move || {

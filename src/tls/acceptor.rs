@@ -17,6 +17,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use thiserror::Error;
 
 use super::certificates::{Certificate, Certificates};
+use super::client_certificate::ClientCertificate;
 use super::fault::Fault;
 use super::handshake::Handshake;
 use super::provider::provider;
@@ -174,6 +175,8 @@ impl Tickets {
 /// The server's end of TLS on a listener. See the module.
 pub struct Acceptor {
     config: ArcSwap<ServerConfig>,
+    /// The number of the settings in force, raised after each replacement.
+    generation: AtomicU64,
     /// The time when the first certificate expires, in seconds since 1970.
     expires_s: AtomicI64,
     refused: AtomicU64,
@@ -189,7 +192,8 @@ impl Acceptor {
     /// Makes an acceptor with these settings.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
         let config = ArcSwap::from_pointee(server_config(settings)?);
-        Ok(Self { config, expires_s: AtomicI64::new(first_expiry_s(settings)), refused: AtomicU64::new(0) })
+        let expires_s = AtomicI64::new(first_expiry_s(settings));
+        Ok(Self { config, generation: AtomicU64::new(0), expires_s, refused: AtomicU64::new(0) })
     }
 
     /// Replaces the settings for sessions that begin from now on. Nothing changes if they cannot be used.
@@ -206,6 +210,7 @@ impl Acceptor {
     /// Puts checked settings in force, for sessions that begin from now on.
     pub fn apply(&self, replacement: Replacement) {
         self.config.store(replacement.config);
+        self.generation.fetch_add(1, Ordering::Release);
         self.expires_s.store(replacement.expires_s, Ordering::Relaxed);
     }
 
@@ -226,7 +231,15 @@ impl Acceptor {
 
     /// Begins a session.
     pub(crate) fn accept(&self) -> Result<Session, Fault> {
-        Ok(Session::new(Handshake::new(self.config.load_full())?))
+        // A number that is too old only makes a client show its certificate again.
+        let generation = self.generation.load(Ordering::Acquire);
+        Ok(Session::new(Handshake::new(self.config.load_full(), generation)?))
+    }
+
+    /// Returns whether the settings by which a certificate was verified are in force. Later ones may have other
+    /// authorities, or say that it is revoked.
+    pub fn verified(&self, certificate: &ClientCertificate) -> bool {
+        certificate.generation() == self.generation.load(Ordering::Acquire)
     }
 }
 

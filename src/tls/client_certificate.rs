@@ -4,6 +4,7 @@
 //! key.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
@@ -14,17 +15,26 @@ use super::certificates::fingerprint;
 
 /// A verified certificate of a client. A clone is cheap; names are read from it each time.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ClientCertificate(Arc<[u8]>);
+pub struct ClientCertificate {
+    der: Arc<[u8]>,
+    /// The number of the settings by which it was verified.
+    generation: u64,
+}
 
 impl ClientCertificate {
-    /// Returns the certificate with these bytes, which a handshake has verified.
-    pub(super) fn verified(der: &CertificateDer<'_>) -> Self {
-        Self(der.as_ref().into())
+    /// Returns the certificate with these bytes, which a handshake has verified by the settings of this number.
+    pub(super) fn verified(der: &CertificateDer<'_>, generation: u64) -> Self {
+        Self { der: der.as_ref().into(), generation }
+    }
+
+    /// Returns the number of the settings by which it was verified.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Returns the bytes of the certificate, in DER.
     pub fn der(&self) -> &[u8] {
-        &self.0
+        &self.der
     }
 
     /// Returns the common name of its subject, if there is exactly one.
@@ -45,22 +55,24 @@ impl ClientCertificate {
         self.names(|certificate| certificate.valid_uri_names().map(str::to_owned).collect())
     }
 
-    /// Returns when it expires, in seconds since 1970.
-    pub fn expires_s(&self) -> Option<i64> {
-        Some(self.parsed()?.validity().not_after.timestamp())
+    /// Returns from when until when it is valid, in seconds since 1970.
+    pub fn validity_s(&self) -> Option<RangeInclusive<i64>> {
+        let parsed = self.parsed()?;
+        let validity = parsed.validity();
+        Some(validity.not_before.timestamp()..=validity.not_after.timestamp())
     }
 
     /// Returns its SHA-256, as browsers and openssl show it: pairs of digits with colons in between.
     pub fn fingerprint(&self) -> String {
-        fingerprint(&self.0)
+        fingerprint(&self.der)
     }
 
     fn parsed(&self) -> Option<X509Certificate<'_>> {
-        X509Certificate::from_der(&self.0).ok().map(|(_, parsed)| parsed)
+        X509Certificate::from_der(&self.der).ok().map(|(_, parsed)| parsed)
     }
 
     fn names(&self, read: impl FnOnce(&EndEntityCert<'_>) -> Vec<String>) -> Vec<String> {
-        let der = CertificateDer::from(&self.0[..]);
+        let der = CertificateDer::from(&self.der[..]);
         EndEntityCert::try_from(&der).map_or_else(|_| Vec::new(), |certificate| read(&certificate))
     }
 }
@@ -88,7 +100,7 @@ mod tests {
         params.subject_alt_names.extend(uris.iter().map(uri));
         params.not_after = rcgen::date_time_ymd(2040, 1, 1);
         let signed = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        ClientCertificate::verified(signed.der())
+        ClientCertificate::verified(signed.der(), 0)
     }
 
     #[test]
@@ -97,7 +109,7 @@ mod tests {
         assert_eq!(device.common_name().as_deref(), Some("Sensor 7"));
         assert_eq!(device.dns_names(), ["sensor-7.test"]);
         assert_eq!(device.uris(), ["spiffe://test/sensor/7"]);
-        assert_eq!(device.expires_s(), Some(2_208_988_800));
+        assert_eq!(device.validity_s().map(|validity| *validity.end()), Some(2_208_988_800));
         assert_eq!(device.fingerprint().len(), 95);
         assert_eq!(format!("{device:?}"), format!("ClientCertificate({:?})", device.fingerprint()));
     }
@@ -106,7 +118,7 @@ mod tests {
     fn a_certificate_without_names_and_one_with_two_common_names_have_none() {
         let bare = certificate(&[], &[], &[]);
         assert_eq!((bare.common_name(), bare.dns_names().len(), bare.uris().len()), (None, 0, 0));
-        let broken = ClientCertificate(b"no certificate".as_slice().into());
-        assert_eq!((broken.common_name(), broken.dns_names().len(), broken.expires_s()), (None, 0, None));
+        let broken = ClientCertificate { der: b"no certificate".as_slice().into(), generation: 0 };
+        assert_eq!((broken.common_name(), broken.dns_names().len(), broken.validity_s()), (None, 0, None));
     }
 }

@@ -34,6 +34,8 @@ pub(super) struct Handshake {
     shown: usize,
     /// rustls was shown something.
     has_begun: bool,
+    /// The number of the settings.
+    generation: u64,
 }
 
 /// The state of a handshake after a step.
@@ -63,10 +65,10 @@ pub(super) enum Established {
 }
 
 impl Handshake {
-    /// Makes the server's end of a handshake.
-    pub(super) fn new(config: Arc<ServerConfig>) -> Result<Self, Fault> {
+    /// Makes the server's end of a handshake by the settings of this number.
+    pub(super) fn new(config: Arc<ServerConfig>, generation: u64) -> Result<Self, Fault> {
         let rustls = UnbufferedServerConnection::new(config).map_err(Fault::Handshake)?;
-        Ok(Self { rustls, secrets: Secrets::default(), input: Vec::new(), shown: 0, has_begun: false })
+        Ok(Self { rustls, secrets: Secrets::default(), input: Vec::new(), shown: 0, has_begun: false, generation })
     }
 
     /// Adds bytes of the client.
@@ -108,9 +110,10 @@ impl Handshake {
 
     /// Ends the handshake.
     pub(super) fn finish(self) -> Result<Finished, Fault> {
-        let Self { rustls, secrets, input: mut behind, .. } = self;
+        let Self { rustls, secrets, input: mut behind, generation, .. } = self;
         behind.shrink_to_fit();
-        let client = rustls.peer_certificates().and_then(|chain| chain.first()).map(ClientCertificate::verified);
+        let client = rustls.peer_certificates().and_then(|chain| chain.first());
+        let client = client.map(|der| ClientCertificate::verified(der, generation));
         let suite = rustls.negotiated_cipher_suite().and_then(|suite| Suite::of(suite.suite()));
         let Some(suite) = suite.filter(|_| !secrets.client.is_empty() && !secrets.server.is_empty()) else {
             let established = Established::Connection(Box::new(Connection::new(rustls)));

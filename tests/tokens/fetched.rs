@@ -49,7 +49,7 @@ fn a_new_key_is_accepted_within_a_second_and_a_withdrawn_one_is_refused_after_th
         let fetched = Instant::now();
         let metric = "ringsock_issuer_keys_fetched_timestamp_seconds{issuer=\"idp\"}";
         assert!(now_s() - server.metric(metric) < 20);
-        assert_eq!(status(&server, &issuer.token(&new, "ann")), 401, "nobody has the key yet");
+        assert_eq!(status(&server, &issuer.token(&new, "ann")), 503, "nobody looks for the key yet");
         issuer.serve_keys(&[&new]);
         thread::sleep(COOL_DOWN.saturating_sub(fetched.elapsed()));
         let begun = Instant::now();
@@ -77,7 +77,9 @@ fn tokens_of_unknown_keys_cause_one_fetch_in_10_s_while_honest_ones_go_on() {
     let (begun, mut unknown, mut slowest) = (Instant::now(), 0_u64, Duration::ZERO);
     while begun.elapsed() < COOL_DOWN + Duration::from_secs(1) {
         let claims = json!({ "iss": issuer.iss(), "sub": "ann", "iat": now_s(), "exp": now_s() + 60 });
-        assert_eq!(status(&server, &key.sign_as(&format!("{unknown}-x"), &claims)), 401);
+        let refused = status(&server, &key.sign_as(&format!("{unknown}-x"), &claims));
+        // The server has looked for few of them, and puts the others off.
+        assert!(matches!(refused, 401 | 503), "{refused}");
         unknown += 1;
         if unknown % 10 == 0 {
             let asked = Instant::now();

@@ -17,6 +17,7 @@ use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
 use crate::protocol::http::{Refusal, Request};
 use crate::reactor::{Reactor, Token};
+use crate::tls::ClientCertificate;
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out a handler's decision, `None` if it panicked, for a client that offered these subprotocols.
@@ -121,9 +122,10 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         };
         self.parts.log_requested(token, request.path());
         let client = self.parts.clients.address(token.index);
-        let Self { handler, reactor, sessions, parts, .. } = self;
+        let Self { handler, reactor, sessions, parts, acceptor, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
         let peer = || slot.transport().peer_address(reactor).ok();
+        let is_current = |shown: &&ClientCertificate| acceptor.as_ref().is_some_and(|own| own.verified(shown));
         let offer = UpgradeRequest {
             request,
             handshake: &handshake,
@@ -131,7 +133,7 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             client,
             limits: parts.session_limits(),
             is_secure: slot.transport().is_secure(),
-            certificate: parts.tls.certificate(token.index),
+            certificate: parts.tls.certificate(token.index).filter(|shown| is_current(shown)),
         };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&offer))).ok();
         self.count_panic(&decision);

@@ -50,8 +50,8 @@ impl<'a> UpgradeRequest<'a> {
     }
 
     /// Returns the certificate that the client has shown in its TLS handshake, if the server asked for one. It was
-    /// verified: it is valid now, an authority of the configuration has issued it, and the client has its key. It is
-    /// forgotten once the session is open, so take what is needed of it.
+    /// verified at the handshake, by the settings that are in force, and the client has its key. It is forgotten once
+    /// the session is open, so take what is needed of it.
     pub fn client_certificate(&self) -> Option<&'a ClientCertificate> {
         self.certificate
     }

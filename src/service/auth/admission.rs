@@ -130,13 +130,18 @@ impl Admission {
     /// Returns the identity of a token, an API key or a ticket.
     pub(super) fn identify(&self, rules: &AccessRules, text: &str, purpose: Purpose) -> Result<Identity, Undecided> {
         let mut waiting = None;
-        let mut may_wait = || -> Resume {
+        let mut may_wait = || -> Option<Resume> {
+            // The issuer is asked, and the request comes again: a body that waits would take memory.
+            if purpose == Purpose::Request {
+                return None;
+            }
             let (answering, waits) = self.desk.ask();
             waiting = Some(waits);
-            Box::new(move || answering.give(()))
+            Some(Box::new(move || answering.give(())))
         };
         self.try_identify(rules, text, purpose, Some(&mut may_wait)).map_err(|doubt| match (doubt, waiting) {
             (Doubt::Waits, Some(waiting)) => Undecided::Waits(waiting),
+            (Doubt::Waits, None) => Undecided::Refused(Refused::Unavailable),
             (doubt, _) => Undecided::Refused(refusal(&doubt)),
         })
     }
@@ -170,7 +175,7 @@ impl Admission {
         rules: &AccessRules,
         certificate: &ClientCertificate,
     ) -> Result<Identity, Refused> {
-        let identified = identify_certificate(rules, &self.state, &mut self.sets.borrow_mut(), certificate);
+        let identified = identify_certificate(rules, &self.state, &mut self.sets.borrow_mut(), certificate, now());
         identified.map_err(|_| Refused::Unauthorized)
     }
 

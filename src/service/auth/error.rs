@@ -119,7 +119,7 @@ pub enum TokenError {
         reason: Box<str>,
     },
     /// A certificate does not have the name that becomes the subject.
-    #[error("The certificate has no name, or several, where tokens.certificate-name expects one.")]
+    #[error("The certificate has no valid name, or several, where tokens.certificate-name expects one.")]
     CertificateName,
     /// It was revoked.
     #[error("It was revoked.")]

@@ -403,7 +403,6 @@ impl Gate {
             Ok(identity) if identity.grants.allows(Verb::Publish, topic) => Ok(()),
             Ok(_) => Err(Refused::Forbidden),
             Err(Undecided::Refused(refused)) => Err(refused),
-            // The issuer is asked, and the request comes again: a body that waits would take memory.
             Err(Undecided::Waits(_)) => Err(Refused::Unavailable),
         })
     }

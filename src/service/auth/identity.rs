@@ -121,6 +121,7 @@ pub(super) fn identify_certificate(
     state: &AccessState,
     sets: &mut GrantSets,
     certificate: &ClientCertificate,
+    now: Now,
 ) -> Result<Identity, TokenError> {
     let tokens = rules.tokens();
     let name = match tokens.certificate_name {
@@ -130,11 +131,17 @@ pub(super) fn identify_certificate(
     };
     let named = name.filter(|name| (1..=ID_BYTES_MAX).contains(&name.len())).ok_or(TokenError::CertificateName);
     let identified = named.and_then(|subject| {
+        // A handshake may be some time old.
+        let (issued_at_s, expires_at_s) = certificate_seconds(certificate).ok_or(TokenError::CertificateName)?;
+        if expires_at_s <= now.s() {
+            return Err(TokenError::Expired { seconds: now.s() - expires_at_s });
+        }
         let grants = rules.grants_of_roles(&tokens.certificate_roles, Some(&subject));
         let identity = Identity {
             subject: Some(subject.into()),
             token_id: Some(certificate.fingerprint().into()),
-            expires_at_s: certificate.expires_s().map(|seconds| u64::try_from(seconds).unwrap_or(0)),
+            issued_at_s: Some(issued_at_s),
+            expires_at_s: Some(expires_at_s),
             ..Identity::nameless(sets.share(GrantSet::new(grants)))
         };
         if state.is_revoked(identity.facts()) { Err(TokenError::Revoked) } else { Ok(identity) }
@@ -143,6 +150,12 @@ pub(super) fn identify_certificate(
         note_refusal(state, reason);
     }
     identified
+}
+
+/// Returns the first and the last second in which a certificate is valid.
+fn certificate_seconds(certificate: &ClientCertificate) -> Option<(u64, u64)> {
+    let validity = certificate.validity_s()?;
+    Some((u64::try_from(*validity.start()).unwrap_or(0), u64::try_from(*validity.end()).ok()?))
 }
 
 fn note_refusal(state: &AccessState, reason: &TokenError) {

@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::digest;
-use serde_json::Value;
 
 use super::answers::{ActiveClaims, Answers, Begun, TokenHash};
 use super::fetch_error::FetchError;
@@ -17,10 +16,6 @@ use super::introspection::{Introspection, authorization};
 use super::key_source::{MayWait, Moment, Resume, WAITING_MAX};
 use super::outage::Outages;
 use crate::outbound::Url;
-
-/// The life of an active token whose answer says no end, in seconds, from the question on. Its sessions end or are
-/// renewed after it.
-pub const ENDLESS_LIFE_S: u64 = 60 * 60;
 
 /// The outcome of a question about a token.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,8 +103,10 @@ impl Introspector {
             Begun::Ask => Inquiry::Ask(hash),
             Begun::Wait => Inquiry::Wait,
         };
-        state.waiting_count += 1;
-        state.waiting.entry(hash).or_default().push(may_wait());
+        if let Some(resume) = may_wait() {
+            state.waiting_count += 1;
+            state.waiting.entry(hash).or_default().push(resume);
+        }
         inquiry
     }
 
@@ -122,10 +119,7 @@ impl Introspector {
                     tracing::info!("The issuer {} can be asked about tokens again.", self.name);
                 }
                 let claims = match answer {
-                    Introspection::Active(mut claims) => {
-                        claims.entry("exp").or_insert_with(|| Value::from(now.s + ENDLESS_LIFE_S));
-                        Some(Arc::new(claims))
-                    }
+                    Introspection::Active(claims) => Some(Arc::new(claims)),
                     Introspection::Inactive => None,
                 };
                 state.answers.answered(token, claims, bytes, now.ms);
@@ -177,6 +171,8 @@ fn hash(token: &str) -> TokenHash {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use serde_json::Value;
+
     use super::*;
     use crate::service::auth::answers::{ACTIVE_MS, INACTIVE_MS};
 
@@ -194,11 +190,11 @@ mod tests {
     }
 
     fn inquire(introspector: &Introspector, token: &str, now_ms: u64, resumed: &Arc<AtomicUsize>) -> Inquiry {
-        let mut may_wait = || -> Resume {
+        let mut may_wait = || -> Option<Resume> {
             let resumed = Arc::clone(resumed);
-            Box::new(move || {
+            Some(Box::new(move || {
                 resumed.fetch_add(1, Ordering::Relaxed);
-            })
+            }))
         };
         introspector.inquire(token, now_ms, Some(&mut may_wait))
     }
@@ -222,12 +218,11 @@ mod tests {
     }
 
     #[test]
-    fn an_active_token_without_an_end_gets_an_hour_and_an_inactive_one_is_remembered() {
+    fn an_answer_is_remembered_whether_the_token_is_active_or_not() {
         let (introspector, resumed) = (introspector(), Arc::default());
         let Inquiry::Ask(hash) = inquire(&introspector, "t", 0, &resumed) else { panic!() };
         introspector.finish(&hash, Ok((active(&[]), 10)), at(5_000));
-        let Inquiry::Active(claims) = introspector.inquire("t", 5_000, None) else { panic!() };
-        assert_eq!(claims["exp"], at(5_000).s + ENDLESS_LIFE_S);
+        assert!(matches!(introspector.inquire("t", 5_000, None), Inquiry::Active(_)));
         let Inquiry::Ask(hash) = inquire(&introspector, "u", 0, &resumed) else { panic!() };
         introspector.finish(&hash, Ok((Introspection::Inactive, 10)), at(0));
         assert_eq!(inquire(&introspector, "u", INACTIVE_MS - 1, &resumed), Inquiry::Inactive);

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::{Map, Value};
+
 use super::answers::TokenHash;
 use super::calls::{self, CALL_TIMEOUT};
 use super::error::TokenError;
@@ -19,6 +21,10 @@ use super::rules::AccessRules;
 use super::token;
 use super::verifier::{Claims, Issuer};
 use crate::outbound::{Client, Outbound};
+
+/// The life of an active token whose answer says no end, in seconds, from the question on. Its sessions end or are
+/// renewed after it.
+pub const ENDLESS_LIFE_S: u64 = 60 * 60;
 
 /// How often the clock of the key sets is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -155,10 +161,10 @@ impl Issuers {
     /// Judges a token, and waits for its issuer. For the program alone: a core never waits.
     pub fn judge_waiting(&self, rules: &AccessRules, text: &str, now_s: u64) -> Result<Claims, TokenError> {
         let (resume, resumed) = mpsc::channel();
-        let mut may_wait = || -> Resume {
+        let mut may_wait = || -> Option<Resume> {
             let resume = resume.clone();
             // The receiver may have given up.
-            Box::new(move || resume.send(()).unwrap_or_default())
+            Some(Box::new(move || resume.send(()).unwrap_or_default()))
         };
         let mut judged = self.judge(rules, text, now_s, Some(&mut may_wait));
         if let Err(Doubt::Waits) = judged {
@@ -194,7 +200,10 @@ impl Issuers {
     ) -> Result<Claims, Doubt> {
         let name = introspector.name();
         match introspector.inquire(text, self.now().ms, may_wait) {
-            Inquiry::Active(claims) => Ok(rules.verifier().check_claims(name, (*claims).clone(), now_s)?),
+            Inquiry::Active(claims) => {
+                let claims = with_end((*claims).clone(), rules.verifier().rules().life_s_max, now_s);
+                Ok(rules.verifier().check_claims(name, claims, now_s)?)
+            }
             Inquiry::Inactive => Err(TokenError::Inactive { issuer: name.into() }.into()),
             Inquiry::Unknown(reason) => Err(self.not_judged(name, reason)),
             Inquiry::Wait => Err(Doubt::Waits),
@@ -326,4 +335,32 @@ async fn keep_fresh(shared: Weak<Shared>) {
 /// Locks a value. No code that runs under these locks can leave it half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the claims of an answer, with an end where it has none, so that the issuer is asked again. The token lives
+/// no longer for it than any other may.
+fn with_end(mut claims: Map<String, Value>, life_s_max: u64, now_s: u64) -> Map<String, Value> {
+    let issued_at_s = claims.get("iat").and_then(Value::as_u64).unwrap_or(now_s);
+    let end_s = now_s.saturating_add(ENDLESS_LIFE_S).min(issued_at_s.saturating_add(life_s_max));
+    claims.entry("exp").or_insert_with(|| Value::from(end_s));
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_an_end_gets_one_within_the_longest_life() {
+        let end = |iat: Option<u64>, life_s_max| {
+            let claims = iat.map(|iat| ("iat".to_owned(), Value::from(iat))).into_iter().collect();
+            with_end(claims, life_s_max, 1_000_000)["exp"].as_u64().unwrap()
+        };
+        assert_eq!(end(None, 86_400), 1_000_000 + ENDLESS_LIFE_S);
+        assert_eq!(end(None, 60), 1_000_060);
+        assert_eq!(end(Some(999_000), 86_400), 1_000_000 + ENDLESS_LIFE_S);
+        assert_eq!(end(Some(999_000), 2_000), 1_001_000);
+        assert_eq!(end(Some(900_000), 86_400), 986_400, "the token is too old");
+        assert_eq!(with_end([("exp".to_owned(), Value::from(7))].into_iter().collect(), 60, 0)["exp"], 7);
+    }
 }

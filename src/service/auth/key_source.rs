@@ -22,8 +22,9 @@ pub(super) const WAITING_MAX: usize = 16 * 1024;
 /// Lets something go on that waits for an issuer.
 pub(super) type Resume = Box<dyn FnOnce() + Send>;
 
-/// Makes a [`Resume`] for a token that may wait; none may, once it has waited.
-pub(super) type MayWait<'w> = Option<&'w mut dyn FnMut() -> Resume>;
+/// Makes a [`Resume`] for a token whose issuer may be asked; none may, once it has waited. A token for which it makes
+/// none does not wait: its bearer comes again.
+pub(super) type MayWait<'w> = Option<&'w mut dyn FnMut() -> Option<Resume>>;
 
 /// The place of a key set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,11 +122,12 @@ impl KeySource {
         let unknown = state.refresh.unknown(key_id, now_ms);
         match (unknown, state.outages.reason()) {
             (UnknownKey::Refuse, None) => return Consulted::NoKey,
-            (UnknownKey::Refuse, Some(reason)) => return Consulted::Unknown(reason.into()),
+            (UnknownKey::CoolDown, None) => return Consulted::Unknown("its keys were fetched a moment ago".into()),
+            (UnknownKey::Refuse | UnknownKey::CoolDown, Some(reason)) => return Consulted::Unknown(reason.into()),
             _ if state.waiting.len() >= WAITING_MAX => {
                 return Consulted::Unknown("too many tokens wait for its keys".into());
             }
-            _ => state.waiting.push(may_wait()),
+            _ => state.waiting.extend(may_wait()),
         }
         if unknown == UnknownKey::Wait {
             return Consulted::Wait;
@@ -234,11 +236,11 @@ mod tests {
 
     /// Consults a source for a token that may wait, and counts those that go on.
     fn consult(source: &KeySource, id: &str, now_ms: u64, resumed: &Arc<AtomicUsize>) -> Consulted {
-        let mut may_wait = || -> Resume {
+        let mut may_wait = || -> Option<Resume> {
             let resumed = Arc::clone(resumed);
-            Box::new(move || {
+            Some(Box::new(move || {
                 resumed.fetch_add(1, Ordering::Relaxed);
-            })
+            }))
         };
         source.consult(id, now_ms, Some(&mut may_wait))
     }

@@ -32,8 +32,10 @@ pub enum UnknownKey {
     Fetch,
     /// A fetch is under way: ask again when it has ended.
     Wait,
-    /// Refuse the token.
+    /// Refuse the token: there is no such key.
     Refuse,
+    /// Put the token off: nobody has looked for this key, and the set was fetched a moment ago.
+    CoolDown,
 }
 
 /// The key set of one issuer, and when it is fetched.
@@ -75,7 +77,11 @@ impl Refresh {
 
     /// Takes the set that a fetch has brought, which began at this time.
     pub fn fetched(&mut self, keys: Arc<[Key]>, began_at_ms: u64, now_ms: u64) {
-        self.set = Some((keys, now_ms));
+        let before = self.set.replace((Arc::clone(&keys), now_ms));
+        let withdrawn = |key: &&Key| !keys.iter().any(|new| new.id() == key.id());
+        for key in before.iter().flat_map(|(before, _)| before.iter()).filter(withdrawn) {
+            self.note_unknown(key.id().unwrap_or_default(), now_ms);
+        }
         self.fetch = Fetch::Ended { began_at_ms };
         self.next_at_ms = now_ms + REFRESH_MS;
     }
@@ -104,7 +110,7 @@ impl Refresh {
         }
         match self.fetch {
             Fetch::UnderWay => UnknownKey::Wait,
-            Fetch::Ended { began_at_ms } if now_ms < began_at_ms + COOL_DOWN_MS => UnknownKey::Refuse,
+            Fetch::Ended { began_at_ms } if now_ms < began_at_ms + COOL_DOWN_MS => UnknownKey::CoolDown,
             Fetch::Ended { .. } | Fetch::Never => UnknownKey::Fetch,
         }
     }
@@ -151,6 +157,8 @@ mod tests {
         refresh.fetched(keys("b"), 100 + REFRESH_MS, 200 + REFRESH_MS);
         assert_eq!(id(&refresh, 200 + REFRESH_MS).as_deref(), Some("b"));
         assert_eq!(refresh.keys(200 + REFRESH_MS).unwrap().len(), 1, "a is withdrawn");
+        assert_eq!(refresh.unknown("a", 200 + REFRESH_MS), UnknownKey::Refuse);
+        assert_eq!(refresh.unknown("c", 200 + REFRESH_MS), UnknownKey::CoolDown, "nobody has looked for it");
     }
 
     #[test]
@@ -204,7 +212,7 @@ mod tests {
         assert_eq!(refresh.unknown("x", 10), UnknownKey::Wait);
         refresh.fetched(keys("a"), 0, 20);
         refresh.note_unknown("x", 20);
-        assert_eq!(refresh.unknown("y", COOL_DOWN_MS - 1), UnknownKey::Refuse, "the cool-down");
+        assert_eq!(refresh.unknown("y", COOL_DOWN_MS - 1), UnknownKey::CoolDown);
         assert_eq!(refresh.unknown("y", COOL_DOWN_MS), UnknownKey::Fetch);
         assert_eq!(refresh.unknown("x", 20 + UNKNOWN_MS - 1), UnknownKey::Refuse);
         assert_eq!(refresh.unknown("x", 20 + UNKNOWN_MS), UnknownKey::Fetch);

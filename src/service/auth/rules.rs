@@ -114,6 +114,10 @@ impl AccessRules {
     /// before keeps it, and one that is asked as before keeps its answers.
     pub fn succeeding(settings: &AccessSettings, before: Option<&Self>) -> Result<Option<Self>, AccessFault> {
         let AccessSettings { tokens, issuers, roles, api_keys } = settings;
+        let named = Roles::new(roles.iter().map(|role| (role.name.clone(), Vec::new())));
+        if let Some(fault) = unknown_role(&named, &tokens.certificate_roles) {
+            return Err(AccessFault { section: "tokens", name: "certificate-roles".to_owned(), fault });
+        }
         if issuers.is_empty() && roles.is_empty() && api_keys.is_empty() {
             return Ok(None);
         }
@@ -130,9 +134,6 @@ impl AccessRules {
             if let Some(fault) = fault {
                 return Err(AccessFault { section: "api-key", name: key.name.clone(), fault });
             }
-        }
-        if let Some(fault) = unknown_role(&roles, &tokens.certificate_roles) {
-            return Err(AccessFault { section: "tokens", name: "certificate-roles".to_owned(), fault });
         }
         let mut made = Vec::new();
         for (at, issuer) in issuers.iter().enumerate() {
