@@ -140,7 +140,8 @@ fn log_of_serve(name: &str, prepare: &str, flags: &str) -> String {
     isolate(&mut command);
     command.args(["--net", "sh", "-ec"]);
     command.arg(format!(
-        "{prepare}\nexec \"$RINGSOCK\" serve --listen 0.0.0.0:0 --admin-listen none --reactor epoll --cores 1 {flags} > \"$READY\""
+        "{prepare}\nexec \"$RINGSOCK\" serve --listen 0.0.0.0:0 --set tokens.open=true --admin-listen none --reactor epoll \
+         --cores 1 {flags} > \"$READY\""
     ));
     command.env("RINGSOCK", env!("CARGO_BIN_EXE_ringsock")).env("READY", &ready).stderr(Stdio::piped());
     let mut process = Process(command.spawn().unwrap());
