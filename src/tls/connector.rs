@@ -23,6 +23,8 @@ use super::session::Session;
 pub enum Trust {
     /// Servers with a certificate of these authorities, in PEM.
     Authorities(Vec<u8>),
+    /// No server.
+    Nobody,
     /// Any server: for trials with certificates that signed themselves.
     Anyone,
 }
@@ -85,6 +87,7 @@ pub fn client_config(trust: &Trust) -> Result<ClientConfig, ConnectorError> {
         .map_err(ConnectorError::Refused)?;
     let verified = match trust {
         Trust::Authorities(pem) => builder.with_root_certificates(roots(pem)?),
+        Trust::Nobody => builder.with_root_certificates(RootCertStore::empty()),
         Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider))),
     };
     Ok(verified.with_no_client_auth())
