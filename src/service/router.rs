@@ -124,7 +124,7 @@ impl Router {
                 session.close(code, reason.as_deref().unwrap_or(DENIED));
             }
             // The message alone is dropped, and counted as denied.
-            Ruling::Verdict(Verdict::Denied(Denied { code: None, .. })) => {}
+            Ruling::Verdict(Verdict::Denied(Denied { code: None, .. })) => session.count_refused(message.len()),
             Ruling::Unavailable => session.close(CloseCode::TRY_AGAIN_LATER, UNAVAILABLE),
         }
     }

@@ -174,6 +174,14 @@ impl<H: Handler> Session<'_, H> {
         Ok(sent)
     }
 
+    /// Counts a message that is not published against the rates of its sender, as publishing counts it.
+    #[cfg(feature = "services")]
+    pub(crate) fn count_refused(&mut self, bytes: usize) {
+        if self.parts.rates.limits_publishing() {
+            self.keep_rates(bytes);
+        }
+    }
+
     /// Slows the session down, or closes it, if it publishes above its rates.
     #[cold]
     fn keep_rates(&mut self, bytes: usize) {

@@ -222,7 +222,12 @@ impl Admission {
         (admitted, allowed): (Admitted, &Allowed),
         target: Option<&Target>,
     ) -> Result<Admitted, Refused> {
-        let identity = allowed.applied_to(admitted.identity, rules, &mut self.sets.borrow_mut(), now());
+        let now = now();
+        let identity = allowed.applied_to(admitted.identity, rules, &mut self.sets.borrow_mut(), now);
+        // An answer of some time ago may have ended since.
+        if identity.expires_at_s.is_some_and(|end_s| end_s <= now.s()) {
+            return Err(Refused::Unauthorized);
+        }
         let mut admitted = self.admit(rules, identity, target)?;
         if !allowed.is_bare() {
             // A renewed token would bring rights and an end of which the backend knows nothing.

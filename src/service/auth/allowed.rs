@@ -16,14 +16,16 @@ pub struct Allowed {
     pub roles: Option<Vec<String>>,
     /// Grants; `None` if the answer has none.
     pub grants: Option<Vec<Grant>>,
-    /// The time in seconds after which the session ends.
+    /// The time in seconds after the answer at which the session ends.
     pub expires_s: Option<u64>,
+    /// The time of the answer in seconds since 1970, which counts when it is used again later; `None` for now.
+    pub given_at_s: Option<u64>,
 }
 
 impl Allowed {
     /// Returns whether nothing is given beside the permission.
     pub(super) fn is_bare(&self) -> bool {
-        *self == Self::default()
+        self.subject.is_none() && self.roles.is_none() && self.grants.is_none() && self.expires_s.is_none()
     }
 
     /// Returns an identity with these rights.
@@ -34,12 +36,13 @@ impl Allowed {
         sets: &mut GrantSets,
         now: Now,
     ) -> Identity {
+        let given_at_s = self.given_at_s.unwrap_or(now.s());
         let mut identity = identity;
         if let Some(subject) = &self.subject {
             // A subject of the backend is another one than an issuer's of the same name.
             identity.issuer = None;
             identity.subject = Some(subject.as_str().into());
-            identity.issued_at_s = Some(now.s());
+            identity.issued_at_s = Some(given_at_s);
         }
         if self.roles.is_some() || self.grants.is_some() {
             let roles = self.roles.as_deref().unwrap_or_default();
@@ -48,7 +51,7 @@ impl Allowed {
             identity.grants = sets.share(GrantSet::new(grants).with_roles(roles.to_vec()));
         }
         if let Some(expires_s) = self.expires_s {
-            let end_s = now.s().saturating_add(expires_s);
+            let end_s = given_at_s.saturating_add(expires_s);
             identity.expires_at_s = Some(identity.expires_at_s.map_or(end_s, |own_s| own_s.min(end_s)));
         }
         identity
@@ -125,6 +128,14 @@ mod tests {
         for subject in ["*", "a/b", "a*"] {
             assert_eq!(named(subject).grants.iter().count(), 0, "{subject}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_used_again_has_the_time_and_the_end_of_its_first_use() {
+        let subject = Some("bob".to_owned());
+        let again = given(Allowed { subject, expires_s: Some(60), given_at_s: Some(950), ..Allowed::default() });
+        assert_eq!((again.issued_at_s, again.expires_at_s), (Some(950), Some(1_010)));
+        assert!(Allowed { given_at_s: Some(1), ..Allowed::default() }.is_bare());
     }
 
     #[test]

@@ -214,7 +214,12 @@ impl Gate {
             Message::Binary(_) => None,
         };
         let outcome = match (&member.standing, token, rules) {
-            (Standing::Waiting { .. }, Some(token), Some(rules)) => self.enter(rules, session, token),
+            // A reload may have taken the first message out.
+            (Standing::Waiting { .. }, Some(token), Some(rules))
+                if rules.tokens().from.contains(TokenPlace::FirstMessage) =>
+            {
+                self.enter(rules, session, token)
+            }
             (Standing::Waiting { .. }, ..) => Err(Refused::Unauthorized),
             (Standing::Admitted(admitted), Some(token), rules) if admitted.is_renewed_by(token) => match rules {
                 Some(rules) => self.renew(rules, session, token),

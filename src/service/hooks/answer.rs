@@ -49,6 +49,14 @@ pub enum InvalidAnswer {
 }
 
 impl Verdict {
+    /// Returns the verdict with the time at which it was given, in seconds since 1970.
+    pub(super) fn given_at(self, given_at_s: u64) -> Self {
+        match self {
+            Self::Allowed(allowed) => Self::Allowed(Allowed { given_at_s: Some(given_at_s), ..allowed }),
+            denied @ Self::Denied(_) => denied,
+        }
+    }
+
     /// Reads the response of a backend. The statuses 401 and 403 are denials, whatever the body is.
     pub fn read(status: u16, body: &[u8]) -> Result<Self, InvalidAnswer> {
         match status {
@@ -81,7 +89,7 @@ fn parse_allowed(members: &Map<String, Value>) -> Result<Allowed, InvalidAnswer>
         None => None,
         Some(value) => Some(value.as_u64().filter(|s| *s > 0).ok_or(InvalidAnswer::Member("expires"))?),
     };
-    Ok(Allowed { subject, roles, grants: grants.transpose()?, expires_s })
+    Ok(Allowed { subject, roles, grants: grants.transpose()?, expires_s, given_at_s: None })
 }
 
 impl Denied {
@@ -160,6 +168,7 @@ mod tests {
                 roles: Some(vec!["user".to_owned()]),
                 grants: Some(vec!["subscribe:news".parse().unwrap()]),
                 expires_s: Some(60),
+                given_at_s: None,
             }
         );
         assert_eq!(allowed(r#"{"allow":true,"grants":[]}"#).grants, Some(Vec::new()), "no grant at all");

@@ -5,12 +5,16 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::calls::Hooks;
 use super::point::Ruling;
 use super::question::{Event, Question};
 use super::rules::HookRules;
 use crate::service::desk::{Desk, Waiting};
+
+/// The time that an answer has beyond that of its call, until a core takes it for lost.
+const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 
 /// See the module. A clone is another handle to the same desk.
 #[derive(Clone, Debug)]
@@ -23,8 +27,8 @@ pub(in crate::service) struct BackendDesk {
 pub(in crate::service) enum Asked {
     /// It is decided already, without a call.
     Now(Ruling),
-    /// It is decided later.
-    Later(Waiting<Ruling>),
+    /// It is decided later, within this time.
+    Later(Waiting<Ruling>, Duration),
 }
 
 impl Asked {
@@ -32,8 +36,11 @@ impl Asked {
     pub(in crate::service) async fn ruling(self) -> Ruling {
         match self {
             Self::Now(ruling) => ruling,
-            // An answer is lost only with the thread that makes calls.
-            Self::Later(waiting) => waiting.await.unwrap_or(Ruling::Unavailable),
+            // An answer is lost with the thread that makes calls, or by a core whose inbox stays full.
+            Self::Later(waiting, within) => match monoio::time::timeout(within, waiting).await {
+                Ok(Some(ruling)) => ruling,
+                Ok(None) | Err(_) => Ruling::Unavailable,
+            },
         }
     }
 }
@@ -50,7 +57,7 @@ impl BackendDesk {
             Ok(pass) => {
                 let (answering, waiting) = self.desk.ask();
                 self.hooks.ask(rules, (event, pass), question.body(), move |ruling| answering.give(ruling));
-                Asked::Later(waiting)
+                Asked::Later(waiting, Duration::from_millis(rules.timeout_ms()) + ANSWER_MARGIN)
             }
             Err(ruling) => Asked::Now(ruling),
         }

@@ -103,13 +103,14 @@ impl Hooks {
         if let Err(fault) = &read {
             tracing::debug!(hook = event.name(), %fault, "A hook gave no answer.");
         }
+        let answered = read.ok().map(|verdict| verdict.given_at(seconds_now()));
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        pass.end(read.ok(), took_us, self.clock.now_ms())
+        pass.end(answered, took_us, self.clock.now_ms())
     }
 
     /// Makes a signed call.
     pub(super) async fn call(&self, rules: &HookRules, url: Url, id: &str, body: Vec<u8>) -> Result<Answer, CallError> {
-        let timestamp_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let timestamp_s = seconds_now();
         let mut headers = vec![
             ("content-type", "application/json".to_owned()),
             ("webhook-id", id.to_owned()),
@@ -125,6 +126,11 @@ impl Hooks {
         let answer_bytes_max = ANSWER_BYTES_MAX;
         client.call(Call { method: Method::Post, url, headers, body, timeout, answer_bytes_max }).await
     }
+}
+
+/// Returns the time in seconds since 1970.
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Returns random bytes; zeros if the host has none, which only makes ids equal.

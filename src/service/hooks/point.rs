@@ -144,7 +144,10 @@ impl Point {
         self.counts.calls[end].fetch_add(1, Ordering::Relaxed);
         match verdict {
             Some(verdict) => {
-                parts.verdicts.note(key, verdict.clone(), now_ms);
+                // An answer from an address of before is none of this one's.
+                if generation == parts.generation {
+                    parts.verdicts.note(key, verdict.clone(), now_ms);
+                }
                 Ruling::Verdict(verdict)
             }
             None => self.fall_back(&parts, key, now_ms),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
@@ -60,7 +61,9 @@ impl Visit {
         let mut headers = BTreeMap::new();
         let mut bytes = 0;
         for name in forward_headers {
-            if let Some(value) = request.header_text(name) {
+            // Of several, nobody can say which one a proxy has added.
+            let is_single = request.headers().filter(|(own, _)| own.eq_ignore_ascii_case(name)).count() == 1;
+            if let Some(value) = request.header_text(name).filter(|_| is_single) {
                 bytes += name.len() + value.len();
                 if bytes <= HEADER_BYTES_MAX {
                     headers.insert(name.clone(), value.to_owned());
@@ -192,7 +195,9 @@ impl<'a> Question<'a> {
     /// session and the message are.
     pub fn key(&self) -> String {
         let same = Self { session: None, text: None, base64: None, ..self.clone() };
-        serde_json::to_string(&same).unwrap_or_default()
+        // A hash, since a question may be long and very many are remembered.
+        let digest = digest::digest(&digest::SHA256, &serde_json::to_vec(&same).unwrap_or_default());
+        BASE64_STANDARD.encode(digest)
     }
 }
 
