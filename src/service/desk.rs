@@ -12,8 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::mail::ServiceMail;
-use crate::engine::{Sent, ServerHandle};
+use crate::engine::Sent;
 
 /// The pause before mail is sent again to a core whose inbox was full.
 const MAIL_AGAIN: Duration = Duration::from_millis(2);
@@ -21,10 +20,12 @@ const MAIL_AGAIN: Duration = Duration::from_millis(2);
 /// How often mail is sent again: 10 s, after which every handshake has timed out.
 const MAIL_AGAIN_MAX: u32 = 5_000;
 
+/// Sends mail to the core that the question of this number has ended.
+pub(in crate::service) type Tell = Arc<dyn Fn(u64) -> Sent + Send + Sync>;
+
 /// One core's desk.
 pub(in crate::service) struct Desk {
-    server: ServerHandle<ServiceMail>,
-    core: u16,
+    tell: Tell,
     questions: Rc<RefCell<Questions>>,
 }
 
@@ -37,9 +38,9 @@ struct Questions {
 }
 
 impl Desk {
-    /// Returns the desk of a core.
-    pub(in crate::service) fn new(server: ServerHandle<ServiceMail>, core: u16) -> Self {
-        Self { server, core, questions: Rc::default() }
+    /// Returns the desk of a core, which `tell` reaches by mail.
+    pub(in crate::service) fn new(tell: Tell) -> Self {
+        Self { tell, questions: Rc::default() }
     }
 
     /// Opens a question. The first part is for the thread that answers, the second one for the task that waits.
@@ -50,7 +51,7 @@ impl Desk {
             questions.last
         };
         let state = Arc::new(Mutex::new(State::Open));
-        let answering = Answering { server: self.server.clone(), core: self.core, number, state: Arc::clone(&state) };
+        let answering = Answering { tell: Arc::clone(&self.tell), number, state: Arc::clone(&state) };
         (answering, Waiting { questions: Rc::clone(&self.questions), number, state })
     }
 
@@ -77,8 +78,7 @@ enum State<T> {
 
 /// The answering side of a question. Dropped without an answer, it ends the question as well.
 pub(in crate::service) struct Answering<T: Send + 'static> {
-    server: ServerHandle<ServiceMail>,
-    core: u16,
+    tell: Tell,
     number: u64,
     state: Arc<Mutex<State<T>>>,
 }
@@ -98,22 +98,22 @@ impl<T: Send + 'static> Drop for Answering<T> {
                 *state = State::Ended(None);
             }
         }
-        tell(&self.server, self.core, self.number);
+        tell(&self.tell, self.number);
     }
 }
 
 /// Tells a core of an answer. If its inbox is full, a task tries again; without a runtime for it, the question ends
 /// with the time that the waiting side gives it.
-fn tell(server: &ServerHandle<ServiceMail>, core: u16, number: u64) {
-    if server.mail(core, ServiceMail::Answered(number)) != Sent::Dropped {
+fn tell(tell: &Tell, number: u64) {
+    if tell(number) != Sent::Dropped {
         return;
     }
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    let server = server.clone();
+    let tell = Arc::clone(tell);
     runtime.spawn(async move {
         for _ in 0..MAIL_AGAIN_MAX {
             tokio::time::sleep(MAIL_AGAIN).await;
-            if server.mail(core, ServiceMail::Answered(number)) != Sent::Dropped {
+            if tell(number) != Sent::Dropped {
                 return;
             }
         }

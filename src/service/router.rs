@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::api::{self, TokenCheck};
-use super::auth::{self, AccessState, Arrival, Gate, Gated, Passage, Refused, Target};
+use super::auth::{self, AccessState, Arrival, Gate, Gated, Passage, Refused, Revocation, Target};
 use super::desk::Desk;
 use super::entrance::{DENIED, Questions, UNAVAILABLE, enter};
 use super::health;
@@ -21,7 +21,7 @@ use super::page::{PAGE, PAGE_POLICY};
 use super::settings::ServiceSettings;
 use super::topics::Join;
 use crate::engine::{
-    Context, Ended, Following, Handler, Hub, Reply, ServerHandle, Session, Status, Upgrade, UpgradeRequest,
+    Context, Ended, Following, Handler, Hub, Reply, Sent, ServerHandle, Session, Status, Upgrade, UpgradeRequest,
 };
 use crate::protocol::http::{Refusal, Request, Response};
 use crate::protocol::{CloseCode, Message};
@@ -50,7 +50,9 @@ impl Router {
         state: Arc<AccessState>,
         (hooks, facts): (Arc<Hooks>, Option<Arc<Facts>>),
     ) -> Self {
-        let desk = Rc::new(Desk::new(core.server(), core.core()));
+        let (server, own) = (core.server(), core.core());
+        let desk = Desk::new(Arc::new(move |question| server.mail(own, ServiceMail::Answered(question))));
+        let desk = Rc::new(desk);
         Self {
             status: core.status(),
             settings,
@@ -171,7 +173,8 @@ impl Router {
         let rules = access.as_deref();
         match request.path() {
             auth::REVOKE => {
-                return api::for_operator(request, api, api_origins, || auth::revoke(request, hub, &self.gate, rules));
+                let tell = |revocation| tell_all(hub, &revocation);
+                return api::for_operator(request, api, api_origins, || auth::revoke(request, &self.gate, rules, tell));
             }
             auth::TICKETS => {
                 return api::for_operator(request, api, api_origins, || auth::issue_ticket(request, &self.gate, rules));
@@ -296,6 +299,15 @@ impl Gated for Router {
     fn gate(&mut self) -> &mut Gate {
         &mut self.gate
     }
+}
+
+/// Sends a revocation to all cores. Returns whether each of them gets it.
+fn tell_all(hub: &mut Hub<'_, Router>, revocation: &Arc<Revocation>) -> bool {
+    let mut is_told = true;
+    for core in 0..hub.cores() {
+        is_told &= hub.mail(core, ServiceMail::Revoked(Arc::clone(revocation))) != Sent::Dropped;
+    }
+    is_told
 }
 
 /// Returns a check as the API takes it.

@@ -16,9 +16,8 @@ use super::rules::AccessRules;
 use super::state::TicketRights;
 use super::tickets::{TICKET_BYTES, TICKET_MS};
 use super::token::ID_BYTES_MAX;
-use crate::engine::{Handler, Hub, Sent, SessionId};
+use crate::engine::SessionId;
 use crate::protocol::http::{Request, Response};
-use crate::service::mail::ServiceMail;
 use crate::service::query::{ParameterError, parameter};
 
 /// The path of revocations.
@@ -27,23 +26,19 @@ pub(in crate::service) const REVOKE: &str = "/api/revoke";
 /// The path of tickets.
 pub(in crate::service) const TICKETS: &str = "/api/tickets";
 
-/// Carries out a request to revoke. The caller has checked that the request may.
-pub(in crate::service) fn revoke<H: Handler<Mail = ServiceMail>>(
+/// Carries out a request to revoke. The caller has checked that the request may. `tell` sends the revocation to all
+/// cores, and returns whether each of them gets it.
+pub(in crate::service) fn revoke(
     request: &Request<'_>,
-    hub: &mut Hub<'_, H>,
     gate: &Gate,
     rules: Option<&AccessRules>,
+    tell: impl FnOnce(Arc<Revocation>) -> bool,
 ) -> Result<Response, Response> {
     let revocation = read_revocation(request).map_err(|fault| failure(400, &fault))?;
     let now = now();
     let life_s = rules.map_or(0, |rules| rules.verifier().rules().life_s_max + rules.verifier().rules().leeway_s);
     gate.state().revoke(&revocation, now.s() + life_s, now.s()).map_err(|full| failure(503, &full.to_string()))?;
-    let revocation = Arc::new(revocation);
-    let mut is_told = true;
-    for core in 0..hub.cores() {
-        is_told &= hub.mail(core, ServiceMail::Revoked(Arc::clone(&revocation))) != Sent::Dropped;
-    }
-    if is_told {
+    if tell(Arc::new(revocation)) {
         return Ok(Response::json(200, json!({ "revoked": true }).to_string()));
     }
     let text = "No new session gets in, but some that are open could not be closed: too much waits. Try again.";
