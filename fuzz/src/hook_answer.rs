@@ -52,7 +52,8 @@ pub fn check(data: &[u8]) {
     }
 }
 
-fn check_allowed(members: &Map<String, Value>, Allowed { subject, roles, grants, expires_s }: &Allowed) {
+fn check_allowed(members: &Map<String, Value>, Allowed { subject, roles, grants, expires_s, given_at_s }: &Allowed) {
+    assert_eq!(*given_at_s, None, "the time is not in the answer");
     assert_eq!(members["allow"], true);
     let written = |name: &str| members.get(name).filter(|value| !value.is_null());
     assert_eq!(written("subject").and_then(Value::as_str), subject.as_deref());
