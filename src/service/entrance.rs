@@ -6,7 +6,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::auth::{AccessRules, Admission, Arrival, Entrance, Refuse, Target};
+use super::auth::{AccessRules, Admission, Arrival, ArrivalNumber, Entrance, Refuse, Target};
 use super::hooks::{Asker, BackendDesk, Denied, Event, HookRules, Question, Ruling, Verdict, Visit};
 use crate::engine::{Accept, Upgrade};
 use crate::protocol::CloseCode;
@@ -22,7 +22,7 @@ pub(super) const DENIED: &str = "This is not allowed.";
 const RETRY_AFTER_S: &str = "5";
 
 /// Returns the answer to a request for a WebSocket that was decided about.
-pub(super) fn enter(entrance: Entrance, target: Option<Target>, subprotocol: Option<String>) -> Upgrade<Arrival> {
+pub(super) fn enter(entrance: Entrance, target: Option<Target>, subprotocol: Option<String>) -> Upgrade<ArrivalNumber> {
     let (arrival, target) = match entrance {
         Entrance::Open(arrival) => (arrival, target),
         Entrance::Bare(arrival) => (arrival, None),
@@ -32,7 +32,7 @@ pub(super) fn enter(entrance: Entrance, target: Option<Target>, subprotocol: Opt
             return Upgrade::later(async move { enter(entrance.await, target, subprotocol) });
         }
     };
-    let mut accept = Accept::with(arrival);
+    let mut accept = Accept::with(ArrivalNumber::of(arrival));
     if let Some(subprotocol) = subprotocol {
         accept = accept.protocol(subprotocol);
     }

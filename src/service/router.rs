@@ -3,12 +3,11 @@
 //! Owns the mapping from path to service, and the choice of subprotocol. Never talks to a socket. Invariant: a session
 //! with a subscription belongs to `/topics/`, and one without to `/echo`, unless the gate takes all of its messages.
 
-use std::mem;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::api::{self, TokenCheck};
-use super::auth::{self, AccessState, Arrival, Gate, Gated, Passage, Refused, Revocation, Target};
+use super::auth::{self, AccessState, ArrivalNumber, Gate, Gated, Passage, Refused, Revocation, Target};
 use super::desk::Desk;
 use super::entrance::{DENIED, Questions, UNAVAILABLE, enter};
 use super::health;
@@ -198,10 +197,10 @@ impl Router {
 }
 
 impl Handler for Router {
-    type State = Arrival;
+    type State = ArrivalNumber;
     type Mail = ServiceMail;
 
-    fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<Arrival> {
+    fn upgrade(&mut self, request: &UpgradeRequest<'_>) -> Upgrade<ArrivalNumber> {
         self.settings.refresh();
         let target = match (request.path(), Join::parse(request.path(), request.query())) {
             ("/echo", _) => None,
@@ -221,7 +220,7 @@ impl Handler for Router {
     }
 
     fn open(&mut self, session: &mut Session<'_, Self>) {
-        let arrival = mem::take(session.state());
+        let arrival = session.state().take();
         if self.gate.open(session, arrival)
             && let Some(attendance) = &mut self.attendance
         {

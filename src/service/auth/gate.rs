@@ -424,6 +424,11 @@ impl Entrance {
 }
 
 impl Arrival {
+    /// Returns whether it says nothing: everybody is let in.
+    pub(super) fn is_plain(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Returns the decision that a session is closed at once, with these words.
     pub(in crate::service) fn closing(code: CloseCode, reason: String) -> Self {
         Decision::Closed(code, reason).into()
