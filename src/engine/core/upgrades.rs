@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Core;
 use super::pending::UpgradeOffer;
 use crate::engine::handler::{Handler, Upgrade, UpgradeRequest};
+use crate::engine::parts::Parts;
 use crate::engine::reasons::End;
 use crate::engine::session::{Phase, SESSION_PROFILES_MAX, SessionLimits};
 use crate::engine::topics::Subscribe;
@@ -17,7 +18,7 @@ use crate::protocol::deflate::Agreement;
 use crate::protocol::handshake;
 use crate::protocol::http::{Refusal, Request};
 use crate::reactor::{Reactor, Token};
-use crate::tls::ClientCertificate;
+use crate::tls::{Acceptor, ClientCertificate};
 
 impl<H: Handler, R: Reactor> Core<H, R> {
     /// Carries out a handler's decision, `None` if it panicked, for a client that offered these subprotocols.
@@ -125,15 +126,16 @@ impl<H: Handler, R: Reactor> Core<H, R> {
         let Self { handler, reactor, sessions, parts, acceptor, .. } = self;
         let Some(slot) = sessions.get_mut(token) else { return };
         let peer = || slot.transport().peer_address(reactor).ok();
-        let is_current = |shown: &&ClientCertificate| acceptor.as_ref().is_some_and(|own| own.verified(shown));
+        let is_secure = slot.transport().is_secure();
+        let certificate = if is_secure { certificate(parts, acceptor.as_deref(), token) } else { None };
         let offer = UpgradeRequest {
             request,
             handshake: &handshake,
             peer: &peer,
             client,
             limits: parts.session_limits(),
-            is_secure: slot.transport().is_secure(),
-            certificate: parts.tls.certificate(token.index).filter(|shown| is_current(shown)),
+            is_secure,
+            certificate,
         };
         let decision = catch_unwind(AssertUnwindSafe(|| handler.upgrade(&offer))).ok();
         self.count_panic(&decision);
@@ -196,4 +198,12 @@ impl<H: Handler, R: Reactor> Core<H, R> {
             });
         }
     }
+}
+
+/// Returns the certificate that a client has shown, if the settings by which it was verified are in force.
+#[cold]
+#[inline(never)]
+fn certificate<'p>(parts: &'p Parts, acceptor: Option<&Acceptor>, token: Token) -> Option<&'p ClientCertificate> {
+    let shown = parts.tls.certificate(token.index)?;
+    acceptor?.verified(shown).then_some(shown)
 }
