@@ -64,14 +64,14 @@ async fn a_denial_is_a_status_or_a_close_code_as_tokens_refuse_says() {
 
     let server =
         Server::start(&format!("{}[tokens]\nrefuse = \"close\"\n", hooks(&backend, &["connect", "subscribe"])));
-    assert_eq!(server.open("/topics/a").await.next().await, "close 3003 This is not allowed.");
+    assert_eq!(server.open("/topics/a").await.next_with_reason().await, "close 3003 This is not allowed.");
     backend.choose(|call| match &*call.path {
         "/connect" => Mode::allow(),
         _ => answer(json!({ "allow": false, "code": 4001, "reason": "Pay first." })),
     });
-    assert_eq!(server.open("/topics/a").await.next().await, "close 4001 Pay first.");
+    assert_eq!(server.open("/topics/a").await.next_with_reason().await, "close 4001 Pay first.");
     backend.set(Mode::Status(500));
-    let close = server.open("/topics/a").await.next().await;
+    let close = server.open("/topics/a").await.next_with_reason().await;
     assert_eq!(close, "close 1013 This cannot be decided right now. Try again later.");
 }
 
@@ -92,14 +92,14 @@ async fn the_backend_gives_subject_roles_grants_and_an_end() {
 
     // The session is one of ann, whom the operator can turn out.
     let (status, _) = server.post("/api/revoke?sub=ann", "X-API-Key: operator\r\n", "");
-    assert_eq!((status, client.next().await), (200, "close 3000 The token was revoked.".to_owned()));
+    assert_eq!((status, client.next_with_reason().await), (200, "close 3000 The token was revoked.".to_owned()));
 
     backend.set(answer(json!({ "allow": true, "roles": ["reader"], "grants": ["subscribe:a"], "expires": 1 })));
     let mut reader = server.open("/topics/news").await;
-    assert_eq!(reader.next().await, "close 3000 The token has expired.");
+    assert_eq!(reader.next_with_reason().await, "close 3000 The token has expired.");
     let mut writer = server.open("/topics/a").await;
     writer.send("hello").await;
-    assert_eq!(writer.next().await, "close 3003 The token does not allow this.");
+    assert_eq!(writer.next_with_reason().await, "close 3003 The token does not allow this.");
 
     // Without rights in the answer the client has those of anonymous ones, and there is no such role.
     backend.set(Mode::allow());
@@ -129,7 +129,7 @@ async fn a_token_is_verified_before_the_backend_is_asked_which_may_take_rights_a
     assert_eq!(server.ask("/topics/b", &format!("Authorization: {bearer}\r\n")).status, 403);
     let mut client = server.open_with("/topics/a", &[("Authorization", &bearer)]).await;
     client.send(&bearer).await;
-    let close = client.next().await;
+    let close = client.next_with_reason().await;
     assert_eq!(close, "close 3003 The token does not allow this.", "it would bring back what was taken away");
 }
 

@@ -194,7 +194,7 @@ async fn a_server_that_drains_tells_the_last_facts_and_counts_those_that_it_coul
     for client in clients {
         client.close().await;
     }
-    assert!(server.ends_well());
+    assert!(server.end().success());
     assert_eq!(told(&backend).len(), 2);
     assert!(!server.log().contains("are lost"));
 
@@ -204,7 +204,7 @@ async fn a_server_that_drains_tells_the_last_facts_and_counts_those_that_it_coul
     let client = server.open("/echo").await;
     server.signal(libc::SIGTERM);
     client.close().await;
-    assert!(server.ends_well());
+    assert!(server.end().success());
     assert!(server.log().contains("before the server ended are lost: 1."), "{}", server.log());
 }
 

@@ -190,5 +190,5 @@ fn a_handshake_that_waits_for_the_backend_is_answered_when_the_server_ends() {
     backend.wait_for_calls("/connect", 1);
     server.signal(libc::SIGTERM);
     assert_eq!(client.answer().status, 503);
-    assert!(server.ends_well());
+    assert!(server.end().success());
 }

@@ -39,7 +39,7 @@ async fn messages_keep_their_order_however_long_each_answer_takes() {
         writer.send(&number.to_string()).await;
     }
     for number in 0..MESSAGES {
-        assert_eq!(reader.next().await, number.to_string());
+        assert_eq!(reader.next_with_reason().await, number.to_string());
     }
     assert_eq!(backend.wait_for_calls("/publish", MESSAGES as usize).len(), MESSAGES as usize, "each is asked once");
 }
@@ -55,15 +55,15 @@ async fn a_denied_message_is_dropped_and_a_code_ends_the_session() {
     for text in ["one", "deny", "two"] {
         writer.send(text).await;
     }
-    assert_eq!([reader.next().await, reader.next().await], ["one", "two"]);
-    assert_eq!([writer.next().await, writer.next().await], ["one", "two"]);
+    assert_eq!([reader.next_with_reason().await, reader.next_with_reason().await], ["one", "two"]);
+    assert_eq!([writer.next_with_reason().await, writer.next_with_reason().await], ["one", "two"]);
     assert_eq!(server.metric("ringsock_hook_calls_total{hook=\"publish\",result=\"denied\"}"), 1);
     writer.send("close").await;
     writer.send("never").await;
-    assert_eq!(writer.next().await, "close 4002 Be polite.");
+    assert_eq!(writer.next_with_reason().await, "close 4002 Be polite.");
     let mut other = server.open("/topics/a").await;
     other.send("fail").await;
-    assert_eq!(other.next().await, "close 1013 This cannot be decided right now. Try again later.");
+    assert_eq!(other.next_with_reason().await, "close 1013 This cannot be decided right now. Try again later.");
     assert_eq!(reader.next_within(Duration::from_millis(200)).await, None);
     // Bytes are asked about as base64, and an echo not at all.
     other = server.open("/topics/a").await;
@@ -113,7 +113,7 @@ async fn http_with_the_token_of_a_user_is_asked_about_and_with_keys_it_is_not() 
     {
         backend.forget();
         assert_eq!(server.post("/api/publish?topic=a", key, "hello"), (200, json!({ "topic": "a", "sent": "queued" })));
-        assert_eq!(reader.next().await, "hello");
+        assert_eq!(reader.next_with_reason().await, "hello");
         assert_eq!(backend.calls().len(), asked, "{key}");
     }
     assert_eq!(

@@ -1,7 +1,5 @@
 //! Places of tokens, refusals, and the first message.
 
-use std::fs;
-
 use serde_json::json;
 
 use super::server::{FEEDER, Server, now_s, signed, token, token_for, token_of};
@@ -78,7 +76,7 @@ fn a_token_lets_in_from_each_place_and_hostile_ones_are_told_one_status() {
             assert_eq!(shown(&path, &headers), refusal, "{place}: {token}");
         }
     }
-    let log = fs::read_to_string(&server.log).unwrap();
+    let log = server.log();
     assert!(log.contains("A token was refused.") && log.contains("The client asks for a WebSocket."), "{log}");
     let secrets = ["eyJ", "0123456789abcdef", "bearer.", "token="];
     let shown: Vec<&str> = log.lines().filter(|line| secrets.iter().any(|secret| line.contains(secret))).collect();

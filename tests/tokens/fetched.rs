@@ -1,6 +1,5 @@
 //! Key sets that are fetched: by URL and by discovery, with rotation, unknown keys, faults of the issuer and reloads.
 
-use std::fs;
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::issuer::{Issuer, Key, set, write, write_json};
-use super::server::{PATIENCE, Server, now_s, token_of};
+use super::server::{Server, now_s, token_of};
+use crate::program::run::PATIENCE;
 
 /// The shortest time between two fetches, and a little more.
 const COOL_DOWN: Duration = Duration::from_millis(10_200);
@@ -138,7 +138,7 @@ fn an_issuer_without_an_answer_costs_its_own_tokens_a_503_and_nobody_else() {
     // Each issuer is asked a second time, and the log says nothing more.
     let quick = |(name, _, issuer): &(&str, &str, Issuer)| *name == "slow" || issuer.calls_in_all() >= 2;
     wait_until("they are asked again", || faults.iter().all(quick));
-    let told = |text: &str| fs::read_to_string(&server.log).unwrap().lines().filter(|line| line.contains(text)).count();
+    let told = |text: &str| server.log().lines().filter(|line| line.contains(text)).count();
     wait_until("each outage is told", || told("cannot be fetched: ") >= count);
     assert_eq!(told("cannot be fetched: "), count);
     assert!(server.metric("ringsock_issuer_fetches_failed_total") >= count as u64);

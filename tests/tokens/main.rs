@@ -6,6 +6,10 @@
 #[allow(dead_code, reason = "each of these tests uses a part of it")]
 mod program;
 
+#[path = "../program/configured.rs"]
+#[allow(dead_code, reason = "each of these tests uses a part of it")]
+mod configured;
+
 mod command;
 mod ends;
 mod entrance;

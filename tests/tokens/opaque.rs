@@ -1,6 +1,5 @@
 //! Opaque tokens, about which an issuer is asked (RFC 7662).
 
-use std::fs;
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -96,7 +95,7 @@ async fn an_opaque_token_opens_a_session_with_the_rights_of_its_claims() {
     assert!(calls.iter().all(|call| call.head.contains("\r\nauthorization: Basic cmluZyUzQXNvY2s6")), "{calls:?}");
     assert_eq!(calls[0].body, "token=good&token_type_hint=access_token");
     assert_eq!(calls.iter().filter(|call| call.body.starts_with("token=good&")).count(), 1, "the answer is kept");
-    let log = fs::read_to_string(&server.log).unwrap();
+    let log = server.log();
     for secret in [SECRET, "of-issuer", "cmluZy", "unknown&"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
@@ -164,7 +163,7 @@ fn an_issuer_that_cannot_be_asked_is_a_503_until_it_answers() {
     }
     issuer.answer_by(|call, stream| answer(&[("rubbish", claims("ann"))], call, stream));
     wait_until("it is asked again", || status(&server, "rubbish") == 101);
-    let log = fs::read_to_string(&server.log).unwrap();
+    let log = server.log();
     let told = |text: &str| log.lines().filter(|line| line.contains(text)).count();
     assert_eq!((told("cannot be asked about tokens"), told("can be asked about tokens again")), (1, 1), "one outage");
     assert!(server.metric("ringsock_issuer_questions_failed_total") >= 6);
