@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -20,25 +19,23 @@ MESSAGES = (
     ("fan-out of 128 B to 1,000", "fanout", ("-c", "1000", "-s", "128"), 1.3),
 )
 SECONDS = 1.5
+WARM_UP_S = 0.3
 # What is held at first, and in the end: a descriptor table has room for 20,000 here.
 HELD = (6_000, 18_000)
 IDLE_BYTES_MAX = 400
 SHAKING = 5_000
 SHAKING_BYTES_MAX = 8 * 1024
-BROKEN_OFF_EACH = 20_000
-# What a million handshakes more may leave in the allocator's own lists.
-LEFT_BYTES_MAX = 4 << 20
 READ_BYTES = 64 * 1024
 
 
-def messages(certificates, rounds):
+def messages(folder, rounds):
     """Medians of the ratio to the plain path, and to uWebSockets over TLS, in turns."""
     with contextlib.ExitStack() as stack:
         servers = {
-            "plain": stack.enter_context(measure.serving(certificates, tls=False)),
-            "tls": stack.enter_context(measure.serving(certificates)),
-            "rustls' records": stack.enter_context(measure.serving(certificates, "--set", "tls.records=rustls")),
-            "uWebSockets": stack.enter_context(uwebsockets(certificates)),
+            "plain": stack.enter_context(measure.serving(folder, tls=False)),
+            "tls": stack.enter_context(measure.serving(folder)),
+            "rustls' records": stack.enter_context(measure.serving(folder, "--set", "tls.records=rustls")),
+            "uWebSockets": stack.enter_context(uwebsockets(folder)),
         }
         for text, task, load, bound in MESSAGES:
             taken = {name: [] for name in servers}
@@ -54,16 +51,15 @@ def messages(certificates, rounds):
 
 def cost_us(running, task, load, tls):
     before = measure.cpu_s(running.pid)
-    flags = (*load, "-d", str(SECONDS), "--warm-up", "0.3")
+    flags = (*load, "-d", str(SECONDS), "--warm-up", str(WARM_UP_S))
     taken = measure.outcome(measure.bench(task, running.address, *flags, tls=tls))
-    # The processor time of the warm-up counts, and so do its messages: all that the bench has received since it began.
-    warm_up = [sample for sample in taken["samples"] if sample["stage"] == "warmup"]
-    received = taken["received"] * (1 + 0.3 / taken["measured_s"]) if warm_up else taken["received"]
+    # The processor time of the warm-up counts, and so do its messages.
+    received = taken["received"] * (1 + WARM_UP_S / taken["measured_s"])
     return (measure.cpu_s(running.pid) - before) / received * 1e6
 
 
 @contextlib.contextmanager
-def uwebsockets(certificates):
+def uwebsockets(folder):
     """uWebSockets over TLS, as scripts/compare builds it."""
     sys.path.insert(0, str(server.ROOT / "compare"))
     import roster
@@ -74,8 +70,7 @@ def uwebsockets(certificates):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = ["taskset", "-c", str(measure.PROCESSORS[0]), *peer.command.format(port=port).split()]
-    files = [flag for flag in certificates.flags if not flag.startswith("--")]
-    process = subprocess.Popen([*command, *files], cwd=server.ROOT, preexec_fn=server.prepare_child)
+    process = subprocess.Popen([*command, *measure.pair(folder)], cwd=server.ROOT, preexec_fn=server.prepare_child)
     try:
         deadline = time.monotonic() + server.START_SECONDS_MAX
         while time.monotonic() < deadline:
@@ -88,34 +83,21 @@ def uwebsockets(certificates):
         process.wait()
 
 
-def memory(certificates, rounds):
-    """Bytes of an idle connection, of one that shakes hands, and what handshakes leave that were broken off."""
+def memory(folder, rounds):
+    """Bytes of an idle connection, and of one that shakes hands."""
     for name, tls, bound in (("ws", False, 139), ("wss", True, IDLE_BYTES_MAX)):
-        few, many = (held_bytes(measure.serving(certificates, tls=tls), count, tls) for count in HELD)
+        few, many = (held_bytes(measure.serving(folder, tls=tls), count, tls) for count in HELD)
         yield f"bytes of an idle {name} connection", (many - few) / (HELD[1] - HELD[0]), bound
-    few, many = (held_bytes(uwebsockets(certificates), count, True) for count in HELD)
+    few, many = (held_bytes(uwebsockets(folder), count, True) for count in HELD)
     yield "bytes of an idle wss connection of uWebSockets", (many - few) / (HELD[1] - HELD[0]), None
     hello = client_hello()
-    with measure.serving(certificates, "--set", "timeouts.handshake-timeout-ms=120s") as running:
+    with measure.serving(folder, "--set", "timeouts.handshake-timeout-ms=120s") as running:
         before = measure.private_bytes(running.pid)
         sockets = [half_shaken(running.address, hello) for _ in range(SHAKING)]
         grown = measure.private_bytes(running.pid) - before
         yield "bytes of a connection that shakes hands", grown / SHAKING, SHAKING_BYTES_MAX
         for open_socket in sockets:
             open_socket.close()
-    with measure.serving(certificates) as running:
-        for step in BREAKS.values():
-            step(running.address, hello, 1_000)
-        before = settled(running.pid)
-        for step in BREAKS.values():
-            step(running.address, hello, BROKEN_OFF_EACH)
-        count = BROKEN_OFF_EACH * len(BREAKS)
-        yield f"bytes more after {count:,} handshakes were broken off", settled(running.pid) - before, LEFT_BYTES_MAX
-
-
-def settled(pid):
-    time.sleep(3)
-    return measure.private_bytes(pid)
 
 
 def held_bytes(starting, count, tls):
@@ -156,67 +138,10 @@ def half_shaken(address, hello):
     return client
 
 
-def in_batches(count, start, end=socket.socket.close):
-    """Starts so many clients, and ends each once some hundred others have come."""
-    clients = []
-    for _ in range(count):
-        clients.append(start())
-        if len(clients) == 200:
-            end(clients.pop(0))
-    for client in clients:
-        end(client)
-
-
-def before_a_byte(address, hello, count):
-    in_batches(count, lambda: connect(address))
-
-
-def within_the_hello(address, hello, count):
-    def start():
-        client = connect(address)
-        client.sendall(hello[: len(hello) // 2])
-        return client
-
-    in_batches(count, start)
-
-
-def behind_the_hello(address, hello, count):
-    def start():
-        client = connect(address)
-        client.sendall(hello)
-        return client
-
-    in_batches(count, start)
-
-
-def behind_the_answer(address, hello, count):
-    in_batches(count, lambda: half_shaken(address, hello))
-
-
-def behind_rubbish(address, hello, count):
-    """The server's keys are agreed on, and what follows does not open."""
-
-    def start():
-        client = half_shaken(address, hello)
-        client.sendall(b"\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x40" + bytes(64))
-        return client
-
-    in_batches(count, start)
-
-
-BREAKS = {
-    "before a byte": before_a_byte,
-    "within the ClientHello": within_the_hello,
-    "behind the ClientHello": behind_the_hello,
-    "behind the server's answer": behind_the_answer,
-    "with a Finished that is none": behind_rubbish,
-}
-
-
-def handshakes(certificates, rounds):
+def handshakes(folder, rounds):
     """Processor time of a handshake with its upgrade; `cargo bench --bench tls` has that of the library alone."""
     for name, tls in (("ws", False), ("wss", True)):
-        with measure.serving(certificates, tls=tls) as running:
+        with measure.serving(folder, tls=tls) as running:
             taken = []
             for _ in range(rounds):
                 before = measure.cpu_s(running.pid)
@@ -225,6 +150,3 @@ def handshakes(certificates, rounds):
                 count = done["per_second"] * done["measured_s"]
                 taken.append((measure.cpu_s(running.pid) - before) / count * 1e6)
             yield f"µs of a {name} handshake with its upgrade and its end", measure.median(taken), None
-
-
-assert shutil.which("openssl"), "openssl is needed"

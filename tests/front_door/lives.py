@@ -1,9 +1,8 @@
-"""Sessions through reloads, resumptions and the end of their tokens."""
+"""Sessions through resumptions and the end of their tokens."""
 
 import os
 import selectors
 import signal
-import socket
 import ssl
 import subprocess
 import time
@@ -12,9 +11,6 @@ import cost
 import measure
 import server
 
-SESSIONS = 1_000
-RELOADS = 100
-SEEN_S_MAX = 1
 RESUMPTIONS = 200
 EXPIRING = 10_000
 GRACE_S = 10
@@ -27,83 +23,11 @@ UPGRADE = (
 )
 
 
-def reloads(certificates, rounds):
-    """Sessions that are dropped by reloads of good and bad files, and the time until a new certificate is seen."""
-    good = certificates.folder / "reloaded.pem", certificates.folder / "reloaded.key"
-    certificates.make("reloaded")
-    flags = ("--tls-certificate", good[0], "--tls-key", good[1], "--cores", "2")
-    with server.running(flags) as running:
-        bench = measure.bench("idle", running.address, "-c", str(SESSIONS), "-d", "600", "--warm-up", "0.1")
-        load = subprocess.Popen(bench, stdout=subprocess.PIPE, text=True)
-        while len(os.listdir(f"/proc/{running.pid}/fd")) <= SESSIONS:
-            time.sleep(0.1)
-        slowest_s = 0
-        for number in range(RELOADS):
-            fault = FAULTS[number % len(FAULTS)]
-            fault(certificates, *good)
-            shown = serial_shown(running.address)
-            wanted = None if fault is not replaced else serial_of(good[0])
-            began = time.monotonic()
-            os.kill(running.pid, signal.SIGHUP)
-            if wanted is None:
-                time.sleep(0.1)
-                if serial_shown(running.address) != shown:
-                    raise SystemExit(f"A bad file ({fault.__name__}) changed the certificate.")
-                continue
-            while serial_shown(running.address) != wanted:
-                if time.monotonic() > began + 10:
-                    raise SystemExit("A new certificate was not in use after 10 s.")
-                time.sleep(0.005)
-            slowest_s = max(slowest_s, time.monotonic() - began)
-        held = len(os.listdir(f"/proc/{running.pid}/fd"))
-        # SIGINT ends the hold in order, with an echo on every connection.
-        load.send_signal(signal.SIGINT)
-        report = load.communicate()[0]
-        answered = next((line for line in report.splitlines() if "answered" in line), report)
-        print(f"the hold says: {answered.strip()}", flush=True)
-        yield f"sessions dropped by {RELOADS} reloads", max(0, SESSIONS - held), 0
-        yield "faults that the hold reports", report.count("FAULT"), 0
-        yield "seconds until a new certificate is in use", slowest_s, SEEN_S_MAX
-
-
-def replaced(certificates, certificate, key):
-    certificates.make("reloaded")
-
-
-def half_written(certificates, certificate, key):
-    certificates.make("reloaded")
-    certificate.write_bytes(certificate.read_bytes()[:300])
-
-
-def of_another_key(certificates, certificate, key):
-    certificates.make("reloaded")
-    certificates.make("other")
-    key.write_bytes((certificates.folder / "other.key").read_bytes())
-
-
-def missing(certificates, certificate, key):
-    certificate.unlink(missing_ok=True)
-
-
-FAULTS = (replaced, half_written, of_another_key, missing)
-
-
-def serial_of(path):
-    return subprocess.run(["openssl", "x509", "-serial", "-noout", "-in", path], capture_output=True, text=True).stdout
-
-
-def serial_shown(address):
-    host, port = address.rsplit(":", 1)
-    shown = ssl.get_server_certificate((host, int(port)))
-    given = {"input": shown, "capture_output": True, "text": True}
-    return subprocess.run(["openssl", "x509", "-serial", "-noout"], **given).stdout
-
-
-def resumption(certificates, rounds):
+def resumption(folder, rounds):
     """The share of sessions that are not resumed, over cores, reloads and two processes with one key file."""
-    keys = certificates.folder / "tickets.key"
+    keys = folder / "tickets.key"
     keys.write_bytes(os.urandom(80))
-    flags = [*certificates.flags, "--set", f"tls.ticket-keys={keys}", "--cores", "2"]
+    flags = [*measure.tls_flags(folder), "--set", f"tls.ticket-keys={keys}", "--cores", "2"]
     with server.running(flags) as one, server.running(flags) as other:
         context = ssl._create_unverified_context()
         session, resumed = None, 0
@@ -122,9 +46,9 @@ def resumption(certificates, rounds):
         yield "share of sessions that were not resumed", 1 - resumed / (RESUMPTIONS - 1), 0.05
 
 
-def expiry(certificates, rounds):
+def expiry(folder, rounds):
     """When so many sessions with one end are closed: within the grace, spread over it."""
-    settings = certificates.folder / "expiry.toml"
+    settings = folder / "expiry.toml"
     settings.write_text(
         f'[[issuer]]\nname = "a"\nkey = "{SECRET}"\nroles = ["all"]\n[[role]]\nname = "all"\n'
         f'grants = ["subscribe,publish:*"]\n[tokens]\ngrace-ms = {GRACE_S * 1000}\n'

@@ -8,20 +8,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "judges")]
 
+import authority  # noqa: E402
 import cost  # noqa: E402
-import floods  # noqa: E402
 import lives  # noqa: E402
 import server  # noqa: E402
-from certificates import Certificates  # noqa: E402
 
 PARTS = {
     "messages": cost.messages,
     "memory": cost.memory,
     "handshakes": cost.handshakes,
-    "flood": floods.flood,
-    "reloads": lives.reloads,
     "resumption": lives.resumption,
     "expiry": lives.expiry,
 }
@@ -36,10 +34,10 @@ def main():
     server.raise_fd_limit()
     missed = []
     with tempfile.TemporaryDirectory() as folder:
-        certificates = Certificates(Path(folder))
+        authority.write(folder)
         for part in options.parts or PARTS:
             print(f"--- {part}", flush=True)
-            for text, value, bound in PARTS[part](certificates, options.rounds):
+            for text, value, bound in PARTS[part](Path(folder), options.rounds):
                 kept = bound is None or value <= bound
                 mark = "" if bound is None else f" (at most {bound:g})" if kept else f" (MISSED: at most {bound:g})"
                 print(f"{text}: {value:.4g}{mark}", flush=True)

@@ -3,7 +3,6 @@
 The server has the first processor, and the load the last one.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -18,12 +17,20 @@ PROCESSORS = sorted(os.sched_getaffinity(0))
 PRIVATE = re.compile(r"(?:Private_Dirty|Private_Clean|Swap):\s+(\d+)")
 
 
-@contextlib.contextmanager
-def serving(certificates, *more, tls=True, cores=1):
-    """A server of so many cores, over TLS or plain."""
-    flags = ["--cores", str(cores), *(certificates.flags if tls else []), *more]
-    with server.running(flags) as running:
-        yield running
+def pair(folder):
+    """The files of a certificate with a P-256 key, and of the key."""
+    return str(folder / "ecdsa.pem"), str(folder / "ecdsa.key")
+
+
+def tls_flags(folder):
+    """The flags of a server with this certificate."""
+    certificate, key = pair(folder)
+    return ["--tls-certificate", certificate, "--tls-key", key]
+
+
+def serving(folder, *more, tls=True):
+    """A server of one core, over TLS or plain."""
+    return server.running(["--cores", "1", *(tls_flags(folder) if tls else []), *more])
 
 
 def cpu_s(pid):
