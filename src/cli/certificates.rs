@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use ringsock::config::{Settings, TlsConfig};
 use ringsock::{TlsAcceptor, TlsCertificate, TlsReplacement, TlsSettings};
@@ -141,7 +141,7 @@ fn check(
 
 /// Returns the fault of a certificate that has expired, in a sentence.
 pub fn expired(settings: &TlsSettings) -> Option<String> {
-    let now_s = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let now_s = super::now_s();
     let age_s = |certificate: &TlsCertificate| Some(now_s.saturating_sub(u64::try_from(certificate.expires_s()).ok()?));
     let (names, age_s) = settings
         .certificates

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stream::{Cut, Stream};
 
@@ -33,6 +33,11 @@ const USAGE: u8 = 2;
 
 /// The longest wait for the program's last output. 2 s: enough on a busy processor, and nothing is served any more.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Returns the time in seconds since 1970.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
 
 /// Prints the result of a command. A reader that closed the pipe, as head(1) does, is not an error.
 pub fn print(text: &str) -> Result<(), String> {

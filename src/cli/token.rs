@@ -124,7 +124,7 @@ impl Make {
         let signer = self.signer(issuer)?;
         let token = signer.sign(self.kid.as_deref(), &self.claims(issuer, rules)?)?;
         super::print(&format!("{token}\n"))?;
-        if let Err(reason) = Issuers::default().judge_waiting(rules, &token, now_s()) {
+        if let Err(reason) = Issuers::default().judge_waiting(rules, &token, super::now_s()) {
             super::print_error(format!("A server with this configuration refuses the token. {reason}"));
             return Ok(ExitCode::FAILURE);
         }
@@ -171,7 +171,7 @@ impl Make {
     }
 
     fn claims(&self, issuer: &IssuerSettings, rules: &AccessRules) -> Result<Map<String, Value>, String> {
-        let (mut claims, now_s) = (Map::new(), now_s());
+        let (mut claims, now_s) = (Map::new(), super::now_s());
         let mut set = |name: &str, value: Value| claims.insert(name.to_owned(), value);
         set("iat", now_s.into());
         set("exp", now_s.saturating_add(self.life.as_secs()).into());
@@ -221,7 +221,7 @@ impl Explain {
         let token = if self.token == "-" { from_standard_input()? } else { self.token.clone() };
         let token = token.trim();
         let token = token.strip_prefix("Bearer ").unwrap_or(token);
-        let explained = Issuers::default().judge_waiting(rules, token, now_s()).and_then(|claims| {
+        let explained = Issuers::default().judge_waiting(rules, token, super::now_s()).and_then(|claims| {
             let (roles, grants) = (rules.roles_of(&claims)?, rules.grants_of(&claims)?);
             Ok((claims, roles, GrantSet::new(grants)))
         });
@@ -269,7 +269,7 @@ fn word(is_allowed: bool) -> &'static str {
 
 /// Returns when a token ends.
 fn ends(expires_at_s: u64) -> String {
-    let left = Duration::from_secs(expires_at_s.saturating_sub(now_s()));
+    let left = Duration::from_secs(expires_at_s.saturating_sub(super::now_s()));
     format!("in {}", humantime::format_duration(left))
 }
 
@@ -278,8 +278,4 @@ fn from_standard_input() -> io::Result<String> {
     let mut text = String::new();
     io::stdin().take(2 * TOKEN_BYTES_MAX as u64).read_to_string(&mut text)?;
     Ok(text)
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -90,9 +90,12 @@ fn hook_fault(config: &Config) -> Option<String> {
 
 /// Returns the word in the allowed origins that any web page can be. Sandboxed pages are all null.
 fn any_page(config: &Config) -> Option<&'static str> {
-    let origins = config.origins.to_string();
-    let is_listed = |word: &&str| origins.split(',').any(|listed| listed.trim() == *word);
-    ["*", "null"].into_iter().find(is_listed)
+    first_listed(&config.origins.to_string(), &["*", "null"])
+}
+
+/// Returns the first of these words that a list of origins has.
+fn first_listed(origins: &str, words: &[&'static str]) -> Option<&'static str> {
+    words.iter().copied().find(|word| origins.split(',').any(|listed| listed.trim() == *word))
 }
 
 fn api_fault(config: &Config) -> Option<ConfigError> {
@@ -106,8 +109,6 @@ fn api_fault(config: &Config) -> Option<ConfigError> {
         return Some(ConfigError::ApiInsecure { listen: listen.address.clone() });
     }
     // A page can have any name point to this host, and sandboxed ones are all null.
-    let pages = config.api_allow_origin.to_string();
-    let is_listed = |word: &&str| pages.split(',').any(|listed| listed.trim() == *word);
-    let word = ["*", "same-host", "null"].into_iter().find(is_listed)?;
+    let word = first_listed(&config.api_allow_origin.to_string(), &["*", "same-host", "null"])?;
     Some(ConfigError::ApiInsecureForPages { word })
 }

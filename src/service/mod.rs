@@ -28,6 +28,8 @@ mod router;
 mod settings;
 #[cfg(feature = "services")]
 mod topics;
+#[cfg(feature = "services")]
+mod wall_clock;
 
 pub use admin::Admin;
 #[cfg(feature = "services")]

@@ -136,9 +136,12 @@ impl Router {
         let ServiceSettings { api, api_origins, access, hooks, .. } = self.settings.value();
         let hooks = hooks.as_ref().filter(|hooks| hooks.point(Event::Publish).is_some())?;
         let rules = access.as_deref()?;
-        let mut check = self.gate.publishing(Some(rules));
-        let (topic, message) = api::published_by_token(request, api, api_origins, dynamic(&mut check))?;
-        let user = self.gate.user(rules, request)?;
+        let mut user = None;
+        let mut check = |request: &Request<'_>, topic: &str| {
+            Some(self.gate.publisher(rules, request, topic)?.map(|publisher| user = publisher))
+        };
+        let (topic, message) = api::published_by_token(request, api, api_origins, Some(&mut check))?;
+        let user = user?;
         let asker = Asker { session: None, subject: user.subject(), roles: user.roles() };
         let question = Question::publishing(asker, &topic, None, message);
         let asked = self.backend.ask(hooks, Event::Publish, &question);

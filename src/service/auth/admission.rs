@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::allowed::Allowed;
 use super::error::TokenError;
@@ -21,6 +21,7 @@ use crate::engine::Subscribe;
 use crate::protocol::CloseCode;
 use crate::protocol::http::Response;
 use crate::service::desk::{Desk, Waiting};
+use crate::service::wall_clock::unix_ms;
 use crate::tls::ClientCertificate;
 
 /// The longest wait of a client for the issuer of its token: a person notices more. An answer that comes later is there
@@ -255,8 +256,7 @@ fn refusal(doubt: &Doubt) -> Refused {
 
 /// Returns the time.
 pub(super) fn now() -> Now {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX) }
+    Now { ms: unix_ms() }
 }
 
 #[cfg(test)]

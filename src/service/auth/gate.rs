@@ -67,6 +67,9 @@ enum Decision {
     Closed(CloseCode, String),
 }
 
+/// The step of a session whose token has an identity.
+type Then<H> = fn(&mut Gate, &AccessRules, &mut Session<'_, H>, Identity) -> Result<(), Refused>;
+
 /// A session of a server with rules of access.
 #[derive(Debug)]
 struct Member {
@@ -218,7 +221,7 @@ impl Gate {
             (Standing::Waiting { .. }, Some(token), Some(rules))
                 if rules.tokens().from.contains(TokenPlace::FirstMessage) =>
             {
-                self.enter(rules, session, token)
+                self.identify(rules, session, token, Self::entered)
             }
             (Standing::Waiting { .. }, ..) => Err(Refused::Unauthorized),
             (Standing::Admitted(admitted), Some(token), rules) if admitted.is_renewed_by(token) => match rules {
@@ -244,22 +247,6 @@ impl Gate {
     }
 
     /// Lets a session in that has sent its token.
-    fn enter<H: Gated>(
-        &mut self,
-        rules: &Arc<AccessRules>,
-        session: &mut Session<'_, H>,
-        token: &str,
-    ) -> Result<(), Refused> {
-        match self.admission.identify(rules, token, Purpose::Session) {
-            Ok(identity) => self.entered(rules, session, identity),
-            Err(Undecided::Refused(refused)) => Err(refused),
-            Err(Undecided::Waits(waiting)) => {
-                self.identify_later(rules, session, (token, waiting), Self::entered);
-                Ok(())
-            }
-        }
-    }
-
     fn entered<H: Handler>(
         &mut self,
         rules: &AccessRules,
@@ -295,14 +282,7 @@ impl Gate {
             return Err(Refused::Forbidden);
         }
         old.renewable_at_ms = now.ms + RENEWAL_MS_MIN;
-        match self.admission.identify(rules, token, Purpose::Session) {
-            Ok(identity) => self.renewed(rules, session, identity),
-            Err(Undecided::Refused(refused)) => Err(refused),
-            Err(Undecided::Waits(waiting)) => {
-                self.identify_later(rules, session, (token, waiting), Self::renewed);
-                Ok(())
-            }
-        }
+        self.identify(rules, session, token, Self::renewed)
     }
 
     fn renewed<H: Handler>(
@@ -327,6 +307,24 @@ impl Gate {
         Ok(())
     }
 
+    /// Goes on with the identity of a token, at once or later.
+    fn identify<H: Gated>(
+        &mut self,
+        rules: &Arc<AccessRules>,
+        session: &mut Session<'_, H>,
+        token: &str,
+        then: Then<H>,
+    ) -> Result<(), Refused> {
+        match self.admission.identify(rules, token, Purpose::Session) {
+            Ok(identity) => then(self, rules, session, identity),
+            Err(Undecided::Refused(refused)) => Err(refused),
+            Err(Undecided::Waits(waiting)) => {
+                self.identify_later(rules, session, (token, waiting), then);
+                Ok(())
+            }
+        }
+    }
+
     /// Goes on with a token once its issuer has answered. The session is not read meanwhile, so that nothing overtakes
     /// the token.
     fn identify_later<H: Gated>(
@@ -334,7 +332,7 @@ impl Gate {
         rules: &Arc<AccessRules>,
         session: &mut Session<'_, H>,
         (token, waiting): (&str, Waiting<()>),
-        then: fn(&mut Self, &AccessRules, &mut Session<'_, H>, Identity) -> Result<(), Refused>,
+        then: Then<H>,
     ) {
         session.pause();
         let (admission, handle) = (Rc::clone(&self.admission), session.handle());
@@ -382,30 +380,31 @@ impl Gate {
         session.close(CloseCode::UNAUTHORIZED, "The token was revoked.");
     }
 
-    /// Returns the user whose token an HTTP request carries; `None` for the key of a program.
-    pub(in crate::service) fn user(&self, rules: &AccessRules, request: &Request<'_>) -> Option<User> {
-        let Carried::Token(token) = places::in_header(request) else { return None };
-        let identity = self.admission.identify(rules, &token, Purpose::Request).ok()?;
-        (identity.issuer.is_some() || identity.subject.is_some()).then_some(User(identity))
-    }
-
     /// Returns the check whether an HTTP request may publish to a topic; `None` without rules.
     pub(in crate::service) fn publishing<'g>(
         &'g self,
         rules: Option<&'g AccessRules>,
     ) -> Option<impl FnMut(&Request<'_>, &str) -> Option<Result<(), Refused>>> {
-        rules.map(|rules| move |request: &Request<'_>, topic: &str| self.may_publish(rules, request, topic))
+        rules.map(|rules| {
+            move |request: &Request<'_>, topic: &str| Some(self.publisher(rules, request, topic)?.map(|_| ()))
+        })
     }
 
-    /// Decides whether an HTTP request may publish to a topic. Returns `None` if it carries no token.
-    fn may_publish(&self, rules: &AccessRules, request: &Request<'_>, topic: &str) -> Option<Result<(), Refused>> {
+    /// Decides whether an HTTP request may publish to a topic, and returns the user whose token it carries; no user for
+    /// the key of a program. Returns `None` if it carries neither.
+    pub(in crate::service) fn publisher(
+        &self,
+        rules: &AccessRules,
+        request: &Request<'_>,
+        topic: &str,
+    ) -> Option<Result<Option<User>, Refused>> {
         let token = match places::in_header(request) {
             Carried::Token(token) => token,
             Carried::Unreadable => return Some(Err(Refused::Unauthorized)),
             Carried::Nothing | Carried::Certificate => return None,
         };
         Some(match self.admission.identify(rules, &token, Purpose::Request) {
-            Ok(identity) if identity.grants.allows(Verb::Publish, topic) => Ok(()),
+            Ok(identity) if identity.grants.allows(Verb::Publish, topic) => Ok(User::of(identity)),
             Ok(_) => Err(Refused::Forbidden),
             Err(Undecided::Refused(refused)) => Err(refused),
             Err(Undecided::Waits(_)) => Err(Refused::Unavailable),
@@ -473,6 +472,11 @@ impl Standing {
 pub(in crate::service) struct User(Identity);
 
 impl User {
+    /// Returns the user that an identity is of; `None` for the key of a program.
+    fn of(identity: Identity) -> Option<Self> {
+        (identity.issuer.is_some() || identity.subject.is_some()).then_some(Self(identity))
+    }
+
     pub(in crate::service) fn subject(&self) -> Option<&str> {
         self.0.subject.as_deref()
     }

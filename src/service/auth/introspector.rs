@@ -175,6 +175,7 @@ mod tests {
 
     use super::*;
     use crate::service::auth::answers::{ACTIVE_MS, INACTIVE_MS};
+    use crate::service::auth::key_source::counted;
 
     fn introspector() -> Introspector {
         Introspector::new("a", "https://a.example/introspect".parse().unwrap(), ("ringsock", "s3cret"), 100)
@@ -190,13 +191,7 @@ mod tests {
     }
 
     fn inquire(introspector: &Introspector, token: &str, now_ms: u64, resumed: &Arc<AtomicUsize>) -> Inquiry {
-        let mut may_wait = || -> Option<Resume> {
-            let resumed = Arc::clone(resumed);
-            Some(Box::new(move || {
-                resumed.fetch_add(1, Ordering::Relaxed);
-            }))
-        };
-        introspector.inquire(token, now_ms, Some(&mut may_wait))
+        introspector.inquire(token, now_ms, Some(&mut || counted(resumed)))
     }
 
     #[test]

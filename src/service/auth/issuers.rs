@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -21,6 +21,7 @@ use super::rules::AccessRules;
 use super::token;
 use super::verifier::{Claims, Issuer};
 use crate::outbound::{Client, Outbound};
+use crate::service::wall_clock::unix_s;
 
 /// The life of an active token whose answer says no end, in seconds, from the question on. Its sessions end or are
 /// renewed after it.
@@ -282,9 +283,8 @@ impl Issuers {
 
     /// Returns the time.
     fn now(&self) -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let ms = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Moment { ms, s: since.as_secs() }
+        Moment { ms, s: unix_s() }
     }
 }
 

@@ -206,6 +206,15 @@ impl fmt::Debug for KeySource {
     }
 }
 
+/// Returns a [`Resume`] that counts.
+#[cfg(test)]
+pub(super) fn counted(resumed: &Arc<std::sync::atomic::AtomicUsize>) -> Option<Resume> {
+    let resumed = Arc::clone(resumed);
+    Some(Box::new(move || {
+        resumed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -236,13 +245,7 @@ mod tests {
 
     /// Consults a source for a token that may wait, and counts those that go on.
     fn consult(source: &KeySource, id: &str, now_ms: u64, resumed: &Arc<AtomicUsize>) -> Consulted {
-        let mut may_wait = || -> Option<Resume> {
-            let resumed = Arc::clone(resumed);
-            Some(Box::new(move || {
-                resumed.fetch_add(1, Ordering::Relaxed);
-            }))
-        };
-        source.consult(id, now_ms, Some(&mut may_wait))
+        source.consult(id, now_ms, Some(&mut || counted(resumed)))
     }
 
     #[test]

@@ -114,13 +114,7 @@ impl AccessRules {
     /// before keeps it, and one that is asked as before keeps its answers.
     pub fn succeeding(settings: &AccessSettings, before: Option<&Self>) -> Result<Option<Self>, AccessFault> {
         let AccessSettings { tokens, issuers, roles, api_keys } = settings;
-        let named = Roles::new(roles.iter().map(|role| (role.name.clone(), Vec::new())));
-        if let Some(fault) = unknown_role(&named, &tokens.certificate_roles) {
-            return Err(AccessFault { section: "tokens", name: "certificate-roles".to_owned(), fault });
-        }
-        if issuers.is_empty() && roles.is_empty() && api_keys.is_empty() {
-            return Ok(None);
-        }
+        let has_none = issuers.is_empty() && roles.is_empty() && api_keys.is_empty();
         check_names("role", roles.iter().map(|role| &role.name))?;
         check_names("issuer", issuers.iter().map(|issuer| &issuer.name))?;
         check_names("api-key", api_keys.iter().map(|key| &key.name))?;
@@ -129,6 +123,12 @@ impl AccessRules {
             return Err(AccessFault { section: "role", name: role.name.clone(), fault });
         }
         let roles = Roles::new(roles.iter().map(|role| (role.name.clone(), role.grants.clone())));
+        if let Some(fault) = unknown_role(&roles, &tokens.certificate_roles) {
+            return Err(AccessFault { section: "tokens", name: "certificate-roles".to_owned(), fault });
+        }
+        if has_none {
+            return Ok(None);
+        }
         for (at, key) in api_keys.iter().enumerate() {
             let fault = check_api_key(key, &api_keys[..at]).or_else(|| unknown_role(&roles, &key.roles));
             if let Some(fault) = fault {

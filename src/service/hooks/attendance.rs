@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use super::fact::{About, Departure};
 use super::facts::Facts;
 use crate::engine::{Ended, Handler, Session, SessionId};
+use crate::service::wall_clock::unix_ms;
 
 /// See the module.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Attendance {
     /// Notes a session that has opened.
     pub(in crate::service) fn open<H: Handler>(&mut self, session: &Session<'_, H>, name: Option<&str>) {
         let about = About { session: session.id(), name: name.map(Arc::from), address: session.client_address() };
-        self.facts.connected(&about, now_ms());
+        self.facts.connected(&about, unix_ms());
         self.present.insert(session.id(), Visitor { about, since: Instant::now(), topics: Vec::new() });
     }
 
@@ -51,7 +52,7 @@ impl Attendance {
     pub(in crate::service) fn subscribed(&mut self, id: SessionId, topic: &str) {
         if let Some(visitor) = self.present.get_mut(&id) {
             let topic: Arc<str> = topic.into();
-            self.facts.subscribed(&visitor.about, &topic, now_ms());
+            self.facts.subscribed(&visitor.about, &topic, unix_ms());
             visitor.topics.push(topic);
         }
     }
@@ -59,7 +60,7 @@ impl Attendance {
     /// Notes that a session has ended, and its subscriptions with it.
     pub(in crate::service) fn close(&mut self, id: SessionId, ended: Ended<'_>) {
         let Some(Visitor { about, since, topics }) = self.present.remove(&id) else { return };
-        let time_ms = now_ms();
+        let time_ms = unix_ms();
         topics.iter().for_each(|topic| self.facts.unsubscribed(&about, topic, time_ms));
         let departure = Departure {
             code: ended.code.map(|code| code.number()),
@@ -68,10 +69,4 @@ impl Attendance {
         };
         self.facts.disconnected(&about, departure, time_ms);
     }
-}
-
-/// Returns the time in milliseconds since 1970.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

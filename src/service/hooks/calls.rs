@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::answer::{ANSWER_BYTES_MAX, Verdict};
 use super::point::{Pass, Point, Ruling};
@@ -13,6 +13,7 @@ use super::question::{Event, Question};
 use super::rules::HookRules;
 use super::signature::sign;
 use crate::outbound::{Answer, Call, CallError, Client, ClientError, Method, Outbound, Url};
+use crate::service::wall_clock::unix_s;
 
 /// The random bytes of the id of a call.
 const ID_BYTES: usize = 16;
@@ -69,7 +70,8 @@ impl Hooks {
     /// Lets a question through to the backend, which has a hook for this event by these rules, or decides at once.
     pub(super) fn begin(&self, rules: &HookRules, event: Event, question: &Question<'_>) -> Result<Pass, Ruling> {
         let rules = rules.point(event).ok_or(Ruling::Unavailable)?;
-        self.points[event as usize].begin(rules, question.key(), self.clock.now_ms())
+        let key = if rules.fallback.remembers() { question.key() } else { String::new() };
+        self.points[event as usize].begin(rules, key, self.clock.now_ms())
     }
 
     /// Asks the backend, and passes its ruling to `give`, on the thread that makes calls.
@@ -103,14 +105,14 @@ impl Hooks {
         if let Err(fault) = &read {
             tracing::debug!(hook = event.name(), %fault, "A hook gave no answer.");
         }
-        let answered = read.ok().map(|verdict| verdict.given_at(seconds_now()));
+        let answered = read.ok().map(|verdict| verdict.given_at(unix_s()));
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         pass.end(answered, took_us, self.clock.now_ms())
     }
 
     /// Makes a signed call.
     pub(super) async fn call(&self, rules: &HookRules, url: Url, id: &str, body: Vec<u8>) -> Result<Answer, CallError> {
-        let timestamp_s = seconds_now();
+        let timestamp_s = unix_s();
         let mut headers = vec![
             ("content-type", "application/json".to_owned()),
             ("webhook-id", id.to_owned()),
@@ -126,11 +128,6 @@ impl Hooks {
         let answer_bytes_max = ANSWER_BYTES_MAX;
         client.call(Call { method: Method::Post, url, headers, body, timeout, answer_bytes_max }).await
     }
-}
-
-/// Returns the time in seconds since 1970.
-fn seconds_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Returns random bytes; zeros if the host has none, which only makes ids equal.

@@ -23,6 +23,13 @@ pub enum Fallback {
     },
 }
 
+impl Fallback {
+    /// Returns whether it needs the verdicts of before.
+    pub fn remembers(self) -> bool {
+        matches!(self, Self::LastVerdict { .. })
+    }
+}
+
 /// The decision of a fallback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision<V> {
@@ -51,7 +58,7 @@ impl<V: Clone> Verdicts<V> {
 
     /// Remembers a verdict, if the fallback may need it.
     pub fn note(&mut self, question: &str, verdict: V, now_ms: u64) {
-        if !matches!(self.fallback, Fallback::LastVerdict { .. }) {
+        if !self.fallback.remembers() {
             return;
         }
         if self.recent.len() >= VERDICTS_MAX / 2 && !self.recent.contains_key(question) {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::engine::UpgradeRequest;
 use crate::protocol::Message;
@@ -143,8 +143,8 @@ pub struct Question<'a> {
     headers: Option<&'a BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    base64: Option<String>,
+    #[serde(rename = "base64", skip_serializing_if = "Option::is_none", serialize_with = "as_base64")]
+    bytes: Option<&'a [u8]>,
 }
 
 impl<'a> Question<'a> {
@@ -161,11 +161,11 @@ impl<'a> Question<'a> {
 
     /// Returns the question whether a client may publish a message.
     pub fn publishing(asker: Asker<'a>, topic: &'a str, address: Option<IpAddr>, message: Message<'a>) -> Self {
-        let (text, base64) = match message {
+        let (text, bytes) = match message {
             Message::Text(text) => (Some(text), None),
-            Message::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
+            Message::Binary(bytes) => (None, Some(bytes)),
         };
-        Self { text, base64, ..Self::about(Event::Publish, asker, Some(topic), address) }
+        Self { text, bytes, ..Self::about(Event::Publish, asker, Some(topic), address) }
     }
 
     fn about(event: Event, asker: Asker<'a>, topic: Option<&'a str>, address: Option<IpAddr>) -> Self {
@@ -181,7 +181,7 @@ impl<'a> Question<'a> {
             origin: None,
             headers: None,
             text: None,
-            base64: None,
+            bytes: None,
         }
     }
 
@@ -194,11 +194,16 @@ impl<'a> Question<'a> {
     /// Returns the text by which two questions are the same: whoever asks again gets the last verdict, whatever the
     /// session and the message are.
     pub fn key(&self) -> String {
-        let same = Self { session: None, text: None, base64: None, ..self.clone() };
+        let same = Self { session: None, text: None, bytes: None, ..self.clone() };
         // A hash, since a question may be long and very many are remembered.
         let digest = digest::digest(&digest::SHA256, &serde_json::to_vec(&same).unwrap_or_default());
         BASE64_STANDARD.encode(digest)
     }
+}
+
+/// Writes bytes as base64. They are there: others are not written.
+fn as_base64<S: Serializer>(bytes: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&BASE64_STANDARD.encode(bytes.unwrap_or_default()))
 }
 
 #[cfg(test)]
